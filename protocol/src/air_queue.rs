@@ -1,0 +1,375 @@
+//! Sealed frames waiting for the radio: relays, and repeats of this node's own.
+//!
+//! Owns waiting, repeating, suppression and the bound. Knows neither keys nor what a frame means; SEQ is taken
+//! before a frame gets here.
+//!
+//! Full: repeats give way first, then the newest frame of the least urgent class below the newcomer's, as long as
+//! each class keeps a tenth of the places; if there is none, the newcomer is refused.
+
+use heapless::Vec;
+
+use crate::seen::FrameKey;
+use crate::{Duration, Instant, LinkId, Priority};
+
+/// A frame waits at most this long, then it is dropped: by then the origin has sent it again. A guess.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Between the copies of a frame: long enough that a listener which was sending itself has finished. The
+/// interval of the reference stacks, 20 ms.
+const REPEAT_AFTER: Duration = Duration::from_millis(20);
+
+/// Each class keeps a tenth of the queue's places, or its 5 % of the air would find nothing to send. A guess.
+const KEPT_SHARE: usize = 10;
+
+/// One bit for each link.
+pub(crate) type LinkSet = u8;
+
+pub(crate) const fn link_bit(link: LinkId) -> LinkSet {
+    1 << (link.0 & 7)
+}
+
+/// A frame and how it is to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting<const FRAME: usize> {
+    pub(crate) key: FrameKey,
+    pub(crate) bytes: Vec<u8, FRAME>,
+    pub(crate) priority: Priority,
+    /// The TTL in `bytes`.
+    pub(crate) ttl: u8,
+    /// Whether another node sealed it.
+    pub(crate) relayed: bool,
+    pub(crate) due: Instant,
+    pub(crate) links: LinkSet,
+    pub(crate) copies: u8,
+}
+
+#[derive(Clone, Debug)]
+struct Entry<const FRAME: usize> {
+    frame: Waiting<FRAME>,
+    expires: Instant,
+    /// Links that have not yet had the present copy.
+    pending: LinkSet,
+    sent: u8,
+    heard: u8,
+    order: u32,
+}
+
+/// What became of a copy heard while the frame waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// The frame is not waiting for its first transmission.
+    NotWaiting,
+    /// It goes on waiting.
+    Waits,
+    /// Enough others have relayed it: it was taken out.
+    Suppressed,
+}
+
+/// The queue is full of frames at least as urgent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// A frame to hand to a link.
+#[derive(Debug)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) relayed: bool,
+    pub(crate) repeat: bool,
+}
+
+/// At most `N` frames of at most `FRAME` bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct AirQueue<const N: usize, const FRAME: usize> {
+    entries: Vec<Entry<FRAME>, N>,
+    orders: u32,
+}
+
+impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
+    pub(crate) const fn new() -> Self {
+        Self { entries: Vec::new(), orders: 0 }
+    }
+
+    /// Takes a frame in; `Ok(true)` if another had to give way, `Err` if the queue is full of its betters.
+    pub(crate) fn push(&mut self, now: Instant, frame: Waiting<FRAME>) -> Result<bool, Full> {
+        let evicted = self.entries.is_full();
+        if evicted {
+            let victim = self.victim(frame.priority).ok_or(Full)?;
+            self.entries.swap_remove(victim);
+        }
+        self.orders = self.orders.wrapping_add(1);
+        let entry = Entry {
+            expires: now + WAIT_MAX,
+            pending: frame.links,
+            sent: 0,
+            heard: 0,
+            order: self.orders,
+            frame,
+        };
+        self.entries.push(entry).map_err(|_| Full).map(|()| evicted)
+    }
+
+    /// Takes in what is left of a frame that `link` has just had: other links, further copies. Without room the
+    /// rest is left out, as repeats are the first to give way.
+    pub(crate) fn push_rest(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        jitter: Duration,
+        mut frame: Waiting<FRAME>,
+    ) {
+        let others = frame.links & !link_bit(link);
+        let copies = frame.copies.saturating_sub(1);
+        if (others == 0 && copies == 0) || self.entries.is_full() {
+            return;
+        }
+        if others == 0 {
+            frame.due = now + REPEAT_AFTER + jitter;
+            frame.copies = copies;
+        }
+        if self.push(now, frame).is_ok()
+            && let Some(entry) = self.entries.last_mut()
+        {
+            if others == 0 {
+                // Counted as a repeat from here on.
+                entry.sent = 1;
+                entry.frame.copies += 1;
+            } else {
+                entry.pending = others;
+            }
+        }
+    }
+
+    /// Notes a copy of a waiting frame; a higher TTL takes the place of the waiting one.
+    ///
+    /// `enough`: how many copies by others make this node's own needless, if any number does.
+    pub(crate) fn heard(&mut self, key: FrameKey, enough: Option<u8>) -> Heard {
+        let Some(at) = self.entries.iter().position(|e| e.frame.key == key && e.sent == 0 && e.frame.relayed)
+        else {
+            return Heard::NotWaiting;
+        };
+        let entry = &mut self.entries[at];
+        entry.heard = entry.heard.saturating_add(1);
+        if entry.frame.priority.suppressible() && enough.is_some_and(|enough| entry.heard >= enough) {
+            self.entries.swap_remove(at);
+            return Heard::Suppressed;
+        }
+        Heard::Waits
+    }
+
+    /// Raises the TTL of a frame that waits, be it for a repeat; `false` when it is not here any more.
+    pub(crate) fn raise_ttl(&mut self, key: FrameKey, ttl: u8) -> bool {
+        match self.entries.iter_mut().find(|e| e.frame.key == key) {
+            Some(entry) if ttl > entry.frame.ttl => {
+                crate::frame::retarget_ttl(&mut entry.frame.bytes, entry.frame.ttl, ttl);
+                entry.frame.ttl = ttl;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Which classes have a frame due for `link`.
+    pub(crate) fn ready(&self, now: Instant, link: LinkId) -> [bool; 4] {
+        let mut ready = [false; 4];
+        for entry in self.entries.iter().filter(|e| e.pending & link_bit(link) != 0 && e.frame.due <= now) {
+            ready[entry.frame.priority as usize] = true;
+        }
+        ready
+    }
+
+    /// When the next frame for `link` is due.
+    pub(crate) fn next_due(&self, link: LinkId) -> Option<Instant> {
+        self.entries.iter().filter(|e| e.pending & link_bit(link) != 0).map(|e| e.frame.due).min()
+    }
+
+    /// The frame of `class` to send on `link` now: first copies before repeats, then the order of arrival.
+    pub(crate) fn pick(&self, now: Instant, link: LinkId, class: Priority) -> Option<usize> {
+        let due = |e: &Entry<FRAME>| {
+            e.pending & link_bit(link) != 0 && e.frame.due <= now && e.frame.priority == class
+        };
+        (0..self.entries.len())
+            .filter(|&at| due(&self.entries[at]))
+            .min_by_key(|&at| (self.entries[at].sent, self.entries[at].order))
+    }
+
+    /// Whether the frame that [`pick`](Self::pick) chose has been sent before.
+    pub(crate) fn is_repeat(&self, at: usize) -> bool {
+        self.entries[at].sent > 0
+    }
+
+    /// Hands out the frame that [`pick`](Self::pick) chose and notes that `link` has it.
+    pub(crate) fn send<R>(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        at: usize,
+        jitter: Duration,
+        hand_out: impl FnOnce(Outgoing<'_>) -> R,
+    ) -> R {
+        let entry = &mut self.entries[at];
+        let frame = &entry.frame;
+        let result =
+            hand_out(Outgoing { bytes: &frame.bytes, relayed: frame.relayed, repeat: entry.sent > 0 });
+        entry.pending &= !link_bit(link);
+        if entry.pending == 0 {
+            entry.sent += 1;
+            if entry.sent >= entry.frame.copies {
+                self.entries.swap_remove(at);
+            } else {
+                entry.pending = entry.frame.links;
+                entry.frame.due = now + REPEAT_AFTER + jitter;
+            }
+        }
+        result
+    }
+
+    /// Takes out everything that waited too long; returns how many never left.
+    pub(crate) fn expire(&mut self, now: Instant) -> usize {
+        let mut unsent = 0;
+        self.entries.retain(|entry| {
+            let keep = entry.expires > now;
+            unsent += usize::from(!keep && entry.sent == 0);
+            keep
+        });
+        unsent
+    }
+
+    /// When [`expire`](Self::expire) has something to do.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.entries.iter().map(|entry| entry.expires).min()
+    }
+
+    /// Forgets `link`: frames for it alone are dropped.
+    pub(crate) fn drop_link(&mut self, link: LinkId) {
+        self.entries.retain_mut(|entry| {
+            entry.frame.links &= !link_bit(link);
+            entry.pending &= !link_bit(link);
+            entry.pending != 0
+        });
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Who gives way to a newcomer: a repeat; a frame of a less urgent class; or, for a class that has next to no
+    /// place in the queue, a frame of the fullest class. No class loses its last places to others.
+    fn victim(&self, newcomer: Priority) -> Option<usize> {
+        let mut held = [0usize; 4];
+        for entry in &self.entries {
+            held[entry.frame.priority as usize] += 1;
+        }
+        let kept = (N / KEPT_SHARE).max(1);
+        let starved = held[newcomer as usize] < kept;
+        (0..self.entries.len())
+            .filter(|&at| {
+                let entry = &self.entries[at];
+                let class = entry.frame.priority;
+                entry.sent > 0 || (held[class as usize] > kept && (class > newcomer || starved))
+            })
+            .max_by_key(|&at| {
+                let entry = &self.entries[at];
+                (entry.sent > 0, entry.frame.priority, entry.order)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Address;
+
+    const LINK: LinkId = LinkId(0);
+    const T0: Instant = Instant::ZERO;
+
+    fn frame(seq: u32, priority: Priority) -> Waiting<8> {
+        Waiting {
+            key: FrameKey { src: Address::new(1), epoch: 0, seq },
+            bytes: Vec::from_slice(&[0, 0x50, seq as u8]).unwrap(),
+            priority,
+            ttl: 5,
+            relayed: true,
+            due: T0,
+            links: 1,
+            copies: 1,
+        }
+    }
+
+    fn sent(queue: &mut AirQueue<4, 8>, class: Priority) -> Option<u8> {
+        let at = queue.pick(T0, LINK, class)?;
+        Some(queue.send(T0, LINK, at, Duration::ZERO, |out| out.bytes[2]))
+    }
+
+    #[test]
+    fn frames_of_a_class_leave_in_the_order_they_came() {
+        let mut queue = AirQueue::<4, 8>::new();
+        for seq in [3, 1, 2] {
+            queue.push(T0, frame(seq, Priority::High)).unwrap();
+        }
+        assert_eq!([(); 4].map(|()| sent(&mut queue, Priority::High)), [Some(3), Some(1), Some(2), None]);
+    }
+
+    #[test]
+    fn copies_wait_and_come_after_first_transmissions() {
+        let mut queue = AirQueue::<4, 8>::new();
+        queue.push(T0, Waiting { copies: 2, ..frame(1, Priority::High) }).unwrap();
+        assert_eq!(sent(&mut queue, Priority::High), Some(1));
+        assert_eq!(queue.next_due(LINK), Some(T0 + REPEAT_AFTER));
+        assert_eq!(queue.ready(T0, LINK), [false; 4]);
+        queue.push(T0, Waiting { due: T0 + REPEAT_AFTER, ..frame(2, Priority::High) }).unwrap();
+        let later = T0 + REPEAT_AFTER;
+        let first = queue.pick(later, LINK, Priority::High).unwrap();
+        assert!(queue.send(later, LINK, first, Duration::ZERO, |out| !out.repeat && out.bytes[2] == 2));
+        let second = queue.pick(later, LINK, Priority::High).unwrap();
+        assert!(queue.send(later, LINK, second, Duration::ZERO, |out| out.repeat && out.bytes[2] == 1));
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn a_full_queue_lets_the_least_urgent_and_newest_go() {
+        let mut queue = AirQueue::<4, 8>::new();
+        for (seq, priority) in
+            [(1, Priority::Low), (2, Priority::Medium), (3, Priority::Low), (4, Priority::High)]
+        {
+            assert_eq!(queue.push(T0, frame(seq, priority)), Ok(false));
+        }
+        assert_eq!(queue.push(T0, frame(5, Priority::Low)), Err(Full), "nothing is less urgent");
+        assert_eq!(queue.push(T0, frame(6, Priority::Critical)), Ok(true));
+        assert_eq!(sent(&mut queue, Priority::Low), Some(1), "3 gave way");
+        assert_eq!(sent(&mut queue, Priority::Low), None);
+        assert_eq!(sent(&mut queue, Priority::Critical), Some(6));
+    }
+
+    #[test]
+    fn suppression_spares_the_urgent() {
+        for (priority, expected) in [(Priority::Low, Heard::Suppressed), (Priority::High, Heard::Waits)] {
+            let mut queue = AirQueue::<4, 8>::new();
+            let frame = frame(1, priority);
+            let key = frame.key;
+            queue.push(T0, frame).unwrap();
+            assert_eq!(queue.heard(key, Some(2)), Heard::Waits);
+            assert_eq!(queue.heard(key, Some(2)), expected, "{priority}");
+        }
+    }
+
+    #[test]
+    fn a_higher_ttl_changes_the_waiting_bytes() {
+        let mut queue = AirQueue::<4, 8>::new();
+        let frame = frame(1, Priority::Low);
+        let key = frame.key;
+        queue.push(T0, frame).unwrap();
+        assert!(queue.raise_ttl(key, 7));
+        assert!(!queue.raise_ttl(key, 6));
+        let at = queue.pick(T0, LINK, Priority::Low).unwrap();
+        assert_eq!(queue.send(T0, LINK, at, Duration::ZERO, |out| out.bytes[1]), 0x70);
+    }
+
+    #[test]
+    fn what_waits_too_long_is_dropped_exactly_then() {
+        let mut queue = AirQueue::<4, 8>::new();
+        queue.push(T0, frame(1, Priority::Low)).unwrap();
+        assert_eq!(queue.next_expiry(), Some(T0 + WAIT_MAX));
+        assert_eq!(queue.expire(T0 + WAIT_MAX - Duration::from_micros(1)), 0);
+        assert_eq!(queue.expire(T0 + WAIT_MAX), 1);
+        assert_eq!(queue.len(), 0);
+    }
+}

@@ -1,0 +1,109 @@
+//! Blocks: a message, or a part of one, as it crosses the mesh.
+//!
+//! Owns the head that stands before the bytes of every block: the message's number and, where it does not fit
+//! one block, its length and the part's place in it. What the bytes say is `envelope`'s.
+
+use serde::{Deserialize, Serialize};
+
+use crate::segment::{BLOCK_MAX, CRC_LEN};
+use crate::{Discard, MessageId};
+
+/// The longest head: three varints, 5 + 3 + 3 bytes.
+const HEAD_MAX: usize = 11;
+/// The longest message, head and names of its envelope included: 64 KiB of body and 256 bytes around it.
+pub const MESSAGE_MAX: usize = 64 * 1024 + 256;
+/// Bytes of a message in each block of a message that does not fit one.
+pub const PART_LEN: usize = BLOCK_MAX - CRC_LEN - HEAD_MAX;
+
+/// The head of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockHead {
+    /// Of which message of its source.
+    pub message: MessageId,
+    /// `None` when the block holds the whole message.
+    pub part: Option<Part>,
+}
+
+/// Where a part stands in its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Bytes of the whole message, at most [`MESSAGE_MAX`].
+    pub total: u32,
+    /// Bytes before this part.
+    pub offset: u32,
+}
+
+impl BlockHead {
+    /// Writes the head; returns its length.
+    pub(crate) fn write(&self, out: &mut [u8; HEAD_MAX]) -> usize {
+        // A whole message is a part of total zero: one byte instead of two numbers.
+        let written = match self.part {
+            None => postcard::to_slice(&(self.message, 0u32), out),
+            Some(part) => postcard::to_slice(&(self.message, part), out),
+        };
+        written.expect("three varints are at most 11 bytes").len()
+    }
+
+    /// Splits a block into its head and the bytes of the message.
+    ///
+    /// # Errors
+    /// [`Discard::Malformed`] when there is no head, or its numbers contradict each other.
+    pub fn parse(block: &[u8]) -> Result<(Self, &[u8]), Discard> {
+        let bad = |_| Discard::Malformed;
+        let ((message, total), rest) = postcard::take_from_bytes::<(MessageId, u32)>(block).map_err(bad)?;
+        if total == 0 {
+            return Ok((Self { message, part: None }, rest));
+        }
+        let (offset, rest) = postcard::take_from_bytes::<u32>(rest).map_err(bad)?;
+        let fits = total as usize <= MESSAGE_MAX
+            && !rest.is_empty()
+            && (offset as usize).checked_add(rest.len()).is_some_and(|end| end <= total as usize);
+        if !fits {
+            return Err(Discard::Malformed);
+        }
+        Ok((Self { message, part: Some(Part { total, offset }) }, rest))
+    }
+}
+
+/// Room for any head.
+pub(crate) const fn head_buffer() -> [u8; HEAD_MAX] {
+    [0; HEAD_MAX]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_message_costs_two_bytes() {
+        let head = BlockHead { message: MessageId(100), part: None };
+        let mut out = head_buffer();
+        assert_eq!(head.write(&mut out), 2);
+        assert_eq!(BlockHead::parse(&[100, 0, b'h', b'i']), Ok((head, &b"hi"[..])));
+    }
+
+    #[test]
+    fn the_largest_head_fits_and_returns() {
+        let part = Part { total: MESSAGE_MAX as u32, offset: MESSAGE_MAX as u32 - 1 };
+        let head = BlockHead { message: MessageId(u32::MAX), part: Some(part) };
+        let mut out = head_buffer();
+        let len = head.write(&mut out);
+        let mut block = [7; HEAD_MAX + 1];
+        block[..len].copy_from_slice(&out[..len]);
+        assert_eq!(BlockHead::parse(&block[..=len]), Ok((head, &[7u8][..])));
+    }
+
+    #[test]
+    fn parts_outside_their_message_are_malformed() {
+        for block in [
+            &[][..],
+            &[1],
+            &[1, 5],                      // no offset
+            &[1, 5, 0],                   // an empty part
+            &[1, 5, 5, 1],                // behind the end
+            &[1, 0xff, 0xff, 0x7f, 0, 1], // longer than any message
+        ] {
+            assert_eq!(BlockHead::parse(block), Err(Discard::Malformed), "{block:?}");
+        }
+    }
+}

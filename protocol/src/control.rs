@@ -1,0 +1,331 @@
+//! Control messages between nodes: hello, ack, receipt, and the search for a name.
+//!
+//! Owns their bytes. All carry the long MIC, because all change state; so each fits the 9 bytes that a legacy
+//! frame then has. Fixed layouts, not varints: what must fit must fit always.
+
+use sha2::{Digest, Sha256};
+
+use crate::segment::{SEGMENTS_MAX, TransferId};
+use crate::{Address, Discard, MessageId};
+
+/// The longest control body: a legacy frame with the long MIC.
+pub const CONTROL_MAX: usize = 9;
+/// Neighbours reported in one hello.
+pub const HELLO_REPORTS: usize = 2;
+/// Segments behind the first gap that an ack can tell of.
+const ACK_BITS: u8 = 40;
+
+const HELLO: u8 = 1;
+const ACK: u8 = 2;
+const RECEIPT: u8 = 3;
+const WHO_HAS: u8 = 4;
+const HERE: u8 = 5;
+
+/// The first eight bytes of a name's SHA-256: what is asked for on the air.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameHash(pub [u8; 8]);
+
+impl NameHash {
+    /// The hash of a name.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let digest = Sha256::digest(name.as_bytes());
+        Self(core::array::from_fn(|i| digest[i]))
+    }
+
+    /// The address of the group with this name: one of the 32,766 group addresses.
+    ///
+    /// Two names can share an address; the envelope carries the name, so a receiver can tell them apart.
+    #[must_use]
+    pub const fn group_address(self) -> Address {
+        let n = u16::from_be_bytes([self.0[0], self.0[1]]) % 0x7ffe;
+        Address::new(0x8000 + n)
+    }
+}
+
+/// How well a neighbour was heard: 0 not at all, 255 every time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HelloReport {
+    /// Who was heard.
+    pub neighbour: Address,
+    /// The share of its hellos that arrived, in 255ths.
+    pub delivery: u8,
+}
+
+/// Which segments of a transfer the receiver holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Of which transfer.
+    pub transfer: TransferId,
+    /// All segments below this one; equal to their number when the block is whole.
+    pub base: u8,
+    /// Bit n: segment `base + 1 + n`.
+    pub behind: u64,
+}
+
+impl Ack {
+    /// The ack of a receiver that holds the segments in `have`, of `count` in all.
+    #[must_use]
+    pub const fn of(transfer: TransferId, have: u64, count: u8) -> Self {
+        let base = (!have).trailing_zeros() as u8;
+        if base >= count {
+            return Self { transfer, base: count, behind: 0 };
+        }
+        let behind = if base >= 63 { 0 } else { (have >> (base + 1)) & ((1 << ACK_BITS) - 1) };
+        Self { transfer, base, behind }
+    }
+
+    /// The segments it tells of as held, and those it tells of at all.
+    #[must_use]
+    pub(crate) const fn held_and_told(&self) -> (u64, u64) {
+        let below = crate::segment::all(self.base);
+        let shift = self.base + 1;
+        let told = crate::segment::all(if shift + ACK_BITS > 64 { 64 } else { shift + ACK_BITS });
+        (below | if shift >= 64 { 0 } else { self.behind << shift }, told)
+    }
+}
+
+/// What a destination did with a message, or why it did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Verified, and stored if the destination promises to.
+    Delivered,
+    /// The receiving agent acknowledged it.
+    Processed,
+    /// Not taken, and why.
+    Rejected(Reason),
+    /// The destination lost earlier parts (it restarted): send from the first part again.
+    Restart,
+}
+
+/// Why a destination did not take a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No agent of that name is there.
+    NoSuchAgent,
+    /// The agent's inbox is full.
+    InboxFull,
+    /// Larger than the destination takes.
+    TooLarge,
+    /// The deadline had passed on arrival.
+    Expired,
+    /// Storage failed.
+    Storage,
+    /// Not a message this destination understands.
+    Malformed,
+}
+
+impl Reason {
+    /// All reasons, in the order of their codes from 1.
+    pub const ALL: [Self; 6] =
+        [Self::NoSuchAgent, Self::InboxFull, Self::TooLarge, Self::Expired, Self::Storage, Self::Malformed];
+
+    const fn code(self) -> u8 {
+        self as u8 + 1
+    }
+
+    /// The reason in words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoSuchAgent => "no agent of that name is there",
+            Self::InboxFull => "the agent's inbox is full",
+            Self::TooLarge => "larger than the destination takes",
+            Self::Expired => "the deadline had passed on arrival",
+            Self::Storage => "the destination could not store it",
+            Self::Malformed => "the destination could not read it",
+        }
+    }
+}
+
+impl Verdict {
+    const fn codes(self) -> [u8; 2] {
+        match self {
+            Self::Delivered => [1, 0],
+            Self::Processed => [2, 0],
+            Self::Rejected(reason) => [3, reason.code()],
+            Self::Restart => [4, 0],
+        }
+    }
+
+    fn from_codes(codes: [u8; 2]) -> Option<Self> {
+        Some(match codes {
+            [1, 0] => Self::Delivered,
+            [2, 0] => Self::Processed,
+            [3, code] => Self::Rejected(*Reason::ALL.get(usize::from(code).checked_sub(1)?)?),
+            [4, 0] => Self::Restart,
+            _ => return None,
+        })
+    }
+}
+
+/// One control message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// I am here; this is how well I hear two of you. Never relayed.
+    Hello {
+        /// Counts this node's hellos, so that a listener knows what it missed.
+        count: u8,
+        /// Two neighbours in turn.
+        reports: [Option<HelloReport>; HELLO_REPORTS],
+    },
+    /// These segments I hold.
+    Ack(Ack),
+    /// This became of your message.
+    Receipt {
+        /// Which message of the addressed node.
+        message: MessageId,
+        /// What became of it.
+        verdict: Verdict,
+    },
+    /// Which node has an agent of this name?
+    WhoHas(NameHash),
+    /// An agent of this name is at my address.
+    Here(NameHash),
+}
+
+impl Control {
+    /// Writes the body; returns its length.
+    pub(crate) fn write(&self, out: &mut [u8; CONTROL_MAX]) -> usize {
+        match self {
+            Self::Hello { count, reports } => {
+                out[0] = HELLO;
+                out[1] = *count;
+                out[2] = 0;
+                let mut len = 3;
+                for report in reports.iter().flatten() {
+                    out[len..len + 2].copy_from_slice(&report.neighbour.bits().to_be_bytes());
+                    out[len + 2] = report.delivery;
+                    len += 3;
+                }
+                len
+            }
+            Self::Ack(ack) => {
+                out[0] = ACK;
+                out[1..3].copy_from_slice(&ack.transfer.bits().to_be_bytes());
+                out[3] = ack.base;
+                out[4..9].copy_from_slice(&ack.behind.to_be_bytes()[3..]);
+                9
+            }
+            Self::Receipt { message, verdict } => {
+                out[0] = RECEIPT;
+                out[1..5].copy_from_slice(&message.0.to_be_bytes());
+                out[5..7].copy_from_slice(&verdict.codes());
+                7
+            }
+            Self::WhoHas(name) | Self::Here(name) => {
+                out[0] = if matches!(self, Self::WhoHas(_)) { WHO_HAS } else { HERE };
+                out[1..9].copy_from_slice(&name.0);
+                9
+            }
+        }
+    }
+
+    /// Reads a control body.
+    ///
+    /// # Errors
+    /// [`Discard::Malformed`] for an unknown opcode, a wrong length or a value out of range.
+    pub fn parse(body: &[u8]) -> Result<Self, Discard> {
+        match *body {
+            [HELLO, count, 0, ref rest @ ..]
+                if rest.len().is_multiple_of(3) && rest.len() <= 3 * HELLO_REPORTS =>
+            {
+                let mut reports = [None; HELLO_REPORTS];
+                for (report, bytes) in reports.iter_mut().zip(rest.chunks_exact(3)) {
+                    let neighbour = Address::new(u16::from_be_bytes([bytes[0], bytes[1]]));
+                    if !neighbour.is_node() {
+                        return Err(Discard::Malformed);
+                    }
+                    *report = Some(HelloReport { neighbour, delivery: bytes[2] });
+                }
+                Ok(Self::Hello { count, reports })
+            }
+            [ACK, t0, t1, base, b0, b1, b2, b3, b4] if t0 < 0x10 && usize::from(base) <= SEGMENTS_MAX => {
+                Ok(Self::Ack(Ack {
+                    transfer: TransferId::new(u16::from_be_bytes([t0, t1])),
+                    base,
+                    behind: u64::from_be_bytes([0, 0, 0, b0, b1, b2, b3, b4]),
+                }))
+            }
+            [RECEIPT, m0, m1, m2, m3, code, detail] => Ok(Self::Receipt {
+                message: MessageId(u32::from_be_bytes([m0, m1, m2, m3])),
+                verdict: Verdict::from_codes([code, detail]).ok_or(Discard::Malformed)?,
+            }),
+            [op @ (WHO_HAS | HERE), ref name @ ..] => {
+                let name = NameHash(name.try_into().map_err(|_| Discard::Malformed)?);
+                Ok(if op == WHO_HAS { Self::WhoHas(name) } else { Self::Here(name) })
+            }
+            _ => Err(Discard::Malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_control_message_returns_as_it_was_and_fits_a_legacy_frame() {
+        let report = |n| Some(HelloReport { neighbour: Address::new(n), delivery: 200 });
+        let messages = [
+            Control::Hello { count: 9, reports: [None, None] },
+            Control::Hello { count: 255, reports: [report(1), report(0x7fff)] },
+            Control::Ack(Ack::of(TransferId::new(0xfff), 0b1011, 64)),
+            Control::Receipt { message: MessageId(u32::MAX), verdict: Verdict::Delivered },
+            Control::Receipt { message: MessageId(0), verdict: Verdict::Restart },
+            Control::WhoHas(NameHash::of("worker")),
+            Control::Here(NameHash::of("worker")),
+        ];
+        let rejected = Reason::ALL
+            .map(|reason| Control::Receipt { message: MessageId(5), verdict: Verdict::Rejected(reason) });
+        for message in messages.into_iter().chain(rejected) {
+            let mut out = [0; CONTROL_MAX];
+            let len = message.write(&mut out);
+            assert_eq!(Control::parse(&out[..len]), Ok(message));
+        }
+    }
+
+    #[test]
+    fn an_ack_tells_of_the_first_gap_and_forty_segments_behind_it() {
+        let transfer = TransferId::new(1);
+        let whole = Ack::of(transfer, u64::MAX, 64);
+        assert_eq!((whole.base, whole.behind), (64, 0));
+        assert_eq!(whole.held_and_told(), (u64::MAX, u64::MAX));
+
+        let gap = Ack::of(transfer, !(1 << 3), 64);
+        assert_eq!(gap.base, 3);
+        let (held, told) = gap.held_and_told();
+        assert_eq!(told, (1 << 44) - 1, "segments 0 to 43");
+        assert_eq!(held, told & !(1 << 3));
+
+        let end = Ack::of(transfer, !(1 << 63), 64);
+        assert_eq!((end.base, end.held_and_told()), (63, (u64::MAX >> 1, u64::MAX)));
+        assert_eq!(Ack::of(transfer, 0b111, 3).base, 3);
+    }
+
+    #[test]
+    fn bytes_that_are_no_control_message_are_malformed() {
+        for body in [
+            &[][..],
+            &[0],
+            &[9, 1, 2],
+            &[ACK, 0x10, 0, 0, 0, 0, 0, 0, 0],
+            &[ACK, 0, 0, 65, 0, 0, 0, 0, 0],
+            &[RECEIPT, 0, 0, 0, 1, 3, 0],
+            &[RECEIPT, 0, 0, 0, 1, 3, 7],
+            &[RECEIPT, 0, 0, 0, 1, 5, 0],
+            &[HELLO, 1, 0, 0, 0, 1],
+            &[HELLO, 1, 0, 1],
+            &[WHO_HAS, 1],
+        ] {
+            assert_eq!(Control::parse(body), Err(Discard::Malformed), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn group_addresses_are_groups() {
+        for name in ["kitchen", "roof", "", "everyone"] {
+            assert!(NameHash::of(name).group_address().is_group(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Blocks that were taken whole a short while ago, and what the application said of them.
+//!
+//! Owns the memory that lets a sender which missed the answer hear it again instead of delivering twice. The
+//! lasting memory of delivered messages is the application's.
+//!
+//! Full: the oldest gives way; its sender would then be asked for the block again, and the application would
+//! recognise the message.
+
+use heapless::Deque;
+
+use crate::control::Verdict;
+use crate::segment::TransferId;
+use crate::{Address, Duration, Instant, MessageId};
+
+/// How long an answer is remembered: the longest retransmission timer many times over, and far less than a
+/// 12-bit transfer number takes to come round again (4,096 blocks at 200 frames/s: 20 s of single frames, and
+/// those have no transfer number).
+const REMEMBERED_FOR: Duration = Duration::from_secs(30);
+
+/// One block that was taken whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Finished {
+    pub(crate) src: Address,
+    pub(crate) message: MessageId,
+    /// The transfer and its number of segments; `None` for a single frame.
+    pub(crate) transfer: Option<(TransferId, u8)>,
+    /// Whether it was the message's last block, so that the application answers for it.
+    pub(crate) last: bool,
+    /// What the application said so far.
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) at: Instant,
+}
+
+/// The last `N` blocks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FinishedList<const N: usize> {
+    list: Deque<Finished, N>,
+}
+
+impl<const N: usize> FinishedList<N> {
+    pub(crate) const fn new() -> Self {
+        Self { list: Deque::new() }
+    }
+
+    pub(crate) fn push(&mut self, finished: Finished) {
+        if self.list.is_full() {
+            self.list.pop_front();
+        }
+        // There is room: one was just taken out.
+        let _ = self.list.push_back(finished);
+    }
+
+    /// The block of this transfer, if it was taken a short while ago.
+    pub(crate) fn by_transfer(&self, now: Instant, src: Address, transfer: TransferId) -> Option<&Finished> {
+        self.recent(now).find(|f| f.src == src && f.transfer.is_some_and(|(id, _)| id == transfer))
+    }
+
+    /// The single frame of this message, if it was taken a short while ago.
+    pub(crate) fn single(&self, now: Instant, src: Address, message: MessageId) -> Option<&Finished> {
+        self.recent(now).find(|f| f.src == src && f.message == message && f.transfer.is_none())
+    }
+
+    /// Notes what the application said of a message.
+    pub(crate) fn decide(&mut self, src: Address, message: MessageId, verdict: Verdict) {
+        for finished in self.list.iter_mut().filter(|f| f.src == src && f.message == message && f.last) {
+            finished.verdict = Some(verdict);
+        }
+    }
+
+    fn recent(&self, now: Instant) -> impl Iterator<Item = &Finished> + '_ {
+        self.list.iter().rev().take_while(move |f| now.since(f.at) < REMEMBERED_FOR)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(n: u16, at: Instant) -> Finished {
+        Finished {
+            src: Address::new(1),
+            message: MessageId(u32::from(n)),
+            transfer: Some((TransferId::new(n), 3)),
+            last: true,
+            verdict: None,
+            at,
+        }
+    }
+
+    #[test]
+    fn an_answer_is_remembered_for_half_a_minute_and_the_oldest_gives_way() {
+        let mut list = FinishedList::<2>::new();
+        for n in 1..=3 {
+            list.push(block(n, Instant::ZERO));
+        }
+        let find = |list: &FinishedList<2>, now, n| {
+            list.by_transfer(now, Address::new(1), TransferId::new(n)).copied()
+        };
+        assert_eq!(find(&list, Instant::ZERO, 1), None);
+        list.decide(Address::new(1), MessageId(3), Verdict::Delivered);
+        assert_eq!(find(&list, Instant::ZERO, 3).unwrap().verdict, Some(Verdict::Delivered));
+        assert_eq!(find(&list, Instant::ZERO, 2).unwrap().verdict, None);
+        assert_eq!(find(&list, Instant::ZERO + REMEMBERED_FOR, 3), None);
+    }
+}

@@ -1,0 +1,215 @@
+//! Who is in range, and how well the two hear each other.
+//!
+//! Owns the table fed by hellos and by frames heard from their origin. Decides nothing: density and delivery
+//! are for `node` to use, routes for later.
+//!
+//! Full: the neighbour heard longest ago gives way.
+
+use heapless::Vec;
+
+use crate::control::{HELLO_REPORTS, HelloReport};
+use crate::{Address, Duration, Instant};
+
+/// Between two hellos; the listener's estimate then covers the last 160 s. A guess between airtime and speed.
+pub(crate) const HELLO_INTERVAL: Duration = Duration::from_secs(10);
+/// A neighbour not heard for three and a half hellos no longer counts as there.
+const ALIVE_FOR: Duration = Duration::from_millis(35_000);
+/// Hellos that the delivery estimate looks back on.
+const WINDOW: u8 = 16;
+
+/// One neighbour as the table holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Who.
+    pub address: Address,
+    /// When a frame last came from it directly.
+    pub last_heard: Instant,
+    /// Received signal strength in dBm, smoothed over about eight frames; `None` if the bearer gives none.
+    pub rssi: Option<i8>,
+    /// Share of its hellos that arrive here, in 255ths; `None` before the second hello.
+    pub delivery_in: Option<u8>,
+    /// Share of our hellos that arrive there, in 255ths, as it says.
+    pub delivery_out: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    neighbour: Neighbour,
+    /// In sixteenths of a dBm, so that smoothing does not stick.
+    rssi_smooth: Option<i16>,
+    last_count: Option<u8>,
+    /// Bit n: hello number `last_count - n` arrived.
+    arrived: u16,
+    /// Hellos the window covers so far.
+    covered: u8,
+}
+
+/// At most `N` neighbours.
+#[derive(Clone, Debug)]
+pub(crate) struct NeighbourTable<const N: usize> {
+    entries: Vec<Entry, N>,
+    /// Where the next hello's reports begin.
+    report_from: usize,
+}
+
+impl<const N: usize> NeighbourTable<N> {
+    pub(crate) const fn new() -> Self {
+        Self { entries: Vec::new(), report_from: 0 }
+    }
+
+    /// A frame came from `address` itself, not by a relay.
+    pub(crate) fn heard(&mut self, now: Instant, address: Address, rssi: Option<i8>) {
+        let entry = self.entry(now, address);
+        entry.neighbour.last_heard = now;
+        if let Some(rssi) = rssi {
+            let sample = i16::from(rssi) * 16;
+            let smooth = entry.rssi_smooth.map_or(sample, |old| old + (sample - old) / 8);
+            entry.rssi_smooth = Some(smooth);
+            entry.neighbour.rssi = Some((smooth / 16) as i8);
+        }
+    }
+
+    /// A hello came from `address`; `own` is what it reports of this node.
+    pub(crate) fn hello(&mut self, now: Instant, address: Address, count: u8, own: Option<u8>) {
+        let entry = self.entry(now, address);
+        match entry.last_count {
+            None => (entry.arrived, entry.covered) = (1, 1),
+            Some(last) => {
+                // A gap of more than half the circle is a restart: the estimate begins anew.
+                match count.wrapping_sub(last) {
+                    0 => {}
+                    missed @ 1..=127 => {
+                        entry.arrived = entry.arrived.checked_shl(u32::from(missed)).unwrap_or(0) | 1;
+                        entry.covered = entry.covered.saturating_add(missed).min(WINDOW);
+                    }
+                    _ => (entry.arrived, entry.covered) = (1, 1),
+                }
+            }
+        }
+        entry.last_count = Some(count);
+        let covered = u32::from(entry.covered);
+        entry.neighbour.delivery_in =
+            (covered > 1).then(|| (entry.arrived.count_ones().min(covered) * 255 / covered) as u8);
+        if own.is_some() {
+            entry.neighbour.delivery_out = own;
+        }
+    }
+
+    /// What the next hello says: two neighbours in turn.
+    pub(crate) fn reports(&mut self, now: Instant) -> [Option<HelloReport>; HELLO_REPORTS] {
+        let mut reports = [None; HELLO_REPORTS];
+        let mut filled = 0;
+        for step in 0..self.entries.len() {
+            let at = (self.report_from + step) % self.entries.len();
+            let known = &self.entries[at].neighbour;
+            if now.since(known.last_heard) > ALIVE_FOR {
+                continue;
+            }
+            if let Some(delivery) = known.delivery_in {
+                reports[filled] = Some(HelloReport { neighbour: known.address, delivery });
+                filled += 1;
+                if filled == HELLO_REPORTS {
+                    self.report_from = at + 1;
+                    break;
+                }
+            }
+        }
+        reports
+    }
+
+    /// How many neighbours are there now.
+    pub(crate) fn alive(&self, now: Instant) -> usize {
+        self.entries.iter().filter(|e| now.since(e.neighbour.last_heard) <= ALIVE_FOR).count()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Neighbour> + '_ {
+        self.entries.iter().map(|entry| &entry.neighbour)
+    }
+
+    fn entry(&mut self, now: Instant, address: Address) -> &mut Entry {
+        let fresh = Entry {
+            neighbour: Neighbour {
+                address,
+                last_heard: now,
+                rssi: None,
+                delivery_in: None,
+                delivery_out: None,
+            },
+            rssi_smooth: None,
+            last_count: None,
+            arrived: 0,
+            covered: 0,
+        };
+        let at = match self.entries.iter().position(|e| e.neighbour.address == address) {
+            Some(at) => at,
+            None if self.entries.push(fresh).is_ok() => self.entries.len() - 1,
+            None => {
+                let oldest = (0..N).min_by_key(|&at| self.entries[at].neighbour.last_heard).unwrap_or(0);
+                self.entries[oldest] = fresh;
+                oldest
+            }
+        };
+        &mut self.entries[at]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(secs)
+    }
+    const A: Address = Address::new(1);
+
+    #[test]
+    fn delivery_is_the_share_of_hellos_that_arrived() {
+        let mut table = NeighbourTable::<4>::new();
+        table.hello(at(0), A, 250, None);
+        assert_eq!(table.iter().next().unwrap().delivery_in, None, "one hello says nothing");
+        table.hello(at(10), A, 251, Some(100));
+        assert_eq!(table.iter().next().unwrap().delivery_in, Some(255));
+        table.hello(at(40), A, 254, None);
+        let a = *table.iter().next().unwrap();
+        assert_eq!((a.delivery_in, a.delivery_out), (Some(153), Some(100)), "3 of 5");
+        for n in 0..16u8 {
+            table.hello(at(50), A, 255u8.wrapping_add(n), None);
+        }
+        assert_eq!(table.iter().next().unwrap().delivery_in, Some(255), "the window moved on");
+        table.hello(at(60), A, 3, None);
+        assert_eq!(table.iter().next().unwrap().delivery_in, None, "counting anew after a restart");
+    }
+
+    #[test]
+    fn a_full_table_lets_the_one_heard_longest_ago_go() {
+        let mut table = NeighbourTable::<2>::new();
+        table.heard(at(1), Address::new(1), Some(-60));
+        table.heard(at(2), Address::new(2), Some(-60));
+        table.heard(at(3), Address::new(1), Some(-60));
+        table.heard(at(4), Address::new(3), None);
+        let mut known = [Address::NONE; 2];
+        for (slot, neighbour) in known.iter_mut().zip(table.iter()) {
+            *slot = neighbour.address;
+        }
+        assert_eq!(known, [Address::new(1), Address::new(3)]);
+    }
+
+    #[test]
+    fn who_is_silent_for_long_no_longer_counts() {
+        let mut table = NeighbourTable::<2>::new();
+        table.heard(at(0), A, None);
+        assert_eq!(table.alive(at(35)), 1);
+        assert_eq!(table.alive(at(36)), 0);
+    }
+
+    #[test]
+    fn reports_take_turns() {
+        let mut table = NeighbourTable::<4>::new();
+        for n in 1..=3 {
+            table.hello(at(0), Address::new(n), 0, None);
+            table.hello(at(1), Address::new(n), 1, None);
+        }
+        let mut said = || table.reports(at(2)).map(|report| report.unwrap().neighbour.bits());
+        assert_eq!([said(), said(), said()], [[1, 2], [3, 1], [2, 3]]);
+    }
+}

@@ -1,0 +1,190 @@
+//! The words between a node and its application: configuration, events, answers, errors.
+//!
+//! Owns their meaning. What leads to them is for the other files of this folder.
+
+use crate::block::Part;
+use crate::control::{NameHash, Verdict};
+use crate::crypto::Keyring;
+use crate::outbox::Outcome;
+use crate::{Address, LinkId, MessageId, Priority};
+#[cfg(doc)]
+use crate::{MESSAGE_MAX, Node, first_part_len};
+
+/// What a node is told when it is made.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its lease from the network's owner; one node's address.
+    pub address: Address,
+    /// The keys to send and accept with.
+    pub keys: Keyring,
+    /// Seeds jitter; nothing secret. Different for each node and each start.
+    pub seed: u64,
+    /// Hops allowed to own frames, 1 to 15.
+    pub ttl: u8,
+    /// Whether to relay frames of others.
+    pub relay: bool,
+    /// The first SEQ that no earlier run of this node reserved under the current key.
+    pub seq_start: u32,
+    /// SEQs to reserve at a time: 4096 on a gateway, 1024 on a small node.
+    pub seq_block: u32,
+}
+
+/// A frame to hand to a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// To which link.
+    pub link: LinkId,
+    /// Bytes of the buffer that are the frame.
+    pub len: usize,
+    /// How often the bearer should send it; the node repeats by itself, so this is 1.
+    pub copies: u8,
+}
+
+/// A message, or a part of one, from another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// Who sent it.
+    pub source: Address,
+    /// This node, a group of its, or everyone.
+    pub destination: Address,
+    /// Its number at the source.
+    pub id: MessageId,
+    /// How urgent.
+    pub priority: Priority,
+    /// How many hops the last frame of it came.
+    pub hops: u8,
+    /// Where these bytes stand in the message; `None` when they are all of it.
+    pub part: Option<Part>,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
+impl Received<'_> {
+    /// Whether these bytes end the message.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.part.is_none_or(|part| part.offset as usize + self.bytes.len() == part.total as usize)
+    }
+
+    /// Whether the source waits for a verdict, to be given by [`Answer::Verdict`] or [`Node::report`].
+    #[must_use]
+    pub fn wants_verdict(&self) -> bool {
+        self.destination.is_node() && self.is_last()
+    }
+}
+
+/// What a node tells its application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Bytes of a message arrived. Parts of one message come in order.
+    Received(Received<'a>),
+    /// The next bytes of an own message are wanted: [`Node::supply`] exactly `len` of them.
+    NextPart {
+        /// Of which message.
+        id: MessageId,
+        /// From which byte on.
+        offset: u32,
+        /// How many.
+        len: usize,
+    },
+    /// An own message is done.
+    Done {
+        /// Which.
+        id: MessageId,
+        /// What became of it.
+        outcome: Outcome,
+        /// Hops from the node that answered.
+        hops: Option<u8>,
+    },
+    /// The receiving agent acknowledged an own message that was delivered before.
+    Processed {
+        /// By which node.
+        source: Address,
+        /// Which.
+        id: MessageId,
+    },
+    /// A node looks for an agent of this name; answer with [`Node::announce`] if it is here.
+    NameWanted {
+        /// Who asks.
+        source: Address,
+        /// The name's hash.
+        name: NameHash,
+    },
+    /// A node has an agent of this name.
+    NameAt {
+        /// Which node.
+        source: Address,
+        /// The name's hash.
+        name: NameHash,
+    },
+    /// Write and sync that SEQs below `up_to` are used, then call [`Node::seq_reserved`].
+    ReserveSeq {
+        /// First SEQ that stays free.
+        up_to: u32,
+    },
+    /// Three quarters of the SEQs are used: the network needs its next epoch.
+    EpochWanted,
+    /// Another node sends under this node's address; this one has stopped sending under the key.
+    AddressConflict {
+        /// The SEQ that this node never sent.
+        seq: u32,
+    },
+}
+
+/// What an application answers to an event at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing, or later.
+    None,
+    /// To [`Event::Received`] of a last part: this became of the message.
+    Verdict(Verdict),
+    /// To [`Event::ReserveSeq`]: written and synced.
+    Reserved,
+}
+
+/// Whoever runs a node with [`Node::drive`].
+pub trait Host {
+    /// Puts a frame on a link; a link that cannot take it loses it, as the air would.
+    fn transmit(&mut self, link: LinkId, frame: &[u8], copies: u8);
+    /// Hears an event.
+    fn event(&mut self, event: Event<'_>) -> Answer;
+    /// Fills `out` with the bytes of an own message from `offset` on; `false` if they are not there (any more).
+    fn load(&mut self, id: MessageId, offset: u32, out: &mut [u8]) -> bool;
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The outbox is full: wait for an outcome.
+    OutboxFull,
+    /// No bytes, or more than [`MESSAGE_MAX`].
+    Length,
+    /// The first part has not the length that [`first_part_len`] gives.
+    FirstPart,
+    /// The destination is nobody, or this node itself.
+    Destination,
+    /// A message of this number is on its way.
+    IdInUse,
+    /// Another node has this node's address: give one of them a new lease.
+    AddressConflict,
+    /// All SEQs of this epoch are used: the network needs its next epoch.
+    SeqExhausted,
+}
+
+impl core::fmt::Display for SendError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::OutboxFull => "the outbox is full: wait for an outcome",
+            Self::Length => "a message has 1 to 65792 bytes",
+            Self::FirstPart => "the first part has the wrong length",
+            Self::Destination => "the destination is nobody, or this node itself",
+            Self::IdInUse => "a message of this number is on its way",
+            Self::AddressConflict => "another node has this node's address: give one of them a new lease",
+            Self::SeqExhausted => "all SEQs of this epoch are used: the network needs its next epoch",
+        })
+    }
+}
+
+impl core::error::Error for SendError {}

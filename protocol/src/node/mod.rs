@@ -1,0 +1,478 @@
+//! The node: where the small machines meet.
+//!
+//! Owns their order and the contract printed in the crate's documentation. This file is what the application
+//! sees; `ingress` takes frames, `egress` gives them, `timeout` keeps the clock.
+
+mod egress;
+mod ingress;
+mod interface;
+mod timeout;
+
+pub use interface::{Answer, Config, Event, Host, Received, SendError, Transmit};
+
+use heapless::{Deque, Vec};
+
+use crate::air_queue::{AirQueue, link_bit};
+use crate::block::{BlockHead, MESSAGE_MAX, PART_LEN};
+use crate::control::{Control, NameHash, Verdict};
+use crate::crypto::Keyring;
+use crate::finished::FinishedList;
+use crate::neighbours::{HELLO_INTERVAL, NeighbourTable};
+use crate::outbox::{Delivery, Outbox, Outcome, fits_one_block};
+use crate::paths::PathTable;
+use crate::reassembly::{Origin, Reassembly, SetIndex};
+use crate::replay::ReplayTable;
+use crate::seen::SeenCache;
+use crate::seq::{SeqCounter, SeqError};
+use crate::shares::Shares;
+use crate::{
+    Address, Duration, Instant, LinkId, LinkInfo, MAX_FRAME, MessageId, Neighbour, Path, Priority,
+    ReplayMark, Rng, Stats,
+};
+
+/// Events that can wait for the application between two drains.
+const EVENTS: usize = 8;
+/// Own control messages that can wait for the radio.
+const CONTROLS: usize = 16;
+/// Groups a node can be in.
+const GROUPS: usize = 8;
+/// First hello after the start: soon, so that a new node is known within seconds.
+const FIRST_HELLO: Duration = Duration::from_millis(500);
+
+/// Bytes to hand to [`Node::send`] for a message of `total` bytes: all, or a first part.
+#[must_use]
+pub const fn first_part_len(total: usize) -> usize {
+    if fits_one_block(total) { total } else { PART_LEN }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    id: LinkId,
+    info: LinkInfo,
+    free_at: Instant,
+}
+
+/// An own control message waiting for the radio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct OwnControl {
+    destination: Address,
+    priority: Priority,
+    control: Control,
+}
+
+/// An event before the application has polled it.
+#[derive(Clone, Debug)]
+enum Queued<const FRAME: usize> {
+    Single { source: Address, destination: Address, priority: Priority, hops: u8, body: Vec<u8, FRAME> },
+    Block(SetIndex),
+    NextPart { id: MessageId, offset: u32, len: usize },
+    Done { id: MessageId, outcome: Outcome, hops: Option<u8> },
+    Processed { source: Address, id: MessageId },
+    NameWanted { source: Address, name: NameHash },
+    NameAt { source: Address, name: NameHash },
+    AddressConflict { seq: u32 },
+}
+
+/// One node of the mesh. See the crate's documentation for how to drive it.
+///
+/// `LINKS` links (at most 8), `SOURCES` nodes whose frames it takes, `PEERS` neighbours, paths and recent
+/// deliveries, `SEEN` frames in the duplicate cache, `REASM` reassembly sets, `OUTBOX` own messages under way,
+/// `QUEUE` frames of at most `FRAME` bytes waiting for the air.
+#[derive(Clone, Debug)]
+pub struct Node<
+    const LINKS: usize,
+    const SOURCES: usize,
+    const PEERS: usize,
+    const SEEN: usize,
+    const REASM: usize,
+    const OUTBOX: usize,
+    const QUEUE: usize,
+    const FRAME: usize,
+> {
+    address: Address,
+    ttl: u8,
+    relay: bool,
+    keys: Keyring,
+    rng: Rng,
+    seq: SeqCounter,
+    conflict: bool,
+    links: Vec<Link, LINKS>,
+    groups: Vec<Address, GROUPS>,
+    replay: ReplayTable<SOURCES>,
+    seen: SeenCache<SEEN>,
+    neighbours: NeighbourTable<PEERS>,
+    paths: PathTable<PEERS>,
+    reassembly: Reassembly<REASM>,
+    finished: FinishedList<PEERS>,
+    outbox: Outbox<OUTBOX>,
+    queue: AirQueue<QUEUE, FRAME>,
+    shares: Shares,
+    controls: Deque<OwnControl, CONTROLS>,
+    /// Whether an own frame goes before a relay of the same class next time.
+    own_turn: bool,
+    hello_at: Instant,
+    hello_count: u8,
+    events: Deque<Queued<FRAME>, EVENTS>,
+    /// The event whose bytes the application may still be reading.
+    lent: Option<Queued<FRAME>>,
+    stats: Stats,
+}
+
+impl<
+    const LINKS: usize,
+    const SOURCES: usize,
+    const PEERS: usize,
+    const SEEN: usize,
+    const REASM: usize,
+    const OUTBOX: usize,
+    const QUEUE: usize,
+    const FRAME: usize,
+> Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME>
+{
+    /// A node that has just been switched on at `now`.
+    #[must_use]
+    pub fn new(now: Instant, config: Config) -> Self {
+        const {
+            assert!(LINKS <= 8, "links are counted in the bits of a byte");
+            assert!(FRAME >= crate::LEGACY_FRAME && FRAME <= MAX_FRAME, "frames of 27 to 245 bytes");
+        }
+        let mut rng = Rng::new(config.seed);
+        // Like SEQs, transfer numbers go on behind those of an earlier run, which receivers may still remember.
+        let first_transfer = (config.seq_start >> 4) as u16;
+        let hello_at = now + rng.jitter(FIRST_HELLO);
+        Self {
+            address: config.address,
+            ttl: config.ttl.clamp(1, crate::frame::TTL_MAX),
+            relay: config.relay,
+            keys: config.keys,
+            rng,
+            seq: SeqCounter::new(config.seq_start, config.seq_block),
+            conflict: false,
+            links: Vec::new(),
+            groups: Vec::new(),
+            replay: ReplayTable::new(),
+            seen: SeenCache::new(),
+            neighbours: NeighbourTable::new(),
+            paths: PathTable::new(),
+            reassembly: Reassembly::new(),
+            finished: FinishedList::new(),
+            outbox: Outbox::new(config.address, first_transfer),
+            queue: AirQueue::new(),
+            shares: Shares::default(),
+            controls: Deque::new(),
+            own_turn: true,
+            hello_at,
+            hello_count: 0,
+            events: Deque::new(),
+            lent: None,
+            stats: Stats::default(),
+        }
+    }
+
+    // ---- looking in ----
+
+    /// This node's address.
+    #[must_use]
+    pub const fn address(&self) -> Address {
+        self.address
+    }
+
+    /// The epoch this node sends under.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.keys.current().epoch()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Who is or was in range.
+    pub fn neighbours(&self) -> impl Iterator<Item = &Neighbour> + '_ {
+        self.neighbours.iter()
+    }
+
+    /// How many neighbours were heard lately enough to count as there.
+    #[must_use]
+    pub fn neighbours_alive(&self, now: Instant) -> usize {
+        self.neighbours.alive(now)
+    }
+
+    /// What is known of the way to other nodes.
+    pub fn routes(&self) -> impl Iterator<Item = &Path> + '_ {
+        self.paths.iter()
+    }
+
+    /// The highest SEQ taken from each source: to be kept over a restart.
+    pub fn replay_marks(&self) -> impl Iterator<Item = ReplayMark> + '_ {
+        self.replay.marks()
+    }
+
+    /// Sources known, and how many can be.
+    #[must_use]
+    pub fn replay_use(&self) -> (usize, usize) {
+        (self.replay.len(), SOURCES)
+    }
+
+    /// The next SEQ this node will use.
+    #[must_use]
+    pub const fn next_seq(&self) -> u32 {
+        self.seq.next()
+    }
+
+    /// Whether another node was heard under this node's address.
+    #[must_use]
+    pub const fn in_conflict(&self) -> bool {
+        self.conflict
+    }
+
+    /// Own messages on their way, and frames waiting for the air.
+    #[must_use]
+    pub fn depth(&self) -> (usize, usize) {
+        (self.outbox.len(), self.queue.len())
+    }
+
+    /// Whether [`send`](Self::send) has room for a message.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.outbox.has_room()
+    }
+
+    // ---- commands ----
+
+    /// Shuts out every frame at or below a mark from before a restart.
+    ///
+    /// `false` when the replay table is full: the network has more nodes than this one can guard against.
+    pub fn restore_mark(&mut self, mark: ReplayMark) -> bool {
+        self.replay.restore(mark)
+    }
+
+    /// The host has synced what [`Event::ReserveSeq`] asked for.
+    pub fn seq_reserved(&mut self, up_to: u32) {
+        self.seq.reserved(up_to);
+    }
+
+    /// Also takes messages to `group`; `false` when this node is in eight groups already, or it is no group.
+    pub fn join_group(&mut self, group: Address) -> bool {
+        group.is_group() && (self.groups.contains(&group) || self.groups.push(group).is_ok())
+    }
+
+    /// No longer takes messages to `group`.
+    pub fn leave_group(&mut self, group: Address) {
+        self.groups.retain(|joined| *joined != group);
+    }
+
+    /// Sends a message of `total` bytes; `first` are its first [`first_part_len`] bytes, which are all of it when
+    /// it fits one block. Further parts are asked for by [`Event::NextPart`].
+    ///
+    /// # Errors
+    /// [`SendError`], and nothing has changed.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        delivery: Delivery,
+        total: usize,
+        first: &[u8],
+    ) -> Result<(), SendError> {
+        if self.conflict {
+            return Err(SendError::AddressConflict);
+        }
+        if self.seq.ready() == Err(SeqError::Exhausted) {
+            return Err(SendError::SeqExhausted);
+        }
+        if total == 0 || total > MESSAGE_MAX {
+            return Err(SendError::Length);
+        }
+        if first.len() != first_part_len(total) {
+            return Err(SendError::FirstPart);
+        }
+        if delivery.destination == Address::NONE || delivery.destination == self.address {
+            return Err(SendError::Destination);
+        }
+        if self.outbox.holds(delivery.id) {
+            return Err(SendError::IdInUse);
+        }
+        if self.outbox.push(now, delivery, total as u32, first) { Ok(()) } else { Err(SendError::OutboxFull) }
+    }
+
+    /// The bytes that [`Event::NextPart`] asked for; `false` if they were not asked for, or are not as many.
+    pub fn supply(&mut self, now: Instant, id: MessageId, bytes: &[u8]) -> bool {
+        self.outbox.supply(now, id, bytes)
+    }
+
+    /// Gives up an own message without an event.
+    pub fn cancel(&mut self, id: MessageId) {
+        self.outbox.cancel(id);
+    }
+
+    /// Tells a source what became of its message, now or again; `false` when there is no room for it now: try again
+    /// after the next drain.
+    pub fn report(&mut self, to: Address, id: MessageId, priority: Priority, verdict: Verdict) -> bool {
+        self.finished.decide(to, id, verdict);
+        self.control(to, priority, Control::Receipt { message: id, verdict })
+    }
+
+    /// Tells everyone, or the node that asked, that an agent of this name is here.
+    pub fn announce(&mut self, to: Address, name: NameHash) {
+        self.control(to, Priority::High, Control::Here(name));
+    }
+
+    /// Asks everyone where the agent of this name is.
+    pub fn find_name(&mut self, name: NameHash, priority: Priority) {
+        self.control(Address::EVERYONE, priority, Control::WhoHas(name));
+    }
+
+    // ---- to whoever runs the node ----
+
+    /// The next event. The bytes it lends stay until the next call.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event<'_>> {
+        if let Some(Queued::Block(set)) = self.lent.take() {
+            self.reassembly.free(set);
+        }
+        if let Some(up_to) = self.seq.wants() {
+            return Some(Event::ReserveSeq { up_to });
+        }
+        if self.seq.low() {
+            return Some(Event::EpochWanted);
+        }
+        self.lent = self.events.pop_front();
+        // A block is queued only after its head was read, so none is lost here.
+        Some(match self.lent.as_ref()? {
+            Queued::Single { source, destination, priority, hops, body } => {
+                let origin = Origin { src: *source, dst: *destination, priority: *priority, hops: *hops };
+                Event::Received(received(origin, body)?)
+            }
+            Queued::Block(set) => {
+                let (origin, _, block) = self.reassembly.block(*set);
+                Event::Received(received(origin, block)?)
+            }
+            &Queued::NextPart { id, offset, len } => Event::NextPart { id, offset, len },
+            &Queued::Done { id, outcome, hops } => Event::Done { id, outcome, hops },
+            &Queued::Processed { source, id } => Event::Processed { source, id },
+            &Queued::NameWanted { source, name } => Event::NameWanted { source, name },
+            &Queued::NameAt { source, name } => Event::NameAt { source, name },
+            &Queued::AddressConflict { seq } => Event::AddressConflict { seq },
+        })
+    }
+
+    /// Does everything that is due at `now`: timers, events, frames. Returns when to call again at the latest.
+    pub fn drive(&mut self, now: Instant, host: &mut impl Host) -> Option<Instant> {
+        let mut frame = [0; MAX_FRAME];
+        let mut part = [0; PART_LEN];
+        loop {
+            self.handle_timeout(now);
+            while let Some(event) = self.poll_event() {
+                let reply = match event {
+                    Event::Received(received) => {
+                        Reply::Verdict(received.source, received.id, received.priority)
+                    }
+                    Event::ReserveSeq { up_to } => Reply::Reserved(up_to),
+                    Event::NextPart { id, offset, len } => Reply::Part(id, offset, len),
+                    _ => Reply::None,
+                };
+                match (host.event(event), reply) {
+                    (Answer::Verdict(verdict), Reply::Verdict(to, id, priority)) => {
+                        self.report(to, id, priority, verdict);
+                    }
+                    (Answer::Reserved, Reply::Reserved(up_to)) => self.seq_reserved(up_to),
+                    (_, Reply::Part(id, offset, len)) => {
+                        if let Some(part) = part.get_mut(..len)
+                            && host.load(id, offset, part)
+                        {
+                            self.supply(now, id, part);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            while let Some(transmit) = self.poll_transmit(now, &mut frame) {
+                host.transmit(transmit.link, &frame[..transmit.len], transmit.copies);
+            }
+            let next = self.poll_timeout();
+            let heard_all = self.events.is_empty() && !self.seq.has_news();
+            if heard_all && next.is_none_or(|next| next > now) {
+                return next;
+            }
+        }
+    }
+
+    /// Queues an own control message; one that says the same takes its place, and one to nobody goes nowhere. Full: the newest is not taken, as
+    /// if the air had lost it.
+    fn control(&mut self, destination: Address, priority: Priority, control: Control) -> bool {
+        if destination == Address::NONE || destination == self.address {
+            return true;
+        }
+        let same = |known: &OwnControl| {
+            known.destination == destination
+                && match (&known.control, &control) {
+                    (Control::Ack(known), Control::Ack(new)) => known.transfer == new.transfer,
+                    (Control::Receipt { message: known, .. }, Control::Receipt { message: new, .. }) => {
+                        known == new
+                    }
+                    (Control::Hello { .. }, Control::Hello { .. }) => true,
+                    (known, new) => known == new,
+                }
+        };
+        let own = OwnControl { destination, priority, control };
+        match self.controls.iter_mut().find(|known| same(known)) {
+            Some(known) => {
+                *known = own;
+                true
+            }
+            None => {
+                let taken = self.controls.push_back(own).is_ok();
+                if !taken {
+                    self.stats.count(crate::Discard::QueueFull);
+                }
+                taken
+            }
+        }
+    }
+
+    /// Whether an own frame could be sealed now.
+    const fn can_seal(&self) -> bool {
+        !self.conflict && self.seq.ready().is_ok()
+    }
+
+    /// The links that carry a frame of `len` bytes.
+    fn links_for(&self, len: usize) -> u8 {
+        self.links.iter().filter(|link| link.info.mtu >= len).fold(0, |set, link| set | link_bit(link.id))
+    }
+
+    /// Queues an event; `false` when the application has not drained.
+    fn push_event(&mut self, event: Queued<FRAME>) -> bool {
+        self.events.push_back(event).is_ok()
+    }
+}
+
+/// What `drive` does with an answer once the event no longer borrows the node.
+enum Reply {
+    None,
+    Verdict(Address, MessageId, Priority),
+    Reserved(u32),
+    Part(MessageId, u32, usize),
+}
+
+fn received(origin: Origin, block: &[u8]) -> Option<Received<'_>> {
+    let (head, bytes) = BlockHead::parse(block).ok()?;
+    Some(Received {
+        source: origin.src,
+        destination: origin.dst,
+        id: head.message,
+        priority: origin.priority,
+        hops: origin.hops,
+        part: head.part,
+        bytes,
+    })
+}
+
+/// The time of the next hello: the interval, less or more a tenth, so that neighbours do not stay in step.
+fn next_hello(now: Instant, rng: &mut Rng, count: u8) -> Instant {
+    // The first few come faster: a delivery estimate within seconds of the start.
+    let interval = if count < 4 { Duration::from_secs(2) } else { HELLO_INTERVAL };
+    let tenth = Duration::from_micros(interval.as_micros() / 10);
+    now + interval - tenth + rng.jitter(tenth.times(2))
+}

@@ -1,0 +1,81 @@
+//! The clock's side of the node: what is due, and when something is due next.
+
+use super::{Node, Queued, next_hello};
+use crate::block::PART_LEN;
+use crate::control::Control;
+use crate::outbox::Progress;
+use crate::{Address, Discard, Instant, Priority};
+
+impl<
+    const LINKS: usize,
+    const SOURCES: usize,
+    const PEERS: usize,
+    const SEEN: usize,
+    const REASM: usize,
+    const OUTBOX: usize,
+    const QUEUE: usize,
+    const FRAME: usize,
+> Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME>
+{
+    /// Does what is due at `now` and not a frame: acks, deadlines, retransmissions, hellos.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for _ in 0..self.queue.expire(now) {
+            self.stats.count(Discard::Stale);
+        }
+        while let Some(due) = self.reassembly.due_ack(now) {
+            self.control(due.to, due.priority.min(Priority::High), Control::Ack(due.ack));
+        }
+        for _ in 0..self.reassembly.expire(now) {
+            self.stats.count(Discard::ReassemblyAbandoned);
+        }
+        // An outcome must not be lost: without room for the event it stays due.
+        while !self.events.is_full() {
+            match self.outbox.handle_timeout(now) {
+                Some(progress) => self.progress(progress, None),
+                None => break,
+            }
+        }
+        if self.hello_at <= now {
+            self.hello_at = next_hello(now, &mut self.rng, self.hello_count);
+            if !self.links.is_empty() {
+                let reports = self.neighbours.reports(now);
+                let count = self.hello_count;
+                self.hello_count = count.wrapping_add(1);
+                self.control(Address::EVERYONE, Priority::Low, Control::Hello { count, reports });
+            }
+        }
+    }
+
+    /// When something is due next; exact: nothing is due before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let timers = [
+            Some(self.hello_at),
+            self.queue.next_expiry(),
+            self.reassembly.next_timeout(),
+            self.outbox.next_timeout(),
+        ];
+        let own = if !self.can_seal() {
+            None
+        } else if self.controls.is_empty() {
+            self.outbox.next_send()
+        } else {
+            Some(Instant::ZERO)
+        };
+        let frames = self.links.iter().filter_map(|link| {
+            let next = [own, self.queue.next_due(link.id)].into_iter().flatten().min()?;
+            Some(next.max(link.free_at))
+        });
+        timers.into_iter().flatten().chain(frames).min()
+    }
+
+    /// Turns what the outbox says into an event.
+    pub(super) fn progress(&mut self, progress: Progress, hops: Option<u8>) {
+        self.push_event(match progress {
+            Progress::Done(id, outcome) => Queued::Done { id, outcome, hops },
+            Progress::WantsPart { id, offset, left } => {
+                Queued::NextPart { id, offset, len: PART_LEN.min(left as usize) }
+            }
+        });
+    }
+}

@@ -1,0 +1,402 @@
+//! Segments back into blocks.
+//!
+//! Owns the open sets, their bounds and the moments at which an ack is due. Reads no block; hears only verified
+//! segments addressed to this node.
+//!
+//! Full: two sets per source and `N` in all. A segment of a further transfer is dropped, unless a less urgent set
+//! (of that source, or of any when all are taken) can give way.
+
+use crate::control::Ack;
+use crate::segment::{BLOCK_MAX, CRC_LEN, SEGMENT_LEN, Segment, TransferId, all, block_crc};
+use crate::{Address, Discard, Duration, Instant, Priority};
+
+/// A set without a new segment for this long is given up; wire format, section "Messages".
+const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
+/// A set of a source is at most one of two.
+const SETS_PER_SOURCE: usize = 2;
+/// An ack goes out when no new segment came for this long, by priority: three segments at their pace, and the spread
+/// of relay delays. A guess, held against the simulated air.
+const QUIET: [Duration; 4] = [
+    Duration::from_millis(60),
+    Duration::from_millis(60),
+    Duration::from_millis(100),
+    Duration::from_millis(100),
+];
+/// A stalled set is acked at most this often before only a new segment wakes it.
+const STALL_ACKS: u8 = 3;
+
+/// A place in the table.
+pub(crate) type SetIndex = usize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    Open,
+    /// Whole, waiting for the application.
+    Whole,
+}
+
+#[derive(Clone, Debug)]
+struct Set {
+    state: State,
+    src: Address,
+    dst: Address,
+    transfer: TransferId,
+    priority: Priority,
+    hops: u8,
+    count: u8,
+    have: u64,
+    /// Bytes of the last segment, once it is there.
+    tail: u8,
+    progressed: Instant,
+    ack_due: Option<Instant>,
+    stall_acks: u8,
+    bytes: [u8; BLOCK_MAX],
+}
+
+/// What a segment did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The set is not whole yet.
+    Open,
+    /// The block is whole and its CRC right.
+    Whole(SetIndex),
+}
+
+/// Where a segment came from and was going.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) src: Address,
+    pub(crate) dst: Address,
+    pub(crate) priority: Priority,
+    pub(crate) hops: u8,
+}
+
+/// An ack that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DueAck {
+    pub(crate) to: Address,
+    pub(crate) priority: Priority,
+    pub(crate) ack: Ack,
+}
+
+/// At most `N` sets.
+#[derive(Clone, Debug)]
+pub(crate) struct Reassembly<const N: usize> {
+    sets: [Set; N],
+    /// Sets that gave way to a more urgent one since this was last asked.
+    gave_way: usize,
+}
+
+impl<const N: usize> Reassembly<N> {
+    pub(crate) const fn new() -> Self {
+        const EMPTY: Set = Set {
+            state: State::Free,
+            src: Address::NONE,
+            dst: Address::NONE,
+            transfer: TransferId::new(0),
+            priority: Priority::Low,
+            hops: 0,
+            count: 0,
+            have: 0,
+            tail: 0,
+            progressed: Instant::ZERO,
+            ack_due: None,
+            stall_acks: 0,
+            bytes: [0; BLOCK_MAX],
+        };
+        Self { sets: [EMPTY; N], gave_way: 0 }
+    }
+
+    /// Takes a segment in.
+    pub(crate) fn insert(
+        &mut self,
+        now: Instant,
+        from: Origin,
+        segment: &Segment<'_>,
+    ) -> Result<Taken, Discard> {
+        let at = match self.find(from.src, segment.transfer) {
+            Some(at) => at,
+            None => self.open(now, from, segment)?,
+        };
+        let set = &mut self.sets[at];
+        let count = segment.last + 1;
+        if set.count != count || set.dst != from.dst {
+            return Err(Discard::SegmentConflict);
+        }
+        let unicast = from.dst.is_node();
+        let bit = 1u64 << segment.offset;
+        if set.have & bit != 0 {
+            // The sender repeats what is here: it has not heard an ack. Whole sets are the application's turn.
+            if unicast && set.state == State::Open && set.ack_due.is_none() {
+                set.ack_due = Some(now + QUIET[set.priority as usize]);
+            }
+            return Err(Discard::Duplicate);
+        }
+        let start = usize::from(segment.offset) * SEGMENT_LEN;
+        set.bytes[start..start + segment.data.len()].copy_from_slice(segment.data);
+        if segment.offset == segment.last {
+            set.tail = segment.data.len() as u8;
+        }
+        set.have |= bit;
+        set.hops = from.hops;
+        set.progressed = now;
+        set.stall_acks = 0;
+        let quiet = QUIET[set.priority as usize];
+        // Nothing new follows the last segment: what is missing then is late by the spread of the paths, or lost.
+        let wait = if set.have >> segment.last & 1 != 0 {
+            Duration::from_micros(quiet.as_micros() / 2)
+        } else {
+            quiet
+        };
+        set.ack_due = unicast.then(|| now + wait);
+        if set.have != all(count) {
+            return Ok(Taken::Open);
+        }
+        set.ack_due = None;
+        let len = set.len();
+        let whole = len > CRC_LEN && {
+            let (block, crc) = set.bytes[..len].split_at(len - CRC_LEN);
+            block_crc(set.src, set.dst, block) == *crc
+        };
+        if !whole {
+            set.state = State::Free;
+            return Err(Discard::Crc);
+        }
+        set.state = State::Whole;
+        Ok(Taken::Whole(at))
+    }
+
+    /// The block in a whole set, without its CRC, and where it came from.
+    pub(crate) fn block(&self, at: SetIndex) -> (Origin, TransferId, &[u8]) {
+        let set = &self.sets[at];
+        let origin = Origin { src: set.src, dst: set.dst, priority: set.priority, hops: set.hops };
+        (origin, set.transfer, &set.bytes[..set.len() - CRC_LEN])
+    }
+
+    /// How many segments the block in a whole set came in.
+    pub(crate) fn count(&self, at: SetIndex) -> u8 {
+        self.sets[at].count
+    }
+
+    /// How many sets gave way to a more urgent one since this was last asked.
+    pub(crate) fn gave_way(&mut self) -> usize {
+        core::mem::take(&mut self.gave_way)
+    }
+
+    /// Gives a set's place back.
+    pub(crate) fn free(&mut self, at: SetIndex) {
+        self.sets[at].state = State::Free;
+    }
+
+    /// Takes the next ack that is due.
+    pub(crate) fn due_ack(&mut self, now: Instant) -> Option<DueAck> {
+        let set = self
+            .sets
+            .iter_mut()
+            .find(|set| set.state == State::Open && set.ack_due.is_some_and(|due| due <= now))?;
+        set.stall_acks += 1;
+        set.ack_due = (set.stall_acks < STALL_ACKS)
+            .then(|| now + QUIET[set.priority as usize].times(1 << set.stall_acks));
+        Some(DueAck { to: set.src, priority: set.priority, ack: Ack::of(set.transfer, set.have, set.count) })
+    }
+
+    /// Gives up sets that make no progress; returns how many.
+    pub(crate) fn expire(&mut self, now: Instant) -> usize {
+        let mut given_up = 0;
+        for set in self.sets.iter_mut().filter(|set| set.state == State::Open) {
+            if set.progressed + GIVE_UP_AFTER <= now {
+                set.state = State::Free;
+                given_up += 1;
+            }
+        }
+        given_up
+    }
+
+    /// When an ack is due or a set is given up.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.sets
+            .iter()
+            .filter(|set| set.state == State::Open)
+            .map(|set| {
+                set.ack_due
+                    .map_or(set.progressed + GIVE_UP_AFTER, |ack| ack.min(set.progressed + GIVE_UP_AFTER))
+            })
+            .min()
+    }
+
+    fn find(&self, src: Address, transfer: TransferId) -> Option<SetIndex> {
+        self.sets
+            .iter()
+            .position(|set| set.state != State::Free && set.src == src && set.transfer == transfer)
+    }
+
+    fn open(&mut self, now: Instant, from: Origin, segment: &Segment<'_>) -> Result<SetIndex, Discard> {
+        let of_source =
+            self.sets.iter().filter(|set| set.state == State::Open && set.src == from.src).count();
+        let free = self.sets.iter().position(|set| set.state == State::Free);
+        let at = match free {
+            Some(at) if of_source < SETS_PER_SOURCE => at,
+            _ => {
+                let crowded = of_source >= SETS_PER_SOURCE;
+                (0..N)
+                    .filter(|&at| {
+                        let set = &self.sets[at];
+                        set.state == State::Open
+                            && set.priority > from.priority
+                            && (!crowded || set.src == from.src)
+                    })
+                    .max_by_key(|&at| self.sets[at].priority)
+                    .ok_or(Discard::ReassemblyFull)?
+            }
+        };
+        let set = &mut self.sets[at];
+        self.gave_way += usize::from(set.state == State::Open);
+        set.state = State::Open;
+        set.src = from.src;
+        set.dst = from.dst;
+        set.transfer = segment.transfer;
+        set.priority = from.priority;
+        set.hops = from.hops;
+        set.count = segment.last + 1;
+        set.have = 0;
+        set.tail = 0;
+        set.progressed = now;
+        set.ack_due = None;
+        set.stall_acks = 0;
+        Ok(at)
+    }
+}
+
+impl Set {
+    fn len(&self) -> usize {
+        usize::from(self.count - 1) * SEGMENT_LEN + usize::from(self.tail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::{SEGMENT_HEADER, segments};
+
+    const DST: Address = Address::new(9);
+
+    fn from(src: u16, priority: Priority) -> Origin {
+        Origin { src: Address::new(src), dst: DST, priority, hops: 2 }
+    }
+
+    fn sealed(src: u16, block: &[u8]) -> ([u8; BLOCK_MAX], usize) {
+        let mut bytes = [0; BLOCK_MAX];
+        bytes[..block.len()].copy_from_slice(block);
+        bytes[block.len()..block.len() + CRC_LEN].copy_from_slice(&block_crc(Address::new(src), DST, block));
+        (bytes, block.len() + CRC_LEN)
+    }
+
+    fn give<const N: usize>(
+        table: &mut Reassembly<N>,
+        now: Instant,
+        origin: Origin,
+        transfer: u16,
+        sealed: &([u8; BLOCK_MAX], usize),
+        offset: u8,
+    ) -> Result<Taken, Discard> {
+        let mut out = [0; SEGMENT_HEADER + SEGMENT_LEN];
+        let len = Segment::cut(TransferId::new(transfer), &sealed.0[..sealed.1], offset, &mut out);
+        table.insert(now, origin, &Segment::parse(&out[..len]).unwrap())
+    }
+
+    #[test]
+    fn segments_in_any_order_make_the_block() {
+        let mut table = Reassembly::<2>::new();
+        let text: [u8; 45] = core::array::from_fn(|i| i as u8);
+        let block = sealed(1, &text);
+        let order = [4, 0, 2, 3, 1];
+        assert_eq!(usize::from(segments(block.1)), order.len());
+        for (n, offset) in order.into_iter().enumerate() {
+            let taken = give(&mut table, Instant::ZERO, from(1, Priority::High), 7, &block, offset);
+            assert_eq!(taken, Ok(if n == 4 { Taken::Whole(0) } else { Taken::Open }));
+        }
+        let (origin, transfer, bytes) = table.block(0);
+        assert_eq!((origin.src.bits(), transfer.bits(), bytes), (1, 7, &text[..]));
+        table.free(0);
+        assert_eq!(table.next_timeout(), None);
+    }
+
+    #[test]
+    fn segments_of_two_blocks_under_one_number_do_not_pass_the_crc() {
+        let mut table = Reassembly::<2>::new();
+        let (one, other) = (sealed(1, &[1; 15]), sealed(1, &[2; 15]));
+        assert_eq!(give(&mut table, Instant::ZERO, from(1, Priority::High), 7, &one, 0), Ok(Taken::Open));
+        assert_eq!(give(&mut table, Instant::ZERO, from(1, Priority::High), 7, &other, 1), Err(Discard::Crc));
+        assert_eq!(table.next_timeout(), None, "the set is free again");
+    }
+
+    #[test]
+    fn a_conflicting_segment_is_dropped_and_the_set_lives() {
+        let mut table = Reassembly::<2>::new();
+        let (short, long) = (sealed(1, &[1; 15]), sealed(1, &[2; 35]));
+        assert_eq!(give(&mut table, Instant::ZERO, from(1, Priority::High), 7, &short, 0), Ok(Taken::Open));
+        assert_eq!(
+            give(&mut table, Instant::ZERO, from(1, Priority::High), 7, &long, 1),
+            Err(Discard::SegmentConflict)
+        );
+        assert_eq!(
+            give(&mut table, Instant::ZERO, from(1, Priority::High), 7, &short, 1),
+            Ok(Taken::Whole(0))
+        );
+    }
+
+    #[test]
+    fn a_third_transfer_of_a_source_needs_more_urgency() {
+        let mut table = Reassembly::<4>::new();
+        let block = sealed(1, &[1; 15]);
+        let mut try_open =
+            |transfer, priority| give(&mut table, Instant::ZERO, from(1, priority), transfer, &block, 0);
+        assert_eq!(try_open(1, Priority::Low), Ok(Taken::Open));
+        assert_eq!(try_open(2, Priority::Medium), Ok(Taken::Open));
+        assert_eq!(try_open(3, Priority::Low), Err(Discard::ReassemblyFull));
+        assert_eq!(try_open(4, Priority::Critical), Ok(Taken::Open), "the LOW one gave way");
+        assert_eq!(try_open(1, Priority::Low), Err(Discard::ReassemblyFull));
+    }
+
+    #[test]
+    fn a_full_table_refuses_what_is_not_more_urgent() {
+        let mut table = Reassembly::<2>::new();
+        let block = sealed(1, &[1; 15]);
+        for src in [1, 2] {
+            assert_eq!(
+                give(&mut table, Instant::ZERO, from(src, Priority::High), 1, &block, 0),
+                Ok(Taken::Open)
+            );
+        }
+        assert_eq!(
+            give(&mut table, Instant::ZERO, from(3, Priority::High), 1, &block, 0),
+            Err(Discard::ReassemblyFull)
+        );
+        assert_eq!(
+            give(&mut table, Instant::ZERO, from(3, Priority::Critical), 1, &block, 0),
+            Ok(Taken::Open)
+        );
+    }
+
+    #[test]
+    fn a_stall_is_acked_a_few_times_and_given_up_after_ten_seconds() {
+        let mut table = Reassembly::<2>::new();
+        let block = sealed(1, &[1; 35]);
+        give(&mut table, Instant::ZERO, from(1, Priority::High), 7, &block, 1).unwrap();
+        let mut acks = 0;
+        let mut now = Instant::ZERO;
+        while let Some(next) = table.next_timeout() {
+            assert_eq!(table.due_ack(next - Duration::from_micros(1)), None, "nothing before its time");
+            now = next;
+            match table.due_ack(now) {
+                Some(due) => {
+                    assert_eq!(due.ack, Ack { transfer: TransferId::new(7), base: 0, behind: 1 });
+                    acks += 1;
+                }
+                None => assert_eq!(table.expire(now), 1),
+            }
+        }
+        assert_eq!((acks, now), (3, Instant::ZERO + GIVE_UP_AFTER));
+    }
+}

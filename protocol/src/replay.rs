@@ -1,0 +1,188 @@
+//! Replay windows: which (source, SEQ) were taken before.
+//!
+//! Owns one 64-bit window per source and epoch. Is asked only with verified frames. Whether a copy of a known
+//! frame is still of use (a higher TTL) is decided in `seen`.
+//!
+//! Full table: a new source is refused, never an old one forgotten (fail closed).
+
+use heapless::Vec;
+
+use crate::{Address, Discard};
+
+/// SEQs below the highest that can still be told apart.
+const WINDOW: u32 = 64;
+
+/// How much is known of a verified (source, epoch, SEQ).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// Not met before; now marked.
+    New,
+    /// Inside the window and met before.
+    Met,
+}
+
+/// The highest SEQ of a source that a node has taken; kept over a restart, it shuts out older frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayMark {
+    /// Whose frames.
+    pub src: Address,
+    /// In which epoch.
+    pub epoch: u32,
+    /// The highest SEQ taken.
+    pub seq: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    mark: ReplayMark,
+    /// Bit n: `mark.seq - n` was met.
+    met: u64,
+}
+
+/// At most `N` sources, sorted by address so that a look-up is a binary search.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReplayTable<const N: usize> {
+    windows: Vec<Window, N>,
+}
+
+impl<const N: usize> ReplayTable<N> {
+    pub(crate) const fn new() -> Self {
+        Self { windows: Vec::new() }
+    }
+
+    /// Looks without marking, so that a later check can still refuse the frame.
+    pub(crate) fn check(&self, src: Address, epoch: u32, seq: u32) -> Result<Freshness, Discard> {
+        let Ok(at) = self.find(src) else {
+            return if self.windows.is_full() { Err(Discard::ReplayTableFull) } else { Ok(Freshness::New) };
+        };
+        let window = &self.windows[at];
+        if epoch > window.mark.epoch {
+            return Ok(Freshness::New);
+        }
+        if epoch < window.mark.epoch {
+            return Err(Discard::Replay);
+        }
+        if seq > window.mark.seq {
+            return Ok(Freshness::New);
+        }
+        match window.mark.seq - seq {
+            age if age >= WINDOW => Err(Discard::Replay),
+            age if window.met & (1 << age) != 0 => Ok(Freshness::Met),
+            _ => Ok(Freshness::New),
+        }
+    }
+
+    /// Marks what [`check`](Self::check) found to be new.
+    pub(crate) fn mark(&mut self, src: Address, epoch: u32, seq: u32) {
+        let fresh = Window { mark: ReplayMark { src, epoch, seq }, met: 1 };
+        match self.find(src) {
+            // `check` has refused the frame when the table is full.
+            Err(at) => drop(self.windows.insert(at, fresh)),
+            Ok(at) if epoch > self.windows[at].mark.epoch => self.windows[at] = fresh,
+            Ok(at) => {
+                let window = &mut self.windows[at];
+                if seq > window.mark.seq {
+                    let ahead = seq - window.mark.seq;
+                    window.met = if ahead >= WINDOW { 0 } else { window.met << ahead } | 1;
+                    window.mark.seq = seq;
+                } else {
+                    window.met |= 1 << (window.mark.seq - seq);
+                }
+            }
+        }
+    }
+
+    /// Restores a mark from before a restart: nothing at or below it is taken again.
+    ///
+    /// `false` when the table is full.
+    pub(crate) fn restore(&mut self, mark: ReplayMark) -> bool {
+        let window = Window { mark, met: u64::MAX };
+        match self.find(mark.src) {
+            Ok(at) => {
+                let known = self.windows[at].mark;
+                if (mark.epoch, mark.seq) > (known.epoch, known.seq) {
+                    self.windows[at] = window;
+                }
+                true
+            }
+            Err(at) => self.windows.insert(at, window).is_ok(),
+        }
+    }
+
+    pub(crate) fn marks(&self) -> impl Iterator<Item = ReplayMark> + '_ {
+        self.windows.iter().map(|window| window.mark)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.windows.len()
+    }
+
+    fn find(&self, src: Address) -> Result<usize, usize> {
+        self.windows.binary_search_by_key(&src, |window| window.mark.src)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Address = Address::new(1);
+
+    fn take<const N: usize>(
+        table: &mut ReplayTable<N>,
+        src: Address,
+        epoch: u32,
+        seq: u32,
+    ) -> Result<Freshness, Discard> {
+        let found = table.check(src, epoch, seq);
+        if found == Ok(Freshness::New) {
+            table.mark(src, epoch, seq);
+        }
+        found
+    }
+
+    #[test]
+    fn a_frame_is_new_once_whatever_the_order() {
+        let mut table = ReplayTable::<4>::new();
+        for seq in [10, 12, 11, 9, 70] {
+            assert_eq!(take(&mut table, A, 1, seq), Ok(Freshness::New), "{seq}");
+            assert_eq!(take(&mut table, A, 1, seq), Ok(Freshness::Met), "{seq}");
+        }
+        // 70 - 63 = 7 is the oldest that can be told apart.
+        assert_eq!(take(&mut table, A, 1, 7), Ok(Freshness::New));
+        assert_eq!(take(&mut table, A, 1, 6), Err(Discard::Replay));
+        assert_eq!(take(&mut table, A, 1, 1_000), Ok(Freshness::New));
+        assert_eq!(take(&mut table, A, 1, 70), Err(Discard::Replay));
+    }
+
+    #[test]
+    fn a_new_epoch_starts_over_and_the_old_one_is_shut() {
+        let mut table = ReplayTable::<4>::new();
+        assert_eq!(take(&mut table, A, 1, 500), Ok(Freshness::New));
+        assert_eq!(take(&mut table, A, 2, 3), Ok(Freshness::New));
+        assert_eq!(take(&mut table, A, 1, 501), Err(Discard::Replay));
+    }
+
+    #[test]
+    fn a_full_table_refuses_new_sources_and_keeps_the_old() {
+        let mut table = ReplayTable::<2>::new();
+        for src in [1, 2] {
+            assert_eq!(take(&mut table, Address::new(src), 1, 1), Ok(Freshness::New));
+        }
+        assert_eq!(take(&mut table, Address::new(3), 1, 1), Err(Discard::ReplayTableFull));
+        assert_eq!(take(&mut table, Address::new(2), 1, 1), Ok(Freshness::Met));
+        assert_eq!(take(&mut table, Address::new(1), 1, 2), Ok(Freshness::New));
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn a_restored_mark_shuts_out_everything_up_to_it() {
+        let mut table = ReplayTable::<2>::new();
+        assert!(table.restore(ReplayMark { src: A, epoch: 3, seq: 100 }));
+        assert!(table.restore(ReplayMark { src: A, epoch: 3, seq: 50 }), "an older mark changes nothing");
+        assert_eq!(table.check(A, 3, 100), Ok(Freshness::Met));
+        assert_eq!(table.check(A, 3, 1), Err(Discard::Replay));
+        assert_eq!(table.check(A, 3, 101), Ok(Freshness::New));
+        assert_eq!(table.marks().next(), Some(ReplayMark { src: A, epoch: 3, seq: 100 }));
+    }
+}

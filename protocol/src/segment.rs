@@ -1,0 +1,159 @@
+//! Segments: a block cut into pieces of one legacy frame each.
+//!
+//! Owns the 3-byte header and the cutting. Putting together is `reassembly`'s, sending `outbox`'s.
+
+use crate::{Address, Discard};
+
+/// Bytes of a block in one segment: a legacy body of 13 bytes less the header.
+pub const SEGMENT_LEN: usize = 10;
+/// Segments in a block: 6 bits of offset.
+pub const SEGMENTS_MAX: usize = 64;
+/// The longest block that is sent in segments, its CRC included.
+pub const BLOCK_MAX: usize = SEGMENT_LEN * SEGMENTS_MAX;
+/// Bytes of the segment header.
+pub(crate) const SEGMENT_HEADER: usize = 3;
+
+/// The number of a transfer of one block between two nodes: 12 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransferId(u16);
+
+impl TransferId {
+    /// The low 12 bits of `bits`.
+    #[must_use]
+    pub const fn new(bits: u16) -> Self {
+        Self(bits & 0x0fff)
+    }
+
+    /// The 12 bits.
+    #[must_use]
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// The number after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self::new(self.0 + 1)
+    }
+}
+
+/// One segment, read from a frame's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment<'a> {
+    /// Of which transfer.
+    pub transfer: TransferId,
+    /// Which segment, from 0.
+    pub offset: u8,
+    /// The last segment of the block; their number less one.
+    pub last: u8,
+    /// [`SEGMENT_LEN`] bytes, or 1 to [`SEGMENT_LEN`] in the last.
+    pub data: &'a [u8],
+}
+
+impl<'a> Segment<'a> {
+    /// Reads a frame's body.
+    ///
+    /// # Errors
+    /// [`Discard::Malformed`] when header and length do not fit together.
+    pub fn parse(body: &'a [u8]) -> Result<Self, Discard> {
+        let Some((&[a, b, c], data)) = body.split_first_chunk() else {
+            return Err(Discard::Malformed);
+        };
+        let segment = Self {
+            transfer: TransferId(u16::from(a) << 4 | u16::from(b) >> 4),
+            offset: (b & 0x0f) << 2 | c >> 6,
+            last: c & 0x3f,
+            data,
+        };
+        let whole = segment.offset < segment.last && data.len() == SEGMENT_LEN;
+        let tail = segment.offset == segment.last && (1..=SEGMENT_LEN).contains(&data.len());
+        if whole || tail { Ok(segment) } else { Err(Discard::Malformed) }
+    }
+
+    /// The segment `offset` of a block, as a frame's body; returns its length.
+    ///
+    /// `block` holds 1 to [`BLOCK_MAX`] bytes and `offset` one of its segments.
+    pub(crate) fn cut(
+        transfer: TransferId,
+        block: &[u8],
+        offset: u8,
+        out: &mut [u8; SEGMENT_HEADER + SEGMENT_LEN],
+    ) -> usize {
+        let last = segments(block.len()) - 1;
+        let start = usize::from(offset) * SEGMENT_LEN;
+        let data = &block[start..block.len().min(start + SEGMENT_LEN)];
+        out[0] = (transfer.0 >> 4) as u8;
+        out[1] = (transfer.0 << 4) as u8 | offset >> 2;
+        out[2] = offset << 6 | last;
+        out[SEGMENT_HEADER..SEGMENT_HEADER + data.len()].copy_from_slice(data);
+        SEGMENT_HEADER + data.len()
+    }
+}
+
+/// How many segments a block of `len` bytes takes.
+#[must_use]
+pub const fn segments(len: usize) -> u8 {
+    len.div_ceil(SEGMENT_LEN) as u8
+}
+
+/// The bits of the first `count` segments.
+#[must_use]
+pub(crate) const fn all(count: u8) -> u64 {
+    if count >= 64 { u64::MAX } else { (1 << count) - 1 }
+}
+
+const CRC: crc::Crc<u16> = crc::Crc::<u16>::new(&crc::CRC_16_IBM_3740);
+/// Bytes of the CRC behind a block that is sent in segments.
+pub(crate) const CRC_LEN: usize = 2;
+
+/// The CRC of a block between two nodes.
+///
+/// Each frame is guarded by its own MIC; this one guards against segments of two blocks that came to share a
+/// transfer number, so source and destination are part of it.
+#[must_use]
+pub fn block_crc(src: Address, dst: Address, block: &[u8]) -> [u8; CRC_LEN] {
+    let mut digest = CRC.digest();
+    digest.update(&src.bits().to_be_bytes());
+    digest.update(&dst.bits().to_be_bytes());
+    digest.update(block);
+    digest.finalize().to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cutting_and_reading_are_inverse_for_every_length() {
+        let block: [u8; BLOCK_MAX] = core::array::from_fn(|i| i as u8);
+        for len in 1..=BLOCK_MAX {
+            let mut back = [0; BLOCK_MAX];
+            let mut filled = 0;
+            for offset in 0..segments(len) {
+                let mut out = [0; SEGMENT_HEADER + SEGMENT_LEN];
+                let n = Segment::cut(TransferId::new(0xabc), &block[..len], offset, &mut out);
+                let segment = Segment::parse(&out[..n]).unwrap();
+                assert_eq!(
+                    (segment.transfer.bits(), segment.offset, segment.last + 1),
+                    (0xabc, offset, segments(len))
+                );
+                back[filled..filled + segment.data.len()].copy_from_slice(segment.data);
+                filled += segment.data.len();
+            }
+            assert_eq!(&back[..filled], &block[..len]);
+        }
+    }
+
+    #[test]
+    fn a_segment_that_contradicts_itself_is_malformed() {
+        for body in [
+            &[0u8, 0, 0][..],                              // no data
+            &[0, 0],                                       // no header
+            &[0, 0, 1, 9],                                 // not the last, yet short
+            &[0, 0x08, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],  // offset behind last
+            &[0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], // too long
+        ] {
+            assert_eq!(Segment::parse(body), Err(Discard::Malformed), "{body:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! SEQ numbers: never twice under one key, not even over a power cut.
+//!
+//! Owns the counter and its reservation. A block of numbers is written and synced by the host before the first
+//! of them is used; after a restart the node goes on behind the last reserved one. Never wraps.
+
+use crate::frame::SEQ_MAX;
+
+/// How far the numbers of an epoch are used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SeqError {
+    /// The host has not yet confirmed a reservation.
+    NotReserved,
+    /// All 24 bits are used: the network needs its next epoch.
+    Exhausted,
+}
+
+/// The counter of one epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct SeqCounter {
+    next: u32,
+    /// First number that is not reserved.
+    limit: u32,
+    /// The limit asked for and not yet confirmed, if any.
+    asked: Option<u32>,
+    block: u32,
+    warned: bool,
+}
+
+impl SeqCounter {
+    /// Goes on at `start`, the first number that was never reserved, in blocks of `block`.
+    pub(crate) const fn new(start: u32, block: u32) -> Self {
+        Self {
+            next: start,
+            limit: start,
+            asked: None,
+            block: if block == 0 { 1 } else { block },
+            warned: false,
+        }
+    }
+
+    /// The reservation to ask the host for, once per block: when half of the last one is used.
+    pub(crate) fn wants(&mut self) -> Option<u32> {
+        if self.asked.is_some()
+            || self.limit > SEQ_MAX
+            || self.limit.saturating_sub(self.next) > self.block / 2
+        {
+            return None;
+        }
+        let up_to = self.limit.saturating_add(self.block).min(SEQ_MAX + 1);
+        self.asked = Some(up_to);
+        Some(up_to)
+    }
+
+    /// Whether [`wants`](Self::wants) or [`low`](Self::low) has something to say.
+    pub(crate) fn has_news(&self) -> bool {
+        self.clone().wants().is_some() || self.clone().low()
+    }
+
+    /// The host has synced "everything below `up_to` may be used".
+    pub(crate) fn reserved(&mut self, up_to: u32) {
+        if self.asked == Some(up_to) {
+            self.asked = None;
+        }
+        self.limit = self.limit.max(up_to.min(SEQ_MAX + 1));
+    }
+
+    /// Takes the next number.
+    pub(crate) fn take(&mut self) -> Result<u32, SeqError> {
+        self.ready()?;
+        let seq = self.next;
+        self.next += 1;
+        Ok(seq)
+    }
+
+    /// Whether [`take`](Self::take) would succeed.
+    pub(crate) const fn ready(&self) -> Result<(), SeqError> {
+        if self.next > SEQ_MAX {
+            Err(SeqError::Exhausted)
+        } else if self.next >= self.limit {
+            Err(SeqError::NotReserved)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether this node cannot have sent `seq`: it lies ahead of all it ever used.
+    pub(crate) const fn never_sent(&self, seq: u32) -> bool {
+        seq >= self.next
+    }
+
+    /// `true` once, when three quarters are used: time to ask for the next epoch.
+    pub(crate) const fn low(&mut self) -> bool {
+        let low = !self.warned && self.next > SEQ_MAX / 4 * 3;
+        self.warned |= low;
+        low
+    }
+
+    pub(crate) const fn next(&self) -> u32 {
+        self.next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_sent_before_the_reservation_is_synced() {
+        let mut seq = SeqCounter::new(0, 8);
+        assert_eq!(seq.take(), Err(SeqError::NotReserved));
+        assert_eq!(seq.wants(), Some(8));
+        assert_eq!(seq.wants(), None, "asked once");
+        assert_eq!(seq.take(), Err(SeqError::NotReserved));
+        seq.reserved(8);
+        for expected in 0..4 {
+            assert_eq!(seq.wants(), None);
+            assert_eq!(seq.take(), Ok(expected));
+        }
+        assert_eq!(seq.wants(), Some(16), "half is used: ask ahead");
+        for expected in 4..8 {
+            assert_eq!(seq.take(), Ok(expected));
+        }
+        assert_eq!(seq.take(), Err(SeqError::NotReserved));
+        seq.reserved(16);
+        assert_eq!(seq.take(), Ok(8));
+    }
+
+    #[test]
+    fn it_never_wraps() {
+        let mut seq = SeqCounter::new(SEQ_MAX - 1, 4096);
+        assert_eq!(seq.wants(), Some(SEQ_MAX + 1));
+        seq.reserved(SEQ_MAX + 1);
+        assert!(seq.low());
+        assert!(!seq.low(), "said once");
+        assert_eq!(seq.take(), Ok(SEQ_MAX - 1));
+        assert_eq!(seq.take(), Ok(SEQ_MAX));
+        assert_eq!(seq.take(), Err(SeqError::Exhausted));
+        assert_eq!(seq.wants(), None);
+    }
+
+    #[test]
+    fn a_number_ahead_of_the_counter_was_sent_by_someone_else() {
+        let mut seq = SeqCounter::new(100, 10);
+        seq.reserved(110);
+        assert_eq!(seq.take(), Ok(100));
+        assert!(!seq.never_sent(99), "an earlier run may have sent it");
+        assert!(!seq.never_sent(100));
+        assert!(seq.never_sent(101));
+    }
+}

@@ -1,0 +1,17 @@
+//! The node's contract, line by line, on an air that this test owns.
+//!
+//! `net` is the air, the clock and the hosts; every other file tells one part of the story. Nothing sleeps, and
+//! the clock moves only to what some node said is due, so a timer that is late or early fails a test.
+
+mod bounds;
+mod contract;
+mod deadlines;
+mod delivery;
+mod discards;
+mod flooding;
+mod hostile;
+mod many;
+mod neighbours;
+mod net;
+mod priorities;
+mod seq;
