@@ -1,0 +1,418 @@
+//! The world: air, stations and what happens next.
+//!
+//! Owns the order of events and carries them between the air, the simulated devices and the seats. A state
+//! machine without clock and without IO: [`World::step`] does one thing at the time it is due, and nobody sleeps.
+//! Letting it follow a clock on the wall is [`super::pace`]'s business.
+//!
+//! What is due at the same time happens in this order: receptions decided on the air, reports to hosts, devices'
+//! radios and timers in the order in which they were set, seats' radios, seats' sleepers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use mesh_protocol::{Instant, Rng};
+
+use super::air::{Air, AirCounters};
+use super::controller::{Controller, REPORT_LATENCY, link_info};
+use super::geometry::{Position, StationId, Topology};
+use super::lockstep::{Shared, Still};
+use super::queue::Alarms;
+use super::seat::{SIM_LINK, SimBearer, SimClock};
+use super::station::{Observer, Radio, Station};
+use crate::{BearerEvent, FrameBytes};
+
+/// A device may ask this often in a row to run again at once; then it is stuck. A guess, far above any real need.
+const LIVELOCK: u32 = 1_000;
+
+/// What [`World::step`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// One event, at this time.
+    Done(Instant),
+    /// Nothing: the next event, if there is one, lies beyond the limit.
+    Quiet(Option<Instant>),
+    /// Nothing: a seat keeps time from going on.
+    Still(Still),
+}
+
+/// A frame on its way from a controller to its host.
+#[derive(Debug)]
+struct Report {
+    at: Instant,
+    from: StationId,
+    to: StationId,
+    rssi: i8,
+    frame: FrameBytes,
+}
+
+/// A simulated device, its controller and its alarms.
+#[derive(Debug)]
+struct Device<S> {
+    station: S,
+    controller: Controller,
+    /// How often in a row it asked to run at once, and at what time.
+    spins: (Instant, u32),
+}
+
+/// Who is at a station.
+#[derive(Debug)]
+enum Place<S> {
+    Device(Box<Device<S>>),
+    /// An asynchronous device, by its seat's number.
+    Seat(usize),
+}
+
+/// Alarms of station `n`: its own timer is number `2n`, its radio's `2n + 1`.
+const ALARMS: usize = 2;
+
+/// What is due next.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    Air,
+    Report,
+    Alarm,
+    SeatRadio(usize),
+    Sleeper,
+}
+
+/// Air, devices of type `S`, and seats for asynchronous devices, watched by `O`.
+#[derive(Debug)]
+pub struct World<S, O = ()> {
+    air: Air,
+    places: Vec<Place<S>>,
+    alarms: Alarms,
+    /// In order of their times: every report takes equally long.
+    reports: VecDeque<Report>,
+    rng: Rng,
+    observer: O,
+    shared: Arc<Shared>,
+}
+
+impl<S: Station> World<S> {
+    /// An empty world at time zero. `seed` decides everything that is random in the air and in the controllers.
+    #[must_use]
+    pub fn new(seed: u64, topology: Topology) -> Self {
+        Self::with_observer(seed, topology, ())
+    }
+}
+
+impl<S: Station, O: Observer> World<S, O> {
+    /// An empty world that `observer` watches.
+    #[must_use]
+    pub fn with_observer(seed: u64, topology: Topology, observer: O) -> Self {
+        let mut rng = Rng::new(seed);
+        Self {
+            air: Air::new(rng.next_u64(), topology),
+            places: Vec::new(),
+            alarms: Alarms::default(),
+            reports: VecDeque::new(),
+            rng,
+            observer,
+            shared: Arc::default(),
+        }
+    }
+
+    /// Adds a device. It is first run at the time of adding, when the world goes on.
+    pub fn add(&mut self, position: Position, station: S) -> StationId {
+        let (id, controller) = self.add_place(position);
+        self.places.push(Place::Device(Box::new(Device { station, controller, spins: (Instant::ZERO, 0) })));
+        let now = self.now();
+        self.alarms.set(id.index() * ALARMS, Some(now));
+        id
+    }
+
+    /// Adds a place for an asynchronous device. The world stands still until the bearer is first waited on, or
+    /// dropped.
+    pub fn seat(&mut self, position: Position) -> (StationId, SimBearer, SimClock) {
+        let (id, controller) = self.add_place(position);
+        let mut state = self.shared.lock();
+        let key = state.add_seat(id, controller);
+        state.give(key.index, link_up());
+        drop(state);
+        self.places.push(Place::Seat(key.index));
+        let bearer = SimBearer::new(Arc::clone(&self.shared), key);
+        let clock = SimClock::new(Arc::clone(&self.shared), key);
+        (id, bearer, clock)
+    }
+
+    /// Gives a seat away anew: power is back. An earlier bearer that still exists is cut off. `None` when `id` is
+    /// not a seat.
+    pub fn reseat(&mut self, id: StationId) -> Option<(SimBearer, SimClock)> {
+        let Some(Place::Seat(index)) = self.places.get(id.index()) else {
+            return None;
+        };
+        let mut state = self.shared.lock();
+        let (key, waker) = state.reseat(*index);
+        state.give(key.index, link_up());
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        let bearer = SimBearer::new(Arc::clone(&self.shared), key);
+        let clock = SimClock::new(Arc::clone(&self.shared), key);
+        Some((bearer, clock))
+    }
+
+    fn add_place(&mut self, position: Position) -> (StationId, Controller) {
+        let id = self.air.add(position);
+        for _ in 0..ALARMS {
+            self.alarms.add();
+        }
+        (id, Controller::new(self.rng.fork(u64::from(id.0))))
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.shared.lock().now()
+    }
+
+    /// The device at `id`; `None` when there is none or it is a seat.
+    #[must_use]
+    pub fn station(&self, id: StationId) -> Option<&S> {
+        match self.places.get(id.index())? {
+            Place::Device(device) => Some(&device.station),
+            Place::Seat(_) => None,
+        }
+    }
+
+    /// The device at `id`, without running it afterwards: what changes a deadline goes through [`World::poke`].
+    pub fn station_mut(&mut self, id: StationId) -> Option<&mut S> {
+        match self.places.get_mut(id.index())? {
+            Place::Device(device) => Some(&mut device.station),
+            Place::Seat(_) => None,
+        }
+    }
+
+    /// Does something to the device at `id` now, then runs it. `None` when there is none or it is a seat.
+    pub fn poke<R>(
+        &mut self,
+        id: StationId,
+        poke: impl FnOnce(&mut S, Instant, &mut Radio<'_>) -> R,
+    ) -> Option<R> {
+        let now = self.now();
+        let Some(Place::Device(device)) = self.places.get_mut(id.index()) else {
+            return None;
+        };
+        let mut radio = Radio { now, controller: &mut device.controller };
+        let result = poke(&mut device.station, now, &mut radio);
+        self.run(now, id);
+        Some(result)
+    }
+
+    /// How many stations there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is no station.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The air, to look at.
+    #[must_use]
+    pub fn air(&self) -> &Air {
+        &self.air
+    }
+
+    /// What happened on the air so far.
+    #[must_use]
+    pub fn counters(&self) -> AirCounters {
+        self.air.counters()
+    }
+
+    /// The observer.
+    #[must_use]
+    pub fn observer(&self) -> &O {
+        &self.observer
+    }
+
+    /// The observer, to change.
+    pub fn observer_mut(&mut self) -> &mut O {
+        &mut self.observer
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+/// Going on.
+impl<S: Station, O: Observer> World<S, O> {
+    /// When the next event is due; `None` when nothing will ever happen by itself.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let state = self.shared.lock();
+        let seats = [state.next_radio().map(|(at, _)| at), state.next_sleep()];
+        let own = [self.air.poll_timeout(), self.reports.front().map(|report| report.at), self.alarms.next()];
+        own.into_iter().chain(seats).flatten().min()
+    }
+
+    /// Does the next thing that is due, whenever that is.
+    pub fn step(&mut self) -> Step {
+        self.step_until(Instant::from_micros(u64::MAX))
+    }
+
+    /// Goes on until everything due at or before `to` has happened and time is `to`. False when a seat keeps time
+    /// from getting there.
+    pub fn advance(&mut self, to: Instant) -> bool {
+        loop {
+            match self.step_until(to) {
+                Step::Done(_) => {}
+                Step::Quiet(_) => {
+                    self.shared.lock().advance(to);
+                    return true;
+                }
+                Step::Still(_) => return false,
+            }
+        }
+    }
+
+    /// Does the next thing if it is due at or before `limit`.
+    ///
+    /// # Panics
+    /// When a device asks a thousand times in a row to run again at once: that is a bug in the device, and without
+    /// the panic the world would never go on.
+    pub fn step_until(&mut self, limit: Instant) -> Step {
+        let mut state = self.shared.lock();
+        for (id, powered) in state.take_switched() {
+            self.air.set_powered(id, powered);
+        }
+        if let Some(still) = state.still() {
+            return Step::Still(still);
+        }
+        // Of those due at the same time the first one: `min_by_key` keeps it.
+        let due = [
+            self.air.poll_timeout().map(|at| (at, Due::Air)),
+            self.reports.front().map(|report| (report.at, Due::Report)),
+            self.alarms.next().map(|at| (at, Due::Alarm)),
+            state.next_radio().map(|(at, index)| (at, Due::SeatRadio(index))),
+            state.next_sleep().map(|at| (at, Due::Sleeper)),
+        ];
+        let Some((at, due)) = due.into_iter().flatten().min_by_key(|(at, _)| *at) else {
+            return Step::Quiet(None);
+        };
+        if at > limit {
+            return Step::Quiet(Some(at));
+        }
+        let now = state.advance(at);
+        match due {
+            Due::SeatRadio(index) => {
+                let (from, controller) = state.radio(index);
+                if let Some(frame) = controller.poll_transmit(now) {
+                    self.air.transmit(now, from, frame);
+                    self.observer.transmitted(now, from, frame);
+                }
+            }
+            Due::Sleeper => {
+                let waker = state.fire_next();
+                drop(state);
+                waker.into_iter().for_each(Waker::wake);
+            }
+            Due::Air => {
+                drop(state);
+                self.receive(now);
+            }
+            Due::Report => {
+                drop(state);
+                self.report(now);
+            }
+            Due::Alarm => {
+                drop(state);
+                self.ring(now);
+            }
+        }
+        Step::Done(now)
+    }
+
+    /// Receptions that the air has decided start on their way to the hosts.
+    fn receive(&mut self, now: Instant) {
+        let reports = &mut self.reports;
+        self.air.poll_delivery(now, |heard| {
+            reports.push_back(Report {
+                at: heard.end + REPORT_LATENCY,
+                from: heard.from,
+                to: heard.to,
+                rssi: heard.rssi,
+                frame: heard.frame.clone(),
+            });
+        });
+    }
+
+    /// One frame reaches its host.
+    fn report(&mut self, now: Instant) {
+        let Some(report) = self.reports.pop_front() else {
+            return;
+        };
+        let Report { from, to, rssi, .. } = report;
+        match &mut self.places[to.index()] {
+            Place::Device(device) => {
+                self.observer.received(now, to, from, &report.frame, rssi);
+                device.station.receive(now, &report.frame, rssi);
+                self.run(now, to);
+            }
+            Place::Seat(index) => {
+                self.observer.received(now, to, from, &report.frame, rssi);
+                let event = BearerEvent::Frame { link: SIM_LINK, bytes: report.frame, rssi: Some(rssi) };
+                let waker = self.shared.lock().give(*index, event);
+                waker.into_iter().for_each(Waker::wake);
+            }
+        }
+    }
+
+    /// A device's timer, or its radio.
+    fn ring(&mut self, now: Instant) {
+        let Some(alarm) = self.alarms.pop(now) else {
+            return;
+        };
+        let id = StationId(u32::try_from(alarm / ALARMS).unwrap_or(u32::MAX));
+        if alarm % ALARMS == 0 {
+            self.run(now, id);
+        } else if let Place::Device(device) = &mut self.places[id.index()] {
+            if let Some(frame) = device.controller.poll_transmit(now) {
+                self.air.transmit(now, id, frame);
+                self.observer.transmitted(now, id, frame);
+            }
+            self.alarms.set(alarm, device.controller.poll_timeout());
+        }
+    }
+
+    /// Runs a device and sets its alarms anew.
+    fn run(&mut self, now: Instant, id: StationId) {
+        let Place::Device(device) = &mut self.places[id.index()] else {
+            return;
+        };
+        let mut radio = Radio { now, controller: &mut device.controller };
+        let next = device.station.run(now, &mut radio);
+        let at_once = next.is_some_and(|next| next <= now);
+        device.spins = match device.spins {
+            (at, spins) if at_once && at == now => (at, spins + 1),
+            _ => (now, u32::from(at_once)),
+        };
+        assert!(
+            device.spins.1 < LIVELOCK,
+            "running station {}: it asked {LIVELOCK} times in a row to run again at {} µs; its `run` must return a \
+             later time or none",
+            id.0,
+            now.as_micros()
+        );
+        let timer = id.index() * ALARMS;
+        self.alarms.set(timer, next.map(|next| next.max(now)));
+        self.alarms.set(timer + 1, device.controller.poll_timeout());
+    }
+}
+
+impl<S, O> Drop for World<S, O> {
+    /// Whoever waits for a frame learns that none will come.
+    fn drop(&mut self) {
+        let wake = self.shared.lock().close();
+        wake.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A simulated adapter's one link is up from the start.
+fn link_up() -> BearerEvent {
+    BearerEvent::LinkUp { link: SIM_LINK, info: link_info() }
+}

@@ -1,0 +1,176 @@
+//! Bearers around bearers: watching and losing, without the inner one knowing.
+//!
+//! Each wrapper does one thing and leaves links, pacing and sending to the bearer inside.
+
+use mesh_protocol::{LinkId, Rng};
+
+use crate::{Bearer, BearerError, BearerEvent, Full};
+
+/// What passed through a [`Traced`] bearer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace<'a> {
+    /// The bearer reported this.
+    Event(&'a BearerEvent),
+    /// The bearer failed.
+    Failed(&'a BearerError),
+    /// A frame was handed over.
+    Sent {
+        /// The link it was meant for.
+        link: LinkId,
+        /// The frame.
+        frame: &'a [u8],
+        /// How many copies were asked for.
+        copies: u8,
+        /// Whether it was taken.
+        taken: Result<(), Full>,
+    },
+}
+
+/// Shows an observer every event and every frame handed over.
+#[derive(Debug)]
+pub struct Traced<B, F> {
+    inner: B,
+    observer: F,
+}
+
+impl<B: Bearer, F: FnMut(Trace<'_>) + Send> Traced<B, F> {
+    /// `inner`, watched by `observer`.
+    pub fn new(inner: B, observer: F) -> Self {
+        Self { inner, observer }
+    }
+}
+
+impl<B: Bearer, F: FnMut(Trace<'_>) + Send> Bearer for Traced<B, F> {
+    async fn next_event(&mut self) -> Result<BearerEvent, BearerError> {
+        let result = self.inner.next_event().await;
+        (self.observer)(match &result {
+            Ok(event) => Trace::Event(event),
+            Err(error) => Trace::Failed(error),
+        });
+        result
+    }
+
+    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
+        let taken = self.inner.try_send(link, frame, copies);
+        (self.observer)(Trace::Sent { link, frame, copies, taken });
+        taken
+    }
+}
+
+/// Loses some of the incoming frames, by seeded dice.
+#[derive(Debug)]
+pub struct Lossy<B> {
+    inner: B,
+    rng: Rng,
+    loss_ppm: u32,
+    passed: u64,
+    dropped: u64,
+}
+
+impl<B: Bearer> Lossy<B> {
+    /// `inner`, less `loss_ppm` in a million of its incoming frames (1,000,000 and above: all of them).
+    pub fn new(inner: B, seed: u64, loss_ppm: u32) -> Self {
+        Self { inner, rng: Rng::new(seed), loss_ppm, passed: 0, dropped: 0 }
+    }
+
+    /// How many frames came through.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// How many frames were dropped.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+impl<B: Bearer> Bearer for Lossy<B> {
+    async fn next_event(&mut self) -> Result<BearerEvent, BearerError> {
+        loop {
+            let event = self.inner.next_event().await?;
+            if !matches!(event, BearerEvent::Frame { .. }) {
+                return Ok(event);
+            }
+            if !self.rng.chance(self.loss_ppm) {
+                self.passed += 1;
+                return Ok(event);
+            }
+            self.dropped += 1;
+        }
+    }
+
+    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
+        self.inner.try_send(link, frame, copies)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_protocol::{Duration, LEGACY_FRAME, LinkInfo, LinkKind};
+
+    use super::*;
+    use crate::FrameBytes;
+
+    /// Reports a link, then numbered frames without end; takes every second frame.
+    struct Numbers(u16);
+
+    impl Bearer for Numbers {
+        async fn next_event(&mut self) -> Result<BearerEvent, BearerError> {
+            let number = self.0;
+            self.0 += 1;
+            let link = LinkId(0);
+            Ok(match number {
+                0 => BearerEvent::LinkUp {
+                    link,
+                    info: LinkInfo {
+                        mtu: LEGACY_FRAME,
+                        kind: LinkKind::Broadcast,
+                        min_gap: Duration::from_millis(1),
+                    },
+                },
+                3_000 => return Err(BearerError::Gone("end".into())),
+                _ => BearerEvent::Frame {
+                    link,
+                    bytes: FrameBytes::from_slice(&number.to_be_bytes()).unwrap(),
+                    rssi: None,
+                },
+            })
+        }
+
+        fn try_send(&mut self, _link: LinkId, frame: &[u8], _copies: u8) -> Result<(), Full> {
+            if frame.is_empty() { Err(Full) } else { Ok(()) }
+        }
+    }
+
+    #[tokio::test]
+    async fn lossy_drops_its_share_of_frames_and_no_link_events() {
+        let mut bearer = Lossy::new(Numbers(0), 1, 300_000);
+        assert!(matches!(bearer.next_event().await, Ok(BearerEvent::LinkUp { .. })));
+        let mut seen = 0;
+        while bearer.next_event().await.is_ok() {
+            seen += 1;
+        }
+        assert_eq!(bearer.passed(), seen);
+        assert_eq!(bearer.passed() + bearer.dropped(), 2_999);
+        // 900 expected, standard deviation 25.
+        assert!((800..1_000).contains(&bearer.dropped()), "{}", bearer.dropped());
+        assert_eq!(bearer.try_send(LinkId(0), b"x", 1), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn traced_shows_events_sends_and_failures() {
+        let mut log = Vec::new();
+        let mut bearer = Traced::new(Numbers(2_999), |trace: Trace<'_>| log.push(format!("{trace:?}")));
+        bearer.next_event().await.unwrap();
+        bearer.next_event().await.unwrap_err();
+        bearer.try_send(LinkId(0), b"x", 3).unwrap();
+        bearer.try_send(LinkId(0), b"", 1).unwrap_err();
+        assert_eq!(log.len(), 4);
+        assert!(log[0].contains("[11, 183]"), "{}", log[0]);
+        assert!(log[1].starts_with("Failed"), "{}", log[1]);
+        assert!(log[2].contains("copies: 3, taken: Ok"), "{}", log[2]);
+        assert!(log[3].contains("taken: Err(Full)"), "{}", log[3]);
+    }
+}
