@@ -1,0 +1,56 @@
+//! Where the nodes of a simulated network stand.
+//!
+//! Owns positions; who hears whom follows from the world's link rule.
+
+use ble_bearer::sim::Position;
+use mesh_protocol::Rng;
+
+/// Between two neighbouring places of the grid, in metres.
+const SPACING: f64 = 10.0;
+/// How far a node is heard: two places of the grid, about twelve neighbours in the middle of a field.
+pub(crate) const RADIUS: f64 = 20.0;
+/// Nodes stand off their place by up to this much each way. With it, no two that follow each other on the grid are
+/// ever out of range: 10 + 2·2.5 m along a row.
+const SCATTER: f64 = 2.5;
+/// A gateway stands this far outside its end of the field: well within reach of the first two columns.
+const OUTSIDE: f64 = 3.0;
+/// A field is at most this long, so that its ends are within the TTL of each other.
+const COLUMNS_MAX: usize = 14;
+
+/// Places for relays, and for gateways at both ends of the field.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// One for each relay.
+    pub relays: Vec<Position>,
+    /// The western and the eastern end.
+    pub gateways: [Position; 2],
+    /// The relay nearest to the western gateway, one in the middle, and the one nearest to the eastern gateway.
+    pub landmarks: [usize; 3],
+}
+
+impl Layout {
+    /// `nodes` relays on a scattered grid, about as long as it is wide.
+    #[must_use]
+    pub fn field(nodes: u16, seed: u64) -> Self {
+        let nodes = usize::from(nodes.max(1));
+        let columns = ((nodes as f64).sqrt().round() as usize).clamp(1, COLUMNS_MAX.min(nodes));
+        let mut rng = Rng::new(seed);
+        let mut off = || (rng.below(2_001) as f64 / 1_000.0 - 1.0) * SCATTER;
+        let relays: Vec<Position> = (0..columns)
+            .flat_map(|column| {
+                // As even as it goes, each column centred on the line between the gateways.
+                let rows = (column + 1) * nodes / columns - column * nodes / columns;
+                (0..rows).map(move |row| (column as f64, row as f64 - (rows - 1) as f64 / 2.0))
+            })
+            .map(|(x, y)| Position::new(x * SPACING + off(), y * SPACING + off()))
+            .collect();
+        let length = (columns - 1) as f64 * SPACING;
+        let gateways = [Position::new(-OUTSIDE, 0.0), Position::new(length + OUTSIDE, 0.0)];
+        let nearest = |to: Position| {
+            (0..nodes).min_by(|a, b| relays[*a].distance(to).total_cmp(&relays[*b].distance(to))).unwrap_or(0)
+        };
+        let centre = Position::new(length / 2.0, 0.0);
+        let landmarks = [nearest(gateways[0]), nearest(centre), nearest(gateways[1])];
+        Self { relays, gateways, landmarks }
+    }
+}

@@ -1,0 +1,44 @@
+//! One number for everything that happened on the air.
+//!
+//! Owns the hash that tells two runs apart: every frame sent and heard, by whom and when.
+
+use ble_bearer::sim::{Observer, StationId};
+use mesh_protocol::Instant;
+use sha2::{Digest, Sha256};
+
+/// Hashes what it observes.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    hash: Sha256,
+    /// Advertising events begun.
+    pub transmitted: u64,
+    /// Frames that reached a host.
+    pub received: u64,
+}
+
+impl Trace {
+    /// The hash so far, in hex.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn note(&mut self, what: u8, now: Instant, station: StationId, frame: &[u8]) {
+        self.hash.update([what]);
+        self.hash.update(now.as_micros().to_le_bytes());
+        self.hash.update(station.0.to_le_bytes());
+        self.hash.update(frame);
+    }
+}
+
+impl Observer for Trace {
+    fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
+        self.transmitted += 1;
+        self.note(0, now, from, frame);
+    }
+
+    fn received(&mut self, now: Instant, to: StationId, _from: StationId, frame: &[u8], _rssi: i8) {
+        self.received += 1;
+        self.note(1, now, to, frame);
+    }
+}
