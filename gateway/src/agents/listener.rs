@@ -1,0 +1,294 @@
+//! The doors for agents: a TCP port and a Unix socket.
+//!
+//! Owns binding, the limit on connections, and starting a [`super::session`] for each. What a session says does not
+//! concern it.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+use super::counters::{Counters, count};
+use super::port::{QueueBound, ToEngine};
+use super::session::{self, Common, Door, LINGER};
+use super::token::TokenCheck;
+
+/// How long to wait after a connection could not be taken. A guess: file descriptors come back when sessions end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How many connections over the limit are told so at the same time; more are closed without a word. A guess.
+const REFUSALS: usize = 64;
+
+/// How much the agents may ask of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at the same time.
+    pub connections: usize,
+    /// How long a connection may take to say hello.
+    pub hello_within: Duration,
+    /// How long a connection over the limit may take to say its first byte, which tells the codec to refuse it in.
+    pub refusal_within: Duration,
+    /// How much may wait for one agent.
+    pub queue: QueueBound,
+}
+
+impl Default for Limits {
+    /// Guesses, except that issue 2 asks for 1,000 agents: twice that, and 10 s for a person at a keyboard.
+    fn default() -> Self {
+        Self {
+            connections: 2_048,
+            hello_within: Duration::from_secs(10),
+            refusal_within: Duration::from_secs(1),
+            queue: QueueBound::default(),
+        }
+    }
+}
+
+/// Where agents find the gateway, and what is asked of them.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// The TCP address; port 0 takes a free one.
+    pub tcp: Option<SocketAddr>,
+    /// The path of the Unix socket. Who may open it is the file system's matter, so no token is asked for there.
+    pub unix: Option<PathBuf>,
+    /// The token asked for over TCP.
+    pub token: TokenCheck,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// Why the gateway cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Others on the network could connect, and nothing is asked of them.
+    #[error(
+        "cannot listen on {0}: others on the network could send in your name; set an access token or use 127.0.0.1"
+    )]
+    NeedsToken(SocketAddr),
+    /// The TCP port cannot be had.
+    #[error("cannot listen on {address}: {why}; stop what uses the port or choose another one")]
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        why: io::Error,
+    },
+    /// A gateway answers on the Unix socket.
+    #[error("cannot listen on {}: another gateway answers there; stop it or choose another path", .0.display())]
+    InUse(PathBuf),
+    /// Something else is at the place of the Unix socket.
+    #[error("cannot listen on {}: a file that is no socket is there; move it or choose another path", .0.display())]
+    NotASocket(PathBuf),
+    /// The Unix socket cannot be made.
+    #[error("cannot listen on {}: {why}; choose a path in a folder the gateway may write", path.display())]
+    Unix {
+        /// The path.
+        path: PathBuf,
+        /// What the system says.
+        why: io::Error,
+    },
+}
+
+/// The doors, open: connections queue up from here on and are served by [`Self::serve`].
+#[derive(Debug)]
+pub struct Listener {
+    tcp: Option<TcpListener>,
+    unix: Option<UnixDoor>,
+    token: TokenCheck,
+    limits: Limits,
+    counters: Arc<Counters>,
+}
+
+impl Listener {
+    /// Opens the doors.
+    ///
+    /// # Errors
+    /// If an address other than loopback is asked for without a token, or if a door cannot be opened.
+    pub async fn bind(listen: Listen) -> Result<Self, ListenError> {
+        let Listen { tcp, unix, token, limits } = listen;
+        let tcp = match tcp {
+            Some(address) if !address.ip().is_loopback() && !token.is_required() => {
+                return Err(ListenError::NeedsToken(address));
+            }
+            Some(address) => {
+                Some(TcpListener::bind(address).await.map_err(|why| ListenError::Tcp { address, why })?)
+            }
+            None => None,
+        };
+        let unix = match unix {
+            Some(path) => Some(UnixDoor::open(path).await?),
+            None => None,
+        };
+        Ok(Self { tcp, unix, token, limits, counters: Arc::default() })
+    }
+
+    /// The TCP address, with the port the system chose.
+    #[must_use]
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
+    }
+
+    /// What is counted here.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Serves agents until `stop` is ready. Then it closes the doors and waits, some seconds at most, for the sessions,
+    /// which the engine ends by closing their ports. Dropping the future cuts every session off.
+    pub async fn serve(self, engine: mpsc::Sender<ToEngine>, stop: impl Future<Output = ()>) {
+        let Self { tcp, unix, token, limits, counters } = self;
+        let next_session = AtomicU64::new(1);
+        let mut hall = Hall {
+            room: Arc::new(Semaphore::new(limits.connections)),
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
+            common: Arc::new(Common { engine, limits, token, counters, next_session }),
+            sessions: JoinSet::new(),
+        };
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                accepted = accept_tcp(tcp.as_ref()) => hall.admit(accepted, Door::Tcp).await,
+                accepted = accept_unix(unix.as_ref()) => hall.admit(accepted, Door::Unix).await,
+                Some(_) = hall.sessions.join_next() => {}
+            }
+        }
+        drop((tcp, unix));
+        // A session ends within one linger of its last event and one more of its last byte.
+        let _ = timeout(2 * LINGER, async { while hall.sessions.join_next().await.is_some() {} }).await;
+    }
+}
+
+/// The sessions and the room for them.
+struct Hall {
+    room: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    common: Arc<Common>,
+    sessions: JoinSet<()>,
+}
+
+impl Hall {
+    async fn admit(&mut self, accepted: io::Result<Stream>, door: Door) {
+        let counters = &self.common.counters;
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(why) => {
+                count(&counters.accept_errors);
+                warn!(%why, "cannot take a connection: waiting a moment; raise the limit on open files if it stays so");
+                return sleep(ACCEPT_PAUSE).await;
+            }
+        };
+        let (place, door) = match Arc::clone(&self.room).try_acquire_owned() {
+            Ok(place) => (place, door),
+            Err(_) => {
+                count(&counters.refused_full);
+                let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
+                    return;
+                };
+                (place, Door::Full)
+            }
+        };
+        count(&counters.connections);
+        let common = Arc::clone(&self.common);
+        self.sessions.spawn(async move {
+            match stream {
+                Stream::Tcp(mut stream) => {
+                    let (reader, writer) = stream.split();
+                    session::serve(&common, door, reader, writer).await;
+                }
+                Stream::Unix(mut stream) => {
+                    let (reader, writer) = stream.split();
+                    session::serve(&common, door, reader, writer).await;
+                }
+            }
+            drop(place);
+        });
+    }
+}
+
+enum Stream {
+    Tcp(tokio::net::TcpStream),
+    Unix(UnixStream),
+}
+
+async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<Stream> {
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
+    let (stream, from) = listener.accept().await?;
+    // Events are written as they come, many at once; waiting for more would only add delay.
+    if let Err(why) = stream.set_nodelay(true) {
+        debug!(%from, %why, "cannot turn off Nagle's algorithm");
+    }
+    Ok(Stream::Tcp(stream))
+}
+
+async fn accept_unix(door: Option<&UnixDoor>) -> io::Result<Stream> {
+    let Some(door) = door else {
+        return std::future::pending().await;
+    };
+    Ok(Stream::Unix(door.listener.accept().await?.0))
+}
+
+/// A Unix socket, whose file goes when it closes.
+#[derive(Debug)]
+struct UnixDoor {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl UnixDoor {
+    async fn open(path: PathBuf) -> Result<Self, ListenError> {
+        make_way(&path).await?;
+        let failed = |why| ListenError::Unix { path: path.clone(), why };
+        // Bound under another name and moved when its mode is right, so that there is no moment in which others can
+        // open it. The move also replaces a stale socket at once.
+        let mut draft = path.clone().into_os_string();
+        draft.push(format!(".{}", std::process::id()));
+        let draft = PathBuf::from(draft);
+        let listener = UnixListener::bind(&draft).map_err(failed)?;
+        let placed = std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))
+            .and_then(|()| std::fs::rename(&draft, &path));
+        if let Err(why) = placed {
+            let _ = std::fs::remove_file(&draft);
+            return Err(failed(why));
+        }
+        Ok(Self { listener, path })
+    }
+}
+
+impl Drop for UnixDoor {
+    fn drop(&mut self) {
+        if let Err(why) = std::fs::remove_file(&self.path) {
+            debug!(path = %self.path.display(), %why, "cannot remove the socket");
+        }
+    }
+}
+
+/// Sees that nobody answers at the socket's place, and that nothing else is there.
+async fn make_way(path: &Path) -> Result<(), ListenError> {
+    let failed = |why| ListenError::Unix { path: path.to_owned(), why };
+    match std::fs::symlink_metadata(path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(why) => return Err(failed(why)),
+        Ok(found) if !found.file_type().is_socket() => return Err(ListenError::NotASocket(path.to_owned())),
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path).await {
+        Err(why) if matches!(why.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+            Ok(())
+        }
+        Ok(_) => Err(ListenError::InUse(path.to_owned())),
+        Err(why) => Err(failed(why)),
+    }
+}

@@ -1,0 +1,374 @@
+//! One connection: bytes to batches of requests, events to bytes.
+//!
+//! Owns the rules that need no knowledge of other agents: hello first and in time, the token, the sizes. One task runs
+//! both directions. Reading stops while the engine is busy, so that a hasty agent is slowed; writing takes everything
+//! that waits at once, so that many small events cost one system call. The engine never waits for either.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::counters::{Counters, count};
+use super::listener::Limits;
+use super::port::{SessionEvents, SessionId, SessionPort, ToEngine, port};
+use super::token::TokenCheck;
+use crate::api::codec::{Bounds, Codec, DecodeError, Decoder, encode};
+use crate::api::{ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, MAX_GROUPS, Request};
+
+/// The most requests in one batch to the engine. A guess: one window of credits.
+pub const MAX_BATCH: usize = 256;
+
+/// How much is read at a time, in bytes. A guess: a window of small messages.
+const READ: usize = 32 * 1024;
+/// How much is encoded before it is written, in bytes. A guess: one of the largest messages.
+const WRITE: usize = 64 * 1024;
+/// How long the last events of a session may take to be read, and the agent's last bytes to come. A guess.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+/// How much is read and thrown away after the last event, in bytes, so that a connection reset does not reach the agent
+/// before the reason does. A guess.
+const DISCARD: u64 = 16 * 1024 * 1024;
+
+/// What all sessions have in common.
+pub(super) struct Common {
+    pub(super) engine: mpsc::Sender<ToEngine>,
+    pub(super) limits: Limits,
+    pub(super) token: TokenCheck,
+    pub(super) counters: std::sync::Arc<Counters>,
+    pub(super) next_session: AtomicU64,
+}
+
+/// What the listener knows of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Anyone may have come in: ask for the token, if there is one.
+    Tcp,
+    /// The file system let it in.
+    Unix,
+    /// There is no room; say so and close.
+    Full,
+}
+
+/// Serves a connection from its first byte to its last.
+pub(super) async fn serve<R, W>(common: &Common, door: Door, mut reader: R, mut writer: W)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let id = SessionId(common.next_session.fetch_add(1, Ordering::Relaxed));
+    let (port, events) = port(common.limits.queue);
+    let codec = OnceLock::new();
+    let mut inbound = Inbound {
+        common,
+        id,
+        events: &events,
+        codec: &codec,
+        decoder: Decoder::new(Bounds::REQUEST),
+        attached: false,
+        batch_size: 1,
+    };
+    {
+        let mut writing = pin!(write_events(&events, &codec, &mut writer, (&common.engine, id)));
+        let mut overtime = pin!(async {
+            events.ended().await;
+            sleep(LINGER).await;
+        });
+        let mut reading = pin!(inbound.run(door, port, &mut reader));
+        let mut reads = true;
+        loop {
+            tokio::select! {
+                () = &mut reading, if reads => reads = false,
+                _ = &mut writing => break,
+                () = &mut overtime => {
+                    count(&common.counters.unread);
+                    debug!(session = %id, "the agent did not read its last events in time");
+                    break;
+                }
+            }
+        }
+    }
+    inbound.detach().await;
+    drop(events);
+    let (mut rest, mut nowhere) = (reader.take(DISCARD), tokio::io::sink());
+    let farewell = async { tokio::join!(writer.shutdown(), tokio::io::copy(&mut rest, &mut nowhere)) };
+    // Whether the agent hangs up in time or not, the connection is over.
+    let _ = timeout(LINGER, farewell).await;
+}
+
+/// The direction from the agent to the engine.
+struct Inbound<'a> {
+    common: &'a Common,
+    id: SessionId,
+    events: &'a SessionEvents,
+    codec: &'a OnceLock<Codec>,
+    decoder: Decoder,
+    /// Whether the engine knows the session and has to be told of its end.
+    attached: bool,
+    /// How many requests the last batch had; the next will have about as many.
+    batch_size: usize,
+}
+
+/// The agent has said all it will say, or all that is listened to.
+struct Over;
+
+impl Inbound<'_> {
+    /// Reads until there is nothing more to read, then tells the engine. What is still owed to the agent is written
+    /// meanwhile.
+    async fn run<R: AsyncRead + Unpin>(&mut self, door: Door, port: SessionPort, reader: &mut R) {
+        let limits = &self.common.limits;
+        let within = if door == Door::Full { limits.refusal_within } else { limits.hello_within };
+        let hello = match timeout(within, self.hello(door, reader)).await {
+            Ok(Ok(hello)) => hello,
+            Ok(Err(Over)) => return,
+            Err(_) => {
+                count(&self.common.counters.refused_silent);
+                let message = format!("no hello came within {} s: send it first", within.as_secs());
+                return self.events.refuse(ErrorEvent::fatal(ErrorCode::TooLate, message));
+            }
+        };
+        // A permit first: between sending and noting that it was sent there must be no place to be cancelled.
+        let Ok(permit) = self.common.engine.reserve().await else {
+            return self.engine_gone();
+        };
+        debug!(session = %self.id, agent = %hello.name, "attach");
+        self.attached = true;
+        permit.send(ToEngine::Attach { session: self.id, port, hello });
+        let Err(Over) = self.requests(reader).await;
+        self.detach().await;
+    }
+
+    /// Tells the engine that the session is over, if it knows the session and has not been told.
+    async fn detach(&mut self) {
+        if !self.attached {
+            return;
+        }
+        if let Ok(permit) = self.common.engine.reserve().await {
+            permit.send(ToEngine::Detach { session: self.id });
+        }
+        self.attached = false;
+    }
+
+    /// The first request. Errors are answered here.
+    async fn hello<R: AsyncRead + Unpin>(&mut self, door: Door, reader: &mut R) -> Result<Hello, Over> {
+        loop {
+            let request = match self.decode() {
+                Ok(Some(request)) => request,
+                Ok(None) => {
+                    self.fill(reader).await?;
+                    if door == Door::Full {
+                        let message = "the gateway has all the connections it takes: try again later, or raise \
+                                       the limit in its settings";
+                        return self.end(ErrorCode::Overloaded, message);
+                    }
+                    continue;
+                }
+                // Before the hello a mistake ends it: who cannot say hello is not one of ours.
+                Err(mut error) => {
+                    error.fatal = true;
+                    self.events.refuse(error);
+                    return Err(Over);
+                }
+            };
+            let Request::Hello(mut hello) = request else {
+                count(&self.common.counters.bad_requests);
+                return self.end(
+                    ErrorCode::NotWelcome,
+                    "the first request must be a hello: send it before this one",
+                );
+            };
+            if door == Door::Tcp && !self.common.token.admits(hello.token.as_ref()) {
+                count(&self.common.counters.refused_token);
+                let message = match hello.token {
+                    None => "this gateway asks for an access token: give it as `token` in the hello",
+                    Some(_) => "the access token is wrong: give the one in the gateway's settings",
+                };
+                return self.end(ErrorCode::Unauthorised, message);
+            }
+            hello.token = None;
+            return Ok(hello);
+        }
+    }
+
+    /// Everything after the hello, in batches of what has come.
+    async fn requests<R: AsyncRead + Unpin>(
+        &mut self,
+        reader: &mut R,
+    ) -> Result<std::convert::Infallible, Over> {
+        loop {
+            let mut batch = Vec::with_capacity(self.batch_size);
+            let mut over = false;
+            while batch.len() < MAX_BATCH {
+                match self.decode() {
+                    Ok(None) => break,
+                    Ok(Some(Request::Bye(_))) => {
+                        over = true;
+                        break;
+                    }
+                    Ok(Some(request)) => match admit(request) {
+                        Ok(request) => batch.push(request),
+                        Err(error) => {
+                            count(&self.common.counters.bad_requests);
+                            over = self.answer(error).is_err();
+                        }
+                    },
+                    Err(error) => over = self.answer(error).is_err(),
+                }
+                if over {
+                    break;
+                }
+            }
+            let full = batch.len() == MAX_BATCH;
+            if !batch.is_empty() {
+                self.batch_size = batch.len();
+                let requests = ToEngine::Requests { session: self.id, batch };
+                if self.common.engine.send(requests).await.is_err() {
+                    self.engine_gone();
+                    return Err(Over);
+                }
+            }
+            if over {
+                return Err(Over);
+            }
+            if !full {
+                self.fill(reader).await?;
+            }
+        }
+    }
+
+    /// The next request that has come whole; an error is one to answer with, fatal if the rest cannot be read.
+    fn decode(&mut self) -> Result<Option<Request>, ErrorEvent> {
+        self.decoder.decode().map_err(|error| {
+            let long = matches!(error, DecodeError::LongLine(_) | DecodeError::LongFrame { .. });
+            count(if long { &self.common.counters.too_long } else { &self.common.counters.bad_requests });
+            let reference = match &error {
+                DecodeError::Line { reference, .. } => *reference,
+                _ => None,
+            };
+            let code = if long { ErrorCode::TooLarge } else { ErrorCode::BadRequest };
+            ErrorEvent { reference, code, message: error.to_string(), fatal: error.is_fatal() }
+        })
+    }
+
+    /// Answers with an error; the session is over if that was fatal, or if the agent does not even read its errors.
+    fn answer(&self, error: ErrorEvent) -> Result<(), Over> {
+        if !error.fatal && self.events.push(Event::Error(error.clone())).is_ok() {
+            return Ok(());
+        }
+        self.events.refuse(error);
+        Err(Over)
+    }
+
+    /// Reads what has come.
+    async fn fill<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> Result<(), Over> {
+        let decoder = &mut self.decoder;
+        let read = poll_fn(|cx| {
+            let space = decoder.space();
+            space.reserve(READ);
+            let poll = pin!(reader.read_buf(&mut space.limit(READ))).poll(cx);
+            // An agent that is silent holds no buffer: there may be a thousand of them.
+            if poll.is_pending() {
+                decoder.release();
+            }
+            poll
+        });
+        if matches!(read.await, Ok(bytes) if bytes > 0) {
+            // The first byte decides, also for the answer.
+            if let Some(codec) = self.decoder.codec() {
+                self.codec.get_or_init(|| codec);
+            }
+            return Ok(());
+        }
+        if self.decoder.is_mid_value() {
+            count(&self.common.counters.half_requests);
+            debug!(session = %self.id, "the connection ended in the middle of a request");
+        }
+        Err(Over)
+    }
+
+    fn end(&self, code: ErrorCode, message: &str) -> Result<Hello, Over> {
+        self.events.refuse(ErrorEvent::fatal(code, message));
+        Err(Over)
+    }
+
+    fn engine_gone(&self) {
+        self.events.refuse(ErrorEvent::fatal(
+            ErrorCode::ShuttingDown,
+            "the gateway is going away: connect again later",
+        ));
+    }
+}
+
+/// The rules of the session for one request after the hello.
+fn admit(request: Request) -> Result<Request, ErrorEvent> {
+    let reference = request.reference();
+    let (code, message) = match &request {
+        Request::Send(send) if send.body.len() > MAX_BODY => (
+            ErrorCode::TooLarge,
+            format!(
+                "cannot send a body of {} bytes: {MAX_BODY} is the most; send it in parts",
+                send.body.len()
+            ),
+        ),
+        Request::Subscribe(subscribe) if subscribe.groups.len() > MAX_GROUPS => (
+            ErrorCode::TooLarge,
+            format!("cannot name more than {MAX_GROUPS} groups at once: subscribe in parts"),
+        ),
+        Request::Unsubscribe(unsubscribe) if unsubscribe.groups.len() > MAX_GROUPS => (
+            ErrorCode::TooLarge,
+            format!("cannot name more than {MAX_GROUPS} groups at once: unsubscribe in parts"),
+        ),
+        Request::Hello(_) => (
+            ErrorCode::BadRequest,
+            "cannot say hello twice: open another connection for another agent".into(),
+        ),
+        _ => return Ok(request),
+    };
+    Err(ErrorEvent::about(reference, code, message))
+}
+
+/// The direction from the engine to the agent: until the port is closed and empty, or the connection broken.
+async fn write_events<W: AsyncWrite + Unpin>(
+    events: &SessionEvents,
+    codec: &OnceLock<Codec>,
+    writer: &mut W,
+    (engine, session): (&mpsc::Sender<ToEngine>, SessionId),
+) -> io::Result<()> {
+    let mut batch = VecDeque::new();
+    let mut bytes = Vec::new();
+    loop {
+        let last = events.take(&mut batch).await;
+        // Who has not said a byte is told in JSON, which people can read.
+        let codec = codec.get().copied().unwrap_or(Codec::Json);
+        for event in batch.drain(..) {
+            encode(&event, codec, &mut bytes).map_err(io::Error::other)?;
+            if bytes.len() >= WRITE {
+                writer.write_all(&bytes).await?;
+                bytes.clear();
+            }
+        }
+        writer.write_all(&bytes).await?;
+        bytes.clear();
+        writer.flush().await?;
+        if last {
+            return Ok(());
+        }
+        if events.take_refused() {
+            // An engine that is gone has nothing to show any more.
+            let _ = engine.send(ToEngine::Room { session }).await;
+        }
+        // A session that is silent holds no buffers.
+        if events.is_empty() {
+            batch = VecDeque::new();
+            bytes = Vec::new();
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! What the gateway tells an agent.
+//!
+//! Owns the fields and their written forms; the engine decides what happens and the session carries it.
+
+use std::borrow::Cow;
+
+use mesh_protocol::{Address, MessageType, Priority};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::body::Base64;
+use super::destination::{address_text, optional_address_text};
+use super::error::ErrorEvent;
+use super::report::{AgentEntry, Agents, Peer, Peers, Route, Routes, Status};
+use super::{Body, Destination, MessageRef, Name, schema, two_forms};
+
+/// What the gateway tells an agent: in JSON an object with `"ev"`, in postcard the variant's number and its fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", tag = "ev", rename_all = "snake_case")]
+pub enum Event {
+    /// The hello was good; the session has begun.
+    Welcome(Welcome),
+    /// The gateway has taken a message over. Comes before anything else about that message.
+    Accepted(Accepted),
+    /// What became of a message.
+    Receipt(Receipt),
+    /// A message for the agent. Costs one credit.
+    Message(Message),
+    /// A request that was not carried out, or the end of the session.
+    Error(ErrorEvent),
+    /// How the gateway is.
+    Status(Box<Status>),
+    /// Which nodes are near.
+    Peers(Peers),
+    /// How far nodes are reached.
+    Routes(Routes),
+    /// Which agents are known.
+    Agents(Agents),
+    /// The answer to `ping`.
+    Pong(Pong),
+    /// The groups the agent now hears.
+    Subscribed(Subscribed),
+    /// The last event of a session.
+    Goodbye(Goodbye),
+}
+
+/// The binary form's list of variants; the compiler holds it to [`Event`].
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Event")]
+enum Packed {
+    Welcome(Welcome),
+    Accepted(Accepted),
+    Receipt(Receipt),
+    Message(Message),
+    Error(ErrorEvent),
+    Status(Box<Status>),
+    Peers(Peers),
+    Routes(Routes),
+    Agents(Agents),
+    Pong(Pong),
+    Subscribed(Subscribed),
+    Goodbye(Goodbye),
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            Self::serialize(self, serializer)
+        } else {
+            Packed::serialize(self, serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            Self::deserialize(deserializer)
+        } else {
+            Packed::deserialize(deserializer)
+        }
+    }
+}
+
+impl Event {
+    /// What the event weighs in a queue, in bytes: itself and what hangs on it, to the precision a bound needs.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let attached = match self {
+            Self::Message(message) => message.body.len(),
+            Self::Receipt(receipt) => receipt.why.as_ref().map_or(0, String::len),
+            Self::Error(error) => error.message.len(),
+            Self::Welcome(welcome) => welcome.gateway.len(),
+            // A counter is a name of some 20 letters, a number and their place in the map.
+            Self::Status(status) => size_of::<Status>() + 64 * status.counters.len(),
+            Self::Peers(peers) => size_of::<Peer>() * peers.peers.len(),
+            Self::Routes(routes) => size_of::<Route>() * routes.routes.len(),
+            Self::Agents(agents) => size_of::<AgentEntry>() * agents.agents.len(),
+            Self::Subscribed(subscribed) => size_of::<Name>() * subscribed.groups.len(),
+            Self::Goodbye(goodbye) => goodbye.why.len(),
+            Self::Accepted(_) | Self::Pong(_) => 0,
+        };
+        size_of::<Self>() + attached
+    }
+
+    /// The number of the request that this event answers, if it answers one that had a number.
+    #[must_use]
+    pub fn reference(&self) -> Option<u64> {
+        match self {
+            Self::Accepted(accepted) => accepted.reference,
+            Self::Receipt(receipt) => receipt.reference,
+            Self::Error(error) => error.reference,
+            Self::Status(status) => status.reference,
+            Self::Peers(peers) => peers.reference,
+            Self::Routes(routes) => routes.reference,
+            Self::Agents(agents) => agents.reference,
+            Self::Pong(pong) => pong.reference,
+            Self::Welcome(_) | Self::Message(_) | Self::Subscribed(_) | Self::Goodbye(_) => None,
+        }
+    }
+}
+
+/// The session has begun.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Welcome {
+    /// The agent's name, as asked for.
+    pub name: Name,
+    /// The gateway's name.
+    pub gateway: String,
+    /// The gateway's address in the mesh.
+    #[serde(with = "address_text")]
+    #[schemars(with = "String")]
+    pub node: Address,
+    /// The number of this session; no other session of this run of the gateway has it.
+    pub session: u64,
+    /// The cursor after which the inbox goes on; 0 is its beginning.
+    pub resumed_from: u64,
+    /// How many messages may come before the agent must grant more.
+    pub credits: u32,
+    /// The longest body the gateway takes, in bytes.
+    pub max_body: u32,
+}
+two_forms!(Welcome { name, gateway, node, session, resumed_from, credits, max_body });
+
+/// The gateway has taken a message over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Accepted {
+    /// The number the sender gave.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+    /// What the message is called from now on.
+    pub id: MessageRef,
+    /// Whether it is written and synced, and survives a power cut.
+    pub durable: bool,
+    /// When, in microseconds on the gateway's clock.
+    pub at_us: u64,
+}
+two_forms!(Accepted { reference, id, durable, at_us });
+
+/// What became of a message, in words that mean one thing each (design.md, "The gateway").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The destination verified it, and stored it if it promises to.
+    Delivered,
+    /// The receiving agent acknowledged it.
+    Processed,
+    /// It went out to many, who do not answer each.
+    Sent,
+    /// Its deadline passed first.
+    Expired,
+    /// Someone on the way would not take it; `where` and `why` say who and for what.
+    Rejected,
+    /// No answer came. It may have arrived.
+    Unknown,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Receipt {
+    /// Its place in the agent's inbox, to be acknowledged; absent for a message that was not durable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<u64>,
+    /// The number the sender gave.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+    /// The message.
+    pub id: MessageRef,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The node that says so; `where` in JSON.
+    #[serde(
+        rename = "where",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "optional_address_text"
+    )]
+    #[schemars(with = "Option<String>")]
+    pub at_node: Option<Address>,
+    /// Why, where it went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// How many hops it took, where known; 0 is this gateway itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hops: Option<u8>,
+    /// When, in microseconds on the gateway's clock.
+    pub at_us: u64,
+}
+two_forms!(Receipt { cursor, reference, id, outcome, at_node, why, hops, at_us });
+
+/// A message for the agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Its place in the agent's inbox, to be acknowledged; absent for a message that was not durable.
+    pub cursor: Option<u64>,
+    /// What the message is called; a reply names it in `reply_to`.
+    pub id: MessageRef,
+    /// Who sent it, written so that a reply can be sent there.
+    pub from: Destination,
+    /// Whom it was sent to: the agent, its node, a group or everyone.
+    pub to: Destination,
+    /// What it asks of the agent; `type` in JSON.
+    pub kind: MessageType,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The message it answers.
+    pub reply_to: Option<MessageRef>,
+    /// How many hops it took; 0 is an agent on the same gateway.
+    pub hops: u8,
+    /// When the gateway had it, in microseconds on the gateway's clock.
+    pub at_us: u64,
+    /// What it says; `text` or `data` in JSON.
+    pub body: Body,
+}
+
+/// [`Message`] as JSON has it: the body in one of two fields.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(
+    title = "Message",
+    description = "A message for the agent; its body is `text` or `data`, not both."
+)]
+struct Json<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cursor: Option<u64>,
+    id: MessageRef,
+    from: Destination,
+    to: Destination,
+    #[serde(rename = "type")]
+    #[schemars(with = "schema::TypeName")]
+    kind: MessageType,
+    #[schemars(with = "schema::PriorityName")]
+    priority: Priority,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reply_to: Option<MessageRef>,
+    hops: u8,
+    at_us: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<Base64>,
+}
+
+impl Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let &Self { cursor, id, from, to, kind, priority, reply_to, hops, at_us, ref body } = self;
+        let (text, data) = body.to_fields();
+        Json { cursor, id, from, to, kind, priority, reply_to, hops, at_us, text, data }.serialize(serializer)
+    }
+
+    fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Json::deserialize(deserializer)?;
+        let Json { cursor, id, from, to, kind, priority, reply_to, hops, at_us, text, data } = json;
+        let body = Body::from_fields(text, data).map_err(de::Error::custom)?;
+        Ok(Self { cursor, id, from, to, kind, priority, reply_to, hops, at_us, body })
+    }
+}
+two_forms!(Message { cursor, id, from, to, kind, priority, reply_to, hops, at_us, body });
+
+impl JsonSchema for Message {
+    fn schema_name() -> Cow<'static, str> {
+        "Message".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Json::json_schema(generator)
+    }
+}
+
+/// The answer to `ping`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Pong {
+    /// The number the ping had.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+}
+two_forms!(Pong { reference });
+
+/// The groups the agent now hears.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Subscribed {
+    /// All of them, by name.
+    pub groups: Vec<Name>,
+}
+two_forms!(Subscribed { groups });
+
+/// The last event of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Goodbye {
+    /// Why the session ends.
+    pub why: String,
+}
+two_forms!(Goodbye { why });

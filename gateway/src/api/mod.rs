@@ -1,0 +1,81 @@
+//! What agents and the gateway say to each other: the types of the agents' protocol, one set for both codecs.
+//!
+//! Owns the words ([`Request`], [`Event`]) and their two written forms: JSON for people and for any language,
+//! postcard for speed. It does no IO ([`crate::agents`], [`crate::client`]) and decides nothing: whether a name is
+//! taken or a receiver known is for the engine to say.
+//!
+//! A type has two forms because the two readers differ. In JSON an absent value is left out, addresses are text, and
+//! every object says what it is (`"op"` in requests, `"ev"` in events). In postcard every field is written, in the
+//! order given here, and an enum starts with its number. Both are derived from the same definition: the JSON form by
+//! serde's attributes on the type, the binary form by listing the fields in `two_forms!`.
+//!
+//! ```
+//! use mesh_gateway::api::{Request, SendRequest};
+//!
+//! let line = r#"{"op":"send","ref":1,"to":"bob@0x0003","type":"TASK","text":"wash up"}"#;
+//! let Request::Send(send) = serde_json::from_str(line)? else { unreachable!() };
+//! assert_eq!(send.body.as_text(), Some("wash up"));
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+
+mod body;
+pub mod codec;
+mod destination;
+mod error;
+mod event;
+mod name;
+mod report;
+mod request;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use body::Body;
+pub use destination::{Destination, DestinationError, MessageRef, MessageRefError};
+pub use error::{ErrorCode, ErrorEvent};
+pub use event::{Accepted, Event, Goodbye, Message, Outcome, Pong, Receipt, Subscribed, Welcome};
+pub use name::{Name, NameError};
+pub use report::{
+    AgentEntry, Agents, Health, Peer, Peers, Route, RouteOrigin, Routes, Status, StatusAgents, StatusNetwork,
+    StatusRadio, StatusStore,
+};
+pub use request::{
+    Ack, Ask, Bye, Credit, Hello, ReceiptWish, Request, SendRequest, Subscribe, Token, Unsubscribe,
+};
+
+/// The longest body of a message, in bytes, before any encoding (design.md: up to 64 KiB).
+pub const MAX_BODY: usize = 65_536;
+/// The longest name of an agent or a group, in bytes. A guess: longer than host names in use, short enough for a frame.
+pub const MAX_NAME: usize = 32;
+/// The most groups that one `subscribe` or `unsubscribe` may name. A guess.
+pub const MAX_GROUPS: usize = 64;
+/// The credits of a session that does not say how many it wants. A guess: one burst of small messages.
+pub const DEFAULT_CREDITS: u32 = 256;
+
+/// Gives a struct its two forms: JSON as its serde attributes say, and for a binary codec every field in the order
+/// listed. The struct derives `Serialize` and `Deserialize` with `#[serde(remote = "Self")]`.
+macro_rules! two_forms {
+    ($name:ident { $($field:ident),* $(,)? }) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    return Self::serialize(self, serializer);
+                }
+                let Self { $($field),* } = self;
+                ($($field,)*).serialize(serializer)
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    return Self::deserialize(deserializer);
+                }
+                let ($($field,)*) = serde::Deserialize::deserialize(deserializer)?;
+                Ok(Self { $($field),* })
+            }
+        }
+    };
+}
+pub(crate) use two_forms;

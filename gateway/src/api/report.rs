@@ -1,0 +1,273 @@
+//! What the gateway tells of itself: status, peers, routes, agents.
+//!
+//! Owns the fields and their written forms. The figures are the engine's, which must have measured them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use mesh_protocol::Address;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::destination::{address_text, optional_address_text};
+use super::{Name, two_forms};
+
+/// How the gateway is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Status {
+    /// The number the question had.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+    /// The gateway's name.
+    pub gateway: String,
+    /// Its address in the mesh.
+    #[serde(with = "address_text")]
+    #[schemars(with = "String")]
+    pub node: Address,
+    /// The adapter it uses, such as `hci0` or `sim`.
+    pub adapter: String,
+    /// The version of the program.
+    pub version: String,
+    /// The epoch of the network key.
+    pub epoch: u32,
+    /// Since the start, in milliseconds.
+    pub uptime_ms: u64,
+    /// The network key's use.
+    pub network: StatusNetwork,
+    /// How many agents there are.
+    pub agents: StatusAgents,
+    /// Messages accepted and not yet settled by a receipt.
+    pub outbox: u64,
+    /// Events kept for agents that have not acknowledged them.
+    pub inbox: u64,
+    /// What the radio did.
+    pub radio: StatusRadio,
+    /// Counts by name: discards by reason, refusals, whatever is worth counting. All since the start.
+    pub counters: BTreeMap<String, u64>,
+    /// How the store is.
+    pub store: StatusStore,
+    /// Whether all is well.
+    pub health: Health,
+}
+two_forms!(Status {
+    reference,
+    gateway,
+    node,
+    adapter,
+    version,
+    epoch,
+    uptime_ms,
+    network,
+    agents,
+    outbox,
+    inbox,
+    radio,
+    counters,
+    store,
+    health,
+});
+
+/// The network key's use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StatusNetwork {
+    /// How much of the sequence numbers of this epoch is used, in percent. At 75 the next epoch is due.
+    pub seq_used_percent: f32,
+}
+
+/// How many agents there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StatusAgents {
+    /// Agents with a session on this gateway.
+    pub connected: u64,
+    /// Agents this gateway keeps an inbox for, connected or not.
+    pub local: u64,
+    /// Agents known on other nodes.
+    pub remote: u64,
+}
+
+/// What the radio did since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StatusRadio {
+    /// Frames given to the bearer.
+    pub frames_sent: u64,
+    /// Frames taken from the bearer, good or not.
+    pub frames_received: u64,
+    /// Nodes heard lately.
+    pub neighbours: u64,
+}
+
+/// How the store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StatusStore {
+    /// Whether the last write succeeded.
+    pub healthy: bool,
+    /// Synced commits since the start.
+    pub commits: u64,
+    /// Bytes written to it since the start: the wear of the disk.
+    pub bytes: u64,
+}
+
+/// Whether all is well: `"ok"` in JSON, or the list of what is not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// What is not well; empty means all is.
+    pub problems: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum HealthJson {
+    Word(HealthWord),
+    Problems(Vec<String>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum HealthWord {
+    Ok,
+}
+
+impl Serialize for Health {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() && self.problems.is_empty() {
+            HealthWord::Ok.serialize(serializer)
+        } else {
+            self.problems.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Health {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return Ok(Self { problems: Vec::deserialize(deserializer)? });
+        }
+        Ok(match HealthJson::deserialize(deserializer)? {
+            HealthJson::Word(HealthWord::Ok) => Self::default(),
+            HealthJson::Problems(problems) => Self { problems },
+        })
+    }
+}
+
+impl JsonSchema for Health {
+    fn schema_name() -> Cow<'static, str> {
+        "Health".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "\"ok\", or the list of what is not well.",
+            "anyOf": [{ "const": "ok" }, { "type": "array", "items": { "type": "string" } }],
+        })
+    }
+}
+
+/// Which nodes are near.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Peers {
+    /// The number the question had.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+    /// The nodes, by address.
+    pub peers: Vec<Peer>,
+}
+two_forms!(Peers { reference, peers });
+
+/// A node that was heard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Peer {
+    /// Its address.
+    #[serde(with = "address_text")]
+    #[schemars(with = "String")]
+    pub node: Address,
+    /// How loud it was heard last, in dBm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rssi: Option<i8>,
+    /// How long ago it was heard, in milliseconds.
+    pub last_heard_ms: u64,
+    /// The share of its frames that arrive here, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_in: Option<f32>,
+    /// The share of our frames that arrive there, 0 to 1, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_out: Option<f32>,
+    /// How many hops away it is; 1 is a neighbour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hops: Option<u8>,
+}
+two_forms!(Peer { node, rssi, last_heard_ms, delivery_in, delivery_out, hops });
+
+/// How far nodes are reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Routes {
+    /// The number the question had.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+    /// The routes, by destination.
+    pub routes: Vec<Route>,
+}
+two_forms!(Routes { reference, routes });
+
+/// Who made a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteOrigin {
+    /// A person did.
+    Operator,
+    /// The mesh learned it.
+    Learned,
+}
+
+/// A way to a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Route {
+    /// The node it leads to.
+    #[serde(with = "address_text")]
+    #[schemars(with = "String")]
+    pub destination: Address,
+    /// The neighbour it begins with; absent where frames are flooded and every neighbour may be the first.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_address_text")]
+    #[schemars(with = "Option<String>")]
+    pub next_hop: Option<Address>,
+    /// What it costs; smaller is better. A learned route costs its hops.
+    pub cost: u32,
+    /// Who made it.
+    pub origin: RouteOrigin,
+    /// The smoothed time from a message to its answer, in milliseconds, once one was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<u64>,
+    /// Since it was made or last confirmed, in milliseconds.
+    pub age_ms: u64,
+}
+two_forms!(Route { destination, next_hop, cost, origin, round_trip_ms, age_ms });
+
+/// Which agents are known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Agents {
+    /// The number the question had.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+    /// The agents, by name.
+    pub agents: Vec<AgentEntry>,
+}
+two_forms!(Agents { reference, agents });
+
+/// An agent someone may write to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentEntry {
+    /// Its name.
+    pub name: Name,
+    /// The node it is on.
+    #[serde(with = "address_text")]
+    #[schemars(with = "String")]
+    pub node: Address,
+    /// Whether that is this gateway.
+    pub local: bool,
+    /// Whether it has a session now; of an agent elsewhere, whether it was said to have one.
+    pub connected: bool,
+}

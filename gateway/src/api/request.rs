@@ -1,0 +1,334 @@
+//! What an agent asks of the gateway.
+//!
+//! Owns the fields, their defaults and their written forms. The rules of a session (hello first, the longest body) are
+//! the session's, in [`crate::agents`].
+
+use std::borrow::Cow;
+use std::fmt;
+
+use mesh_protocol::{MessageType, Priority};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use zeroize::Zeroize;
+
+use super::body::Base64;
+use super::{Body, DEFAULT_CREDITS, Destination, MessageRef, Name, schema, two_forms};
+
+/// What an agent asks of the gateway: in JSON an object with `"op"`, in postcard the variant's number and its fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", tag = "op", rename_all = "snake_case")]
+pub enum Request {
+    /// The first request of every session: who the agent is.
+    Hello(Hello),
+    /// Send a message. Answered by `accepted` or `error`, later by a `receipt`.
+    Send(SendRequest),
+    /// Everything up to a cursor has been handled and need not be kept for the agent.
+    Ack(Ack),
+    /// Allow more messages to be sent to the agent.
+    Credit(Credit),
+    /// Also receive what is sent to these groups. Answered by `subscribed`.
+    Subscribe(Subscribe),
+    /// No longer receive what is sent to these groups. Answered by `subscribed`.
+    Unsubscribe(Unsubscribe),
+    /// Ask how the gateway is. Answered by `status`.
+    Status(Ask),
+    /// Ask which nodes are near. Answered by `peers`.
+    Peers(Ask),
+    /// Ask how far nodes are reached. Answered by `routes`.
+    Routes(Ask),
+    /// Ask which agents are known. Answered by `agents`.
+    Agents(Ask),
+    /// Ask for a `pong`, which comes after everything asked before.
+    Ping(Ask),
+    /// End the session. Answered by `goodbye`.
+    Bye(Bye),
+}
+
+/// The binary form's list of variants; the compiler holds it to [`Request`].
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Request")]
+enum Packed {
+    Hello(Hello),
+    Send(SendRequest),
+    Ack(Ack),
+    Credit(Credit),
+    Subscribe(Subscribe),
+    Unsubscribe(Unsubscribe),
+    Status(Ask),
+    Peers(Ask),
+    Routes(Ask),
+    Agents(Ask),
+    Ping(Ask),
+    Bye(Bye),
+}
+
+impl Serialize for Request {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            Self::serialize(self, serializer)
+        } else {
+            Packed::serialize(self, serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Request {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            Self::deserialize(deserializer)
+        } else {
+            Packed::deserialize(deserializer)
+        }
+    }
+}
+
+impl Request {
+    /// The number that an answer to this request repeats, if the agent gave one.
+    #[must_use]
+    pub fn reference(&self) -> Option<u64> {
+        match self {
+            Self::Send(send) => send.reference,
+            Self::Status(ask)
+            | Self::Peers(ask)
+            | Self::Routes(ask)
+            | Self::Agents(ask)
+            | Self::Ping(ask) => ask.reference,
+            Self::Hello(_)
+            | Self::Ack(_)
+            | Self::Credit(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::Bye(_) => None,
+        }
+    }
+}
+
+/// Who an agent is and how it wants to be served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct Hello {
+    /// The name others reach the agent by. One session at a time bears it.
+    pub name: Name,
+    /// The access token, where the gateway asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
+    /// The last cursor the agent has handled: acknowledged with this, and the gateway goes on after it. A cursor it never
+    /// gave is ignored. Absent: after the last `ack`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<u64>,
+    /// How many `message` events the agent takes before it must grant more (`credit`). Other events cost nothing.
+    #[serde(default = "default_credits")]
+    pub credits: u32,
+}
+two_forms!(Hello { name, token, resume, credits });
+
+const fn default_credits() -> u32 {
+    DEFAULT_CREDITS
+}
+
+impl Hello {
+    /// A hello of that name, with no token, going on after the last ack, with the usual credits.
+    #[must_use]
+    pub const fn new(name: Name) -> Self {
+        Self { name, token: None, resume: None, credits: DEFAULT_CREDITS }
+    }
+}
+
+/// An access token. It is wiped from memory when dropped and never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Token(String);
+
+impl Token {
+    /// The token of this text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The token itself: for comparing it, never for showing it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(a token)")
+    }
+}
+
+/// Which receipt a sender waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiptWish {
+    /// When the destination's gateway has the message.
+    #[default]
+    Delivered,
+    /// When the receiving agent has acknowledged it.
+    Processed,
+}
+
+/// A message to send.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SendRequest {
+    /// Repeated in `accepted`, `receipt` and `error`, so that the sender knows which message they are about.
+    pub reference: Option<u64>,
+    /// Where it goes.
+    pub to: Destination,
+    /// What it asks of the receiver; `type` in JSON.
+    pub kind: MessageType,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Milliseconds after which it is worth nothing; `None` leaves it to the gateway.
+    pub deadline_ms: Option<u32>,
+    /// Whether *accepted* must mean written and synced.
+    pub durable: bool,
+    /// The message this one answers.
+    pub reply_to: Option<MessageRef>,
+    /// Which receipt the sender waits for.
+    pub receipt: ReceiptWish,
+    /// What it says, at most [`super::MAX_BODY`] bytes; `text` or `data` in JSON.
+    pub body: Body,
+}
+
+impl SendRequest {
+    /// A durable MEDIUM message without a deadline.
+    #[must_use]
+    pub fn new(to: Destination, kind: MessageType, body: Body) -> Self {
+        Self {
+            reference: None,
+            to,
+            kind,
+            priority: Priority::Medium,
+            deadline_ms: None,
+            durable: true,
+            reply_to: None,
+            receipt: ReceiptWish::Delivered,
+            body,
+        }
+    }
+}
+
+/// [`SendRequest`] as JSON has it: the body in one of two fields.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "SendRequest", description = "A message to send; its body is `text` or `data`, not both.")]
+struct Json<'a> {
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    reference: Option<u64>,
+    to: Destination,
+    #[serde(rename = "type")]
+    #[schemars(with = "schema::TypeName")]
+    kind: MessageType,
+    #[serde(default)]
+    #[schemars(with = "schema::PriorityName")]
+    priority: Priority,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<u32>,
+    #[serde(default = "yes")]
+    durable: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reply_to: Option<MessageRef>,
+    #[serde(default)]
+    receipt: ReceiptWish,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<Base64>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl SendRequest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let &Self { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, ref body } = self;
+        let (text, data) = body.to_fields();
+        let json =
+            Json { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, text, data };
+        json.serialize(serializer)
+    }
+
+    fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Json::deserialize(deserializer)?;
+        let Json { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, text, data } =
+            json;
+        let body = Body::from_fields(text, data).map_err(de::Error::custom)?;
+        Ok(Self { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, body })
+    }
+}
+two_forms!(SendRequest { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, body });
+
+impl JsonSchema for SendRequest {
+    fn schema_name() -> Cow<'static, str> {
+        "SendRequest".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Json::json_schema(generator)
+    }
+}
+
+/// Everything up to a cursor has been handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct Ack {
+    /// The cursor of the last event handled, with everything before it.
+    pub cursor: u64,
+}
+two_forms!(Ack { cursor });
+
+/// More messages may be sent to the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct Credit {
+    /// How many more.
+    pub n: u32,
+}
+two_forms!(Credit { n });
+
+/// Groups the agent wants to hear.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct Subscribe {
+    /// The groups, at most [`super::MAX_GROUPS`].
+    pub groups: Vec<Name>,
+    /// Only messages of these types; absent means all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<schema::TypeName>>")]
+    pub types: Option<Vec<MessageType>>,
+}
+two_forms!(Subscribe { groups, types });
+
+/// Groups the agent no longer wants to hear.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct Unsubscribe {
+    /// The groups, at most [`super::MAX_GROUPS`].
+    pub groups: Vec<Name>,
+}
+two_forms!(Unsubscribe { groups });
+
+/// A question to the gateway itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct Ask {
+    /// Repeated in the answer.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+}
+two_forms!(Ask { reference });
+
+/// The end of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct Bye {}
+two_forms!(Bye {});

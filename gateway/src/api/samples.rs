@@ -1,0 +1,171 @@
+//! One of everything, for tests: every request and event, with every optional field once there and once absent.
+
+use std::collections::BTreeMap;
+
+use mesh_protocol::{Address, MessageId, MessageType, Priority};
+
+use super::*;
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(crate) fn id(number: u32) -> MessageRef {
+    MessageRef { node: Address::new(1), id: MessageId(number) }
+}
+
+pub(crate) fn send(to: &str, text: &str) -> SendRequest {
+    SendRequest::new(to.parse().unwrap(), MessageType::Task, Body::text(text))
+}
+
+pub(crate) fn requests() -> Vec<Request> {
+    let bob = Destination::agent_on(name("bob"), Address::new(3));
+    let full = SendRequest {
+        reference: Some(u64::MAX),
+        to: bob,
+        kind: MessageType::ParameterUpdate,
+        priority: Priority::Critical,
+        deadline_ms: Some(30_000),
+        durable: false,
+        reply_to: Some(id(17)),
+        receipt: ReceiptWish::Processed,
+        body: Body::data(vec![0, 1, 254, 255]),
+    };
+    let ask = Ask { reference: Some(7) };
+    let hello =
+        Hello { name: name("alice"), token: Some(Token::new("open sesame")), resume: Some(99), credits: 8 };
+    vec![
+        Request::Hello(Hello::new(name("alice"))),
+        Request::Hello(hello),
+        Request::Send(send("everyone", "grüß \"Gott\"\n\u{1}")),
+        Request::Send(full),
+        Request::Send(send("node:0x0003", "")),
+        Request::Send(send("group:kitchen", "dinner")),
+        Request::Ack(Ack { cursor: 12 }),
+        Request::Credit(Credit { n: 128 }),
+        Request::Subscribe(Subscribe { groups: vec![name("kitchen"), name("hall")], types: None }),
+        Request::Subscribe(Subscribe { groups: vec![], types: Some(MessageType::ALL.to_vec()) }),
+        Request::Unsubscribe(Unsubscribe { groups: vec![name("hall")] }),
+        Request::Status(ask),
+        Request::Peers(ask),
+        Request::Routes(ask),
+        Request::Agents(Ask::default()),
+        Request::Ping(ask),
+        Request::Bye(Bye {}),
+    ]
+}
+
+pub(crate) fn message(text: &str) -> Message {
+    Message {
+        cursor: Some(5),
+        id: id(17),
+        from: Destination::agent_on(name("bob"), Address::new(3)),
+        to: Destination::agent(name("alice")),
+        kind: MessageType::Response,
+        priority: Priority::High,
+        reply_to: Some(id(16)),
+        hops: 3,
+        at_us: 1_234_567,
+        body: Body::text(text),
+    }
+}
+
+pub(crate) fn events() -> Vec<Event> {
+    let node = Address::new(1);
+    let bare = Message { cursor: None, reply_to: None, body: Body::data(vec![0xFF; 3]), ..message("") };
+    let delivered = Receipt {
+        cursor: Some(6),
+        reference: Some(1),
+        id: id(17),
+        outcome: Outcome::Delivered,
+        at_node: Some(Address::new(3)),
+        why: None,
+        hops: Some(2),
+        at_us: 9,
+    };
+    let rejected = Receipt {
+        cursor: None,
+        reference: None,
+        outcome: Outcome::Rejected,
+        at_node: None,
+        why: Some("inbox full".into()),
+        hops: None,
+        ..delivered.clone()
+    };
+    let peer = Peer {
+        node,
+        rssi: Some(-71),
+        last_heard_ms: 40,
+        delivery_in: Some(0.75),
+        delivery_out: Some(0.5),
+        hops: Some(1),
+    };
+    let silent =
+        Peer { node, rssi: None, last_heard_ms: 40, delivery_in: None, delivery_out: None, hops: None };
+    let route = Route {
+        destination: node,
+        next_hop: Some(Address::new(2)),
+        cost: 2,
+        origin: RouteOrigin::Learned,
+        round_trip_ms: Some(90),
+        age_ms: 3,
+    };
+    let mut events = vec![
+        Event::Welcome(Welcome {
+            name: name("alice"),
+            gateway: "gw".into(),
+            node,
+            session: 4,
+            resumed_from: 99,
+            credits: 256,
+            max_body: MAX_BODY as u32,
+        }),
+        Event::Accepted(Accepted { reference: Some(1), id: id(17), durable: true, at_us: 8 }),
+        Event::Accepted(Accepted { reference: None, id: id(17), durable: false, at_us: 8 }),
+        Event::Receipt(delivered),
+        Event::Receipt(rejected),
+        Event::Message(message("hello\u{2028}\\")),
+        Event::Message(bare),
+        Event::Error(ErrorEvent::about(Some(3), ErrorCode::UnknownReceiver, "nobody is called zed")),
+        Event::Error(ErrorEvent::fatal(ErrorCode::NameTaken, "choose another name")),
+        Event::Peers(Peers { reference: Some(7), peers: vec![peer, silent] }),
+        Event::Routes(Routes {
+            reference: None,
+            routes: vec![
+                Route { origin: RouteOrigin::Operator, next_hop: None, round_trip_ms: None, ..route.clone() },
+                route,
+            ],
+        }),
+        Event::Agents(Agents {
+            reference: Some(7),
+            agents: vec![AgentEntry { name: name("bob"), node, local: true, connected: false }],
+        }),
+        Event::Pong(Pong { reference: None }),
+        Event::Subscribed(Subscribed { groups: vec![name("kitchen")] }),
+        Event::Goodbye(Goodbye { why: "bye".into() }),
+    ];
+    for problems in [vec![], vec!["the disk is full".to_string()]] {
+        events.push(Event::Status(Box::new(status(problems))));
+    }
+    events
+}
+
+pub(crate) fn status(problems: Vec<String>) -> Status {
+    Status {
+        reference: Some(7),
+        gateway: "gw".into(),
+        node: Address::new(1),
+        adapter: "sim".into(),
+        version: "0.1.0".into(),
+        epoch: 7,
+        uptime_ms: 1_000,
+        network: StatusNetwork { seq_used_percent: 0.5 },
+        agents: StatusAgents { connected: 1, local: 2, remote: 3 },
+        outbox: 4,
+        inbox: 5,
+        radio: StatusRadio { frames_sent: 6, frames_received: 7, neighbours: 8 },
+        counters: BTreeMap::from([("replay".to_string(), 9), ("mic".to_string(), 10)]),
+        store: StatusStore { healthy: true, commits: 11, bytes: 12 },
+        health: Health { problems },
+    }
+}

@@ -1,0 +1,78 @@
+//! `mesh-gateway config check` and `config show`.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::args::{ConfigCommand, DaemonArgs};
+use super::daemon::{default_file, find_file, resolve};
+use super::output::Output;
+use crate::settings::{self, Settings};
+
+/// `gateway` holds what the environment says; flags of the gateway are refused in front of a command.
+pub(super) fn run(command: ConfigCommand, gateway: DaemonArgs, out: Output) -> anyhow::Result<()> {
+    match command {
+        ConfigCommand::Check { file } => {
+            let file = match file.or(gateway.config) {
+                Some(file) => file,
+                None => default_file(gateway.data_dir.as_deref())?,
+            };
+            settings::check(&file)?;
+            out.result(&json!({ "file": file.display().to_string(), "ok": true }), || {
+                format!("{}: good", file.display())
+            })
+        }
+        ConfigCommand::Show(args) => {
+            let settings = show(&resolve(find_file(&args)?, *args)?);
+            let text = toml::to_string(&settings)?;
+            out.result(&settings, || text.trim_end().to_owned())
+        }
+    }
+}
+
+/// The settings with the names and units that they have in the settings file.
+fn show(settings: &Settings) -> Value {
+    let path = |path: &Path| path.display().to_string();
+    let Settings { gateway, agents, radio, sim, mesh } = settings;
+    json!({
+        "gateway": {
+            "name": gateway.name.as_deref().unwrap_or_default(),
+            "data_dir": path(&gateway.data_dir),
+            "log": gateway.log.word(),
+            "log_level": gateway.log_level.word(),
+        },
+        "agents": {
+            "listen": agents.listen.to_string(),
+            "unix_socket": path(&agents.unix_socket),
+            "access_token_file": agents.access_token_file.as_deref().map(path).unwrap_or_default(),
+            "max_agents": agents.max_agents,
+            "max_connections": agents.max_connections,
+            "max_credits": agents.max_credits,
+            "inbox_messages": agents.inbox_messages,
+            "inbox_bytes": agents.inbox_bytes,
+        },
+        "radio": { "adapter": radio.adapter.word(), "company_id": radio.company_id },
+        "sim": {
+            "nodes": sim.nodes,
+            "seed": sim.seed,
+            "speed": sim.speed,
+            "loss_percent": sim.loss_percent,
+        },
+        "mesh": { "ttl": mesh.ttl, "default_deadline_s": mesh.default_deadline.as_secs() },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{FileSettings, Overrides};
+
+    #[test]
+    fn what_is_shown_is_a_settings_file_with_the_same_meaning() {
+        let over = Overrides { data_dir: Some("/data".into()), ttl: Some(3), ..Overrides::default() };
+        let settings = Settings::resolve(None, over).unwrap();
+        let text = toml::to_string(&show(&settings)).unwrap();
+        let file = FileSettings::parse(Path::new("/etc/x.toml"), &text).unwrap();
+        assert_eq!(Settings::resolve(Some(file), Overrides::default()).unwrap(), settings);
+    }
+}

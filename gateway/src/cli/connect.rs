@@ -1,0 +1,111 @@
+//! How a command gets to a running gateway: where it is, with which token, under which name, and again after a loss.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::args::GatewayArgs;
+use crate::api::{ErrorCode, Hello, Name, Token};
+use crate::client::{Client, ClientError, Endpoint, Handle, Inbox};
+use crate::settings::AccessToken;
+
+/// How long a gateway may take to say welcome. A guess, as long as the gateway waits for a hello.
+const WELCOME_WITHIN: Duration = Duration::from_secs(10);
+/// How long parting may take; nothing depends on it. A guess.
+const PARTING_WITHIN: Duration = Duration::from_secs(1);
+/// The first and the longest pause between two attempts to connect. Guesses.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How many names commands use that end at once. A guess: each costs the gateway an entry among its agents, and two
+/// commands with one name at the same moment take it from each other.
+const SHORT_LIVED: u32 = 64;
+
+/// A gateway that can be connected to.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    endpoint: Endpoint,
+    token: Option<AccessToken>,
+}
+
+impl Gateway {
+    /// What the arguments come to; reads the token's file.
+    pub(super) fn new(args: GatewayArgs) -> anyhow::Result<Self> {
+        let token = args.token_file.as_deref().map(AccessToken::read).transpose()?;
+        Ok(Self { endpoint: args.gateway, token })
+    }
+
+    /// Connects under a name; what has not been acknowledged under it comes again.
+    pub(super) async fn connect(&self, name: Name) -> Result<Client, ClientError> {
+        let mut hello = Hello::new(name);
+        hello.token = self.token.as_ref().map(|token| Token::new(token.as_str()));
+        let absent = |_| ClientError::NoGateway {
+            endpoint: self.endpoint.clone(),
+            why: format!("no welcome within {} s", WELCOME_WITHIN.as_secs()),
+        };
+        timeout(WELCOME_WITHIN, Client::connect(&self.endpoint, hello)).await.map_err(absent)?
+    }
+}
+
+/// The name of a command that waits for something that is kept for it: nobody else has it.
+pub(super) fn lasting_name() -> anyhow::Result<Name> {
+    Ok(Name::new(&format!("cli-{}", std::process::id()))?)
+}
+
+/// The name of a command that ends at once: one of few, so that a thousand commands do not leave a thousand names.
+pub(super) fn passing_name() -> anyhow::Result<Name> {
+    Ok(Name::new(&format!("cli-{}", std::process::id() % SHORT_LIVED))?)
+}
+
+/// Ends a session so that what has been acknowledged here is acknowledged there.
+pub(super) async fn leave(handle: &Handle) {
+    let parting = async {
+        // An ack that was held back goes out behind the answer to a ping.
+        let _ = handle.ping().await;
+        handle.bye().await;
+    };
+    // Without it some messages come again, which is allowed.
+    let _ = timeout(PARTING_WITHIN, parting).await;
+}
+
+/// Reads what nobody waits for, so that it stands in nobody's way. Under a name that was given, nothing of it is
+/// acknowledged: it is for the one who listens there.
+pub(super) async fn read_on(inbox: &mut Inbox) -> Infallible {
+    while inbox.next().await.is_ok() {}
+    // Whoever waits for more is told why nothing comes.
+    std::future::pending().await
+}
+
+/// Whether connecting again may help.
+pub(super) fn may_pass(error: &ClientError) -> bool {
+    match error {
+        ClientError::NoGateway { .. } => true,
+        ClientError::Lost(_) => true,
+        ClientError::Refused(refusal) => {
+            matches!(refusal.code, ErrorCode::ShuttingDown | ErrorCode::Overloaded | ErrorCode::TooLate)
+        }
+        ClientError::Undelivered(_) | ClientError::Protocol(_) => false,
+    }
+}
+
+/// Whether another session has the name now. Connecting again would take it back, and so on without end.
+pub(super) fn taken_over(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused(refusal) if refusal.code == ErrorCode::NameTaken)
+}
+
+/// The pauses between attempts to connect, each twice the one before up to a bound.
+#[derive(Debug)]
+pub(super) struct Pauses(Duration);
+
+impl Pauses {
+    pub(super) const fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    /// The next pause.
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST_PAUSE);
+        pause
+    }
+}

@@ -1,0 +1,82 @@
+//! The gateway itself, and what its flags come to.
+//!
+//! Owns finding the settings file and turning flags into overrides; the rest is [`crate::daemon`]'s.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::args::DaemonArgs;
+use super::logs;
+use super::output::{Output, Usage};
+use crate::datadir;
+use crate::settings::{FileSettings, Origin, Overrides, SETTINGS_FILE, Settings, SettingsError};
+
+pub(super) fn run(args: DaemonArgs, out: Output) -> anyhow::Result<()> {
+    let no_adapter = args.adapter.is_none();
+    let found = find_file(&args)?;
+    if no_adapter && found.is_none() {
+        let place = default_file(args.data_dir.as_deref())?;
+        return Err(Usage(format!(
+            "starting the gateway: there is no settings file {} and no --adapter; try it on a simulated air with \
+             `mesh-gateway --adapter sim`, make a network with `mesh-gateway init`, or see `mesh-gateway --help`",
+            place.display()
+        ))
+        .into());
+    }
+    let settings = resolve(found, args)?;
+    logs::start(settings.gateway.log, settings.gateway.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        runtime.context("starting: the system gives no more threads or events; close some programs")?;
+    runtime.block_on(crate::daemon::run(settings, out.json)).context("running the gateway")
+}
+
+/// The settings file: the one that is named, else the one in the data directory if it is there.
+pub(super) fn find_file(args: &DaemonArgs) -> anyhow::Result<Option<PathBuf>> {
+    if let Some(file) = &args.config {
+        return Ok(Some(file.clone()));
+    }
+    // Without a place for state there is no file in it either; who needs the place says so.
+    let file = default_file(args.data_dir.as_deref()).ok();
+    Ok(file.filter(|file| file.symlink_metadata().is_ok()))
+}
+
+/// Where the settings file is when none is named.
+pub(super) fn default_file(data_dir: Option<&Path>) -> anyhow::Result<PathBuf> {
+    Ok(data_dir_or_default(data_dir)?.join(SETTINGS_FILE))
+}
+
+/// The data directory that is named, else the usual one.
+pub(super) fn data_dir_or_default(data_dir: Option<&Path>) -> anyhow::Result<PathBuf> {
+    Ok(data_dir.map_or_else(datadir::default_path, |named| Ok(named.to_owned()))?)
+}
+
+/// What file, environment and flags come to. The settings file in the data directory speaks of that directory.
+pub(super) fn resolve(file: Option<PathBuf>, args: DaemonArgs) -> anyhow::Result<Settings> {
+    let file = file.as_deref().map(FileSettings::read).transpose()?;
+    let over = Overrides {
+        adapter: args.adapter,
+        data_dir: args.data_dir,
+        listen: args.listen,
+        unix_socket: args.unix_socket,
+        access_token_file: args.access_token_file,
+        name: args.name,
+        ttl: args.ttl,
+        log: args.log,
+        log_level: args.log_level,
+        sim_nodes: args.sim_nodes,
+        sim_seed: args.seed,
+        sim_speed: args.speed,
+        sim_loss_percent: args.sim_loss,
+        ..Overrides::default()
+    };
+    Settings::resolve(file, over).map_err(|error| match &error {
+        SettingsError::Invalid(problems)
+            if problems.iter().all(|problem| problem.origin == Origin::Override) =>
+        {
+            Usage(error.to_string()).into()
+        }
+        _ => error.into(),
+    })
+}

@@ -1,0 +1,144 @@
+//! The command line: from arguments to an exit code.
+//!
+//! Arguments are read in two stages, as typed (`args`) and as resolved (each command's own file). Nothing here knows
+//! how a gateway works: commands are clients of a running one ([`crate::client`]), prepare its data directory, or hand
+//! over to [`crate::daemon`] and [`crate::demo`].
+//!
+//! Exit codes: 0 done, 1 it did not work, 2 wrong usage. A closed pipe on standard output is success.
+
+mod args;
+mod body;
+mod config;
+mod connect;
+mod daemon;
+mod frame;
+mod inspect;
+mod listen;
+mod logs;
+pub(crate) mod output;
+mod query;
+mod receipt;
+mod send;
+mod setup;
+mod values;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
+
+use args::{Cli, Command};
+use output::{Closed, Output, Usage};
+
+use crate::api::schema;
+use crate::demo::DemoOptions;
+
+/// It did not work.
+const FAILED: u8 = 1;
+/// The command line is wrong.
+const USAGE: u8 = 2;
+
+/// Carries out the process's command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Also for a command line that cannot be read, as far as it can be.
+    let json = arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");
+    let out = Output { json };
+    let cli = match parse(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(out, &error),
+    };
+    match dispatch(cli, out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Closed>() => ExitCode::SUCCESS,
+        Err(error) => {
+            out.error(&output::chain(&error));
+            ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILED })
+        }
+    }
+}
+
+/// Reads the command line; the gateway's own flags are refused in front of a command, which would not see them.
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    if let Some(name) = matches.subcommand_name() {
+        let typed = |id: &&clap::Id| {
+            id.as_str() != "json" && matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)
+        };
+        // Groups have ids too, but only arguments have a source.
+        if let Some(id) = matches.ids().find(typed) {
+            let flag = id.as_str().replace('_', "-");
+            let why = format!(
+                "--{flag} before '{name}' is for the gateway itself; write the flags of '{name}' behind it"
+            );
+            return Err(command.error(clap::error::ErrorKind::ArgumentConflict, why));
+        }
+    }
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// Shows help, or what is wrong with the command line.
+fn refuse(out: Output, error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Whoever has closed the pipe has read enough help.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if out.json {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        out.error(first.strip_prefix("error: ").unwrap_or(first));
+    } else {
+        // Nobody is left to tell when standard error is closed.
+        let _ = error.print();
+    }
+    ExitCode::from(USAGE)
+}
+
+fn dispatch(cli: Cli, out: Output) -> anyhow::Result<()> {
+    let Some(command) = cli.command else {
+        return daemon::run(cli.daemon, out);
+    };
+    match command {
+        Command::Demo(args) => {
+            let options = DemoOptions {
+                nodes: args.nodes,
+                seeds: args.seed.0,
+                speed: args.speed.map_or(DemoOptions::default().speed, |speed| speed.0),
+                loss_percent: args.loss,
+                messages: args.messages,
+                json: out.json,
+            };
+            let good = crate::demo::run(&options).context("running the demo")?;
+            anyhow::ensure!(
+                good,
+                "running the demo: not every accepted message was delivered once or reported truthfully; the table says which"
+            );
+            Ok(())
+        }
+        Command::Send(args) => client(send::run(args, out)),
+        Command::Listen(args) => client(listen::run(args, out)),
+        Command::Query(args) => client(query::run(args, out)),
+        Command::Status(args) => client(inspect::status(args.gateway, out)),
+        Command::Peers(args) => client(inspect::peers(args.gateway, out)),
+        Command::Routes(args) => client(inspect::routes(args.gateway, out)),
+        Command::Agents(args) => client(inspect::agents(args.gateway, out)),
+        Command::Init(args) => setup::init(args, out),
+        Command::Invite(args) => setup::invite(&args, out),
+        Command::Config(args) => config::run(args.command, cli.daemon, out),
+        Command::Schema(_) => output::line(&serde_json::to_string_pretty(&schema::schema())?),
+        Command::Frame(args) => frame::run(args.command, out),
+    }
+}
+
+/// Runs a client of the gateway to its end.
+fn client(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    // One thread: what a client does between two awaits is seen whole by the task that reads for it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("starting: the system gives no more events; close some programs")?.block_on(command)
+}

@@ -1,0 +1,159 @@
+//! What a command says: results on standard output, notes and errors on standard error, for people or as JSON.
+//!
+//! Owns how it looks and what a closed pipe means: whoever reads no more has had enough, which is success.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Nobody reads standard output any more.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output is closed")]
+pub(super) struct Closed;
+
+/// A command line that is wrong in a way that only shows when it is carried out.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);
+
+/// Where a command's words go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    /// Whether a program reads them.
+    pub(super) json: bool,
+}
+
+impl Output {
+    /// A result: the object for programs, the text for people.
+    pub(super) fn result(self, object: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        if self.json { line(&serde_json::to_string(object)?) } else { line(&text()) }
+    }
+
+    /// Something worth knowing that is not the result.
+    pub(super) fn note(self, text: impl Display) {
+        // Nobody is left to tell when standard error is closed.
+        let _ = if self.json {
+            writeln!(io::stderr(), "{}", json!({ "note": text.to_string() }))
+        } else {
+            writeln!(io::stderr(), "mesh-gateway: {text}")
+        };
+    }
+
+    /// What did not work.
+    pub(super) fn error(self, text: &str) {
+        // As above.
+        let _ = if self.json {
+            writeln!(io::stderr(), "{}", json!({ "error": text }))
+        } else {
+            writeln!(io::stderr(), "mesh-gateway: {text}")
+        };
+    }
+}
+
+/// Writes one line to standard output and sees to it that it is out.
+pub(crate) fn line(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    written(out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()))
+}
+
+/// Writes bytes to standard output as they are.
+pub(super) fn raw(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    written(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+fn written(result: io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+        Err(why) => anyhow::bail!("writing to standard output: {why}; check where it goes"),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The error and what it comes from as one text, without saying anything twice: many of our errors repeat their source.
+pub(super) fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// Rows below a heading, each column as wide as it has to be. The last column is not filled up.
+pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([heading[column].len()]).max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let show = |row: &[String; N]| {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    let lines: Vec<String> = [heading.map(str::to_owned)].iter().chain(rows).map(show).collect();
+    lines.join("\n")
+}
+
+/// Names and values, one pair a line.
+pub(super) fn pairs(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let lines: Vec<String> = pairs.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
+    lines.join("\n")
+}
+
+/// A text that keeps to its line and to its place on a terminal: control characters are written out.
+pub(super) fn tame(text: &str) -> String {
+    let mut tame = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            tame.extend(c.escape_default());
+        } else {
+            tame.push(c);
+        }
+    }
+    tame
+}
+
+/// An API object without the number that ties it to a question nobody sees.
+pub(super) fn without_ref(object: &impl Serialize) -> anyhow::Result<Value> {
+    let mut value = serde_json::to_value(object)?;
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("ref");
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_they_have_to_be() {
+        let rows = [["0x0001".to_owned(), "1".to_owned()], ["x".to_owned(), "234".to_owned()]];
+        assert_eq!(table(["NODE", "N"], &rows), "NODE    N\n0x0001  1\nx       234");
+    }
+
+    #[test]
+    fn an_error_says_nothing_twice() {
+        let source = io::Error::other("disk on fire");
+        let error =
+            anyhow::Error::new(source).context("reading /x: disk on fire; put it out").context("starting");
+        assert_eq!(chain(&error), "starting: reading /x: disk on fire; put it out");
+        let error = Err::<(), _>(io::Error::other("no")).context("asking").unwrap_err();
+        assert_eq!(chain(&error), "asking: no");
+    }
+
+    #[test]
+    fn a_text_cannot_leave_its_line() {
+        assert_eq!(tame("a\nb\u{1b}[2Jé"), "a\\nb\\u{1b}[2Jé");
+    }
+}

@@ -1,0 +1,44 @@
+//! Receipts in words.
+
+use mesh_protocol::Address;
+
+use crate::api::{Outcome, Receipt};
+
+/// The outcome as the protocol has it.
+pub(super) const fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered => "delivered",
+        Outcome::Processed => "processed",
+        Outcome::Sent => "sent",
+        Outcome::Expired => "expired",
+        Outcome::Rejected => "rejected",
+        Outcome::Unknown => "unknown",
+    }
+}
+
+/// Whether it is what the sender hoped for.
+pub(super) const fn is_good(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Delivered | Outcome::Processed | Outcome::Sent)
+}
+
+/// What the sender can do about it.
+pub(super) const fn advice(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Expired => "give it a later --deadline, or see `mesh-gateway agents` for who is there",
+        Outcome::Rejected => "see `mesh-gateway agents` for who is there",
+        Outcome::Unknown => "it may have arrived: send it again only if twice does no harm",
+        Outcome::Delivered | Outcome::Processed | Outcome::Sent => "nothing is to be done",
+    }
+}
+
+/// One line for people: `0x0001/17 delivered at 0x0003 after 4 hops`.
+pub(super) fn show(receipt: &Receipt) -> String {
+    let at = receipt.at_node.map(|node: Address| format!(" at {node}")).unwrap_or_default();
+    let hops = match receipt.hops {
+        None => String::new(),
+        Some(1) => " after 1 hop".to_owned(),
+        Some(hops) => format!(" after {hops} hops"),
+    };
+    let why = receipt.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{} {}{at}{hops}{why}", receipt.id, word(receipt.outcome))
+}

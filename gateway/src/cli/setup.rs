@@ -1,0 +1,136 @@
+//! `mesh-gateway init` and `invite`: a network in the data directory, and others into it.
+//!
+//! Owns the order of steps, so that what a power cut or an error leaves behind can be tried again. Keys are
+//! [`crate::network`]'s and are seen here only inside an invitation on its way to standard output.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::args::{InitArgs, InviteArgs};
+use super::daemon::data_dir_or_default;
+use super::output::{Output, raw};
+use crate::datadir::{self, DataDir};
+use crate::engine;
+use crate::network::{Invitation, NETWORK_FILE, Network, NetworkError};
+use crate::settings::{self, DEFAULT_COMPANY_ID, FileSettings, Overrides, SETTINGS_FILE, Settings};
+use crate::store::Store;
+
+pub(super) fn init(args: InitArgs, out: Output) -> anyhow::Result<()> {
+    let data_dir = data_dir_or_default(args.data_dir.as_deref())?;
+    let invitation = args.invite.as_deref().map(read_invitation).transpose()?;
+    // Everything that can be in the way is met before there is a key.
+    let dir = DataDir::open(&data_dir)?;
+    let network_file = data_dir.join(NETWORK_FILE);
+    if network_file.symlink_metadata().is_ok() {
+        return Err(NetworkError::Exists { path: network_file }.into());
+    }
+    let (store, _) = Store::open(dir.path())?;
+    let network = match &invitation {
+        Some(invitation) => Network::join(&data_dir, invitation),
+        None => Network::create(&data_dir, &args.network, &args.name),
+    }?;
+    if let Err(error) = start_record(store, &network) {
+        // Without the record the network could not be used, nor made again while its file is there.
+        fs::remove_file(&network_file).context("taking the unfinished network back")?;
+        return Err(error);
+    }
+
+    let company_id = invitation.as_ref().map_or(DEFAULT_COMPANY_ID, |invitation| invitation.company_id);
+    let settings_file = data_dir.join(SETTINGS_FILE);
+    if settings_file.symlink_metadata().is_ok() {
+        out.note(format_args!(
+            "kept the settings file {}; check that radio.company_id is 0x{company_id:04X} there, as in the network",
+            settings_file.display()
+        ));
+    } else {
+        datadir::atomic_write(&settings_file, settings::template(company_id).as_bytes(), 0o600)
+            .with_context(|| format!("writing the settings file {}", settings_file.display()))?;
+    }
+
+    let about = json!({
+        "network": network.name,
+        "name": network.node,
+        "address": network.address.to_string(),
+        "epoch": network.epoch,
+        "owner": network.is_owner(),
+        "data_dir": data_dir.display().to_string(),
+        "settings": settings_file.display().to_string(),
+    });
+    out.result(&about, || {
+        let Network { name, node, address, .. } = &network;
+        format!("{node} is in the network {name} at {address}; its key is in {}", network_file.display())
+    })?;
+    out.note(if invitation.is_some() {
+        "the invitation is used up: delete it. Start with `mesh-gateway`".to_owned()
+    } else {
+        format!(
+            "change {} if need be, invite others with `mesh-gateway invite NAME`, start with `mesh-gateway`",
+            settings_file.display()
+        )
+    });
+    Ok(())
+}
+
+/// Brings to the disk that no sequence number of the new key has been used.
+fn start_record(store: Store, network: &Network) -> anyhow::Result<()> {
+    let fingerprint = engine::fingerprint(network.key.as_bytes(), network.epoch);
+    store.submit(vec![engine::fresh_seq(fingerprint)])?;
+    Ok(store.close()?)
+}
+
+fn read_invitation(file: &Path) -> anyhow::Result<Invitation> {
+    if file == Path::new("-") {
+        return Ok(Invitation::read(io::stdin().lock())?);
+    }
+    let opened = File::open(file);
+    let opened = opened.map_err(|why| {
+        anyhow!("reading the invitation {}: {why}; name its file, or - for standard input", file.display())
+    })?;
+    Ok(Invitation::read(opened)?)
+}
+
+pub(super) fn invite(args: &InviteArgs, out: Output) -> anyhow::Result<()> {
+    let data_dir = data_dir_or_default(args.data_dir.as_deref())?;
+    let company_id = company_id(&data_dir)?;
+    let invitation = Network::invite(&data_dir, &args.name, company_id)?;
+    let line = invitation.to_line()?;
+    // As long as it gets, so that no copy of the key is left behind.
+    let mut text = Zeroizing::new(String::with_capacity(line.len() + 128));
+    if out.json {
+        // Names and the line need no escaping: letters, digits and a few signs.
+        let parts = [
+            "{\"name\":\"",
+            &args.name,
+            "\",\"address\":\"",
+            &invitation.address.to_string(),
+            "\",\"invitation\":\"",
+            &line,
+            "\"}\n",
+        ];
+        parts.iter().for_each(|part| text.push_str(part));
+    } else {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    raw(text.as_bytes())?;
+    out.note(format_args!(
+        "this line brings {} in at {}, once; it holds the network's key. Give it to `mesh-gateway init --invite -` there \
+         over a safe way, and keep no copy",
+        args.name, invitation.address
+    ));
+    Ok(())
+}
+
+/// The company identifier that this gateway's adverts carry.
+fn company_id(data_dir: &Path) -> anyhow::Result<u16> {
+    let file = data_dir.join(SETTINGS_FILE);
+    let file = file.symlink_metadata().is_ok().then_some(file);
+    let file = file.as_deref().map(FileSettings::read).transpose()?;
+    let over = Overrides { data_dir: Some(data_dir.to_owned()), ..Overrides::default() };
+    Ok(Settings::resolve(file, over)?.radio.company_id)
+}

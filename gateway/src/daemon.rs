@@ -1,0 +1,106 @@
+//! The daemon: one gateway from its settings until a signal.
+//!
+//! Owns the order of start and stop and what is printed about it. The gateway itself is [`crate::gateway`]'s.
+
+use std::path::Path;
+
+use anyhow::Context;
+use mesh_protocol::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::agents::{Limits, Listen, TokenCheck};
+use crate::cli::output::line;
+use crate::datadir::DataDir;
+use crate::engine::{Identity, Membership};
+use crate::gateway::{Gateway, Plan};
+use crate::settings::{Adapter, Settings};
+use crate::simulated::{Seat, SimulatedAir, Simulation};
+
+/// Runs a gateway until it is told to stop; with `json`, what it prints is one JSON object a line.
+///
+/// # Errors
+/// Whatever keeps it from starting, or from writing what it promised.
+pub async fn run(settings: Settings, json: bool) -> anyhow::Result<()> {
+    let data_dir = DataDir::open(&settings.gateway.data_dir)?;
+    match settings.radio.adapter {
+        Adapter::Sim => simulated(&settings, data_dir.path(), json).await,
+    }
+}
+
+async fn simulated(settings: &Settings, data_dir: &Path, json: bool) -> anyhow::Result<()> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key)
+        .context("making a key for the simulated network: the system gives no random numbers")?;
+    let simulation = Simulation {
+        nodes: settings.sim.nodes,
+        seed: settings.sim.seed,
+        speed: Some(settings.sim.speed),
+        loss_percent: settings.sim.loss_percent,
+        key,
+    };
+    let (simulated, [Seat { bearer, clock, .. }]) = SimulatedAir::start(&simulation);
+    let address = simulated.network().gateway_address(0);
+    let name = settings.gateway.name.clone().unwrap_or_else(|| "gateway".into());
+    let plan = Plan {
+        identity: Identity {
+            name,
+            address,
+            adapter: settings.radio.adapter.word().into(),
+            default_deadline: Duration::from_millis(settings.mesh.default_deadline.as_millis() as u64),
+            max_agents: settings.agents.max_agents as usize,
+            max_credits: settings.agents.max_credits,
+            inbox_messages: settings.agents.inbox_messages as usize,
+            inbox_bytes: usize::try_from(settings.agents.inbox_bytes).unwrap_or(usize::MAX),
+        },
+        membership: Membership::new(key, simulated.network().epoch(), true),
+        ttl: settings.mesh.ttl,
+        seed: settings.sim.seed,
+        bearer,
+        clock,
+        data_dir,
+        listen: listen(settings)?,
+    };
+    let gateway = Gateway::start(plan).await?;
+    let echoes = simulated.network().echoes().join(", ");
+    let air = format!("{} simulated nodes; some answer queries, as {echoes}", simulation.nodes);
+    // Whoever started it may not want to read this; that is no reason to stop.
+    let _ = announce(settings, &gateway, &air, json);
+    serve(gateway).await
+}
+
+fn listen(settings: &Settings) -> anyhow::Result<Listen> {
+    let token = match &settings.agents.access_token_file {
+        Some(path) => TokenCheck::from_file(path)?,
+        None => TokenCheck::open(),
+    };
+    let limits = Limits { connections: settings.agents.max_connections as usize, ..Limits::default() };
+    Ok(Listen {
+        tcp: Some(settings.agents.listen),
+        unix: Some(settings.agents.unix_socket.clone()),
+        token,
+        limits,
+    })
+}
+
+fn announce(settings: &Settings, gateway: &Gateway, air: &str, json: bool) -> anyhow::Result<()> {
+    let tcp = gateway.tcp_address().map(|address| address.to_string()).unwrap_or_default();
+    let unix = settings.agents.unix_socket.display().to_string();
+    if json {
+        line(&serde_json::json!({ "ready": true, "tcp": tcp, "unix": unix, "air": air }).to_string())
+    } else {
+        let adapter = settings.radio.adapter.word();
+        line(&format!("agents connect to {tcp} or unix:{unix}\nadapter {adapter}: {air}\nstop with Ctrl-C"))
+    }
+}
+
+/// Serves until a signal, then ends in order.
+async fn serve(mut gateway: Gateway) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for signals")?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("Ctrl-C: stopping"),
+        ended = gateway.ended() => return Ok(ended?),
+    }
+    Ok(gateway.stop().await?)
+}

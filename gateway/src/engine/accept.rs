@@ -1,0 +1,301 @@
+//! Messages of local agents: refused, delivered here, or accepted for the mesh.
+//!
+//! Owns the order of acceptance: staged, synced, only then said and started. What becomes of them is `settle`'s.
+
+use mesh_protocol::{Address, Duration, MessageId, NameHash};
+
+use super::inbox::{Agent, InboxBound, Item, Wish};
+use super::journal::After;
+use super::outgoing::Accepted;
+use super::records;
+use super::state::{ID_BLOCK, MeshCommand, State, UNWRITTEN_BYTES, wants};
+use crate::agents::SessionId;
+use crate::api::{
+    self, Destination, ErrorCode, Event, Message, MessageRef, Name, Outcome, ReceiptWish, SendRequest,
+};
+use crate::store::{AgentKey, Op};
+
+impl State {
+    pub(super) fn send(&mut self, session: SessionId, key: AgentKey, request: SendRequest) {
+        if let Err((code, why)) = self.try_send(session, key, &request) {
+            self.refuse(session, request.reference, code, why);
+        }
+    }
+
+    pub(super) fn try_send(
+        &mut self,
+        session: SessionId,
+        key: AgentKey,
+        request: &SendRequest,
+    ) -> Result<(), (ErrorCode, String)> {
+        let Some(sender) = self.agents.get(&key) else { return Ok(()) };
+        let from = sender.name;
+        let bound = self.inbox_bound();
+        if request.durable && self.journal.failure().is_some() {
+            return Err((ErrorCode::Storage, "cannot accept the message: the store has failed, see `mesh-gateway status`; send it with durable: false if it may be lost".into()));
+        }
+        if request.durable && self.journal.stats().waiting_bytes > UNWRITTEN_BYTES {
+            return Err((
+                ErrorCode::Busy,
+                "cannot accept the message: the disk is slower than the senders; send it again later".into(),
+            ));
+        }
+        if !sender.has_room(bound) {
+            return Err((
+                ErrorCode::Busy,
+                "cannot accept the message: your inbox is full; ack what you have handled".into(),
+            ));
+        }
+        let (local, mesh) = self.receivers(from, &request.to)?;
+        if mesh.is_some() && !self.outgoing.has_room(request.body.len()) {
+            return Err((
+                ErrorCode::Busy,
+                "cannot accept the message: too much waits for the air; send it again after a receipt".into(),
+            ));
+        }
+        let one = matches!(request.to, Destination::Agent { .. } | Destination::Node(_));
+        if one && local.first().and_then(|to| self.agents.get(to)).is_some_and(|to| !to.has_room(bound)) {
+            return Err((
+                ErrorCode::Busy,
+                format!("cannot accept the message: the inbox of {} is full; send it later", request.to),
+            ));
+        }
+        let id = self.take_id(request.durable)?;
+
+        let only_here = mesh.is_none();
+        for to in local {
+            self.deliver_here(to, from, id, request);
+        }
+        if only_here {
+            self.accepted(session, request, id);
+            let outcome = if one { Outcome::Delivered } else { Outcome::Sent };
+            let receipt = self.receipt(request.reference, id, outcome, Some(0), None);
+            self.promise(request.durable, After::Tell { session, event: Event::Receipt(receipt) });
+            return Ok(());
+        }
+        let deadline_ms = request
+            .deadline_ms
+            .unwrap_or_else(|| u32::try_from(self.identity.default_deadline.as_millis()).unwrap_or(u32::MAX));
+        let accepted = Accepted {
+            from,
+            reference: request.reference,
+            to: request.to,
+            kind: request.kind,
+            priority: request.priority,
+            deadline_ms,
+            durable: request.durable,
+            reply_to: request.reply_to,
+            receipt: request.receipt,
+            body: request.body.clone(),
+        };
+        if request.durable {
+            self.journal.stage(Op::PutOutbox { id, record: records::encode(&accepted) });
+        }
+        self.outgoing.insert(id, accepted, self.now + Duration::from_millis(deadline_ms.into()), false);
+        self.accepted(session, request, id);
+        self.promise(request.durable, After::Launch(id));
+        Ok(())
+    }
+
+    /// Agents of this gateway that a message goes to, and where in the mesh it goes (`None`: nowhere).
+    pub(super) fn receivers(
+        &self,
+        from: Name,
+        to: &Destination,
+    ) -> Result<(Vec<AgentKey>, Option<()>), (ErrorCode, String)> {
+        let me = self.identity.address;
+        let others = |wants: &dyn Fn(&Agent) -> bool| {
+            self.agents
+                .values()
+                .filter(|agent| agent.name != from && wants(agent))
+                .map(|agent| agent.key)
+                .collect()
+        };
+        let here = |name: &Name| match self.by_name.get(name) {
+            Some(key) => Ok((vec![*key], None)),
+            None => Err((
+                ErrorCode::UnknownReceiver,
+                format!(
+                    "cannot accept the message: no agent {name} has ever attached to this gateway; `mesh-gateway agents` lists those that have"
+                ),
+            )),
+        };
+        match to {
+            Destination::Agent { name, node } if *node == Some(me) => here(name),
+            Destination::Agent { name, node: None } if self.by_name.contains_key(name) => here(name),
+            Destination::Node(node) if *node == me => here(&self.own_agent()),
+            Destination::Agent { .. } | Destination::Node(_) => Ok((Vec::new(), Some(()))),
+            Destination::Group(group) => Ok((others(&|agent| agent.groups.contains_key(group)), Some(()))),
+            Destination::Everyone => Ok((others(&|_| true), Some(()))),
+        }
+    }
+
+    /// The agent that answers for this node: the one that bears the gateway's own name.
+    pub(super) fn own_agent(&self) -> Name {
+        Name::new(&self.identity.name)
+            .unwrap_or_else(|_| Name::new("gateway").expect("seven letters are a name"))
+    }
+
+    pub(super) fn deliver_here(&mut self, to: AgentKey, from: Name, id: MessageId, request: &SendRequest) {
+        if let Destination::Group(group) = request.to
+            && !self.agents.get(&to).is_some_and(|agent| wants(agent, &group, request.kind))
+        {
+            return;
+        }
+        let message = Message {
+            cursor: None,
+            id: MessageRef { node: self.identity.address, id },
+            from: Destination::agent_on(from, self.identity.address),
+            to: request.to,
+            kind: request.kind,
+            priority: request.priority,
+            reply_to: request.reply_to,
+            hops: 0,
+            at_us: self.now.as_micros(),
+            body: request.body.clone(),
+        };
+        let wish =
+            (request.receipt == ReceiptWish::Processed).then_some(Wish::Agent(from, request.reference));
+        self.put(to, Item::Message(message, wish), request.durable);
+    }
+
+    /// Puts an item into an inbox and shows it, once it is synced if it is durable. `false` when the inbox is full.
+    pub(super) fn put(&mut self, to: AgentKey, item: Item, durable: bool) -> bool {
+        let bound = self.inbox_bound();
+        let Some(agent) = self.agents.get_mut(&to) else { return false };
+        // Receipts always fit: there are no more of them than messages under way.
+        if matches!(item, Item::Message(..)) && !agent.has_room(bound) {
+            self.count("inbox_full");
+            return false;
+        }
+        if durable && self.journal.failure().is_none() {
+            let cursor = agent.keep(item);
+            if let Some(kept) = agent.last_kept() {
+                self.journal.stage(Op::PutInbox { agent: to, cursor, record: records::encode(kept) });
+            }
+            self.journal.after(After::Show(to, cursor));
+        } else {
+            agent.hold(item);
+            self.show(to);
+        }
+        true
+    }
+
+    pub(super) fn accepted(&mut self, session: SessionId, request: &SendRequest, id: MessageId) {
+        if request.durable {
+            self.journal.after(After::Accepted { session, reference: request.reference, id });
+        } else {
+            self.say_accepted(session, request.reference, id, false);
+        }
+    }
+
+    pub(super) fn say_accepted(
+        &mut self,
+        session: SessionId,
+        reference: Option<u64>,
+        id: MessageId,
+        durable: bool,
+    ) {
+        let id = MessageRef { node: self.identity.address, id };
+        let accepted = api::Accepted { reference, id, durable, at_us: self.now.as_micros() };
+        self.tell(session, Event::Accepted(accepted));
+    }
+
+    pub(super) fn promise(&mut self, durable: bool, after: After) {
+        if durable {
+            self.journal.after(after);
+        } else {
+            self.keep_promise(after);
+        }
+    }
+
+    /// What becomes of a promise when the store has failed: senders are told, what is in memory goes on.
+    pub(super) fn break_promise(&mut self, after: &After) {
+        match *after {
+            After::Accepted { session, reference, id } => {
+                self.outgoing.remove(id);
+                let why = "the message was not accepted: the store has failed, see `mesh-gateway status`";
+                self.refuse(session, reference, ErrorCode::Storage, why.into());
+            }
+            After::Show(key, cursor) => self.show_through(key, cursor),
+            After::Detach(session) => self.let_go(session),
+            _ => {}
+        }
+    }
+
+    /// Does what was promised behind a sync.
+    pub(super) fn keep_promise(&mut self, after: After) {
+        match after {
+            After::Accepted { session, reference, id } => self.say_accepted(session, reference, id, true),
+            After::Tell { session, event } => self.tell(session, event),
+            After::Show(key, cursor) => self.show_through(key, cursor),
+            After::Launch(id) => self.launch(id),
+            After::Report { to, id, priority, verdict } => {
+                self.incoming.synced(to, id);
+                self.mesh.push(MeshCommand::Report { to, id, priority, verdict });
+            }
+            After::SeqReserved(up_to) => self.mesh.push(MeshCommand::SeqReserved(up_to)),
+            After::IdsReserved(up_to) => self.ids_reserved = up_to,
+            After::Detach(session) => self.let_go(session),
+        }
+    }
+
+    pub(super) fn take_id(&mut self, durable: bool) -> Result<MessageId, (ErrorCode, String)> {
+        // A number used by a message that is not synced must be reserved on disk already, or it could come again.
+        if !durable && self.next_id >= self.ids_reserved {
+            return Err((
+                ErrorCode::Busy,
+                "cannot accept the message: message numbers are being reserved; send it again".into(),
+            ));
+        }
+        if self.next_id == u32::MAX {
+            return Err((
+                ErrorCode::Conflict,
+                "cannot accept the message: all message numbers are used; give this gateway a new lease"
+                    .into(),
+            ));
+        }
+        let id = MessageId(self.next_id);
+        self.next_id += 1;
+        self.reserve_ids();
+        Ok(id)
+    }
+
+    pub(super) fn reserve_ids(&mut self) {
+        if self.ids_asked.saturating_sub(self.next_id) <= ID_BLOCK / 2 {
+            self.ids_asked = self.next_id.saturating_add(ID_BLOCK);
+            self.journal
+                .stage(Op::PutMeta { key: records::NEXT_ID, value: records::encode(&self.ids_asked) });
+            self.journal.after(After::IdsReserved(self.ids_asked));
+        }
+    }
+
+    pub(super) fn launch(&mut self, id: MessageId) {
+        let Some(accepted) = self.outgoing.get(id) else { return };
+        let priority = accepted.priority;
+        match accepted.to {
+            Destination::Agent { node: Some(node), .. } | Destination::Node(node) => {
+                self.outgoing.queue(id, node)
+            }
+            Destination::Group(group) => {
+                self.outgoing.queue(id, NameHash::of(group.as_str()).group_address())
+            }
+            Destination::Everyone => self.outgoing.queue(id, Address::EVERYONE),
+            Destination::Agent { name, node: None } => {
+                let hash = NameHash::of(name.as_str());
+                match self.directory.find(hash) {
+                    Some(node) => self.outgoing.queue(id, node),
+                    None => {
+                        self.outgoing.name(id, hash);
+                        self.directory.ask(self.now, hash, priority);
+                    }
+                }
+            }
+        }
+        self.mesh.push(MeshCommand::Pump);
+    }
+
+    pub(super) fn inbox_bound(&self) -> InboxBound {
+        InboxBound { messages: self.identity.inbox_messages, bytes: self.identity.inbox_bytes }
+    }
+}

@@ -1,0 +1,137 @@
+//! Where agents are: names of other nodes' agents, learned from the mesh.
+//!
+//! Owns the table and the questions that are out. Local agents are in `inbox`; what waits for an answer is in
+//! `outgoing`. Full: the entry learned longest ago gives way; questions are bounded by the messages that wait.
+
+use std::collections::BTreeMap;
+
+use mesh_protocol::{Address, Duration, Instant, NameHash, Priority};
+
+use crate::api::Name;
+
+/// Entries kept. A guess: ten agents on each of a hundred nodes, four times over.
+const ENTRIES: usize = 4_096;
+/// The first question goes out at once, the next after this long, doubling up to the bound. Guesses: longer than a
+/// question and its answer take over fifteen hops.
+const ASK_AGAIN: Duration = Duration::from_millis(800);
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(8);
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    node: Address,
+    name: Option<Name>,
+    learned: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    next: Instant,
+    wait: Duration,
+    priority: Priority,
+}
+
+/// Names and the nodes they are on.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    entries: BTreeMap<NameHash, Entry>,
+    questions: BTreeMap<NameHash, Question>,
+}
+
+impl Directory {
+    /// The node of an agent, if it is known.
+    pub(super) fn find(&self, name: NameHash) -> Option<Address> {
+        self.entries.get(&name).map(|entry| entry.node)
+    }
+
+    /// An agent is on this node. The name itself is known only when a message came from it.
+    pub(super) fn learn(&mut self, now: Instant, hash: NameHash, name: Option<Name>, node: Address) {
+        self.questions.remove(&hash);
+        if self.entries.len() >= ENTRIES
+            && !self.entries.contains_key(&hash)
+            && let Some(oldest) =
+                self.entries.iter().min_by_key(|(_, entry)| entry.learned).map(|(hash, _)| *hash)
+        {
+            self.entries.remove(&oldest);
+        }
+        let name = name.or_else(|| self.entries.get(&hash).and_then(|known| known.name));
+        self.entries.insert(hash, Entry { node, name, learned: now });
+    }
+
+    /// The node says it has no such agent (any more).
+    pub(super) fn forget(&mut self, name: NameHash) {
+        self.entries.remove(&name);
+    }
+
+    /// Asks the mesh for a name, unless it is being asked already.
+    pub(super) fn ask(&mut self, now: Instant, name: NameHash, priority: Priority) {
+        let question =
+            self.questions.entry(name).or_insert(Question { next: now, wait: ASK_AGAIN, priority });
+        question.priority = question.priority.min(priority);
+    }
+
+    /// Stops asking for a name that nothing waits for.
+    pub(super) fn drop_question(&mut self, name: NameHash) {
+        self.questions.remove(&name);
+    }
+
+    /// Questions that are due now.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(NameHash, Priority)> {
+        let due = self.questions.iter_mut().filter(|(_, question)| question.next <= now);
+        due.map(|(name, question)| {
+            question.next = now + question.wait;
+            question.wait = question.wait.times(2).min(ASK_AGAIN_MAX);
+            (*name, question.priority)
+        })
+        .collect()
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.questions.values().map(|question| question.next).min()
+    }
+
+    /// Agents elsewhere whose names are known.
+    pub(super) fn named(&self) -> impl Iterator<Item = (Name, Address)> + '_ {
+        self.entries.values().filter_map(|entry| entry.name.map(|name| (name, entry.node)))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_asked_for_again_ever_more_slowly_until_it_is_learned() {
+        let mut directory = Directory::default();
+        let bob = NameHash::of("bob");
+        let mut now = Instant::ZERO;
+        directory.ask(now, bob, Priority::Low);
+        directory.ask(now, bob, Priority::High);
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            assert_eq!(directory.due(now), [(bob, Priority::High)]);
+            let next = directory.next_timeout().unwrap();
+            waits.push(next.since(now).as_millis());
+            assert_eq!(directory.due(now), []);
+            now = next;
+        }
+        assert_eq!(waits, [800, 1_600, 3_200, 6_400, 8_000]);
+        directory.learn(now, bob, None, Address::new(7));
+        assert_eq!((directory.find(bob), directory.next_timeout()), (Some(Address::new(7)), None));
+    }
+
+    #[test]
+    fn a_full_table_lets_the_oldest_go() {
+        let mut directory = Directory::default();
+        for n in 0..=ENTRIES {
+            let at = Instant::from_micros(n as u64);
+            directory.learn(at, NameHash::of(&n.to_string()), None, Address::new(1));
+        }
+        assert_eq!(directory.len(), ENTRIES);
+        assert_eq!(directory.find(NameHash::of("0")), None);
+        assert_eq!(directory.find(NameHash::of("1")), Some(Address::new(1)));
+    }
+}

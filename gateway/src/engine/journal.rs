@@ -1,0 +1,147 @@
+//! What has to be on disk, and what may happen only once it is.
+//!
+//! Owns the order: ops are staged while one input is handled, submitted together, and whatever was promised behind
+//! them ([`After`]) is released when the store has synced them. Knows nothing of what the ops mean.
+
+use std::collections::VecDeque;
+
+use mesh_protocol::{Address, MessageId, Priority, Verdict};
+use tokio::sync::watch;
+
+use crate::agents::SessionId;
+use crate::api::Event;
+use crate::store::{AgentKey, Op, Progress, Stats, Store, StoreError, Ticket};
+
+/// Something that may happen only when everything staged before it is synced.
+#[derive(Debug)]
+pub(super) enum After {
+    /// Tell a session that its message is accepted; `at_us` is filled in then.
+    Accepted { session: SessionId, reference: Option<u64>, id: MessageId },
+    /// Tell a session something.
+    Tell { session: SessionId, event: Event },
+    /// Show an agent what its inbox holds up to this cursor.
+    Show(AgentKey, u64),
+    /// Start a message on its way through the mesh.
+    Launch(MessageId),
+    /// Tell a node what became of its message.
+    Report { to: Address, id: MessageId, priority: Priority, verdict: Verdict },
+    /// Use SEQs below this one.
+    SeqReserved(u32),
+    /// Use message numbers below this one.
+    IdsReserved(u32),
+    /// Let go of a session that has ended: it has been told what it was owed.
+    Detach(SessionId),
+}
+
+/// Staged changes, and promises behind submitted ones.
+#[derive(Debug)]
+pub(super) struct Journal {
+    store: Store,
+    progress: watch::Receiver<Progress>,
+    ops: Vec<Op>,
+    promises: Vec<After>,
+    waiting: VecDeque<(Ticket, Vec<After>)>,
+    failed: Option<StoreError>,
+    /// Promises that cannot be kept any more.
+    broken: Vec<After>,
+}
+
+impl Journal {
+    pub(super) fn new(store: Store) -> Self {
+        let progress = store.progress();
+        Self {
+            store,
+            progress,
+            ops: Vec::new(),
+            promises: Vec::new(),
+            waiting: VecDeque::new(),
+            failed: None,
+            broken: Vec::new(),
+        }
+    }
+
+    /// Adds a change to what is submitted next.
+    pub(super) fn stage(&mut self, op: Op) {
+        self.ops.push(op);
+    }
+
+    /// Promises something behind everything staged so far.
+    pub(super) fn after(&mut self, after: After) {
+        self.promises.push(after);
+    }
+
+    /// Submits what is staged.
+    pub(super) fn flush(&mut self) {
+        if self.ops.is_empty() && self.promises.is_empty() {
+            return;
+        }
+        if self.failed.is_some() {
+            // Nothing that needs the disk can be promised any more; what is in memory goes on.
+            self.ops.clear();
+            self.broken.append(&mut self.promises);
+            return;
+        }
+        match self.store.submit(std::mem::take(&mut self.ops)) {
+            Ok(_) if self.promises.is_empty() => {}
+            Ok(ticket) => self.waiting.push_back((ticket, std::mem::take(&mut self.promises))),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Whether anything is staged or waits for the disk.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.promises.is_empty() || self.is_waiting()
+    }
+
+    /// Whether promises wait for the disk.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Waits for the store to get on. Cancel safe.
+    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// The promises that are due now, in order.
+    pub(super) fn due(&mut self, due: &mut Vec<After>) {
+        let Progress { through, failed } = self.progress.borrow_and_update().clone();
+        while self.waiting.front().is_some_and(|(ticket, _)| *ticket <= through) {
+            if let Some((_, promises)) = self.waiting.pop_front() {
+                due.extend(promises);
+            }
+        }
+        if let Some(error) = failed {
+            self.fail(error);
+        }
+    }
+
+    /// Promises that the store's failure has broken, to be told of.
+    pub(super) fn broken(&mut self) -> Vec<After> {
+        std::mem::take(&mut self.broken)
+    }
+
+    /// Why nothing can be made durable any more, if that is so.
+    pub(super) const fn failure(&self) -> Option<&StoreError> {
+        self.failed.as_ref()
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.store.stats()
+    }
+
+    /// Writes what is staged and closes the store.
+    pub(super) fn close(mut self) -> Result<(), StoreError> {
+        self.flush();
+        self.store.close()
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        if self.failed.is_none() {
+            tracing::error!(%error, "the message store failed; durable messages are refused from now on");
+            self.failed = Some(error);
+        }
+        self.broken.extend(self.waiting.drain(..).flat_map(|(_, promises)| promises));
+        self.broken.append(&mut self.promises);
+    }
+}

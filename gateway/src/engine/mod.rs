@@ -1,0 +1,409 @@
+//! The engine: the one task that owns the node and the bearer.
+//!
+//! Owns the loop: bearer, agents, timer, disk, shutdown, and a full drain of the node behind each. What inputs mean is
+//! in `state`; agents' sockets are in [`crate::agents`].
+
+mod accept;
+mod directory;
+mod inbox;
+mod incoming;
+mod journal;
+mod outgoing;
+mod receive;
+mod records;
+mod report;
+mod sessions;
+mod settle;
+mod state;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ble_bearer::{Bearer, BearerEvent, Clock};
+use mesh_protocol::{
+    Address, Config, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId, NetKey, Priority,
+    SendError, Verdict, first_part_len,
+};
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, watch};
+
+use crate::agents::{Counters, SessionId, ToEngine};
+use crate::api::{Event, Pong, Request};
+use crate::store::{Op, Recovered, Store, StoreError};
+use journal::{After, Journal};
+use receive::Shell;
+use state::{MeshCommand, State};
+
+pub use records::fresh_seq;
+pub use state::Identity;
+
+/// SEQs reserved at a time; wire format, section "Rules".
+const SEQ_BLOCK: u32 = 4096;
+/// Replay marks go to disk at most this often, with other writes: a restarted gateway takes again at most what was
+/// sent in between, and the window of delivered messages stops what of that is a message.
+const MARKS_EVERY: mesh_protocol::Duration = mesh_protocol::Duration::from_secs(60);
+/// Batches of agents' requests handled before the node gets its turn.
+const BATCHES: usize = 32;
+
+/// The network a gateway is in.
+#[derive(Debug)]
+pub struct Membership {
+    /// The network's key in its epoch.
+    pub key: NetKey,
+    /// The epoch.
+    pub epoch: u32,
+    /// A number that names the key without betraying it; records of another key are not used.
+    pub fingerprint: [u8; 8],
+    /// Whether the key was made for this run, so that no SEQ can have been used under it.
+    pub fresh: bool,
+}
+
+impl Membership {
+    /// The membership of this key and epoch.
+    #[must_use]
+    pub fn new(key: [u8; 16], epoch: u32, fresh: bool) -> Self {
+        Self { fingerprint: fingerprint(&key, epoch), key: NetKey::new(key), epoch, fresh }
+    }
+}
+
+/// Names a key in an epoch without betraying it.
+#[must_use]
+pub fn fingerprint(key: &[u8; 16], epoch: u32) -> [u8; 8] {
+    let digest = Sha256::new()
+        .chain_update(b"mesh-gw store fingerprint")
+        .chain_update(key)
+        .chain_update(epoch.to_be_bytes())
+        .finalize();
+    std::array::from_fn(|i| digest[i])
+}
+
+/// Why an engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store does not say which SEQs were used.
+    #[error(
+        "starting the gateway: the message store does not say which sequence numbers were used under the network's key, \
+         and using one twice would betray it; put the store back, or get a new invitation under another name"
+    )]
+    NoSeqRecord,
+    /// The store failed at the end.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The engine of one gateway over one bearer.
+#[derive(Debug)]
+pub struct Engine<B, C: Clock> {
+    node: Box<GatewayNode>,
+    bearer: B,
+    clock: C,
+    state: State,
+    deadline: Option<Instant>,
+    /// Whether the bearer has said that it has nothing to tell any more.
+    bearer_gone: bool,
+    /// Reports that found no room in the node.
+    reports: VecDeque<(Address, MessageId, Priority, Verdict)>,
+    frames_received: u64,
+    marks_at: Instant,
+    /// Keeps a simulated clock still while the disk is waited for.
+    hold: Option<C::Hold>,
+    commands: mpsc::Receiver<ToEngine>,
+    doors: Arc<Counters>,
+    due: Vec<After>,
+}
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub struct Parts<B, C> {
+    /// Who it is, and its bounds.
+    pub identity: Identity,
+    /// Its network.
+    pub membership: Membership,
+    /// Hops allowed to its messages, 1 to 15.
+    pub ttl: u8,
+    /// Seeds the node's jitter.
+    pub seed: u64,
+    /// How it sends and receives.
+    pub bearer: B,
+    /// Its time.
+    pub clock: C,
+    /// Its disk.
+    pub store: Store,
+    /// What that held.
+    pub recovered: Recovered,
+    /// What sessions ask of it.
+    pub commands: mpsc::Receiver<ToEngine>,
+    /// What is counted at the doors.
+    pub doors: Arc<Counters>,
+}
+
+impl<B: Bearer, C: Clock> Engine<B, C> {
+    /// An engine that goes on where the store's last run ended.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSeqRecord`] for a key that may have been used, without a record of how far.
+    pub fn new(parts: Parts<B, C>) -> Result<Self, EngineError> {
+        let Parts { identity, membership, ttl, seed, bearer, clock, store, recovered, commands, doors } =
+            parts;
+        let now = clock.now();
+        let recovered = records::recover(recovered, membership.fingerprint);
+        if recovered.unreadable > 0 {
+            tracing::error!(
+                records = recovered.unreadable,
+                "records of the message store could not be read and are left out"
+            );
+        }
+        let seq_start = match recovered.seq {
+            Some(seq) => seq,
+            None if membership.fresh => 0,
+            None => return Err(EngineError::NoSeqRecord),
+        };
+        let config = Config {
+            address: identity.address,
+            keys: Keyring::new(EpochKeys::derive(&membership.key, membership.epoch)),
+            seed,
+            ttl,
+            relay: true,
+            seq_start,
+            seq_block: SEQ_BLOCK,
+        };
+        let mut node = Box::new(GatewayNode::new(now, config));
+        for mark in &recovered.marks {
+            node.restore_mark(*mark);
+        }
+        let state = State::new(now, identity, Journal::new(store), recovered);
+        Ok(Self {
+            node,
+            bearer,
+            clock,
+            state,
+            deadline: Some(now),
+            bearer_gone: false,
+            reports: VecDeque::new(),
+            frames_received: 0,
+            marks_at: now + MARKS_EVERY,
+            hold: None,
+            commands,
+            doors,
+            due: Vec::new(),
+        })
+    }
+
+    /// Runs until `stop` says so or every session's way in is gone; then closes the store.
+    ///
+    /// # Errors
+    /// [`StoreError`] when something promised is not on the disk.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), EngineError> {
+        let mut progress = self.state.journal.progress();
+        self.turn();
+        while !*stop.borrow_and_update() {
+            let deadline = self.deadline;
+            let clock = self.clock.clone();
+            let timer = async move {
+                match deadline {
+                    Some(at) => clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                changed = stop.changed() => if changed.is_err() { break },
+                Ok(()) = progress.changed() => {}
+                // Before the bearer: see `Clock::sleep_until`.
+                () = timer => {}
+                event = self.bearer.next_event(), if !self.bearer_gone => self.bearer_event(event),
+                command = self.commands.recv() => match command {
+                    Some(command) => self.commands(command),
+                    None => break,
+                },
+            }
+            self.turn();
+        }
+        self.stop()
+    }
+
+    /// Says goodbye to the agents, writes what is to be kept.
+    fn stop(mut self) -> Result<(), EngineError> {
+        self.tick();
+        self.state.close_sessions();
+        self.stage_marks();
+        // Sessions write their last words and then tell the engine that they are gone.
+        let mut commands = self.commands;
+        tokio::spawn(async move { while commands.recv().await.is_some() {} });
+        Ok(self.state.journal.close()?)
+    }
+
+    fn tick(&mut self) {
+        self.state.now = self.clock.now().max(self.state.now);
+    }
+
+    /// Handles this command and some of those behind it, so that many small ones share one drain and one sync.
+    fn commands(&mut self, first: ToEngine) {
+        self.tick();
+        let mut next = Some(first);
+        for left in (0..BATCHES).rev() {
+            match next {
+                Some(ToEngine::Attach { session, port, hello }) => self.state.attach(session, port, hello),
+                Some(ToEngine::Requests { session, batch }) => {
+                    batch.into_iter().for_each(|request| self.request(session, request));
+                }
+                Some(ToEngine::Room { session }) => self.state.room(session),
+                Some(ToEngine::Detach { session }) => self.state.detach(session),
+                None => return,
+            }
+            next = if left > 0 { self.commands.try_recv().ok() } else { None };
+        }
+    }
+
+    fn request(&mut self, session: SessionId, request: Request) {
+        let Some(key) = self.state.agent_of(session) else { return };
+        let answer = match request {
+            Request::Send(send) => return self.state.send(session, key, send),
+            Request::Ack(ack) => return self.state.ack(key, ack.cursor),
+            Request::Credit(credit) => return self.state.credit(key, credit.n),
+            Request::Subscribe(subscribe) => {
+                return self.state.subscribe(session, key, subscribe.groups, &subscribe.types);
+            }
+            Request::Unsubscribe(unsubscribe) => {
+                return self.state.unsubscribe(session, key, &unsubscribe.groups);
+            }
+            // The session answers these two itself.
+            Request::Hello(_) | Request::Bye(_) => return,
+            Request::Ping(ask) => Event::Pong(Pong { reference: ask.reference }),
+            Request::Status(ask) => Event::Status(Box::new(report::status(
+                &self.state,
+                &self.node,
+                &self.doors,
+                self.frames_received,
+                ask.reference,
+            ))),
+            Request::Peers(ask) => Event::Peers(report::peers(&self.state, &self.node, ask.reference)),
+            Request::Routes(ask) => Event::Routes(report::routes(&self.state, &self.node, ask.reference)),
+            Request::Agents(ask) => Event::Agents(report::agents(&self.state, ask.reference)),
+        };
+        self.state.tell(session, answer);
+    }
+
+    fn bearer_event(&mut self, event: Result<BearerEvent, ble_bearer::BearerError>) {
+        self.tick();
+        let now = self.state.now;
+        match event {
+            Ok(BearerEvent::LinkUp { link, info }) => {
+                tracing::info!(link = link.0, ?info, "link up");
+                self.state.bearer_problem = None;
+                if !self.node.handle_link_up(now, link, info) {
+                    tracing::warn!(link = link.0, "too many links: this one is not used");
+                }
+            }
+            Ok(BearerEvent::LinkDown { link, why }) => {
+                tracing::warn!(link = link.0, why, "link down");
+                self.state.bearer_problem = Some(format!("the radio is away: {why}; messages are kept"));
+                self.node.handle_link_down(link);
+            }
+            Ok(BearerEvent::Frame { link, mut bytes, rssi }) => {
+                self.frames_received += 1;
+                if let Err(why) = self.node.handle_frame(now, link, &mut bytes, rssi) {
+                    tracing::trace!(why = why.name(), "frame discarded");
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the bearer failed");
+                self.bearer_gone = true;
+                self.state.bearer_problem = Some(error.to_string());
+            }
+        }
+    }
+
+    /// One full drain: promises that are due, timers, the node, the disk.
+    fn turn(&mut self) {
+        self.tick();
+        let now = self.state.now;
+        self.state.journal.due(&mut self.due);
+        for promise in self.due.drain(..) {
+            self.state.keep_promise(promise);
+        }
+        for promise in self.state.journal.broken() {
+            self.state.break_promise(&promise);
+        }
+        self.state.timeout();
+        loop {
+            self.mesh_commands();
+            let bearer = &mut self.bearer;
+            let send = |link: LinkId, frame: &[u8], copies: u8| {
+                if bearer.try_send(link, frame, copies).is_err() {
+                    tracing::debug!(link = link.0, "the bearer is full: a frame is lost");
+                }
+            };
+            let node_deadline = self.node.drive(now, &mut Shell { state: &mut self.state, send });
+            if self.state.mesh.is_empty() {
+                self.deadline = [node_deadline, self.state.next_timeout()].into_iter().flatten().min();
+                break;
+            }
+        }
+        if now >= self.marks_at && self.state.journal.is_waiting() {
+            self.marks_at = now + MARKS_EVERY;
+            self.stage_marks();
+        }
+        self.state.journal.flush();
+        match (self.state.journal.is_waiting(), self.hold.is_some()) {
+            (true, false) => self.hold = Some(self.clock.hold()),
+            (false, true) => self.hold = None,
+            _ => {}
+        }
+    }
+
+    fn stage_marks(&mut self) {
+        let value = records::encode_marks(self.state.fingerprint, self.node.replay_marks());
+        self.state.journal.stage(Op::PutMeta { key: records::REPLAY, value });
+    }
+
+    fn mesh_commands(&mut self) {
+        for command in std::mem::take(&mut self.state.mesh) {
+            match command {
+                MeshCommand::Report { to, id, priority, verdict } => {
+                    self.reports.push_back((to, id, priority, verdict));
+                }
+                MeshCommand::Announce { to, name } => self.node.announce(to, name),
+                MeshCommand::Find { name, priority } => self.node.find_name(name, priority),
+                MeshCommand::Join(group) => {
+                    if !self.node.join_group(group) {
+                        self.state.count("groups_refused");
+                        tracing::warn!(%group, "too many groups: this one is heard from this gateway's own agents only");
+                    }
+                }
+                MeshCommand::Leave(group) => self.node.leave_group(group),
+                MeshCommand::SeqReserved(up_to) => self.node.seq_reserved(up_to),
+                MeshCommand::Pump => {}
+            }
+        }
+        while let Some(&(to, id, priority, verdict)) = self.reports.front() {
+            if !self.node.report(to, id, priority, verdict) {
+                break;
+            }
+            self.reports.pop_front();
+        }
+        self.pump();
+    }
+
+    /// Gives the node what it has room for.
+    fn pump(&mut self) {
+        let now = self.state.now;
+        while self.node.has_room() {
+            let Some((departure, envelope)) = self.state.outgoing.depart(now) else { return };
+            let delivery = mesh_protocol::Delivery {
+                id: departure.id,
+                destination: departure.destination,
+                priority: departure.priority,
+                deadline: departure.deadline,
+            };
+            let first = &envelope[..first_part_len(envelope.len()).min(envelope.len())];
+            match self.node.send(now, delivery, envelope.len(), first) {
+                Ok(()) => {}
+                Err(SendError::OutboxFull | SendError::IdInUse) => {
+                    return self.state.outgoing.stay(departure.id, departure.destination);
+                }
+                Err(error) => self.state.unsendable(departure.id, &error.to_string()),
+            }
+        }
+    }
+}

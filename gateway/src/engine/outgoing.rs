@@ -1,0 +1,302 @@
+//! Messages of local agents on their way into the mesh.
+//!
+//! Owns what was accepted and is not settled: waiting for the disk, for a name, for room in the node, or flying. Keeps
+//! no promises itself: the steps that need the disk are in `state`.
+//!
+//! Full: a new message is refused; nothing accepted is ever dropped.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use mesh_protocol::{
+    Address, ENVELOPE_HEAD_MAX, Envelope, Instant, MessageId, MessageType, NameHash, Priority,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Body, Destination, MessageRef, Name, ReceiptWish};
+
+/// Messages and bytes that may wait. Guesses: hours of what the air carries, and little beside a Pi's memory.
+const MESSAGES: usize = 10_000;
+const BYTES: usize = 32 * 1024 * 1024;
+/// Messages of each priority in the node at a time: the node has 16 places, and the lower classes leave some of
+/// them to the higher ones, so that a CRITICAL message never waits for a LOW one to be answered.
+const FLYING: [usize; 4] = [16, 14, 12, 10];
+
+/// A message as it was accepted; also what the store keeps of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Accepted {
+    pub(super) from: Name,
+    pub(super) reference: Option<u64>,
+    pub(super) to: Destination,
+    pub(super) kind: MessageType,
+    pub(super) priority: Priority,
+    /// Milliseconds from acceptance, and again from a restart: a gateway without a clock cannot know how long it was
+    /// off.
+    pub(super) deadline_ms: u32,
+    pub(super) durable: bool,
+    pub(super) reply_to: Option<MessageRef>,
+    pub(super) receipt: ReceiptWish,
+    pub(super) body: Body,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Waits for the disk.
+    Storing,
+    /// Waits for the node of this name.
+    Naming(NameHash),
+    /// Waits for room in the node.
+    Queued(Address),
+    /// The node has it, for this destination.
+    Flying(Address),
+}
+
+#[derive(Debug)]
+struct Outbound {
+    accepted: Accepted,
+    deadline: Instant,
+    phase: Phase,
+    /// Whether the name's node was once wrong already.
+    misdirected: bool,
+    /// Whether an earlier run of the gateway may have sent it.
+    recovered: bool,
+    /// The envelope, while it flies in parts.
+    flight: Vec<u8>,
+}
+
+/// What the node is to send next.
+#[derive(Debug)]
+pub(super) struct Departure {
+    pub(super) id: MessageId,
+    pub(super) destination: Address,
+    pub(super) priority: Priority,
+    pub(super) deadline: Instant,
+}
+
+/// Everything accepted for the mesh and not settled.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    messages: BTreeMap<MessageId, Outbound>,
+    /// Deadlines of what is not flying; the node watches the others.
+    deadlines: BTreeSet<(Instant, MessageId)>,
+    queues: [VecDeque<MessageId>; 4],
+    flying: usize,
+    bytes: usize,
+}
+
+impl Outgoing {
+    pub(super) fn has_room(&self, len: usize) -> bool {
+        self.messages.len() < MESSAGES && self.bytes + len <= BYTES
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Takes a message; it stays put until [`name`](Self::name) or [`queue`](Self::queue).
+    pub(super) fn insert(&mut self, id: MessageId, accepted: Accepted, deadline: Instant, recovered: bool) {
+        self.bytes += accepted.body.len();
+        self.deadlines.insert((deadline, id));
+        let outbound = Outbound {
+            accepted,
+            deadline,
+            phase: Phase::Storing,
+            misdirected: false,
+            recovered,
+            flight: Vec::new(),
+        };
+        self.messages.insert(id, outbound);
+    }
+
+    /// Whether an earlier run may have sent it.
+    pub(super) fn is_recovered(&self, id: MessageId) -> bool {
+        self.messages.get(&id).is_some_and(|outbound| outbound.recovered)
+    }
+
+    /// Whether anything of this agent is under way.
+    pub(super) fn is_from(&self, name: Name) -> bool {
+        self.messages.values().any(|outbound| outbound.accepted.from == name)
+    }
+
+    pub(super) fn get(&self, id: MessageId) -> Option<&Accepted> {
+        self.messages.get(&id).map(|outbound| &outbound.accepted)
+    }
+
+    /// It waits until the node of `name` is known.
+    pub(super) fn name(&mut self, id: MessageId, name: NameHash) {
+        if let Some(outbound) = self.messages.get_mut(&id) {
+            outbound.phase = Phase::Naming(name);
+        }
+    }
+
+    /// It waits for room in the node.
+    pub(super) fn queue(&mut self, id: MessageId, destination: Address) {
+        if let Some(outbound) = self.messages.get_mut(&id) {
+            outbound.phase = Phase::Queued(destination);
+            self.queues[outbound.accepted.priority as usize].push_back(id);
+        }
+    }
+
+    /// The node of a name is known now: what waited for it is queued. Whether anything did.
+    pub(super) fn named(&mut self, name: NameHash, node: Address) {
+        let waiting: Vec<_> = self.naming(name).collect();
+        for id in waiting {
+            self.queue(id, node);
+        }
+    }
+
+    /// Whether anything waits for the node of a name.
+    pub(super) fn waits_for(&self, name: NameHash) -> bool {
+        self.naming(name).next().is_some()
+    }
+
+    /// The name behind a hash, if a message waits for it.
+    pub(super) fn name_of(&self, hash: NameHash) -> Option<Name> {
+        let id = self.naming(hash).next()?;
+        match self.get(id)?.to {
+            Destination::Agent { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What waits for the node of a name.
+    pub(super) fn naming(&self, name: NameHash) -> impl Iterator<Item = MessageId> + '_ {
+        self.messages.iter().filter(move |(_, o)| o.phase == Phase::Naming(name)).map(|(id, _)| *id)
+    }
+
+    /// The most urgent message that the node may have now, and its envelope.
+    pub(super) fn depart(&mut self, now: Instant) -> Option<(Departure, &[u8])> {
+        let (id, destination) = self.next_queued()?;
+        let outbound = self.messages.get_mut(&id)?;
+        let priority = outbound.accepted.priority;
+        self.queues[priority as usize].pop_front();
+        self.deadlines.remove(&(outbound.deadline, id));
+        self.flying += 1;
+        outbound.phase = Phase::Flying(destination);
+        outbound.flight = envelope(&outbound.accepted, destination, outbound.deadline.since(now).as_millis());
+        let departure = Departure { id, destination, priority, deadline: outbound.deadline };
+        Some((departure, &outbound.flight))
+    }
+
+    fn next_queued(&mut self) -> Option<(MessageId, Address)> {
+        for class in Priority::ALL {
+            if self.flying >= FLYING[class as usize] {
+                return None;
+            }
+            while let Some(&id) = self.queues[class as usize].front() {
+                match self.messages.get(&id).map(|outbound| outbound.phase) {
+                    Some(Phase::Queued(destination)) => return Some((id, destination)),
+                    // It was settled while it waited.
+                    _ => drop(self.queues[class as usize].pop_front()),
+                }
+            }
+        }
+        None
+    }
+
+    /// The node would not take it after all: it goes back to the head of its queue.
+    pub(super) fn stay(&mut self, id: MessageId, destination: Address) {
+        if let Some(outbound) = self.messages.get_mut(&id) {
+            self.flying -= 1;
+            self.deadlines.insert((outbound.deadline, id));
+            outbound.phase = Phase::Queued(destination);
+            outbound.flight = Vec::new();
+            self.queues[outbound.accepted.priority as usize].push_front(id);
+        }
+    }
+
+    /// Fills `out` with the flying envelope's bytes from `offset` on.
+    pub(super) fn load(&self, id: MessageId, offset: u32, out: &mut [u8]) -> bool {
+        let offset = offset as usize;
+        let flight = self.messages.get(&id).map(|outbound| outbound.flight.as_slice());
+        match flight.and_then(|flight| flight.get(offset..offset + out.len())) {
+            Some(bytes) => {
+                out.copy_from_slice(bytes);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The one node that a flying message goes to.
+    pub(super) fn receiver(&self, id: MessageId) -> Option<Address> {
+        match self.messages.get(&id)?.phase {
+            Phase::Flying(node) => Some(node).filter(|node| node.is_node()),
+            _ => None,
+        }
+    }
+
+    /// The destination does not know the agent: the first time, and where the mesh was to find the node, the name is
+    /// looked for anew. `None` when that is not so.
+    pub(super) fn misdirected(&mut self, id: MessageId) -> Option<NameHash> {
+        let outbound = self.messages.get_mut(&id)?;
+        let Destination::Agent { name, node: None } = outbound.accepted.to else { return None };
+        if outbound.misdirected {
+            return None;
+        }
+        outbound.misdirected = true;
+        let name = NameHash::of(name.as_str());
+        if matches!(outbound.phase, Phase::Flying(_)) {
+            self.flying -= 1;
+            self.deadlines.insert((outbound.deadline, id));
+            outbound.flight = Vec::new();
+        }
+        outbound.phase = Phase::Naming(name);
+        Some(name)
+    }
+
+    /// It is settled.
+    pub(super) fn remove(&mut self, id: MessageId) -> Option<Accepted> {
+        let outbound = self.messages.remove(&id)?;
+        self.bytes -= outbound.accepted.body.len();
+        if matches!(outbound.phase, Phase::Flying(_)) {
+            self.flying -= 1;
+        } else {
+            self.deadlines.remove(&(outbound.deadline, id));
+        }
+        Some(outbound.accepted)
+    }
+
+    /// A message whose deadline has passed before it could fly, and why it could not.
+    pub(super) fn overdue(&self, now: Instant) -> Option<(MessageId, &'static str, Option<NameHash>)> {
+        let &(deadline, id) = self.deadlines.first()?;
+        if deadline > now {
+            return None;
+        }
+        Some(match self.messages.get(&id)?.phase {
+            Phase::Naming(name) => (id, "no node answered for that name before the deadline", Some(name)),
+            Phase::Storing => (id, "the deadline passed before it was stored", None),
+            Phase::Queued(_) | Phase::Flying(_) => {
+                (id, "the deadline passed while other messages went before it", None)
+            }
+        })
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+}
+
+/// The message as it crosses the mesh.
+fn envelope(accepted: &Accepted, destination: Address, left_ms: u64) -> Vec<u8> {
+    let to = match &accepted.to {
+        Destination::Agent { name, .. } | Destination::Group(name) => name.as_str(),
+        Destination::Node(_) | Destination::Everyone => "",
+    };
+    let envelope = Envelope {
+        kind: accepted.kind,
+        deadline_ms: Some(u32::try_from(left_ms).unwrap_or(u32::MAX)),
+        from: accepted.from.as_str(),
+        to,
+        processed: accepted.receipt == ReceiptWish::Processed && destination.is_node(),
+        reply_to: accepted
+            .reply_to
+            .map(|reply_to| mesh_protocol::MessageRef { node: reply_to.node, id: reply_to.id }),
+        text: accepted.body.is_text(),
+        body: accepted.body.bytes(),
+    };
+    let mut bytes = vec![0; ENVELOPE_HEAD_MAX + envelope.body.len()];
+    // Names and bodies were bounded when the message was accepted.
+    let len = envelope.write(&mut bytes).unwrap_or(0);
+    bytes.truncate(len);
+    bytes
+}

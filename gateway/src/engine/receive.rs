@@ -1,0 +1,184 @@
+//! From the mesh: messages into inboxes, names into the directory, the node's other news.
+//!
+//! Owns the verdict on what arrives: nothing is called delivered before it is synced.
+
+use mesh_protocol::{
+    Address, Answer, Envelope, Event as MeshEvent, Host, LinkId, MessageId, NameHash, Reason, Received,
+    Verdict,
+};
+
+use super::inbox::{Item, Wish};
+use super::incoming::{Known, Parts};
+use super::journal::After;
+use super::records;
+use super::state::{MeshCommand, State, wants};
+use crate::api::{Body, Destination, Message, MessageRef, Name, Outcome};
+use crate::store::Op;
+
+impl State {
+    pub(super) fn received(&mut self, received: &Received<'_>) -> Answer {
+        let whole = match received.part {
+            None => None,
+            Some(part) => {
+                match self.incoming.part(self.now, received.source, received.id, part, received.bytes) {
+                    Parts::Waiting => return Answer::None,
+                    Parts::Whole(bytes) => Some(bytes),
+                    Parts::Restart if received.is_last() => return Answer::Verdict(Verdict::Restart),
+                    Parts::Restart => {
+                        let &Received { source: to, id, priority, .. } = received;
+                        self.mesh.push(MeshCommand::Report { to, id, priority, verdict: Verdict::Restart });
+                        return Answer::None;
+                    }
+                }
+            }
+        };
+        let bytes = whole.as_deref().unwrap_or(received.bytes);
+        match self.message(received, bytes) {
+            Some(verdict) if received.destination.is_node() => Answer::Verdict(verdict),
+            _ => Answer::None,
+        }
+    }
+
+    /// Puts a whole message where it belongs; the verdict, unless that waits for the disk.
+    pub(super) fn message(&mut self, received: &Received<'_>, bytes: &[u8]) -> Option<Verdict> {
+        let &Received { source, id, priority, hops, destination, .. } = received;
+        let Ok(envelope) = Envelope::parse(bytes) else {
+            self.count("messages_malformed");
+            return Some(Verdict::Rejected(Reason::Malformed));
+        };
+        match self.incoming.known(source, id) {
+            Known::Yes => {
+                self.count("messages_repeated");
+                return Some(Verdict::Delivered);
+            }
+            Known::Storing => return None,
+            Known::No => {}
+        }
+        let from = Name::new(envelope.from).ok();
+        if let Some(from) = from {
+            self.learn(NameHash::of(from.as_str()), Some(from), source);
+        }
+        let to_name = Name::new(envelope.to).ok();
+        let (receivers, to) = if destination == Address::EVERYONE {
+            (self.agents.keys().copied().collect(), Destination::Everyone)
+        } else if destination.is_group() {
+            let group = to_name?;
+            let subscribed = self.agents.values().filter(|agent| wants(agent, &group, envelope.kind));
+            (subscribed.map(|agent| agent.key).collect::<Vec<_>>(), Destination::Group(group))
+        } else {
+            let name = if envelope.to.is_empty() { Some(self.own_agent()) } else { to_name };
+            let Some(key) = name.and_then(|name| self.by_name.get(&name).copied()) else {
+                self.count("messages_for_nobody");
+                return Some(Verdict::Rejected(Reason::NoSuchAgent));
+            };
+            if self.agents.get(&key).is_some_and(|agent| !agent.has_room(self.inbox_bound())) {
+                self.count("inbox_full");
+                return Some(Verdict::Rejected(Reason::InboxFull));
+            }
+            (
+                vec![key],
+                name.map_or(Destination::Node(destination), |name| Destination::agent_on(name, destination)),
+            )
+        };
+        if self.journal.failure().is_some() && destination.is_node() {
+            return Some(Verdict::Rejected(Reason::Storage));
+        }
+        let message = Message {
+            cursor: None,
+            id: MessageRef { node: source, id },
+            from: from.map_or(Destination::Node(source), |from| Destination::agent_on(from, source)),
+            to,
+            kind: envelope.kind,
+            priority,
+            reply_to: envelope.reply_to.map(|reply_to| MessageRef { node: reply_to.node, id: reply_to.id }),
+            hops,
+            at_us: self.now.as_micros(),
+            body: Body::from_parts(envelope.body.to_vec().into(), envelope.text),
+        };
+        let wish = envelope.processed.then_some(Wish::Node);
+        for key in receivers {
+            self.put(key, Item::Message(message.clone(), wish), true);
+        }
+        self.journal.stage(Op::PutDelivered { source, id, record: Vec::new() });
+        if let Some(oldest) = self.incoming.remember(source, id, false) {
+            self.journal.stage(Op::DeleteDelivered { source, id: oldest });
+        }
+        self.count("messages_received");
+        if destination.is_node() {
+            let verdict = Verdict::Delivered;
+            self.journal.after(After::Report { to: source, id, priority, verdict });
+        }
+        None
+    }
+
+    pub(super) fn learn(&mut self, hash: NameHash, name: Option<Name>, node: Address) {
+        self.directory.learn(self.now, hash, name, node);
+        if self.outgoing.waits_for(hash) {
+            self.outgoing.named(hash, node);
+            self.mesh.push(MeshCommand::Pump);
+        }
+    }
+
+    /// An event of the node, with the answer it can have at once.
+    pub(super) fn mesh_event(&mut self, event: MeshEvent<'_>) -> Answer {
+        match event {
+            MeshEvent::Received(received) => return self.received(&received),
+            MeshEvent::Done { id, outcome, hops } => self.done(id, outcome, hops),
+            MeshEvent::Processed { id, .. } => {
+                if let Some((sender, reference)) = self.wishes.remove(&id) {
+                    let receipt = self.receipt(reference, id, Outcome::Processed, None, None);
+                    self.notify(sender, receipt, true);
+                }
+            }
+            MeshEvent::NameWanted { source, name } if self.by_hash.contains_key(&name) => {
+                self.mesh.push(MeshCommand::Announce { to: source, name });
+            }
+            MeshEvent::NameAt { source, name } => {
+                let asked = self.outgoing_name(name);
+                self.learn(name, asked, source);
+            }
+            MeshEvent::ReserveSeq { up_to } => {
+                let value = records::encode(&(self.fingerprint, up_to));
+                self.journal.stage(Op::PutMeta { key: records::SEQ, value });
+                self.journal.after(After::SeqReserved(up_to));
+            }
+            MeshEvent::EpochWanted => {
+                tracing::warn!(
+                    "three quarters of this epoch's SEQs are used: the network needs its next epoch"
+                );
+                self.count("epoch_wanted");
+            }
+            MeshEvent::AddressConflict { seq } => {
+                let address = self.identity.address;
+                tracing::error!(%address, seq, "another node sends under this gateway's address; sending is stopped: \
+                     invite one of the two again under another name");
+                self.conflict = true;
+            }
+            _ => {}
+        }
+        Answer::None
+    }
+
+    /// The name behind a hash, if a message waits for it.
+    pub(super) fn outgoing_name(&self, hash: NameHash) -> Option<Name> {
+        self.outgoing.name_of(hash)
+    }
+}
+
+/// The node's host: the state for what it says, a bearer for what it sends.
+pub(super) struct Shell<'a, F> {
+    pub(super) state: &'a mut State,
+    pub(super) send: F,
+}
+
+impl<F: FnMut(LinkId, &[u8], u8)> Host for Shell<'_, F> {
+    fn transmit(&mut self, link: LinkId, frame: &[u8], copies: u8) {
+        (self.send)(link, frame, copies);
+    }
+    fn event(&mut self, event: MeshEvent<'_>) -> Answer {
+        self.state.mesh_event(event)
+    }
+    fn load(&mut self, id: MessageId, offset: u32, out: &mut [u8]) -> bool {
+        self.state.outgoing.load(id, offset, out)
+    }
+}

@@ -1,0 +1,115 @@
+//! What the engine writes to the store and how it reads it back after a restart.
+//!
+//! Owns the encodings (one version byte, then postcard) and which records belong to the present network. The store
+//! keeps bytes; what they mean to a running gateway is `state`'s.
+
+use mesh_protocol::{Address, MessageId, ReplayMark};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::inbox::{Agent, AgentRecord, Item};
+use super::outgoing::Accepted;
+use crate::store;
+
+/// The version of every record; a record of another is not read.
+const VERSION: u8 = 1;
+/// First SEQ that no run has reserved, with the fingerprint of the key it belongs to.
+pub(super) const SEQ: &str = "seq";
+/// First message number that no run has reserved.
+pub(super) const NEXT_ID: &str = "next_id";
+/// Replay marks, with the fingerprint of the key they belong to.
+pub(super) const REPLAY: &str = "replay";
+
+/// What was on disk, for the network that is there now.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) fingerprint: [u8; 8],
+    /// `None` when nothing says which SEQs were used under this key.
+    pub(super) seq: Option<u32>,
+    pub(super) next_id: u32,
+    pub(super) marks: Vec<ReplayMark>,
+    pub(super) agents: Vec<Agent>,
+    pub(super) outbox: Vec<(MessageId, Accepted)>,
+    pub(super) delivered: Vec<(Address, MessageId)>,
+    /// Remembered deliveries of another network, to be taken out.
+    pub(super) stale: Vec<(Address, MessageId)>,
+    /// Records that could not be read.
+    pub(super) unreadable: usize,
+}
+
+/// A record as the store keeps it.
+pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_extend(value, vec![VERSION]).unwrap_or_default()
+}
+
+fn decode<T: DeserializeOwned>(record: &[u8]) -> Option<T> {
+    let (&version, rest) = record.split_first()?;
+    if version != VERSION {
+        return None;
+    }
+    postcard::from_bytes(rest).ok()
+}
+
+pub(super) fn encode_marks(fingerprint: [u8; 8], marks: impl Iterator<Item = ReplayMark>) -> Vec<u8> {
+    let marks: Vec<(Address, u32, u32)> = marks.map(|mark| (mark.src, mark.epoch, mark.seq)).collect();
+    encode(&(fingerprint, marks))
+}
+
+/// The first record of a new network: no SEQ of its key was used.
+#[must_use]
+pub fn fresh_seq(fingerprint: [u8; 8]) -> store::Op {
+    store::Op::PutMeta { key: SEQ, value: encode(&(fingerprint, 0u32)) }
+}
+
+/// Reads what a store held.
+pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8]) -> Recovered {
+    let mut unreadable = 0;
+    let mut count = |missing: bool| unreadable += usize::from(missing);
+    let own = |found: [u8; 8]| found == fingerprint;
+
+    let seq = raw.meta.get(SEQ).and_then(|value| decode::<([u8; 8], u32)>(value));
+    let same_network = seq.is_some_and(|(found, _)| own(found));
+    let marks = raw.meta.get(REPLAY).and_then(|value| decode::<([u8; 8], Vec<(Address, u32, u32)>)>(value));
+    let next_id = raw.meta.get(NEXT_ID).and_then(|value| decode::<u32>(value)).unwrap_or(1);
+    let mut agents = Vec::new();
+    for (key, record) in raw.agents {
+        let Some(record) = decode::<AgentRecord>(&record) else {
+            count(true);
+            continue;
+        };
+        let mut kept = Vec::new();
+        for (cursor, item) in raw.inbox.remove(&key).unwrap_or_default() {
+            match decode::<Item>(&item) {
+                Some(item) => kept.push((cursor, item)),
+                None => count(true),
+            }
+        }
+        agents.push(Agent::recovered(key, record, kept));
+    }
+    let mut outbox = Vec::new();
+    for (id, record) in raw.outbox {
+        match decode(&record) {
+            Some(accepted) => outbox.push((id, accepted)),
+            None => count(true),
+        }
+    }
+    let keys: Vec<(Address, MessageId)> = raw.delivered.into_iter().map(|(key, _)| key).collect();
+    let (delivered, stale) = if same_network { (keys, Vec::new()) } else { (Vec::new(), keys) };
+    Recovered {
+        fingerprint,
+        seq: seq.filter(|(found, _)| own(*found)).map(|(_, seq)| seq),
+        next_id,
+        marks: marks
+            .filter(|(found, _)| own(*found))
+            .map(|(_, marks)| marks)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(src, epoch, seq)| ReplayMark { src, epoch, seq })
+            .collect(),
+        agents,
+        outbox,
+        delivered,
+        stale,
+        unreadable,
+    }
+}

@@ -1,0 +1,150 @@
+//! Answers about the gateway itself: status, peers, routes, agents.
+//!
+//! Owns nothing: it reads the node and the state and puts it into the agents' words.
+
+use std::collections::BTreeMap;
+
+use mesh_protocol::{Duration, GatewayNode, frame::SEQ_MAX};
+
+use super::state::State;
+use crate::agents::Counters;
+use crate::api::{
+    AgentEntry, Agents, Health, Peer, Peers, Route, RouteOrigin, Routes, Status, StatusAgents, StatusNetwork,
+    StatusRadio, StatusStore,
+};
+
+/// A replay table fuller than this is reported: at 100 % new nodes are refused.
+const REPLAY_WARN_PERCENT: usize = 80;
+
+pub(super) fn status(
+    state: &State,
+    node: &GatewayNode,
+    doors: &Counters,
+    frames_received: u64,
+    reference: Option<u64>,
+) -> Status {
+    let stats = node.stats();
+    let store = state.journal.stats();
+    let mut counters: BTreeMap<String, u64> =
+        state.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+    counters.extend(
+        stats
+            .discards()
+            .filter(|(_, count)| *count > 0)
+            .map(|(why, count)| (format!("discard_{}", why.name()), count)),
+    );
+    counters.extend(
+        [
+            ("frames_verified", stats.frames_verified),
+            ("frames_relayed", stats.frames_relayed),
+            ("frames_repeated", stats.repeats_sent),
+            ("retransmissions", stats.retransmissions),
+            ("blocks_received", stats.blocks_received),
+        ]
+        .map(|(name, count)| (name.to_owned(), count)),
+    );
+    counters.extend(doors.snapshot().map(|(name, count)| (name.to_owned(), count)));
+    let connected = state.agents.values().filter(|agent| agent.is_connected()).count() as u64;
+    Status {
+        reference,
+        gateway: state.identity.name.clone(),
+        node: state.identity.address,
+        adapter: state.identity.adapter.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        epoch: node.epoch(),
+        uptime_ms: state.now.since(state.started).as_millis(),
+        network: StatusNetwork { seq_used_percent: node.next_seq() as f32 * 100.0 / SEQ_MAX as f32 },
+        agents: StatusAgents {
+            connected,
+            local: state.agents.len() as u64,
+            remote: state.directory.len() as u64,
+        },
+        outbox: state.outgoing.len() as u64,
+        inbox: state.agents.values().map(|agent| agent.depth() as u64).sum(),
+        radio: StatusRadio {
+            frames_sent: stats.frames_sent,
+            frames_received,
+            neighbours: node.neighbours_alive(state.now) as u64,
+        },
+        counters,
+        store: StatusStore {
+            healthy: state.journal.failure().is_none(),
+            commits: store.commits,
+            bytes: store.bytes_written,
+        },
+        health: health(state, node),
+    }
+}
+
+fn health(state: &State, node: &GatewayNode) -> Health {
+    let mut problems = Vec::new();
+    if let Some(error) = state.journal.failure() {
+        problems.push(error.to_string());
+    }
+    if let Some(problem) = &state.bearer_problem {
+        problems.push(problem.clone());
+    }
+    if state.conflict {
+        problems.push(format!(
+            "another node sends under this gateway's address {}; nothing is sent until one of them has a new lease",
+            state.identity.address
+        ));
+    }
+    let (known, most) = node.replay_use();
+    if known * 100 >= most * REPLAY_WARN_PERCENT {
+        problems
+            .push(format!("{known} of at most {most} nodes are known; the ones beyond will not be heard"));
+    }
+    if node.next_seq() > SEQ_MAX / 4 * 3 {
+        problems
+            .push("three quarters of this epoch's SEQs are used: the network needs its next epoch".into());
+    }
+    Health { problems }
+}
+
+pub(super) fn peers(state: &State, node: &GatewayNode, reference: Option<u64>) -> Peers {
+    let share = |delivery: u8| f32::from(delivery) / 255.0;
+    let mut peers: Vec<Peer> = node
+        .neighbours()
+        .map(|neighbour| Peer {
+            node: neighbour.address,
+            rssi: neighbour.rssi,
+            last_heard_ms: state.now.since(neighbour.last_heard).as_millis(),
+            delivery_in: neighbour.delivery_in.map(share),
+            delivery_out: neighbour.delivery_out.map(share),
+            hops: Some(1),
+        })
+        .collect();
+    peers.sort_by_key(|peer| peer.node);
+    Peers { reference, peers }
+}
+
+pub(super) fn routes(state: &State, node: &GatewayNode, reference: Option<u64>) -> Routes {
+    let mut routes: Vec<Route> = node
+        .routes()
+        .map(|path| Route {
+            destination: path.destination,
+            next_hop: None,
+            cost: u32::from(path.hops),
+            origin: RouteOrigin::Learned,
+            round_trip_ms: path.round_trip.map(Duration::as_millis),
+            age_ms: state.now.since(path.last_heard).as_millis(),
+        })
+        .collect();
+    routes.sort_by_key(|route| route.destination);
+    Routes { reference, routes }
+}
+
+pub(super) fn agents(state: &State, reference: Option<u64>) -> Agents {
+    let local = state.agents.values().map(|agent| AgentEntry {
+        name: agent.name,
+        node: state.identity.address,
+        local: true,
+        connected: agent.is_connected(),
+    });
+    let remote =
+        state.directory.named().map(|(name, node)| AgentEntry { name, node, local: false, connected: true });
+    let mut agents: Vec<AgentEntry> = local.chain(remote).collect();
+    agents.sort_by_key(|agent| (agent.name, agent.node));
+    Agents { reference, agents }
+}

@@ -1,0 +1,286 @@
+//! Sessions and inboxes: who is attached, what it has acknowledged, which groups it hears.
+//!
+//! Owns what agents ask about themselves. What they send is `accept`'s.
+
+use mesh_protocol::{Address, NameHash, Verdict};
+
+use super::inbox::{Agent, Item, TooSlow, Types, Wish};
+use super::journal::After;
+use super::records;
+use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, MeshCommand, State};
+use crate::agents::{SessionId, SessionPort};
+use crate::api::{
+    self, Destination, ErrorCode, ErrorEvent, Event, Hello, Message, MessageRef, Name, Outcome, ReceiptWish,
+    Subscribed, Welcome,
+};
+use crate::store::{AgentKey, Op};
+
+impl State {
+    pub(super) fn attach(&mut self, session: SessionId, port: SessionPort, hello: Hello) {
+        let name = hello.name;
+        let key = match self.by_name.get(&name) {
+            Some(key) => *key,
+            None => match self.new_agent(name) {
+                Some(key) => key,
+                None => {
+                    let most = self.identity.max_agents;
+                    port.refuse(ErrorEvent::fatal(
+                        ErrorCode::Overloaded,
+                        format!("cannot attach {name}: the gateway keeps {most} agents already; raise agents.max_agents"),
+                    ));
+                    return;
+                }
+            },
+        };
+        let Some(agent) = self.agents.get_mut(&key) else { return };
+        let credits = hello.credits.min(self.identity.max_credits);
+        // A cursor from another life of this agent says nothing about this one.
+        let resume = hello.resume.filter(|cursor| agent.knows(*cursor));
+        let (old, resumed_from) = agent.attach(session, port, credits, resume);
+        if let Some(old) = old {
+            let why = format!("a newer session has the name {name} now; use another name to have both");
+            old.refuse(ErrorEvent::fatal(ErrorCode::NameTaken, why));
+        }
+        self.sessions.retain(|_, owner| *owner != key);
+        self.sessions.insert(session, key);
+        let welcome = Welcome {
+            name,
+            gateway: self.identity.name.clone(),
+            node: self.identity.address,
+            session: session.0,
+            resumed_from,
+            credits,
+            max_body: api::MAX_BODY as u32,
+        };
+        self.tell(session, Event::Welcome(welcome));
+        if let Some(resume) = resume {
+            self.ack(key, resume);
+        }
+        self.show(key);
+        self.announce(name);
+        self.found_here(key, name);
+    }
+
+    /// Messages that wait for the mesh to say where this agent is have arrived.
+    pub(super) fn found_here(&mut self, key: AgentKey, name: Name) {
+        let hash = NameHash::of(name.as_str());
+        let waiting: Vec<_> = self.outgoing.naming(hash).collect();
+        for id in waiting {
+            let Some(accepted) = self.outgoing.get(id).cloned() else { continue };
+            let wish = (accepted.receipt == ReceiptWish::Processed)
+                .then_some(Wish::Agent(accepted.from, accepted.reference));
+            let durable = accepted.durable;
+            let message = Message {
+                cursor: None,
+                id: MessageRef { node: self.identity.address, id },
+                from: Destination::agent_on(accepted.from, self.identity.address),
+                to: accepted.to,
+                kind: accepted.kind,
+                priority: accepted.priority,
+                reply_to: accepted.reply_to,
+                hops: 0,
+                at_us: self.now.as_micros(),
+                body: accepted.body,
+            };
+            if self.put(key, Item::Message(message, wish), durable) {
+                self.settle(id, Outcome::Delivered, Some(0), None, None);
+            }
+        }
+        if !self.outgoing.waits_for(hash) {
+            self.directory.drop_question(hash);
+        }
+    }
+
+    pub(super) fn new_agent(&mut self, name: Name) -> Option<AgentKey> {
+        if self.agents.len() >= self.identity.max_agents {
+            let waits = |agent: &Agent| {
+                self.outgoing.is_from(agent.name) || self.wishes.values().any(|(name, _)| *name == agent.name)
+            };
+            let forgettable = self.agents.values().filter(|agent| agent.is_forgettable() && !waits(agent));
+            let oldest =
+                forgettable.min_by_key(|agent| agent.last_seen).map(|agent| (agent.key, agent.name))?;
+            self.agents.remove(&oldest.0);
+            self.by_name.remove(&oldest.1);
+            self.by_hash.remove(&NameHash::of(oldest.1.as_str()));
+            self.journal.stage(Op::DeleteAgent { agent: oldest.0 });
+        }
+        let key = AgentKey(self.next_agent);
+        self.next_agent += 1;
+        self.index(Agent::new(key, name));
+        self.stage_agent(key);
+        Some(key)
+    }
+
+    pub(super) fn stage_agent(&mut self, key: AgentKey) {
+        if let Some(agent) = self.agents.get(&key) {
+            self.journal.stage(Op::PutAgent { agent: key, record: records::encode(&agent.record()) });
+        }
+    }
+
+    /// Tells the mesh that an agent is here, unless that was said of many others just now.
+    pub(super) fn announce(&mut self, name: Name) {
+        while self.announced > 0 && self.announce_at + ANNOUNCE_EVERY <= self.now {
+            self.announced -= 1;
+            self.announce_at += ANNOUNCE_EVERY;
+        }
+        if self.announced == 0 {
+            self.announce_at = self.now;
+        }
+        if self.announced < ANNOUNCE_BURST {
+            self.announced += 1;
+            self.mesh
+                .push(MeshCommand::Announce { to: Address::EVERYONE, name: NameHash::of(name.as_str()) });
+        }
+    }
+
+    /// A session has ended; what it is owed by the disk is still pushed to it before it is let go.
+    pub(super) fn detach(&mut self, session: SessionId) {
+        self.promise(self.journal.is_busy(), After::Detach(session));
+    }
+
+    pub(super) fn let_go(&mut self, session: SessionId) {
+        if let Some(key) = self.sessions.remove(&session)
+            && let Some(agent) = self.agents.get_mut(&key)
+        {
+            agent.detach(session);
+        }
+    }
+
+    pub(super) fn close_sessions(&mut self) {
+        for (session, key) in self.sessions.drain() {
+            if let Some(agent) = self.agents.get_mut(&key) {
+                // Dropping the port ends the session with a goodbye.
+                agent.detach(session);
+            }
+        }
+    }
+
+    /// A session has written out what it had and takes more.
+    pub(super) fn room(&mut self, session: SessionId) {
+        if let Some(key) = self.agent_of(session) {
+            self.show(key);
+        }
+    }
+
+    /// The agent of a session.
+    pub(super) fn agent_of(&self, session: SessionId) -> Option<AgentKey> {
+        self.sessions.get(&session).copied()
+    }
+
+    pub(super) fn tell(&mut self, session: SessionId, event: Event) {
+        let Some(agent) = self.sessions.get(&session).and_then(|key| self.agents.get_mut(key)) else {
+            return;
+        };
+        if agent.session() == Some(session) && agent.tell(event) == Err(TooSlow) {
+            self.sessions.remove(&session);
+            self.count("sessions_too_slow");
+        }
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        session: SessionId,
+        reference: Option<u64>,
+        code: ErrorCode,
+        why: String,
+    ) {
+        self.count("requests_refused");
+        self.tell(session, Event::Error(ErrorEvent::about(reference, code, why)));
+    }
+
+    /// Everything up to `cursor` is on disk: shows it.
+    pub(super) fn show_through(&mut self, key: AgentKey, cursor: u64) {
+        if let Some(agent) = self.agents.get_mut(&key) {
+            agent.synced(cursor);
+            agent.show();
+        }
+    }
+
+    pub(super) fn show(&mut self, key: AgentKey) {
+        if let Some(agent) = self.agents.get_mut(&key) {
+            agent.show();
+        }
+    }
+
+    // ---- requests about the inbox ----
+
+    pub(super) fn credit(&mut self, key: AgentKey, n: u32) {
+        if let Some(agent) = self.agents.get_mut(&key) {
+            agent.credit(n);
+        }
+        self.show(key);
+    }
+
+    pub(super) fn ack(&mut self, key: AgentKey, cursor: u64) {
+        let Some(agent) = self.agents.get_mut(&key) else { return };
+        let Some(items) = agent.ack(cursor) else { return };
+        let acked = agent.acked();
+        if agent.has_none_kept() {
+            // With an empty inbox only this record says where the cursors go on.
+            self.stage_agent(key);
+        }
+        self.journal.stage(Op::DeleteInboxThrough { agent: key, cursor: acked });
+        for item in items {
+            if let Item::Message(message, Some(wish)) = item {
+                self.processed(&message, wish);
+            }
+        }
+    }
+
+    pub(super) fn processed(&mut self, message: &Message, wish: Wish) {
+        match wish {
+            Wish::Node => self.mesh.push(MeshCommand::Report {
+                to: message.id.node,
+                id: message.id.id,
+                priority: message.priority,
+                verdict: Verdict::Processed,
+            }),
+            Wish::Agent(sender, reference) => {
+                let receipt = self.receipt(reference, message.id.id, Outcome::Processed, Some(0), None);
+                self.notify(sender, receipt, true);
+            }
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, session: SessionId, key: AgentKey, groups: Vec<Name>, types: &Types) {
+        let known = self.agents.get(&key).map(|agent| &agent.groups);
+        let new =
+            groups.iter().filter(|group| known.is_some_and(|known| !known.contains_key(*group))).count();
+        if known.map_or(0, |known| known.len()) + new > api::MAX_GROUPS {
+            let why = format!(
+                "cannot subscribe: an agent hears at most {} groups; unsubscribe from some",
+                api::MAX_GROUPS
+            );
+            self.refuse(session, None, ErrorCode::TooLarge, why);
+            return self.subscribed(session, key);
+        }
+        for group in groups {
+            if let Some(agent) = self.agents.get_mut(&key) {
+                agent.groups.insert(group, types.clone());
+            }
+            self.mesh.push(MeshCommand::Join(NameHash::of(group.as_str()).group_address()));
+        }
+        self.subscribed(session, key);
+    }
+
+    pub(super) fn unsubscribe(&mut self, session: SessionId, key: AgentKey, groups: &[Name]) {
+        for group in groups {
+            if let Some(agent) = self.agents.get_mut(&key) {
+                agent.groups.remove(group);
+            }
+            let address = NameHash::of(group.as_str()).group_address();
+            let wanted = self.agents.values().flat_map(|agent| agent.groups.keys());
+            if !wanted.into_iter().any(|other| NameHash::of(other.as_str()).group_address() == address) {
+                self.mesh.push(MeshCommand::Leave(address));
+            }
+        }
+        self.subscribed(session, key);
+    }
+
+    pub(super) fn subscribed(&mut self, session: SessionId, key: AgentKey) {
+        self.stage_agent(key);
+        let groups =
+            self.agents.get(&key).map(|agent| agent.groups.keys().copied().collect()).unwrap_or_default();
+        self.tell(session, Event::Subscribed(Subscribed { groups }));
+    }
+}

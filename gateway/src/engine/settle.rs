@@ -1,0 +1,140 @@
+//! What became of accepted messages, and telling their senders.
+//!
+//! Owns receipts, and the deadlines of what has not reached the node. A message is settled exactly once.
+
+use mesh_protocol::{Address, Instant, MessageId, Outcome as MeshOutcome, Priority, Reason};
+
+use super::inbox::{Agent, Item};
+use super::state::{MeshCommand, PROCESSED_WISHES, State};
+use crate::api::{Event, MessageRef, Name, Outcome, Receipt, ReceiptWish};
+use crate::store::Op;
+
+impl State {
+    pub(super) fn receipt(
+        &self,
+        reference: Option<u64>,
+        id: MessageId,
+        outcome: Outcome,
+        hops: Option<u8>,
+        why: Option<String>,
+    ) -> Receipt {
+        Receipt {
+            cursor: None,
+            reference,
+            id: MessageRef { node: self.identity.address, id },
+            outcome,
+            at_node: Some(self.identity.address),
+            why,
+            hops,
+            at_us: self.now.as_micros(),
+        }
+    }
+
+    /// Tells an agent what became of its message: kept until it acks if the message was durable.
+    pub(super) fn notify(&mut self, agent: Name, receipt: Receipt, durable: bool) {
+        let Some(&key) = self.by_name.get(&agent) else { return };
+        if durable && self.put(key, Item::Receipt(receipt.clone()), true) {
+            return;
+        }
+        if let Some(session) = self.agents.get(&key).and_then(Agent::session) {
+            self.tell(session, Event::Receipt(receipt));
+        }
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        id: MessageId,
+        outcome: Outcome,
+        hops: Option<u8>,
+        at: Option<Address>,
+        why: Option<String>,
+    ) {
+        let (outcome, why) = match outcome {
+            Outcome::Expired if self.outgoing.is_recovered(id) => {
+                let why = "the deadline passed without an answer; it may have been sent before the gateway restarted";
+                (Outcome::Unknown, Some(why.to_owned()))
+            }
+            outcome => (outcome, why),
+        };
+        let Some(accepted) = self.outgoing.remove(id) else { return };
+        if accepted.durable {
+            self.journal.stage(Op::DeleteOutbox { id });
+        }
+        self.count(match outcome {
+            Outcome::Delivered => "messages_delivered",
+            Outcome::Processed => "messages_processed",
+            Outcome::Sent => "messages_sent",
+            Outcome::Expired => "messages_expired",
+            Outcome::Rejected => "messages_rejected",
+            Outcome::Unknown => "messages_unknown",
+        });
+        if outcome == Outcome::Delivered && accepted.receipt == ReceiptWish::Processed && hops != Some(0) {
+            if self.wishes.len() >= PROCESSED_WISHES {
+                self.wishes.pop_first();
+            }
+            self.wishes.insert(id, (accepted.from, accepted.reference));
+        }
+        let mut receipt = self.receipt(accepted.reference, id, outcome, hops, why);
+        receipt.at_node = at.or(receipt.at_node);
+        self.notify(accepted.from, receipt, accepted.durable);
+        self.mesh.push(MeshCommand::Pump);
+    }
+
+    pub(super) fn done(&mut self, id: MessageId, outcome: MeshOutcome, hops: Option<u8>) {
+        let to = self.outgoing.receiver(id);
+        match outcome {
+            MeshOutcome::Delivered => self.settle(id, Outcome::Delivered, hops, to, None),
+            MeshOutcome::Processed => self.settle(id, Outcome::Processed, hops, to, None),
+            MeshOutcome::Sent => self.settle(id, Outcome::Sent, None, None, None),
+            MeshOutcome::Unknown => {
+                let why = "the deadline passed without an answer; it may have been delivered".to_owned();
+                self.settle(id, Outcome::Unknown, None, None, Some(why));
+            }
+            MeshOutcome::Expired => {
+                let why = "the deadline passed before all of it was on the air".to_owned();
+                self.settle(id, Outcome::Expired, None, None, Some(why));
+            }
+            MeshOutcome::Rejected(Reason::NoSuchAgent) => match self.outgoing.misdirected(id) {
+                Some(name) => {
+                    self.directory.forget(name);
+                    self.directory.ask(self.now, name, Priority::High);
+                }
+                None => self.settle(id, Outcome::Rejected, hops, to, Some(Reason::NoSuchAgent.text().into())),
+            },
+            MeshOutcome::Rejected(reason) => {
+                self.settle(id, Outcome::Rejected, hops, to, Some(reason.text().into()));
+            }
+        }
+    }
+
+    /// A message that the node cannot take at all.
+    pub(super) fn unsendable(&mut self, id: MessageId, why: &str) {
+        self.settle(id, Outcome::Rejected, None, None, Some(why.to_owned()));
+    }
+
+    // ---- the clock ----
+
+    pub(super) fn timeout(&mut self) {
+        while let Some((id, why, name)) = self.outgoing.overdue(self.now) {
+            self.settle(id, Outcome::Expired, None, None, Some(why.to_owned()));
+            if let Some(name) = name
+                && !self.outgoing.waits_for(name)
+            {
+                self.directory.drop_question(name);
+            }
+        }
+        for (name, priority) in self.directory.due(self.now) {
+            self.mesh.push(MeshCommand::Find { name, priority });
+        }
+        for _ in 0..self.incoming.expire(self.now) {
+            self.count("assemblies_given_up");
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        [self.outgoing.next_deadline(), self.directory.next_timeout(), self.incoming.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}

@@ -1,0 +1,178 @@
+//! Everything behind the engine's loop: agents, messages under way, names, and the journal that makes them last.
+//!
+//! Owns the meaning of requests and mesh events, as plain functions of (input, time). Knows no sockets and no bearer;
+//! what the node is to do is left in `mesh`, for the loop to carry out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, Verdict};
+
+use super::directory::Directory;
+use super::inbox::Agent;
+use super::incoming::Incoming;
+use super::journal::Journal;
+use super::outgoing::Outgoing;
+use super::records;
+use crate::agents::SessionId;
+use crate::api::Name;
+use crate::store::{AgentKey, Op};
+
+/// Senders that wait for an agent's ack on another node. Beyond it the oldest wait is forgotten: the receipt
+/// *delivered* stands.
+pub(super) const PROCESSED_WISHES: usize = 4_096;
+/// Agents announced at once, and how often one more: names beyond it are found when they are asked for. Guesses.
+pub(super) const ANNOUNCE_BURST: u32 = 8;
+pub(super) const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
+/// Bytes that may wait for the disk before durable messages are refused. A guess: a second of a slow SD card.
+pub(super) const UNWRITTEN_BYTES: u64 = 16 * 1024 * 1024;
+/// Message numbers reserved at a time, in one write.
+pub(super) const ID_BLOCK: u32 = 65_536;
+
+/// What the node is to do.
+#[derive(Debug)]
+pub(super) enum MeshCommand {
+    Report {
+        to: Address,
+        id: MessageId,
+        priority: Priority,
+        verdict: Verdict,
+    },
+    Announce {
+        to: Address,
+        name: NameHash,
+    },
+    Find {
+        name: NameHash,
+        priority: Priority,
+    },
+    Join(Address),
+    Leave(Address),
+    SeqReserved(u32),
+    /// Bytes of a message that is done may be forgotten.
+    Pump,
+}
+
+/// What a gateway is told of itself and its bounds.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The gateway's name.
+    pub name: String,
+    /// Its address in the mesh.
+    pub address: Address,
+    /// What it sends and receives with, as the user named it.
+    pub adapter: String,
+    /// When a message expires whose sender names no deadline.
+    pub default_deadline: Duration,
+    /// The most agents known.
+    pub max_agents: usize,
+    /// The most messages sent to one session ahead of its answers.
+    pub max_credits: u32,
+    /// The most events that wait for one agent.
+    pub inbox_messages: usize,
+    /// The most bytes that wait for one agent.
+    pub inbox_bytes: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) identity: Identity,
+    pub(super) started: Instant,
+    pub(super) now: Instant,
+    pub(super) journal: Journal,
+    pub(super) mesh: Vec<MeshCommand>,
+    pub(super) agents: BTreeMap<AgentKey, Agent>,
+    pub(super) by_name: BTreeMap<Name, AgentKey>,
+    pub(super) by_hash: BTreeMap<NameHash, AgentKey>,
+    pub(super) sessions: HashMap<SessionId, AgentKey>,
+    pub(super) next_agent: u32,
+    pub(super) outgoing: Outgoing,
+    pub(super) incoming: Incoming,
+    pub(super) directory: Directory,
+    pub(super) wishes: BTreeMap<MessageId, (Name, Option<u64>)>,
+    pub(super) next_id: u32,
+    pub(super) ids_reserved: u32,
+    pub(super) ids_asked: u32,
+    pub(super) announced: u32,
+    pub(super) announce_at: Instant,
+    pub(super) fingerprint: [u8; 8],
+    pub(super) counters: BTreeMap<&'static str, u64>,
+    pub(super) conflict: bool,
+    pub(super) bearer_problem: Option<String>,
+}
+
+impl State {
+    pub(super) fn new(
+        now: Instant,
+        identity: Identity,
+        journal: Journal,
+        recovered: records::Recovered,
+    ) -> Self {
+        let mut state = Self {
+            identity,
+            started: now,
+            now,
+            journal,
+            mesh: Vec::new(),
+            agents: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            by_hash: BTreeMap::new(),
+            sessions: HashMap::new(),
+            next_agent: 0,
+            outgoing: Outgoing::default(),
+            incoming: Incoming::default(),
+            directory: Directory::default(),
+            wishes: BTreeMap::new(),
+            next_id: recovered.next_id,
+            ids_reserved: recovered.next_id,
+            ids_asked: recovered.next_id,
+            announced: 0,
+            announce_at: now,
+            fingerprint: recovered.fingerprint,
+            counters: BTreeMap::new(),
+            conflict: false,
+            bearer_problem: None,
+        };
+        for agent in recovered.agents {
+            state.next_agent = state.next_agent.max(agent.key.0 + 1);
+            for group in agent.groups.keys() {
+                state.mesh.push(MeshCommand::Join(NameHash::of(group.as_str()).group_address()));
+            }
+            state.index(agent);
+        }
+        for (source, id) in recovered.delivered {
+            if let Some(oldest) = state.incoming.remember(source, id, true) {
+                state.journal.stage(Op::DeleteDelivered { source, id: oldest });
+            }
+        }
+        for (source, id) in recovered.stale {
+            state.journal.stage(Op::DeleteDelivered { source, id });
+        }
+        for (id, accepted) in recovered.outbox {
+            let deadline = now + Duration::from_millis(accepted.deadline_ms.into());
+            state.outgoing.insert(id, accepted, deadline, true);
+            state.launch(id);
+        }
+        state.reserve_ids();
+        state
+    }
+
+    pub(super) fn index(&mut self, agent: Agent) {
+        self.by_name.insert(agent.name, agent.key);
+        self.by_hash.insert(NameHash::of(agent.name.as_str()), agent.key);
+        self.agents.insert(agent.key, agent);
+    }
+
+    pub(super) fn count(&mut self, what: &'static str) {
+        *self.counters.entry(what).or_default() += 1;
+    }
+}
+
+/// Whether an agent wants messages of this type from a group.
+pub(super) fn wants(agent: &Agent, group: &Name, kind: mesh_protocol::MessageType) -> bool {
+    match agent.groups.get(group) {
+        None => false,
+        Some(None) => true,
+        Some(Some(types)) => types.contains(&kind),
+    }
+}

@@ -1,0 +1,34 @@
+//! The gateway: agents over TCP, messages over the mesh.
+//!
+//! One task, the [`engine`], owns the mesh node and the bearer. Agents' sessions ([`agents`]) reach it over one bounded
+//! channel; what it promises is in the [`store`] first. [`gateway`] puts these together, [`daemon`] and [`demo`] run
+//! it, [`cli`] is the command line.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), mesh_gateway::client::ClientError> {
+//! use mesh_gateway::api::{Body, Destination, Hello, Name, SendRequest};
+//! use mesh_gateway::client::{Client, Endpoint};
+//! use mesh_protocol::MessageType;
+//!
+//! let me = Hello::new(Name::new("planner").unwrap());
+//! let client = Client::connect(&Endpoint::default(), me).await?;
+//! let echo = Destination::agent(Name::new("echo").unwrap());
+//! let question = SendRequest::new(echo, MessageType::Query, Body::text("hello?"));
+//! println!("{:?}", client.handle().query(question).await?.body.as_text());
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod agents;
+pub mod api;
+pub mod cli;
+pub mod client;
+pub mod daemon;
+pub mod datadir;
+pub mod demo;
+pub mod engine;
+pub mod gateway;
+pub mod network;
+pub mod settings;
+pub mod simulated;
+pub mod store;

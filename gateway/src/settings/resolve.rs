@@ -1,0 +1,249 @@
+//! From what was typed to what holds: precedence, ranges, and what follows from what.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::file::{FileSettings, Source, Value};
+use super::{
+    Adapter, AgentSettings, DEFAULT_COMPANY_ID, GatewaySettings, LogFormat, LogLevel, MeshSettings, Origin,
+    Overrides, Problem, RadioSettings, Settings, SettingsError, SimSettings,
+};
+use crate::datadir;
+use crate::network;
+
+/// The longest path of a Unix socket in bytes (Linux, unix(7): 108 with the final NUL).
+const UNIX_SOCKET_MAX: usize = 107;
+/// The port on which agents find a gateway (design.md).
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
+
+pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, SettingsError> {
+    let FileSettings { source, raw } = file;
+    let mut pick = Pick { source, problems: Vec::new() };
+    let p = &mut pick;
+
+    let data_dir = match p.path(over.data_dir, raw.gateway.data_dir) {
+        Some((path, _)) => path,
+        None => datadir::default_path()?,
+    };
+    let gateway = GatewaySettings {
+        name: p.name(over.name, raw.gateway.name),
+        log: p.word("gateway.log", over.log, raw.gateway.log, LogFormat::Text),
+        log_level: p.word("gateway.log_level", over.log_level, raw.gateway.log_level, LogLevel::Info),
+        data_dir,
+    };
+    let access_token_file =
+        p.path(over.access_token_file, raw.agents.access_token_file).map(|(path, _)| path);
+    let agents = AgentSettings {
+        listen: p.listen(over.listen, raw.agents.listen, access_token_file.is_some()),
+        unix_socket: p.unix_socket(over.unix_socket, raw.agents.unix_socket, &gateway.data_dir),
+        access_token_file,
+        max_agents: p.number("agents.max_agents", over.max_agents, raw.agents.max_agents, 1..=100_000, 1000),
+        max_connections: p.number(
+            "agents.max_connections",
+            over.max_connections,
+            raw.agents.max_connections,
+            1..=100_000,
+            4096,
+        ),
+        max_credits: p.number(
+            "agents.max_credits",
+            over.max_credits,
+            raw.agents.max_credits,
+            1..=65_535,
+            4096,
+        ),
+        inbox_messages: p.number(
+            "agents.inbox_messages",
+            over.inbox_messages,
+            raw.agents.inbox_messages,
+            1..=1_000_000,
+            10_000,
+        ),
+        inbox_bytes: p.number(
+            "agents.inbox_bytes",
+            over.inbox_bytes,
+            raw.agents.inbox_bytes,
+            128 << 10..=1 << 30,
+            16 << 20,
+        ),
+    };
+    let radio = RadioSettings {
+        adapter: p.word("radio.adapter", over.adapter, raw.radio.adapter, Adapter::Sim),
+        company_id: p.number(
+            "radio.company_id",
+            over.company_id,
+            raw.radio.company_id,
+            0..=u16::MAX,
+            DEFAULT_COMPANY_ID,
+        ),
+    };
+    let sim = SimSettings {
+        nodes: p.number("sim.nodes", over.sim_nodes, raw.sim.nodes, 1..=1000, 50),
+        seed: p.number("sim.seed", over.sim_seed, raw.sim.seed, 0..=i64::MAX.unsigned_abs(), 1),
+        speed: p.decimal("sim.speed", over.sim_speed, raw.sim.speed, 0.01..=1000.0, 1.0),
+        loss_percent: p.decimal(
+            "sim.loss_percent",
+            over.sim_loss_percent,
+            raw.sim.loss_percent,
+            0.0..=100.0,
+            10.0,
+        ),
+    };
+    let deadline = raw.mesh.default_deadline_s;
+    let mesh = MeshSettings {
+        ttl: p.number("mesh.ttl", over.ttl, raw.mesh.ttl, 1..=15, 10),
+        default_deadline: Duration::from_secs(
+            p.number("mesh.default_deadline_s", over.default_deadline_s, deadline, 1..=86_400, 60).into(),
+        ),
+    };
+
+    if pick.problems.is_empty() {
+        Ok(Settings { gateway, agents, radio, sim, mesh })
+    } else {
+        Err(SettingsError::Invalid(pick.problems))
+    }
+}
+
+/// Picks what counts for each key and collects what is wrong; a wrong value is replaced by the default so that the rest
+/// can be checked as well.
+struct Pick {
+    source: Source,
+    problems: Vec<Problem>,
+}
+
+impl Pick {
+    fn problem(&mut self, origin: Origin, what: String) {
+        self.problems.push(Problem { origin, what });
+    }
+
+    /// The override, else the file's value; `None` for neither.
+    fn choose<T>(&self, over: Option<T>, raw: Value<T>) -> Option<(T, Origin)> {
+        let typed = |raw: toml::Spanned<T>| {
+            let origin = self.source.at(raw.span().start);
+            (raw.into_inner(), origin)
+        };
+        over.map(|value| (value, Origin::Override)).or_else(|| raw.map(typed))
+    }
+
+    /// A path, from the file's folder if the file names it; an empty one is none.
+    fn path(&self, over: Option<PathBuf>, raw: Value<String>) -> Option<(PathBuf, Origin)> {
+        let from_file = |raw: toml::Spanned<String>| {
+            let path =
+                if raw.get_ref().is_empty() { PathBuf::new() } else { self.source.path(raw.get_ref()) };
+            toml::Spanned::new(raw.span(), path)
+        };
+        self.choose(over, raw.map(from_file)).filter(|(path, _)| !path.as_os_str().is_empty())
+    }
+
+    fn name(&mut self, over: Option<String>, raw: Value<String>) -> Option<String> {
+        let (name, origin) = self.choose(over, raw).filter(|(name, _)| !name.is_empty())?;
+        if network::check_name(&name).is_err() {
+            let most = network::MAX_NAME;
+            self.problem(
+                origin,
+                format!("gateway.name = {name:?}: use 1 to {most} letters, digits, `.`, `_` or `-`"),
+            );
+        }
+        Some(name)
+    }
+
+    fn word<T>(&mut self, key: &str, over: Option<T>, raw: Value<String>, default: T) -> T
+    where
+        T: FromStr<Err: Display>,
+    {
+        if let Some(value) = over {
+            return value;
+        }
+        let Some((text, origin)) = self.choose(None, raw) else {
+            return default;
+        };
+        text.parse().unwrap_or_else(|error| {
+            self.problem(origin, format!("{key}: {error}"));
+            default
+        })
+    }
+
+    fn number<T>(
+        &mut self,
+        key: &str,
+        over: Option<T>,
+        raw: Value<i64>,
+        range: RangeInclusive<T>,
+        default: T,
+    ) -> T
+    where
+        T: TryFrom<i64> + Copy + PartialOrd + Display,
+    {
+        let (shown, value, origin) = match (over, self.choose(None, raw)) {
+            (Some(value), _) => (value.to_string(), Some(value), Origin::Override),
+            (None, Some((value, origin))) => (value.to_string(), T::try_from(value).ok(), origin),
+            (None, None) => return default,
+        };
+        value.filter(|value| range.contains(value)).unwrap_or_else(|| {
+            self.problem(origin, format!("{key} = {shown}: use {} to {}", range.start(), range.end()));
+            default
+        })
+    }
+
+    fn decimal(
+        &mut self,
+        key: &str,
+        over: Option<f64>,
+        raw: Value<f64>,
+        range: RangeInclusive<f64>,
+        default: f64,
+    ) -> f64 {
+        let Some((value, origin)) = self.choose(over, raw) else {
+            return default;
+        };
+        if range.contains(&value) {
+            return value;
+        }
+        self.problem(origin, format!("{key} = {value}: use {} to {}", range.start(), range.end()));
+        default
+    }
+
+    fn listen(&mut self, over: Option<SocketAddr>, raw: Value<String>, has_token: bool) -> SocketAddr {
+        let (address, origin) = match (over, self.choose(None, raw)) {
+            (Some(address), _) => (address, Origin::Override),
+            (None, None) => return DEFAULT_LISTEN,
+            (None, Some((text, origin))) => match text.parse() {
+                Ok(address) => (address, origin),
+                Err(_) => {
+                    let what =
+                        format!("agents.listen = {text:?}: write an IP address and a port, {DEFAULT_LISTEN}");
+                    self.problem(origin, what);
+                    return DEFAULT_LISTEN;
+                }
+            },
+        };
+        // An IPv4 address in IPv6 clothes is the IPv4 address.
+        if !address.ip().to_canonical().is_loopback() && !has_token {
+            let what = format!(
+                "agents.listen = {address}: anyone who reaches this address could speak for every agent; listen on \
+                 127.0.0.1 or [::1], or name an access token in agents.access_token_file (--access-token-file)"
+            );
+            self.problem(origin, what);
+        }
+        address
+    }
+
+    fn unix_socket(&mut self, over: Option<PathBuf>, raw: Value<String>, data_dir: &Path) -> PathBuf {
+        let default = || (data_dir.join("agents.sock"), Origin::Default);
+        let (path, origin) = self.path(over, raw).unwrap_or_else(default);
+        let len = path.as_os_str().len();
+        if len > UNIX_SOCKET_MAX {
+            let what = format!(
+                "agents.unix_socket = {}: it has {len} bytes and a Unix socket's path at most {UNIX_SOCKET_MAX}; \
+                 name a shorter one",
+                path.display(),
+            );
+            self.problem(origin, what);
+        }
+        path
+    }
+}

@@ -1,0 +1,221 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+const PATH: &str = "/etc/mesh/mesh-gateway.toml";
+
+fn with_data_dir() -> Overrides {
+    Overrides { data_dir: Some("/data".into()), ..Overrides::default() }
+}
+
+fn resolve(text: &str, over: Overrides) -> Result<Settings, SettingsError> {
+    Settings::resolve(Some(FileSettings::parse(Path::new(PATH), text)?), over)
+}
+
+fn defaults() -> Settings {
+    Settings::resolve(None, with_data_dir()).unwrap()
+}
+
+/// The problems as a person reads them.
+fn problems(text: &str, over: Overrides) -> Vec<String> {
+    match resolve(text, over) {
+        Err(SettingsError::Invalid(problems)) => problems.iter().map(ToString::to_string).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The template with every key switched on.
+fn switched_on() -> String {
+    let key_line = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.contains(" = ");
+    TEMPLATE
+        .lines()
+        .map(|line| if key_line(line) { format!("{}\n", &line[1..]) } else { format!("{line}\n") })
+        .collect()
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let expected = Settings {
+        gateway: GatewaySettings {
+            name: None,
+            data_dir: "/data".into(),
+            log: LogFormat::Text,
+            log_level: LogLevel::Info,
+        },
+        agents: AgentSettings {
+            listen: "127.0.0.1:7700".parse().unwrap(),
+            unix_socket: "/data/agents.sock".into(),
+            access_token_file: None,
+            max_agents: 1000,
+            max_connections: 4096,
+            max_credits: 4096,
+            inbox_messages: 10_000,
+            inbox_bytes: 16_777_216,
+        },
+        radio: RadioSettings { adapter: Adapter::Sim, company_id: 0xFFFF },
+        sim: SimSettings { nodes: 50, seed: 1, speed: 1.0, loss_percent: 10.0 },
+        mesh: MeshSettings { ttl: 10, default_deadline: Duration::from_secs(60) },
+    };
+    assert_eq!(defaults(), expected);
+}
+
+#[test]
+fn the_template_gives_the_defaults_as_it_is_and_with_every_key_switched_on() {
+    assert_eq!(resolve(&template(0xFFFF), with_data_dir()).unwrap(), defaults());
+    assert_eq!(resolve(&switched_on(), with_data_dir()).unwrap(), defaults());
+}
+
+#[test]
+fn the_template_names_every_key_there_is() {
+    let file = FileSettings::parse(Path::new(PATH), &switched_on()).unwrap();
+    // A key that the template leaves out would be `None` in this list of all the fields.
+    let text = format!("{:?}", file.raw);
+    assert!(!text.contains("None"), "{text}");
+}
+
+#[test]
+fn a_network_with_its_own_company_id_gets_a_template_with_it() {
+    let settings = resolve(&template(0x0059), with_data_dir()).unwrap();
+    assert_eq!(settings.radio.company_id, 0x0059);
+}
+
+#[test]
+fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+    let text = "[mesh]\nttl = 3\ndefault_deadline_s = 5\n[gateway]\nname = 'hut'\nlog = 'json'\n";
+    let over = Overrides { ttl: Some(4), log: Some(LogFormat::Text), ..with_data_dir() };
+    let settings = resolve(text, over).unwrap();
+    assert_eq!(settings.mesh, MeshSettings { ttl: 4, default_deadline: Duration::from_secs(5) });
+    assert_eq!(settings.gateway.log, LogFormat::Text);
+    assert_eq!(settings.gateway.name.as_deref(), Some("hut"));
+    assert_eq!(settings.gateway.log_level, LogLevel::Info);
+}
+
+#[test]
+fn paths_are_relative_to_the_file_unless_a_flag_names_them() {
+    let text =
+        "[gateway]\ndata_dir = 'state'\n[agents]\nunix_socket = '/run/a.sock'\naccess_token_file = 'token'\n";
+    let settings = resolve(text, Overrides::default()).unwrap();
+    assert_eq!(settings.gateway.data_dir, Path::new("/etc/mesh/state"));
+    assert_eq!(settings.agents.unix_socket, Path::new("/run/a.sock"));
+    assert_eq!(settings.agents.access_token_file.as_deref(), Some(Path::new("/etc/mesh/token")));
+    let over = Overrides { data_dir: Some("here".into()), ..Overrides::default() };
+    assert_eq!(resolve(text, over).unwrap().gateway.data_dir, Path::new("here"));
+}
+
+#[test]
+fn unknown_keys_are_all_named_with_their_lines_and_what_was_probably_meant() {
+    let text =
+        "colour = 1\n[agents]\nlisten = '127.0.0.1:1'\nlisen = '127.0.0.1:1'\nttl = 3\n\n[mash]\nttl = 3\n";
+    assert_eq!(
+        problems(text, with_data_dir()),
+        [
+            format!("{PATH}:1: unknown key `colour` before any section; did you mean `log`?"),
+            format!("{PATH}:4: unknown key `lisen` in `[agents]`; did you mean `listen`?"),
+            format!("{PATH}:5: unknown key `ttl` in `[agents]`; it belongs to `[mesh]`"),
+            format!("{PATH}:7: unknown section `[mash]`; did you mean `[mesh]`?"),
+        ]
+    );
+    assert_eq!(
+        problems("ttl = 3\nmesh = 4\n", with_data_dir()),
+        [
+            format!("{PATH}:1: unknown key `ttl` before any section; it belongs to `[mesh]`"),
+            format!("{PATH}:2: `mesh` is a section: write `[mesh]`"),
+        ]
+    );
+}
+
+#[test]
+fn values_out_of_range_are_all_named_with_their_lines_and_ranges() {
+    let text = "[mesh]\nttl = 16\ndefault_deadline_s = -1\n[sim]\nspeed = nan\nloss_percent = 101\nseed = -1\n\
+                [agents]\ninbox_bytes = 1\nlisten = 'localhost'\n[radio]\nadapter = 'hci9'\ncompany_id = 0x10000\n";
+    assert_eq!(
+        problems(text, with_data_dir()),
+        [
+            format!(
+                "{PATH}:10: agents.listen = \"localhost\": write an IP address and a port, 127.0.0.1:7700"
+            ),
+            format!("{PATH}:9: agents.inbox_bytes = 1: use 131072 to 1073741824"),
+            format!("{PATH}:12: radio.adapter: \"hci9\" is not one of sim"),
+            format!("{PATH}:13: radio.company_id = 65536: use 0 to 65535"),
+            format!("{PATH}:7: sim.seed = -1: use 0 to 9223372036854775807"),
+            format!("{PATH}:5: sim.speed = NaN: use 0.01 to 1000"),
+            format!("{PATH}:6: sim.loss_percent = 101: use 0 to 100"),
+            format!("{PATH}:2: mesh.ttl = 16: use 1 to 15"),
+            format!("{PATH}:3: mesh.default_deadline_s = -1: use 1 to 86400"),
+        ]
+    );
+    let over = Overrides { ttl: Some(0), sim_speed: Some(f64::INFINITY), ..with_data_dir() };
+    assert_eq!(
+        problems("", over),
+        [
+            "flags or environment: sim.speed = inf: use 0.01 to 1000",
+            "flags or environment: mesh.ttl = 0: use 1 to 15",
+        ]
+    );
+}
+
+#[test]
+fn wrong_types_and_broken_toml_are_named_with_their_line() {
+    for (text, line) in
+        [("[mesh]\nttl = 'ten'\n", 2), ("[mesh]\n\nttl 3\n", 3), ("[mesh]\nttl = 1\nttl = 2\n", 3)]
+    {
+        let problems = problems(text, with_data_dir());
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(&format!("{PATH}:{line}: ")), "{problems:?}");
+    }
+}
+
+#[test]
+fn an_address_for_everyone_needs_a_token_and_the_error_says_both_ways_out() {
+    for open in ["0.0.0.0:7700", "192.168.1.4:7700", "[::]:7700", "[::ffff:10.0.0.1]:7700"] {
+        let text = format!("[agents]\nlisten = '{open}'\n");
+        let problems = problems(&text, with_data_dir());
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].starts_with(&format!("{PATH}:2: agents.listen = {open}")), "{problems:?}");
+        assert!(
+            problems[0].contains("127.0.0.1") && problems[0].contains("access_token_file"),
+            "{problems:?}"
+        );
+        let over = Overrides { access_token_file: Some("/token".into()), ..with_data_dir() };
+        assert_eq!(resolve(&text, over).unwrap().agents.listen, open.parse().unwrap());
+    }
+    for own in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        resolve(&format!("[agents]\nlisten = '{own}'\n"), with_data_dir()).unwrap();
+    }
+}
+
+#[test]
+fn a_data_dir_too_deep_for_a_socket_is_noticed_before_the_socket_is_bound() {
+    let deep = Overrides { data_dir: Some(format!("/{}", "d".repeat(120)).into()), ..Overrides::default() };
+    assert!(problems("", deep.clone())[0].contains("107"));
+    resolve("[agents]\nunix_socket = '/run/a.sock'\n", deep).unwrap();
+}
+
+#[test]
+fn check_reads_the_file_and_its_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, token) = (folder.path().join(SETTINGS_FILE), folder.path().join("token"));
+    assert!(matches!(check(&file), Err(SettingsError::Read { .. })));
+    fs::write(&file, "[gateway]\ndata_dir = '.'\n[agents]\naccess_token_file = 'token'\n").unwrap();
+    assert!(matches!(check(&file), Err(SettingsError::Token(TokenError::Read { .. }))));
+
+    fs::write(&token, "0123456789abcdef\n").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
+    let exposed = check(&file).unwrap_err();
+    assert!(exposed.to_string().contains(&format!("chmod 600 {}", token.display())), "{exposed}");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    check(&file).unwrap();
+    let read = AccessToken::read(&token).unwrap();
+    assert_eq!(read.as_str(), "0123456789abcdef");
+    assert_eq!(format!("{read:?}"), "AccessToken(..)");
+
+    for bad in
+        ["", "short\n", "0123456789 abcdef\n", &"x".repeat(257), "0123456789abcdef\n0123456789abcdef\n"]
+    {
+        fs::write(&token, bad).unwrap();
+        let error = check(&file).unwrap_err();
+        assert!(matches!(error, SettingsError::Token(TokenError::Form { .. })), "{bad:?}: {error}");
+        assert!(!error.to_string().contains("cdef"), "{error}");
+    }
+}

@@ -1,0 +1,86 @@
+//! The simulated air that `--adapter sim` and the demo run on: relays, echo agents, and seats for gateways.
+//!
+//! Owns putting a world together and keeping it going. The gateways on it are the same as on a radio.
+
+use ble_bearer::sim::{Pacer, SimBearer, SimClock, StationId, World};
+use firmware_sim::{Device, Layout, Network};
+use tokio::task::JoinHandle;
+
+/// What to simulate.
+#[derive(Clone, Copy, Debug)]
+pub struct Simulation {
+    /// Relays, 1 to 1,000.
+    pub nodes: u16,
+    /// Where they stand, what gets lost, every jitter.
+    pub seed: u64,
+    /// Simulated seconds in a second; `None` is as fast as it goes.
+    pub speed: Option<f64>,
+    /// Advertising events lost on each link, in percent.
+    pub loss_percent: f64,
+    /// The network's key; every run of a gateway needs a fresh one, as its relays begin anew.
+    pub key: [u8; 16],
+}
+
+/// A simulated air that goes on until it is dropped.
+#[derive(Debug)]
+pub struct SimulatedAir {
+    network: Network,
+    layout: Layout,
+    pacer: Pacer<Device>,
+    running: JoinHandle<()>,
+}
+
+/// A place on the air, for one gateway.
+#[derive(Debug)]
+pub struct Seat {
+    /// Which station it is.
+    pub station: StationId,
+    /// How the gateway sends and receives.
+    pub bearer: SimBearer,
+    /// Its time.
+    pub clock: SimClock,
+}
+
+impl SimulatedAir {
+    /// Makes an air with `GATEWAYS` seats (one or two, at the ends of the field) and lets its time go on. It stands
+    /// still until every seat is taken.
+    #[must_use]
+    pub fn start<const GATEWAYS: usize>(simulation: &Simulation) -> (Self, [Seat; GATEWAYS]) {
+        let network = Network::new(simulation.key);
+        let layout = Layout::field(simulation.nodes, simulation.seed);
+        let loss_ppm = (simulation.loss_percent.clamp(0.0, 100.0) * 10_000.0) as u32;
+        let mut world = World::new(simulation.seed, network.topology(loss_ppm));
+        let seats = std::array::from_fn(|n| {
+            let (station, bearer, clock) = world.seat(layout.gateways[n % layout.gateways.len()]);
+            Seat { station, bearer, clock }
+        });
+        network.populate(&mut world, &layout, simulation.seed);
+        let pacer = Pacer::new(world, simulation.speed);
+        let runner = pacer.clone();
+        let running = tokio::spawn(async move { runner.run().await });
+        (Self { network, layout, pacer, running }, seats)
+    }
+
+    /// The network's addresses and names.
+    #[must_use]
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Where everything stands.
+    #[must_use]
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Looks into the world.
+    pub fn with<R>(&self, look: impl FnOnce(&mut World<Device>) -> R) -> R {
+        self.pacer.with(look)
+    }
+}
+
+impl Drop for SimulatedAir {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}

@@ -1,0 +1,326 @@
+//! The durable record of what this gateway has promised: one redb file, written by one thread, read only when it is
+//! opened.
+//!
+//! The engine keeps its state in memory and hands every change in here as an [`Op`]; what it finds again after a power
+//! cut is [`Recovered`]. *Accepted* may be said once [`Progress::through`] has reached the change's [`Ticket`]. Records
+//! are opaque bytes here: their encoding and its version belong to the engine.
+//!
+//! Writing is in groups: everything that waits goes to the disk in one transaction with one sync, so that under load a
+//! message costs a fraction of a sync, and a message that is accepted and done within one group costs nothing.
+
+mod backend;
+mod batch;
+mod tables;
+mod writer;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use mesh_protocol::{Address, MessageId};
+use redb::StorageBackend;
+use redb::backends::FileBackend;
+use thiserror::Error;
+use tokio::sync::watch;
+
+pub use tables::Recovered;
+
+use crate::datadir;
+use backend::{Counting, IoCount};
+use writer::Shared;
+
+/// The store's file in the data directory.
+pub const STORE_FILE: &str = "gateway.redb";
+
+/// The number by which the store knows an agent; the engine gives it, once for each name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AgentKey(pub u32);
+
+/// One change of the durable record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Keeps or replaces a message that this gateway has accepted for the mesh.
+    PutOutbox {
+        /// The message.
+        id: MessageId,
+        /// The engine's encoding.
+        record: Vec<u8>,
+    },
+    /// Forgets a message of the outbox.
+    DeleteOutbox {
+        /// The message.
+        id: MessageId,
+    },
+    /// Keeps or replaces a message that waits for a local agent.
+    PutInbox {
+        /// Whose inbox.
+        agent: AgentKey,
+        /// The message's place in it.
+        cursor: u64,
+        /// The engine's encoding.
+        record: Vec<u8>,
+    },
+    /// Forgets all of an inbox up to this place and including it.
+    DeleteInboxThrough {
+        /// Whose inbox.
+        agent: AgentKey,
+        /// The last place to forget.
+        cursor: u64,
+    },
+    /// Keeps or replaces what is known of an agent.
+    PutAgent {
+        /// Which agent.
+        agent: AgentKey,
+        /// The engine's encoding.
+        record: Vec<u8>,
+    },
+    /// Forgets an agent and its whole inbox.
+    DeleteAgent {
+        /// Which agent.
+        agent: AgentKey,
+    },
+    /// Remembers that a message was delivered, so that a repeat is known as one.
+    PutDelivered {
+        /// The node that sent it.
+        source: Address,
+        /// The number it gave to it.
+        id: MessageId,
+        /// The engine's encoding.
+        record: Vec<u8>,
+    },
+    /// Forgets a delivered message.
+    DeleteDelivered {
+        /// The node that sent it.
+        source: Address,
+        /// The number it gave to it.
+        id: MessageId,
+    },
+    /// Keeps or replaces one of the engine's own values.
+    PutMeta {
+        /// The value's name.
+        key: &'static str,
+        /// The engine's encoding.
+        value: Vec<u8>,
+    },
+}
+
+impl Op {
+    /// About how many bytes of memory it holds while it waits.
+    fn size(&self) -> usize {
+        let record = match self {
+            Self::PutOutbox { record, .. }
+            | Self::PutInbox { record, .. }
+            | Self::PutAgent { record, .. }
+            | Self::PutDelivered { record, .. }
+            | Self::PutMeta { value: record, .. } => record.len(),
+            Self::DeleteOutbox { .. }
+            | Self::DeleteInboxThrough { .. }
+            | Self::DeleteAgent { .. }
+            | Self::DeleteDelivered { .. } => 0,
+        };
+        size_of::<Self>() + record
+    }
+}
+
+/// The number of a submission, in the order in which they were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// How far the writer has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Every submission up to this ticket and including it is on the disk.
+    pub through: Ticket,
+    /// Why the later ones never will be; nothing follows after that.
+    pub failed: Option<StoreError>,
+}
+
+/// Why the store cannot be opened or written.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// Another process has the file open.
+    #[error(
+        "opening the message store {path}: another process has it open; stop the other mesh-gateway first"
+    )]
+    AlreadyOpen {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The file is damaged, or something else of that name.
+    #[error(
+        "opening the message store {path}: it is damaged or not a message store ({reason}); move it away to start \
+         with an empty one (messages in it are lost), or put a copy of it back"
+    )]
+    Damaged {
+        /// The store's file.
+        path: PathBuf,
+        /// What the database found.
+        reason: String,
+    },
+    /// Another version wrote it.
+    #[error(
+        "opening the message store {path}: it has format {found}, this program knows format {known}; run the version \
+         of mesh-gateway that wrote it"
+    )]
+    Format {
+        /// The store's file.
+        path: PathBuf,
+        /// The file's format.
+        found: u32,
+        /// This program's format.
+        known: u32,
+    },
+    /// The operating system refused the file.
+    #[error("opening the message store {path}: {reason}; check the disk and that this user may write there")]
+    Open {
+        /// The store's file.
+        path: PathBuf,
+        /// The operating system's reason.
+        reason: String,
+    },
+    /// A group could not be written; nothing is written from then on.
+    #[error(
+        "writing to the message store {path}: {reason}; what was accepted before is safe, nothing is accepted any \
+         more: check the disk and its free space, then restart mesh-gateway"
+    )]
+    Failed {
+        /// The store's file.
+        path: PathBuf,
+        /// The database's reason.
+        reason: String,
+    },
+}
+
+/// What the store has done since it was opened, and what waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Submissions on the disk.
+    pub submissions: u64,
+    /// Ops in them.
+    pub ops: u64,
+    /// Rows put into the file; less than the ops, as later ones replace or cancel earlier ones.
+    pub rows_put: u64,
+    /// Rows taken out of the file.
+    pub rows_deleted: u64,
+    /// Transactions, each with its sync.
+    pub commits: u64,
+    /// Groups that left nothing to write, because their ops cancelled out.
+    pub commits_saved: u64,
+    /// The most ops in one group.
+    pub largest_group: u64,
+    /// Bytes written to the file, with all that the database adds; the wear of the disk.
+    pub bytes_written: u64,
+    /// Ops that wait or are being written.
+    pub waiting_ops: u64,
+    /// About how many bytes of memory these hold.
+    pub waiting_bytes: u64,
+}
+
+/// The open store. [`close`](Store::close) it to be sure that all is written; dropping it does the same without a word.
+#[derive(Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Opens the store in a data directory or makes an empty one, checks all of it, and reads what it holds.
+    ///
+    /// After a power cut this repairs the file; it always takes time in proportion to the file's size.
+    ///
+    /// # Errors
+    /// All but [`StoreError::Failed`].
+    pub fn open(data_dir: &Path) -> Result<(Self, Recovered), StoreError> {
+        let path = data_dir.join(STORE_FILE);
+        if !path.exists() {
+            make_empty(data_dir, &path)?;
+        }
+        Self::with_backend(path.clone(), open_file(&path, false)?)
+    }
+
+    fn with_backend(path: PathBuf, backend: impl StorageBackend) -> Result<(Self, Recovered), StoreError> {
+        let io = Arc::new(IoCount::default());
+        let database = tables::open(Counting::new(backend, io.clone()), &path)?;
+        let recovered = tables::recover(&database).map_err(|error| tables::open_error(&path, error))?;
+        let shared = Arc::new(Shared::new(path.clone(), io));
+        let writer = writer::start(database, shared.clone())
+            .map_err(|error| StoreError::Open { path, reason: error.to_string() })?;
+        Ok((Self { shared, writer: Some(writer) }, recovered))
+    }
+
+    /// Queues changes and returns at once; they reach the disk together or not at all, after all earlier ones.
+    ///
+    /// The queue has no bound, so that this never blocks the radio: whoever accepts messages watches
+    /// [`Stats::waiting_bytes`] and stops in time. No ops at all give a ticket that is due when the earlier ones are.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when an earlier group could not be written.
+    pub fn submit(&self, ops: Vec<Op>) -> Result<Ticket, StoreError> {
+        self.shared.submit(ops)
+    }
+
+    /// How far the writer has come, now and at every change. Each call gives a receiver of its own.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.shared.progress.subscribe()
+    }
+
+    /// Counters since the store was opened, and what waits.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// Writes all that waits and closes the file; blocks until that is done.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when something that was submitted is not on the disk.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.finish();
+        let failed = self.shared.progress.borrow().failed.clone();
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn finish(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            self.shared.finish();
+            // A panic of the writer has been reported as a failure by then.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// Makes an empty store under another name and then gives it its own, so that a power cut in between leaves nothing
+/// that would look like a damaged store.
+fn make_empty(data_dir: &Path, path: &Path) -> Result<(), StoreError> {
+    let unfinished = path.with_extension("new");
+    let (store, _) = Store::with_backend(unfinished.clone(), open_file(&unfinished, true)?)?;
+    store.close()?;
+    std::fs::rename(&unfinished, path)
+        .and_then(|()| datadir::sync_folder(data_dir))
+        .map_err(|error| StoreError::Open { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// Opens the file, or makes it anew and empty.
+fn open_file(path: &Path, anew: bool) -> Result<FileBackend, StoreError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(anew)
+        .truncate(anew)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| StoreError::Open { path: path.to_owned(), reason: error.to_string() })?;
+    FileBackend::new(file).map_err(|error| tables::open_error(path, error.into()))
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests;

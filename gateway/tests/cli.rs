@@ -1,0 +1,411 @@
+//! The program as people and scripts meet it: arguments in; words and an exit code out. No gateway runs here.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+/// The golden frame of the wire format, its key and its epoch.
+const GOLDEN: &str = "5bb5c15a1e9d8d848d6157885aa9ce1be8c845389e200dcce6eddb";
+const KEY: &str = "000102030405060708090a0b0c0d0e0f";
+/// `hello, mesh!!`
+const BODY: &str = "68656c6c6f2c206d6573682121";
+
+/// Runs the program with nothing of this machine's settings, `input` on standard input.
+fn run_with(input: &[u8], arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("MESH_GATEWAY") || ["HOME", "XDG_STATE_HOME", "STATE_DIRECTORY"].contains(&&*name)
+        {
+            command.env_remove(&*name);
+        }
+    }
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Who reads no input may be gone by now.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+fn run(arguments: &[&str]) -> Output {
+    run_with(b"", arguments)
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// What a run that must be good printed.
+#[track_caller]
+fn good(output: &Output) -> String {
+    assert_eq!(code(output), 0, "{}", err(output));
+    out(output)
+}
+
+/// What a run that must fail said: one line, after the program's name.
+#[track_caller]
+fn failed(output: &Output) -> String {
+    assert_eq!((code(output), out(output)), (1, String::new()), "{}", err(output));
+    err(output).strip_prefix("mesh-gateway: ").unwrap().trim_end().to_owned()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn every_command_explains_itself_with_examples_and_exit_codes() {
+    let commands = [
+        "",
+        "demo",
+        "send",
+        "listen",
+        "query",
+        "status",
+        "peers",
+        "routes",
+        "agents",
+        "init",
+        "invite",
+        "config",
+        "config check",
+        "config show",
+        "schema",
+        "frame",
+        "frame decode",
+        "frame encode",
+    ];
+    for command in commands {
+        let mut arguments: Vec<&str> = command.split_whitespace().collect();
+        arguments.push("--help");
+        let help = good(&run(&arguments));
+        for part in ["Usage: mesh-gateway", "Examples:\n", "Exit codes: 0 done; 1 ", "--json"] {
+            assert!(help.contains(part), "{command}: no {part:?} in {help}");
+        }
+    }
+    assert!(good(&run(&["frame", "decode", "--help"])).contains("process list"));
+    assert!(good(&run(&["--version"])).starts_with("mesh-gateway "));
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    let table: &[&[&str]] = &[
+        &["--no-such-flag"],
+        &["no-such-command"],
+        &["status", "--no-such-flag"],
+        &["send", "hello"],
+        &["send", "--to", "b o b", "hello"],
+        &["send", "--to", "bob", "--priority", "soon", "hello"],
+        &["send", "--to", "bob", "--deadline", "30 parsecs", "hello"],
+        &["listen", "--as", "bob", "--count", "0"],
+        &["demo", "--seed", "3..1"],
+        &["frame", "decode", GOLDEN],
+        &["frame", "decode", "--net-key", "0001", "--epoch", "7", GOLDEN],
+        &["config"],
+        &["--ttl", "3", "status"],
+        &["--adapter", "sim", "--ttl", "16", "--data-dir", "/nowhere"],
+    ];
+    for arguments in table {
+        let output = run(arguments);
+        assert_eq!((code(&output), out(&output)), (2, String::new()), "{arguments:?}");
+        assert!(!err(&output).is_empty(), "{arguments:?}");
+        assert!(!err(&output).contains("panicked"), "{}", err(&output));
+    }
+    let told = err(&run(&["--json", "--no-such-flag"]));
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert!(told["error"].as_str().unwrap().contains("--no-such-flag"), "{told}");
+}
+
+#[test]
+fn a_gateway_without_an_adapter_says_how_to_try_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(&["--data-dir", path(dir.path())]);
+    assert_eq!(code(&output), 2);
+    for part in ["mesh-gateway.toml", "mesh-gateway --adapter sim", "mesh-gateway init"] {
+        assert!(err(&output).contains(part), "{}", err(&output));
+    }
+    let output = run(&["--adapter", "hci0"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("this build has the adapters: sim"), "{}", err(&output));
+    // Nothing was made on the way.
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_golden_frame_goes_round() {
+    let fields = json!({
+        "src": 0x0102, "dst": 1, "seq": 1, "ttl": 7, "ttl0": 7, "priority": 1, "kind": 0, "next": null, "mic_len": 4,
+        "body": BODY,
+    });
+    let decode = ["frame", "decode", "--net-key", KEY, "--epoch", "7", "--json"];
+    let decoded = good(&run(&[&decode[..], &[GOLDEN]].concat()));
+    assert_eq!(serde_json::from_str::<Value>(&decoded).unwrap(), fields);
+    let upper = format!("{}\n", GOLDEN.to_uppercase());
+    let decoded = good(&run_with(upper.as_bytes(), &[&decode[..], &["-"]].concat()));
+    assert_eq!(serde_json::from_str::<Value>(&decoded).unwrap(), fields);
+
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("key");
+    fs::write(&key, format!("{KEY}\n")).unwrap();
+    let encode = [
+        "frame",
+        "encode",
+        "--net-key-file",
+        path(&key),
+        "--epoch",
+        "7",
+        "--src",
+        "0x0102",
+        "--dst",
+        "1",
+        "--seq",
+        "1",
+    ];
+    let encoded =
+        run(&[&encode[..], &["--ttl", "7", "--priority", "high", "--kind", "single", BODY]].concat());
+    assert_eq!(good(&encoded), format!("{GOLDEN}\n"));
+    let encoded =
+        run(&[&encode[..], &["--ttl0", "7", "--priority", "1", "--kind", "0", "--json", BODY]].concat());
+    assert_eq!(good(&encoded), format!("{{\"frame\":\"{GOLDEN}\"}}\n"));
+
+    let long =
+        ["--ttl", "3", "--ttl0", "9", "--priority", "3", "--kind", "control", "--next", "5", "--mic", "8"];
+    let encoded = good(&run(&[&encode[..], &long, &[""]].concat()));
+    let decoded = good(&run(&[&decode[..], &[encoded.trim()]].concat()));
+    let fields = json!({
+        "src": 0x0102, "dst": 1, "seq": 1, "ttl": 3, "ttl0": 9, "priority": 3, "kind": 2, "next": 5, "mic_len": 8,
+        "body": "",
+    });
+    assert_eq!(serde_json::from_str::<Value>(&decoded).unwrap(), fields);
+}
+
+#[test]
+fn a_frame_that_does_not_verify_is_exit_code_1() {
+    let decode = ["frame", "decode", "--net-key", KEY, "--epoch"];
+    let flipped = GOLDEN.replace("eddb", "eddc");
+    let table = [
+        ("7", flipped.as_str(), "does not verify: mic"),
+        ("8", GOLDEN, "does not verify: unknown_key"),
+        ("7", "", "does not verify: too_short"),
+        ("7", &"ab".repeat(246), "does not verify: too_long"),
+        ("7", "5bb", "not hexadecimal"),
+        ("7", "zz", "not hexadecimal"),
+        ("7", &"ab".repeat(10_000), "longer than any frame"),
+    ];
+    for (epoch, frame, why) in table {
+        let told = failed(&run(&[&decode[..], &[epoch, frame]].concat()));
+        assert!(told.starts_with("decoding the frame: ") && told.contains(why), "{told}");
+    }
+    let output = run(&[&decode[..], &["7", "--json", &flipped]].concat());
+    assert_eq!(code(&output), 1);
+    let told: Value = serde_json::from_str(&err(&output)).unwrap();
+    assert!(told["error"].as_str().unwrap().contains("mic"), "{told}");
+
+    let encode =
+        ["frame", "encode", "--net-key", KEY, "--epoch", "7", "--dst", "1", "--priority", "0", "--kind", "0"];
+    for (fields, why) in [
+        (["--src", "0x8000", "--seq", "1", "--ttl", "1", "00"], "SRC"),
+        (["--src", "1", "--seq", "16777216", "--ttl", "1", "00"], "SEQ"),
+        (["--src", "1", "--seq", "1", "--ttl", "16", "00"], "TTL"),
+        (["--src", "1", "--seq", "1", "--ttl", "1", &"00".repeat(245)], "245 bytes"),
+    ] {
+        let told = failed(&run(&[&encode[..], &fields].concat()));
+        assert!(told.starts_with("encoding the frame: ") && told.contains(why), "{told}");
+    }
+}
+
+#[test]
+fn no_error_repeats_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("key");
+    // One digit too many, so that the error is about the very key.
+    let wrong = format!("{KEY}0");
+    fs::write(&key, &wrong).unwrap();
+    for arguments in [["--net-key-file", path(&key)], ["--net-key", &wrong]] {
+        let output = run(&[&["frame", "decode"], &arguments[..], &["--epoch", "7", GOLDEN]].concat());
+        assert!(err(&output).contains("32 hexadecimal digits"), "{}", err(&output));
+        assert!(!err(&output).contains(KEY), "{}", err(&output));
+    }
+}
+
+#[test]
+fn a_network_is_made_and_a_second_gateway_brought_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let (barn, hut) = (dir.path().join("barn"), dir.path().join("hut"));
+    let mut said = String::new();
+    let mut note = |output: &Output| said.push_str(&(out(output) + &err(output)));
+
+    let made = run(&["init", "--data-dir", path(&barn), "--network", "farm", "--name", "barn", "--json"]);
+    note(&made);
+    let about: Value = serde_json::from_str(&good(&made)).unwrap();
+    assert_eq!((&about["network"], &about["name"]), (&json!("farm"), &json!("barn")));
+    assert_eq!((&about["address"], &about["owner"]), (&json!("0x0001"), &json!(true)));
+
+    let again = run(&["init", "--data-dir", path(&barn)]);
+    note(&again);
+    let told = failed(&again);
+    assert!(told.contains("exists already") && told.contains("--data-dir"), "{told}");
+
+    let invited = run(&["invite", "hut", "--data-dir", path(&barn)]);
+    let line = good(&invited);
+    assert!(line.starts_with("mesh1:") && line.ends_with('\n') && line.lines().count() == 1, "{line}");
+    assert!(err(&invited).contains("0x0002") && !err(&invited).contains("mesh1:"), "{}", err(&invited));
+    let twice = run(&["invite", "hut", "--data-dir", path(&barn)]);
+    note(&twice);
+    assert!(failed(&twice).contains("never leased twice"));
+
+    let joined = run_with(line.as_bytes(), &["init", "--invite", "-", "--data-dir", path(&hut)]);
+    note(&joined);
+    assert_eq!(
+        good(&joined),
+        format!(
+            "hut is in the network farm at 0x0002; its key is in {}\n",
+            hut.join("network.toml").display()
+        )
+    );
+    let not_owner = run(&["invite", "shed", "--data-dir", path(&hut)]);
+    note(&not_owner);
+    assert!(failed(&not_owner).contains("only the gateway that made the network"));
+
+    for dir in [&barn, &hut] {
+        let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            (mode("network.toml"), mode("gateway.redb"), mode("mesh-gateway.toml")),
+            (0o600, 0o600, 0o600)
+        );
+        good(&run(&["config", "check", path(&dir.join("mesh-gateway.toml"))]));
+    }
+    let file = fs::read_to_string(barn.join("network.toml")).unwrap();
+    let key = file.lines().find_map(|line| line.strip_prefix("key = \"")).unwrap().trim_end_matches('"');
+    assert!(key.len() == 32 && fs::read_to_string(hut.join("network.toml")).unwrap().contains(key));
+    assert!(!said.contains(key) && !said.contains("mesh1:"), "{said}");
+}
+
+#[test]
+fn both_gateways_begin_with_a_record_that_no_sequence_number_was_used() {
+    use mesh_gateway::{engine, network::Network, store::Store};
+    let dir = tempfile::tempdir().unwrap();
+    let (barn, hut) = (dir.path().join("barn"), dir.path().join("hut"));
+    good(&run(&["init", "--data-dir", path(&barn)]));
+    let line = good(&run(&["invite", "hut", "--data-dir", path(&barn)]));
+    good(&run_with(line.as_bytes(), &["init", "--invite", "-", "--data-dir", path(&hut)]));
+    for dir in [barn, hut] {
+        let network = Network::load(&dir).unwrap();
+        let (_store, recovered) = Store::open(&dir).unwrap();
+        let fresh = engine::fresh_seq(engine::fingerprint(network.key.as_bytes(), network.epoch));
+        let mesh_gateway::store::Op::PutMeta { key, value } = fresh else { panic!("{fresh:?}") };
+        assert_eq!(recovered.meta.get(key), Some(&value));
+    }
+}
+
+#[test]
+fn a_bad_invitation_leaves_nothing_behind_and_is_not_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let (barn, hut) = (dir.path().join("barn"), dir.path().join("hut"));
+    good(&run(&["init", "--data-dir", path(&barn)]));
+    let line = good(&run(&["invite", "hut", "--data-dir", path(&barn), "--json"]));
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["name"], &line["address"]), (&json!("hut"), &json!("0x0002")));
+    let line = line["invitation"].as_str().unwrap();
+    let cut = &line[..line.len() - 4];
+    for wrong in [cut, "", "hello", &"mesh1:".repeat(1_000)] {
+        let told = failed(&run_with(wrong.as_bytes(), &["init", "--invite", "-", "--data-dir", path(&hut)]));
+        assert!(told.starts_with("reading the invitation"), "{told}");
+        assert!(!told.contains(&cut[6..]), "{told}");
+    }
+    assert!(!hut.exists());
+    let missing = failed(&run(&["init", "--invite", "/no/such/file", "--data-dir", path(&hut)]));
+    assert!(missing.contains("/no/such/file"), "{missing}");
+}
+
+#[test]
+fn settings_are_checked_and_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mesh-gateway.toml");
+    fs::write(&file, "[gateway]\ndata_dir = '.'\n\n[agents]\nlisen = '127.0.0.1:1'\n").unwrap();
+    let told = failed(&run(&["config", "check", path(&file)]));
+    assert!(told.contains("mesh-gateway.toml:5: unknown key `lisen`") && told.contains("`listen`"), "{told}");
+
+    fs::write(&file, "[gateway]\ndata_dir = '.'\n[mesh]\nttl = 4\n[sim]\nseed = 9\n").unwrap();
+    assert_eq!(good(&run(&["config", "check", path(&file)])), format!("{}: good\n", file.display()));
+    let shown = good(&run(&["config", "show", "--config", path(&file), "--ttl", "5", "--json"]));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["mesh"]["ttl"], &shown["sim"]["seed"]), (&json!(5), &json!(9)));
+    let shown = good(&run(&["config", "show", "--data-dir", path(dir.path())]));
+    assert!(shown.contains("[mesh]\n") && shown.contains("ttl = 4\n"), "{shown}");
+    assert!(failed(&run(&["config", "check", "/no/such.toml"])).contains("/no/such.toml"));
+}
+
+#[test]
+fn the_environment_counts_less_than_a_flag() {
+    let dir = tempfile::tempdir().unwrap();
+    let show = |flags: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"))
+            .args(["config", "show", "--json", "--data-dir", path(dir.path())])
+            .args(flags)
+            .env("MESH_GATEWAY_TTL", "6")
+            .output()
+            .unwrap();
+        serde_json::from_str::<Value>(&good(&output)).unwrap()["mesh"]["ttl"].clone()
+    };
+    assert_eq!(show(&[]), json!(6));
+    assert_eq!(show(&["--ttl", "7"]), json!(7));
+}
+
+#[test]
+fn without_a_gateway_a_client_says_what_to_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = format!("unix:{}", dir.path().join("none.sock").display());
+    let table: &[(&[&str], &str)] = &[
+        (&["send", "--to", "bob", "hello"], "sending to bob: "),
+        (&["send", "--to", "bob", "--wait", "hello"], "sending to bob: "),
+        (&["query", "--to", "bob", "hello"], "asking bob: "),
+        (&["listen", "--as", "bob"], "listening as bob: "),
+        (&["status"], "asking for the status: "),
+        (&["peers"], "asking for the peers: "),
+        (&["routes"], "asking for the routes: "),
+        (&["agents"], "asking for the agents: "),
+    ];
+    for (arguments, attempt) in table {
+        let told = failed(&run(&[arguments, &["--gateway", &nobody][..]].concat()));
+        assert!(told.starts_with(attempt), "{told}");
+        assert!(told.contains("no gateway answers at unix:") && told.contains("--adapter sim"), "{told}");
+    }
+}
+
+#[test]
+fn a_body_over_64_kib_is_refused_before_anything_is_sent() {
+    let told = failed(&run_with(&vec![b'x'; 65_537], &["send", "--to", "bob", "-"]));
+    assert!(told.starts_with("sending to bob: reading the body: ") && told.contains("65536"), "{told}");
+}
+
+#[test]
+fn the_schema_is_json() {
+    let schema: Value = serde_json::from_str(&good(&run(&["schema"]))).unwrap();
+    assert!(schema["request"].is_object() && schema["event"].is_object());
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"))
+        .arg("schema")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((code(&output), err(&output)), (0, String::new()));
+}

@@ -1,0 +1,206 @@
+//! The command line with a gateway that runs: the program twice, as daemon and as client.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+/// How often a state that must come is asked for. Each attempt starts a process, so this is some seconds.
+const ATTEMPTS: usize = 1_000;
+
+/// A gateway on a small simulated air. It is killed when dropped.
+struct Daemon {
+    child: Child,
+    dir: PathBuf,
+}
+
+impl Daemon {
+    /// Starts it on this data directory and waits until it says that it is ready.
+    fn start(dir: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"))
+            .args([
+                "--adapter",
+                "sim",
+                "--sim-nodes",
+                "5",
+                "--listen",
+                "127.0.0.1:0",
+                "--log-level",
+                "warn",
+                "--json",
+            ])
+            .arg("--data-dir")
+            .arg(dir)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let ready: Value = serde_json::from_str(&ready).unwrap();
+        assert_eq!(ready["ready"], json!(true));
+        Self { child, dir: dir.to_owned() }
+    }
+
+    /// The program as a client of this gateway.
+    fn client(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"));
+        let gateway = format!("unix:{}", self.dir.join("agents.sock").display());
+        command.args(arguments).env("MESH_GATEWAY", gateway).env_remove("MESH_GATEWAY_TOKEN_FILE");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.client(arguments).output().unwrap()
+    }
+
+    /// What a client that must succeed printed as JSON.
+    #[track_caller]
+    fn ask(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Starts `listen` and waits until its agent is there.
+    fn listen(&self, name: &str, more: &[&str]) -> Child {
+        let child = self.client(&[&["listen", "--as", name], more].concat()).spawn().unwrap();
+        let here = |agent: &Value| agent["name"] == json!(name) && agent["connected"] == json!(true);
+        let come =
+            (0..ATTEMPTS).any(|_| self.ask(&["agents"])["agents"].as_array().unwrap().iter().any(here));
+        assert!(come, "{name} did not come");
+        child
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn messages_queries_and_reports_go_over_the_command_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(dir.path());
+
+    let bob = daemon.listen("bob", &["--count", "3"]);
+    let accepted = daemon.ask(&["send", "--as", "alice", "--to", "bob", "hello"]);
+    assert_eq!((&accepted["ev"], &accepted["durable"]), (&json!("accepted"), &json!(true)));
+    let receipt = daemon.ask(&[
+        "send",
+        "--as",
+        "alice",
+        "--to",
+        "bob",
+        "--type",
+        "task",
+        "--priority",
+        "High",
+        "--wait",
+        "a\nb",
+    ]);
+    assert_eq!((&receipt["outcome"], &receipt["hops"]), (&json!("delivered"), &json!(0)));
+    let plain = daemon.run(&["send", "--as", "alice", "--to", "bob", "--no-durable", "--", "-3"]);
+    assert!(text(&plain.stdout).starts_with("0x0001/"), "{plain:?}");
+    let heard = bob.wait_with_output().unwrap();
+    assert_eq!(heard.status.code(), Some(0));
+    assert_eq!(
+        text(&heard.stdout),
+        "alice@0x0001 NOTIFICATION MEDIUM hello\nalice@0x0001 TASK HIGH a\\nb\nalice@0x0001 NOTIFICATION MEDIUM -3\n"
+    );
+    // What was printed was acknowledged: only the two durable ones could have come again.
+    let status = daemon.ask(&["status"]);
+    assert_eq!((&status["health"], &status["inbox"]), (&json!("ok"), &json!(0)));
+
+    let answer = daemon.run(&["query", "--to", "echo", "are you there?"]);
+    assert_eq!((answer.status.code(), text(&answer.stdout)), (Some(0), "are you there?\n"), "{answer:?}");
+    let lost = daemon.run(&["query", "--to", "nobody", "--timeout", "1ms", "are you there?"]);
+    assert_eq!((lost.status.code(), text(&lost.stdout)), (Some(1), ""));
+    assert!(text(&lost.stderr).starts_with("mesh-gateway: asking nobody: no answer"), "{lost:?}");
+
+    let tables = [("peers", "NODE"), ("routes", "TO"), ("agents", "AGENT"), ("status", "health")];
+    for (command, start) in tables {
+        let shown = daemon.run(&[command]);
+        assert!(shown.status.success() && text(&shown.stdout).starts_with(start), "{shown:?}");
+    }
+    assert!(daemon.ask(&["peers"])["peers"].is_array() && daemon.ask(&["routes"])["routes"].is_array());
+
+    // The subscription follows the hello, so the first messages may go by.
+    let mut cook = daemon.listen("cook", &["--group", "kitchen", "--count", "1", "--json"]);
+    let heard = (0..ATTEMPTS).any(|_| {
+        daemon.ask(&["send", "--as", "alice", "--to", "group:kitchen", "soup"]);
+        cook.try_wait().unwrap().is_some()
+    });
+    assert!(heard);
+    let heard: Value = serde_json::from_slice(&cook.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(
+        (&heard["ev"], &heard["to"], &heard["text"]),
+        (&json!("message"), &json!("group:kitchen"), &json!("soup"))
+    );
+
+    let idle = daemon.listen("idle", &[]);
+    signal(&idle, "INT");
+    assert_eq!(idle.wait_with_output().unwrap().status.code(), Some(0));
+    signal(&daemon.child, "TERM");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_send_that_waits_outlives_a_killed_gateway() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path());
+    let mut send =
+        daemon.client(&["send", "--to", "nobody", "--deadline", "1s", "--wait", "hello"]).spawn().unwrap();
+    let mut told = BufReader::new(send.stderr.take().unwrap());
+    let mut accepted = String::new();
+    told.read_line(&mut accepted).unwrap();
+    let id =
+        accepted.strip_prefix("mesh-gateway: accepted as ").unwrap().split(';').next().unwrap().to_owned();
+    daemon.kill();
+
+    let _daemon = Daemon::start(dir.path());
+    let mut rest = String::new();
+    told.read_to_string(&mut rest).unwrap();
+    let output = send.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{rest}");
+    // Nobody answered, and the gateway that tells it cannot know what the one before had sent.
+    assert!(text(&output.stdout).starts_with(&format!("{id} unknown at 0x0001")), "{output:?} {rest}");
+    assert!(rest.contains(&format!("{id} is kept there, connecting again")), "{rest}");
+}
+
+#[test]
+fn a_listener_goes_on_where_it_was_after_the_gateway_was_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path());
+    let mut bob = daemon.listen("bob", &["--count", "2"]);
+    let mut heard = BufReader::new(bob.stdout.take().unwrap());
+    daemon.ask(&["send", "--as", "alice", "--to", "bob", "one"]);
+    let mut line = String::new();
+    heard.read_line(&mut line).unwrap();
+    assert_eq!(line, "alice@0x0001 NOTIFICATION MEDIUM one\n");
+    daemon.kill();
+
+    let daemon = Daemon::start(dir.path());
+    daemon.ask(&["send", "--as", "alice", "--to", "bob", "two"]);
+    let mut rest = String::new();
+    heard.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "alice@0x0001 NOTIFICATION MEDIUM two\n");
+    assert_eq!(bob.wait().unwrap().code(), Some(0));
+}

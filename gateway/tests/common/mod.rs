@@ -1,0 +1,90 @@
+//! Two gateways on one cable: a bearer that loses nothing, for tests of everything above the air.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::path::Path;
+
+use ble_bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full, WallClock};
+use mesh_gateway::agents::{Limits, Listen, TokenCheck};
+use mesh_gateway::api::{Hello, Name};
+use mesh_gateway::client::{Client, Endpoint};
+use mesh_gateway::engine::{Identity, Membership};
+use mesh_gateway::gateway::{Gateway, Plan};
+use mesh_protocol::{Address, Duration, LEGACY_FRAME, LinkId, LinkInfo, LinkKind};
+use tokio::sync::mpsc;
+
+/// One end of a cable.
+pub(crate) struct Cable {
+    up: bool,
+    to: mpsc::UnboundedSender<FrameBytes>,
+    from: mpsc::UnboundedReceiver<FrameBytes>,
+}
+
+/// A cable with two ends.
+pub(crate) fn cable() -> (Cable, Cable) {
+    let ((a, from_a), (b, from_b)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    (Cable { up: false, to: a, from: from_b }, Cable { up: false, to: b, from: from_a })
+}
+
+impl Bearer for Cable {
+    async fn next_event(&mut self) -> Result<BearerEvent, BearerError> {
+        let link = LinkId(0);
+        if !self.up {
+            self.up = true;
+            let info = LinkInfo { mtu: LEGACY_FRAME, kind: LinkKind::Broadcast, min_gap: Duration::ZERO };
+            return Ok(BearerEvent::LinkUp { link, info });
+        }
+        match self.from.recv().await {
+            Some(bytes) => Ok(BearerEvent::Frame { link, bytes, rssi: Some(-50) }),
+            // The other end is off: silence, as on the air.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn try_send(&mut self, _link: LinkId, frame: &[u8], _copies: u8) -> Result<(), Full> {
+        let _ = self.to.send(FrameBytes::from_slice(frame).map_err(|_| Full)?);
+        Ok(())
+    }
+}
+
+/// A gateway at `address` over any bearer.
+pub(crate) fn plan<B>(address: u16, bearer: B, dir: &Path, membership: Membership) -> Plan<'_, B, WallClock> {
+    Plan {
+        identity: Identity {
+            name: format!("gateway-{address}"),
+            address: Address::new(address),
+            adapter: "cable".into(),
+            default_deadline: Duration::from_secs(30),
+            max_agents: 100,
+            max_credits: 1_024,
+            inbox_messages: 1_000,
+            inbox_bytes: 16 << 20,
+        },
+        membership,
+        ttl: 5,
+        seed: u64::from(address),
+        bearer,
+        clock: WallClock::start(),
+        data_dir: dir,
+        listen: Listen {
+            tcp: Some("127.0.0.1:0".parse().unwrap()),
+            unix: None,
+            token: TokenCheck::open(),
+            limits: Limits::default(),
+        },
+    }
+}
+
+/// A gateway on one end of a cable, with the key that all gateways of these tests share.
+pub(crate) async fn gateway(address: u16, cable: Cable, dir: &Path) -> Gateway {
+    Gateway::start(plan(address, cable, dir, Membership::new([7; 16], 1, true))).await.unwrap()
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// An agent on a gateway.
+pub(crate) async fn agent(gateway: &Gateway, text: &str) -> Client {
+    let endpoint = Endpoint::from(gateway.tcp_address().unwrap());
+    Client::connect(&endpoint, Hello::new(name(text))).await.unwrap()
+}

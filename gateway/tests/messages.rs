@@ -1,0 +1,234 @@
+//! What agents can rely on: names, groups, inboxes, receipts, and truth about what did not work.
+
+mod common;
+
+use common::{agent, cable, gateway, name};
+use mesh_gateway::api::{Body, Destination, ErrorCode, Hello, MessageRef, Outcome, ReceiptWish, SendRequest};
+use mesh_gateway::client::{Client, ClientError, Endpoint, Handle};
+use mesh_gateway::gateway::Gateway;
+use mesh_protocol::{MessageType, Priority};
+use tempfile::TempDir;
+
+/// Two gateways on a cable.
+struct Two {
+    a: Gateway,
+    b: Gateway,
+    _dirs: [TempDir; 2],
+}
+
+impl Two {
+    async fn start() -> Self {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let (end_a, end_b) = cable();
+        let a = gateway(1, end_a, dirs[0].path()).await;
+        let b = gateway(2, end_b, dirs[1].path()).await;
+        Self { a, b, _dirs: dirs }
+    }
+}
+
+fn text(to: &str, body: &str) -> SendRequest {
+    SendRequest::new(to.parse().unwrap(), MessageType::Notification, Body::text(body))
+}
+
+async fn outcome(handle: &Handle, request: SendRequest) -> (Outcome, Option<String>) {
+    let receipt = handle.send(request).await.unwrap().receipt().await.unwrap();
+    (receipt.outcome, receipt.why)
+}
+
+#[tokio::test]
+async fn a_query_is_answered_across_the_mesh_with_many_in_flight() {
+    let two = Two::start().await;
+    let (asker, _inbox) = agent(&two.a, "asker").await.split();
+    let (answerer, mut questions) = agent(&two.b, "answerer").await.split();
+    tokio::spawn(async move {
+        while let Ok(question) = questions.next_message().await {
+            let body = Body::text(format!("answer to {}", question.body.as_text().unwrap()));
+            let reply_to = Some(question.id);
+            let answer = SendRequest::new(question.from, MessageType::Response, body);
+            answerer.send(SendRequest { reply_to, ..answer }).await.unwrap();
+        }
+    });
+    let questions = (0..20).map(|n| {
+        let asker = asker.clone();
+        async move {
+            let question = SendRequest::new(
+                Destination::agent(name("answerer")),
+                MessageType::Query,
+                Body::text(n.to_string()),
+            );
+            asker.query(question).await.unwrap().body.as_text().unwrap().to_owned()
+        }
+    });
+    let mut running = tokio::task::JoinSet::new();
+    questions.for_each(|question| drop(running.spawn(question)));
+    let mut answers = running.join_all().await;
+    answers.sort_by_key(|answer| answer.len());
+    assert_eq!(answers.len(), 20);
+    assert!(answers.contains(&"answer to 7".to_owned()) && answers.contains(&"answer to 19".to_owned()));
+}
+
+#[tokio::test]
+async fn a_group_and_everyone_reach_all_who_want_it_once() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    let mut carol = agent(&two.a, "carol").await;
+    let mut bob = agent(&two.b, "bob").await;
+    let mut dave = agent(&two.b, "dave").await;
+    for client in [&carol, &bob] {
+        client.handle().subscribe(vec![name("kitchen")], None).await.unwrap();
+    }
+    dave.handle().subscribe(vec![name("kitchen")], Some(vec![MessageType::Task])).await.unwrap();
+    assert_eq!(outcome(alice.handle(), text("group:kitchen", "soup")).await.0, Outcome::Sent);
+    for client in [&mut carol, &mut bob] {
+        let message = client.inbox().next_message().await.unwrap();
+        assert_eq!(
+            (message.to.to_string().as_str(), message.body.as_text()),
+            ("group:kitchen", Some("soup"))
+        );
+    }
+    assert_eq!(outcome(alice.handle(), text("everyone", "fire")).await.0, Outcome::Sent);
+    for client in [&mut carol, &mut bob, &mut dave] {
+        let message = client.inbox().next_message().await.unwrap();
+        assert_eq!(message.body.as_text(), Some("fire"), "dave wants only tasks from the kitchen");
+    }
+    assert_eq!(outcome(alice.handle(), text("bob", "end")).await.0, Outcome::Delivered);
+    assert_eq!(bob.inbox().next_message().await.unwrap().body.as_text(), Some("end"), "nothing came twice");
+}
+
+#[tokio::test]
+async fn an_agent_that_is_away_finds_its_messages_in_order_when_it_returns() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    agent(&two.b, "bob").await.handle().bye().await;
+    for n in 0..5 {
+        assert_eq!(outcome(alice.handle(), text("bob", &n.to_string())).await.0, Outcome::Delivered);
+    }
+    let endpoint = Endpoint::from(two.b.tcp_address().unwrap());
+    let mut bob = Client::connect(&endpoint, Hello::new(name("bob"))).await.unwrap();
+    bob.inbox().set_auto_ack(false);
+    let mut cursor = None;
+    for n in 0..3 {
+        let message = bob.inbox().next_message().await.unwrap();
+        assert_eq!(message.body.as_text(), Some(n.to_string().as_str()));
+        cursor = message.cursor;
+    }
+    drop(bob);
+    let resume = cursor;
+    let hello = Hello { resume, credits: 1, ..Hello::new(name("bob")) };
+    let mut bob = Client::connect(&endpoint, hello).await.unwrap();
+    assert_eq!(bob.welcome().resumed_from, cursor.unwrap());
+    for n in 3..5 {
+        let message = bob.inbox().next_message().await.unwrap();
+        assert_eq!(message.body.as_text(), Some(n.to_string().as_str()));
+    }
+}
+
+#[tokio::test]
+async fn processed_is_said_when_the_agent_has_acknowledged_it() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    let mut bob = agent(&two.b, "bob").await;
+    let mut near = agent(&two.a, "near").await;
+    for (to, client) in [("bob", &mut bob), ("near", &mut near)] {
+        let request = SendRequest { receipt: ReceiptWish::Processed, ..text(to, "do it") };
+        let pending = alice.handle().send(request).await.unwrap();
+        // The client acknowledges a message when the next one is asked for.
+        client.inbox().next_message().await.unwrap();
+        let next = alice.handle().send(text(to, "next")).await.unwrap();
+        client.inbox().next_message().await.unwrap();
+        assert_eq!(pending.receipt().await.unwrap().outcome, Outcome::Processed, "{to}");
+        assert_eq!(next.receipt().await.unwrap().outcome, Outcome::Delivered);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_delivered_is_reported_with_the_reason() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    let handle = alice.handle();
+    let brief = |to: &str| SendRequest { deadline_ms: Some(1_500), ..text(to, "hello?") };
+    let (nobody, why) = outcome(handle, brief("nobody")).await;
+    assert_eq!(
+        (nobody, why.as_deref()),
+        (Outcome::Expired, Some("no node answered for that name before the deadline"))
+    );
+    let (elsewhere, why) = outcome(handle, brief("ghost@0x0002")).await;
+    assert_eq!((elsewhere, why.as_deref()), (Outcome::Rejected, Some("no agent of that name is there")));
+    assert_eq!(outcome(handle, brief("node:0x0055")).await.0, Outcome::Unknown);
+    let refused = handle.send(brief("ghost@0x0001")).await.unwrap().receipt().await;
+    assert!(matches!(refused, Err(ClientError::Refused(error)) if error.code == ErrorCode::UnknownReceiver));
+}
+
+#[tokio::test]
+async fn a_message_for_a_name_that_attaches_later_is_delivered_wherever_that_is() {
+    let two = Two::start().await;
+    let (alice, _inbox) = agent(&two.a, "alice").await.split();
+    for (gateway, late) in [(&two.a, "late-here"), (&two.b, "late-there")] {
+        let mut pending = alice.send(text(late, "welcome")).await.unwrap();
+        let id: MessageRef = pending.accepted().await.unwrap().id;
+        let mut late = agent(gateway, late).await;
+        let message = late.inbox().next_message().await.unwrap();
+        assert_eq!((message.id, message.body.as_text()), (id, Some("welcome")));
+        assert_eq!(pending.receipt().await.unwrap().outcome, Outcome::Delivered);
+    }
+}
+
+#[tokio::test]
+async fn what_need_not_last_is_said_to_be_so() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    let mut near = agent(&two.a, "near").await;
+    let request = SendRequest { durable: false, priority: Priority::Low, ..text("near", "psst") };
+    let mut pending = alice.handle().send(request).await.unwrap();
+    assert!(!pending.accepted().await.unwrap().durable);
+    let message = near.inbox().next_message().await.unwrap();
+    assert_eq!((message.cursor, message.hops), (None, 0));
+    assert_eq!(pending.receipt().await.unwrap().outcome, Outcome::Delivered);
+}
+
+#[tokio::test]
+async fn status_peers_routes_and_agents_tell_what_is_there() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    let _bob = agent(&two.b, "bob").await;
+    assert_eq!(outcome(alice.handle(), text("bob", "hi")).await.0, Outcome::Delivered);
+    let status = alice.handle().status().await.unwrap();
+    assert_eq!((status.gateway.as_str(), status.outbox, status.agents.connected), ("gateway-1", 0, 1));
+    assert!(status.health.problems.is_empty() && status.store.healthy && status.radio.frames_sent > 0);
+    assert_eq!(status.counters.get("messages_delivered"), Some(&1));
+    let routes = alice.handle().routes().await.unwrap().routes;
+    assert_eq!(
+        routes.iter().map(|route| (route.destination.bits(), route.cost)).collect::<Vec<_>>(),
+        [(2, 1)]
+    );
+    let peers = alice.handle().peers().await.unwrap().peers;
+    assert_eq!(peers.iter().map(|peer| peer.node.bits()).collect::<Vec<_>>(), [2]);
+    let agents = alice.handle().agents().await.unwrap().agents;
+    assert!(agents.iter().any(|entry| entry.name == name("alice") && entry.local && entry.connected));
+}
+
+#[tokio::test]
+async fn a_stale_cursor_from_another_life_skips_nothing() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    let endpoint = Endpoint::from(two.a.tcp_address().unwrap());
+    let hello = Hello { resume: Some(1_000), ..Hello::new(name("bob")) };
+    let mut bob = Client::connect(&endpoint, hello).await.unwrap();
+    assert_eq!(bob.welcome().resumed_from, 0);
+    assert_eq!(outcome(alice.handle(), text("bob", "first")).await.0, Outcome::Delivered);
+    assert_eq!(bob.inbox().next_message().await.unwrap().body.as_text(), Some("first"));
+}
+
+#[tokio::test]
+async fn an_agent_cannot_subscribe_without_end() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    let groups = |from: usize| (from..from + 40).map(|n| name(&format!("group-{n}"))).collect::<Vec<_>>();
+    assert_eq!(alice.handle().subscribe(groups(0), None).await.unwrap().len(), 40);
+    assert_eq!(
+        alice.handle().subscribe(groups(100), None).await.unwrap().len(),
+        40,
+        "the others were refused"
+    );
+    assert_eq!(alice.handle().subscribe(groups(20), None).await.unwrap().len(), 60);
+}
