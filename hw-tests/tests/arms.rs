@@ -1,0 +1,44 @@
+//! Every arm of the conformance suite runs, or says why it does not; a skipped arm is never counted as passed.
+
+use ble_bearer::WallClock;
+use ble_bearer::conformance::{Arm, Outcome, Pair, run_all};
+use ble_bearer::sim::SimBearer;
+
+/// An arm that this build cannot run, and why.
+struct Absent(&'static str);
+
+impl Arm for Absent {
+    type Bearer = SimBearer;
+    type Clock = WallClock;
+
+    async fn pair(&mut self) -> Result<Pair<SimBearer, WallClock>, String> {
+        Err(self.0.to_owned())
+    }
+}
+
+async fn is_skipped(arm: &str, why: &'static str) {
+    let report = run_all(&mut Absent(why)).await;
+    println!("{arm}: skipped: {why}");
+    assert!(!report.checks.is_empty() && !report.all_passed(), "{arm}: {report}");
+    for (check, outcome) in &report.checks {
+        assert_eq!(*outcome, Outcome::Skipped(why.to_owned()), "{arm}: {check}");
+    }
+}
+
+#[tokio::test]
+async fn arms_that_need_a_bearer_for_real_controllers_are_skipped_with_the_reason() {
+    let no_hci = "this build has no bearer over HCI yet";
+    is_skipped("virtual controllers", no_hci).await;
+    is_skipped("RootCanal over TCP", no_hci).await;
+    is_skipped("virtual machine, user channel", no_hci).await;
+    is_skipped("virtual machine, D-Bus", "this build has no bearer over BlueZ yet").await;
+}
+
+#[tokio::test]
+async fn the_physical_arm_runs_when_an_adapter_is_named() {
+    let why = match std::env::var("MESH_HW_ADAPTER") {
+        Err(_) => "MESH_HW_ADAPTER names no adapter",
+        Ok(_) => "this build has no bearer for an adapter yet",
+    };
+    is_skipped("physical adapter", why).await;
+}
