@@ -1,0 +1,36 @@
+//! The readers of a verified frame's body against any bytes: no panic, and nothing out of range comes out.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use mesh_protocol::{Address, segments};
+use mesh_protocol::{
+    BlockHead, CONTROL_MAX, Control, MESSAGE_MAX, SEGMENT_LEN, SEGMENTS_MAX, Segment, block_crc,
+};
+
+fuzz_target!(|input: &[u8]| {
+    if let Ok(control) = Control::parse(input) {
+        assert!(input.len() <= CONTROL_MAX);
+        match control {
+            Control::Hello { reports, .. } => {
+                assert!(reports.iter().flatten().all(|report| report.neighbour.is_node()));
+            }
+            Control::Ack(ack) => {
+                assert!(usize::from(ack.base) <= SEGMENTS_MAX && ack.transfer.bits() < 0x1000);
+            }
+            _ => {}
+        }
+    }
+    if let Ok(segment) = Segment::parse(input) {
+        assert!(segment.offset <= segment.last && usize::from(segment.last) < SEGMENTS_MAX);
+        assert!((1..=SEGMENT_LEN).contains(&segment.data.len()));
+        assert_eq!(segments(segment.data.len()), 1);
+    }
+    if let Ok((head, bytes)) = BlockHead::parse(input) {
+        assert!(bytes.len() < input.len());
+        if let Some(part) = head.part {
+            assert!(part.total as usize <= MESSAGE_MAX && !bytes.is_empty());
+            assert!(part.offset as usize + bytes.len() <= part.total as usize);
+        }
+    }
+    let _ = block_crc(Address::EVERYONE, Address::NONE, input);
+});
