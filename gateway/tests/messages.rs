@@ -187,6 +187,18 @@ async fn what_need_not_last_is_said_to_be_so() {
 }
 
 #[tokio::test]
+async fn the_first_message_of_a_new_gateway_is_not_busy_with_numbers_being_reserved() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let gateway = gateway(1, cable().0, dir.path()).await;
+        let alice = agent(&gateway, "alice").await;
+        let _near = agent(&gateway, "near").await;
+        let request = SendRequest { durable: false, ..text("near", "psst") };
+        assert_eq!(outcome(alice.handle(), request).await.0, Outcome::Delivered);
+    }
+}
+
+#[tokio::test]
 async fn status_peers_routes_and_agents_tell_what_is_there() {
     let two = Two::start().await;
     let alice = agent(&two.a, "alice").await;

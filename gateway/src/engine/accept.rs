@@ -243,10 +243,16 @@ impl State {
     pub(super) fn take_id(&mut self, durable: bool) -> Result<MessageId, (ErrorCode, String)> {
         // A number used by a message that is not synced must be reserved on disk already, or it could come again.
         if !durable && self.next_id >= self.ids_reserved {
-            return Err((
-                ErrorCode::Busy,
-                "cannot accept the message: message numbers are being reserved; send it again".into(),
-            ));
+            return Err(match self.journal.failure() {
+                Some(_) => (
+                    ErrorCode::Storage,
+                    "cannot accept the message: the store has failed and no more message numbers can be reserved, see `mesh-gateway status`".into(),
+                ),
+                None => (
+                    ErrorCode::Busy,
+                    "cannot accept the message: message numbers are being reserved; send it again".into(),
+                ),
+            });
         }
         if self.next_id == u32::MAX {
             return Err((
@@ -259,6 +265,11 @@ impl State {
         self.next_id += 1;
         self.reserve_ids();
         Ok(id)
+    }
+
+    /// Whether requests can be taken: not while no number is reserved, as at the start, unless none ever will be.
+    pub(super) fn has_ids(&self) -> bool {
+        self.next_id < self.ids_reserved || self.journal.failure().is_some()
     }
 
     pub(super) fn reserve_ids(&mut self) {

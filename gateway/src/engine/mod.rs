@@ -212,7 +212,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 // Before the bearer: see `Clock::sleep_until`.
                 () = timer => {}
                 event = self.bearer.next_event(), if !self.bearer_gone => self.bearer_event(event),
-                command = self.commands.recv() => match command {
+                command = self.commands.recv(), if self.state.has_ids() => match command {
                     Some(command) => self.commands(command),
                     None => break,
                 },
