@@ -3,8 +3,9 @@
 //! Owns waiting, repeating, suppression and the bound. Knows neither keys nor what a frame means; SEQ is taken
 //! before a frame gets here.
 //!
-//! Full: repeats give way first, then the newest frame of the least urgent class below the newcomer's, as long as
-//! each class keeps a tenth of the places; if there is none, the newcomer is refused.
+//! Full: repeats that are no more urgent than the newcomer give way first, then the newest frame of the least urgent
+//! class below the newcomer's, as long as each class keeps a tenth of the places; if there is none, the newcomer is
+//! refused.
 
 use heapless::Vec;
 
@@ -90,11 +91,22 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
 
     /// Takes a frame in; `Ok(true)` if another had to give way, `Err` if the queue is full of its betters.
     pub(crate) fn push(&mut self, now: Instant, frame: Waiting<FRAME>) -> Result<bool, Full> {
-        let evicted = self.entries.is_full();
-        if evicted {
-            let victim = self.victim(frame.priority).ok_or(Full)?;
+        let evicted = self.make_room(frame.priority, false)?;
+        self.put(now, frame);
+        Ok(evicted)
+    }
+
+    /// Makes room for one entry, if there is none; whether another had to give way.
+    fn make_room(&mut self, newcomer: Priority, repeat: bool) -> Result<bool, Full> {
+        let full = self.entries.is_full();
+        if full {
+            let victim = self.victim(newcomer, repeat).ok_or(Full)?;
             self.entries.swap_remove(victim);
         }
+        Ok(full)
+    }
+
+    fn put(&mut self, now: Instant, frame: Waiting<FRAME>) {
         self.orders = self.orders.wrapping_add(1);
         let entry = Entry {
             expires: now + WAIT_MAX,
@@ -104,50 +116,50 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
             order: self.orders,
             frame,
         };
-        self.entries.push(entry).map_err(|_| Full).map(|()| evicted)
+        // There is room: it was made.
+        let _ = self.entries.push(entry);
     }
 
-    /// Takes in what is left of a frame that `link` has just had: other links, further copies. Without room the
-    /// rest is left out, as repeats are the first to give way.
+    /// Takes in what is left of a frame that `link` has just had: other links, further copies. `true` if that cost a
+    /// frame: another one had to give way, or this rest found no room.
     pub(crate) fn push_rest(
         &mut self,
         now: Instant,
         link: LinkId,
         jitter: Duration,
         mut frame: Waiting<FRAME>,
-    ) {
+    ) -> bool {
         let others = frame.links & !link_bit(link);
-        let copies = frame.copies.saturating_sub(1);
-        if (others == 0 && copies == 0) || self.entries.is_full() {
-            return;
+        let repeat = others == 0;
+        if repeat && frame.copies <= 1 {
+            return false;
         }
-        if others == 0 {
+        if repeat {
             frame.due = now + REPEAT_AFTER + jitter;
-            frame.copies = copies;
         }
-        if self.push(now, frame).is_ok()
-            && let Some(entry) = self.entries.last_mut()
-        {
-            if others == 0 {
-                // Counted as a repeat from here on.
+        let Ok(evicted) = self.make_room(frame.priority, repeat) else { return true };
+        self.put(now, frame);
+        if let Some(entry) = self.entries.last_mut() {
+            if repeat {
                 entry.sent = 1;
-                entry.frame.copies += 1;
             } else {
                 entry.pending = others;
             }
         }
+        evicted
     }
 
-    /// Notes a copy of a waiting frame; a higher TTL takes the place of the waiting one.
+    /// Notes a copy of a waiting frame that came with `ttl`.
     ///
-    /// `enough`: how many copies by others make this node's own needless, if any number does.
-    pub(crate) fn heard(&mut self, key: FrameKey, enough: Option<u8>) -> Heard {
+    /// `enough`: how many relays by others make this node's own needless, if any number does. A copy with a higher TTL
+    /// than the waiting one is no relay but its sender saying it again: that one may have nobody else.
+    pub(crate) fn heard(&mut self, key: FrameKey, ttl: u8, enough: Option<u8>) -> Heard {
         let Some(at) = self.entries.iter().position(|e| e.frame.key == key && e.sent == 0 && e.frame.relayed)
         else {
             return Heard::NotWaiting;
         };
         let entry = &mut self.entries[at];
-        entry.heard = entry.heard.saturating_add(1);
+        entry.heard = entry.heard.saturating_add(u8::from(ttl <= entry.frame.ttl));
         if entry.frame.priority.suppressible() && enough.is_some_and(|enough| entry.heard >= enough) {
             self.entries.swap_remove(at);
             return Heard::Suppressed;
@@ -251,20 +263,23 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         self.entries.len()
     }
 
-    /// Who gives way to a newcomer: a repeat; a frame of a less urgent class; or, for a class that has next to no
-    /// place in the queue, a frame of the fullest class. No class loses its last places to others.
-    fn victim(&self, newcomer: Priority) -> Option<usize> {
+    /// Who gives way to a newcomer: a repeat that is no more urgent; a frame of a less urgent class; or, for a class
+    /// that has next to no place in the queue, one of any other. No class loses its last places to others. For a repeat
+    /// only what is less urgent gives way.
+    fn victim(&self, newcomer: Priority, repeat: bool) -> Option<usize> {
         let mut held = [0usize; 4];
         for entry in &self.entries {
             held[entry.frame.priority as usize] += 1;
         }
         let kept = (N / KEPT_SHARE).max(1);
-        let starved = held[newcomer as usize] < kept;
+        let starved = !repeat && held[newcomer as usize] < kept;
         (0..self.entries.len())
             .filter(|&at| {
                 let entry = &self.entries[at];
                 let class = entry.frame.priority;
-                entry.sent > 0 || (held[class as usize] > kept && (class > newcomer || starved))
+                let less_urgent = class > newcomer;
+                (entry.sent > 0 && (less_urgent || class == newcomer && !repeat))
+                    || (held[class as usize] > kept && (less_urgent || starved))
             })
             .max_by_key(|&at| {
                 let entry = &self.entries[at];
@@ -340,14 +355,50 @@ mod tests {
     }
 
     #[test]
+    fn no_repeat_gives_way_to_what_is_less_urgent() {
+        let mut queue = AirQueue::<4, 8>::new();
+        for seq in 0..4 {
+            queue.push(T0, Waiting { copies: 3, ..frame(seq, Priority::Critical) }).unwrap();
+            sent(&mut queue, Priority::Critical).unwrap();
+        }
+        assert_eq!(queue.push(T0, frame(9, Priority::Low)), Ok(true), "but a class keeps its last place");
+        assert_eq!(queue.push(T0, frame(10, Priority::Low)), Err(Full));
+        assert_eq!(queue.push(T0, frame(11, Priority::Critical)), Ok(true), "a repeat gave way to its equal");
+        let held = |seq| queue.entries.iter().any(|entry| entry.frame.key.seq == seq);
+        assert!(held(9) && held(11) && !held(10));
+    }
+
+    #[test]
+    fn what_is_left_to_do_of_an_urgent_frame_finds_room_among_the_less_urgent() {
+        let rest = |queue: &mut AirQueue<4, 8>, priority, links| {
+            queue.push_rest(T0, LINK, Duration::ZERO, Waiting { copies: 2, links, ..frame(9, priority) })
+        };
+        let mut queue = AirQueue::<4, 8>::new();
+        for seq in 0..4 {
+            queue.push(T0, frame(seq, Priority::Low)).unwrap();
+        }
+        assert!(rest(&mut queue, Priority::Low, 1), "no place for a repeat among its equals");
+        assert!(queue.entries.iter().all(|entry| entry.frame.key.seq != 9));
+        assert!(rest(&mut queue, Priority::Critical, 1), "one of the others gave way");
+        assert_eq!(queue.next_due(LINK), Some(T0));
+        assert!(queue.entries.iter().any(|entry| entry.frame.key.seq == 9 && entry.sent == 1));
+        let mut empty = AirQueue::<4, 8>::new();
+        assert!(!rest(&mut empty, Priority::Low, 3), "nothing was lost");
+        assert_eq!((empty.next_due(LINK), empty.next_due(LinkId(1))), (None, Some(T0)));
+    }
+
+    #[test]
     fn suppression_spares_the_urgent() {
         for (priority, expected) in [(Priority::Low, Heard::Suppressed), (Priority::High, Heard::Waits)] {
             let mut queue = AirQueue::<4, 8>::new();
             let frame = frame(1, priority);
             let key = frame.key;
             queue.push(T0, frame).unwrap();
-            assert_eq!(queue.heard(key, Some(2)), Heard::Waits);
-            assert_eq!(queue.heard(key, Some(2)), expected, "{priority}");
+            for _ in 0..9 {
+                assert_eq!(queue.heard(key, 6, Some(2)), Heard::Waits, "its sender repeats it");
+            }
+            assert_eq!(queue.heard(key, 5, Some(2)), Heard::Waits);
+            assert_eq!(queue.heard(key, 4, Some(2)), expected, "{priority}");
         }
     }
 

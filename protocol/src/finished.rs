@@ -8,13 +8,12 @@
 
 use heapless::Deque;
 
-use crate::control::Verdict;
+use crate::control::{Reason, Verdict};
 use crate::segment::TransferId;
 use crate::{Address, Duration, Instant, MessageId};
 
 /// How long an answer is remembered: the longest retransmission timer many times over, and far less than a
-/// 12-bit transfer number takes to come round again (4,096 blocks at 200 frames/s: 20 s of single frames, and
-/// those have no transfer number).
+/// 12-bit transfer number takes to come round again (4,096 blocks of two segments at 200 frames/s: 41 s).
 const REMEMBERED_FOR: Duration = Duration::from_secs(30);
 
 /// One block that was taken whole.
@@ -60,8 +59,13 @@ impl<const N: usize> FinishedList<N> {
         self.recent(now).find(|f| f.src == src && f.message == message && f.transfer.is_none())
     }
 
-    /// Notes what the application said of a message.
+    /// Notes what the application said of a message. That nobody is here by that name may change at any time: it is not
+    /// kept, and a message that comes again is shown to the application again.
     pub(crate) fn decide(&mut self, src: Address, message: MessageId, verdict: Verdict) {
+        if verdict == Verdict::Rejected(Reason::NoSuchAgent) {
+            self.list.retain(|f| f.src != src || f.message != message);
+            return;
+        }
         for finished in self.list.iter_mut().filter(|f| f.src == src && f.message == message && f.last) {
             finished.verdict = Some(verdict);
         }

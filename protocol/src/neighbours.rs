@@ -75,10 +75,10 @@ impl<const N: usize> NeighbourTable<N> {
         match entry.last_count {
             None => (entry.arrived, entry.covered) = (1, 1),
             Some(last) => {
-                // A gap of more than half the circle is a restart: the estimate begins anew.
+                // A gap longer than the window is a restart, or as good as one: the estimate begins anew.
                 match count.wrapping_sub(last) {
                     0 => {}
-                    missed @ 1..=127 => {
+                    missed @ 1..=WINDOW => {
                         entry.arrived = entry.arrived.checked_shl(u32::from(missed)).unwrap_or(0) | 1;
                         entry.covered = entry.covered.saturating_add(missed).min(WINDOW);
                     }

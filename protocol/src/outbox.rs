@@ -27,6 +27,9 @@ const RESEND_ALL: u32 = 8;
 const ROUNDS_TO_MANY: u8 = 2;
 /// Between two rounds.
 const ROUND_GAP: Duration = Duration::from_millis(300);
+/// Timeouts in a row after which a receiver counts as silent, and other transfers go before. A guess: by then four
+/// times the longest round trip has passed.
+const SILENT_AFTER: u8 = 3;
 
 /// Who a message is for, how urgent it is, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,8 @@ struct Slot {
     rounds: u8,
     /// How many times it was served; the least served of a class goes next.
     turn: u32,
+    /// The how-manieth message of this node it is: the oldest runs first.
+    born: u32,
 }
 
 /// A segment or single frame to seal now.
@@ -108,12 +113,19 @@ pub(crate) struct Outbox<const N: usize> {
     own: Address,
     next_transfer: TransferId,
     turns: u32,
+    births: u32,
 }
 
 impl<const N: usize> Outbox<N> {
     /// The outbox of the node `own`, whose first transfer has the number `first_transfer`.
     pub(crate) const fn new(own: Address, first_transfer: u16) -> Self {
-        Self { slots: [const { None }; N], own, next_transfer: TransferId::new(first_transfer), turns: 0 }
+        Self {
+            slots: [const { None }; N],
+            own,
+            next_transfer: TransferId::new(first_transfer),
+            turns: 0,
+            births: 0,
+        }
     }
 
     /// Whether a further message can be taken.
@@ -136,6 +148,7 @@ impl<const N: usize> Outbox<N> {
         let Some(at) = self.slots.iter().position(Option::is_none) else {
             return false;
         };
+        self.births = self.births.wrapping_add(1);
         self.slots[at] = Some(Slot {
             delivery,
             total,
@@ -157,18 +170,19 @@ impl<const N: usize> Outbox<N> {
             all_sent: false,
             rounds: 1,
             turn: 0,
+            born: self.births,
         });
         self.load(now, at, first);
         true
     }
 
-    /// The application's next part of a message that wanted one; `false` if none was wanted or it has the wrong
-    /// length.
-    pub(crate) fn supply(&mut self, now: Instant, id: MessageId, bytes: &[u8]) -> bool {
+    /// The application's part of a message that wanted the one at `offset`; `false` if another or none was wanted, or
+    /// it has the wrong length.
+    pub(crate) fn supply(&mut self, now: Instant, id: MessageId, offset: u32, bytes: &[u8]) -> bool {
         let Some(at) = self.find(id) else { return false };
         let Some(slot) = &self.slots[at] else { return false };
         let expected = PART_LEN.min((slot.total - slot.offset) as usize);
-        if !slot.wants_part || bytes.len() != expected {
+        if !slot.wants_part || slot.offset != offset || bytes.len() != expected {
             return false;
         }
         self.load(now, at, bytes);
@@ -185,8 +199,8 @@ impl<const N: usize> Outbox<N> {
     /// Which classes have a segment to send now.
     pub(crate) fn ready(&self, now: Instant) -> [bool; 4] {
         let mut ready = [false; 4];
-        for (at, slot) in self.sending() {
-            if slot.next_at <= now && self.may_run(at) {
+        for (_, slot) in self.sending() {
+            if slot.next_at <= now && self.may_run(slot) {
                 ready[slot.delivery.priority as usize] = true;
             }
         }
@@ -195,14 +209,14 @@ impl<const N: usize> Outbox<N> {
 
     /// When the next segment can be sent, if any is waiting.
     pub(crate) fn next_send(&self) -> Option<Instant> {
-        self.sending().filter(|&(at, _)| self.may_run(at)).map(|(_, slot)| slot.next_at).min()
+        self.sending().filter(|(_, slot)| self.may_run(slot)).map(|(_, slot)| slot.next_at).min()
     }
 
     /// The segment of `class` to send now; the messages of a class take turns.
     pub(crate) fn pick(&self, now: Instant, class: Priority) -> Option<NextSegment> {
         self.sending()
-            .filter(|&(at, slot)| slot.delivery.priority == class && slot.next_at <= now && self.may_run(at))
-            .min_by_key(|(_, slot)| slot.turn)
+            .filter(|(_, slot)| slot.delivery.priority == class && slot.next_at <= now && self.may_run(slot))
+            .min_by_key(|(_, slot)| (slot.turn, slot.born))
             .map(|(slot, found)| NextSegment { slot, index: found.pending.trailing_zeros() as u8 })
     }
 
@@ -246,16 +260,16 @@ impl<const N: usize> Outbox<N> {
         again
     }
 
-    /// An ack of a destination, sealed under (epoch, SEQ) `stamp`; `timeout` is how long to wait for the receipt
-    /// if nothing else is missing. Also tells the round-trip time, where the ack shows it. `None` if nothing
-    /// waits for it.
+    /// An ack of a destination, sealed under (epoch, SEQ) `stamp`; `timeout` is how long to wait for the receipt of a
+    /// message of this priority and so many attempts, if nothing else is missing. Also tells the round-trip time, where
+    /// the ack shows it. `None` if nothing waits for it.
     pub(crate) fn acked(
         &mut self,
         now: Instant,
         from: Address,
         ack: &Ack,
         stamp: (u32, u32),
-        timeout: Duration,
+        timeout: impl FnOnce(Priority, u8) -> Duration,
     ) -> Option<(Option<Progress>, Option<Duration>)> {
         let slot = self.slots.iter_mut().flatten().find(|slot| {
             slot.delivery.destination == from
@@ -271,13 +285,17 @@ impl<const N: usize> Outbox<N> {
         let (held, told) = ack.held_and_told();
         // What the ack tells of is the truth at the receiver, even when that is less than before: it may have
         // given the set up and begun anew.
+        let before = slot.held;
         slot.held = ((slot.held & !told) | held) & all(count) & slot.sent;
-        slot.attempts = 0;
+        // An ack that says nothing new is a sign of life, and no reason to ask faster again.
+        if slot.held != before {
+            slot.attempts = 0;
+        }
         let sample = (!slot.retransmitted && slot.pending == 0).then(|| now.since(slot.last_sent));
         if slot.held == all(count) {
             slot.pending = 0;
             if slot.is_last_part() {
-                slot.timeout_at = Some(now + timeout);
+                slot.timeout_at = Some(now + timeout(slot.delivery.priority, slot.attempts));
                 return Some((None, sample));
             }
             return Some((Some(slot.want_part(slot.offset + slot.part_len)), sample));
@@ -371,8 +389,6 @@ impl<const N: usize> Outbox<N> {
     }
 
     fn load(&mut self, now: Instant, at: usize, bytes: &[u8]) {
-        let transfer = self.next_transfer;
-        self.next_transfer = transfer.next();
         let Some(slot) = &mut self.slots[at] else { return };
         let whole = bytes.len() == slot.total as usize;
         let head = BlockHead {
@@ -389,9 +405,10 @@ impl<const N: usize> Outbox<N> {
         if !slot.single {
             let crc = block_crc(self.own, slot.delivery.destination, &slot.block);
             let _ = slot.block.extend_from_slice(&crc);
+            slot.transfer = self.next_transfer;
+            self.next_transfer = slot.transfer.next();
         }
         slot.part_len = bytes.len() as u32;
-        slot.transfer = transfer;
         slot.held = 0;
         slot.sent = 0;
         slot.pending = if slot.single { 1 } else { all(segments(slot.block.len())) };
@@ -419,36 +436,49 @@ impl<const N: usize> Outbox<N> {
             .filter(|(_, slot)| slot.pending != 0)
     }
 
-    /// Whether this transfer is one of the two that run to its receivers: the most urgent one, and of the others the
-    /// one that has begun, or else waited the longest; so that no flood of urgent ones stops the others for ever.
-    fn may_run(&self, at: usize) -> bool {
-        let Some(slot) = &self.slots[at] else {
-            return false;
-        };
-        if slot.single {
+    /// Whether this transfer may run now: no receiver keeps more than two of one source. What has nothing to send but
+    /// probes holds no place, and a message to many needs one at each receiver that another transfer goes to.
+    fn may_run(&self, slot: &Slot) -> bool {
+        if slot.single || slot.is_idle() {
             return true;
         }
-        let shares_receiver = |other: &Slot| {
-            let (one, two) = (slot.delivery.destination, other.delivery.destination);
-            !other.single && (one == two || one.is_many() || two.is_many())
-        };
-        let begun = |slot: &Slot| slot.sent != 0 || slot.offset != 0;
+        let to = slot.delivery.destination;
+        if to.is_many() {
+            self.slots().all(|other| self.one_of_two(slot, other.delivery.destination))
+        } else {
+            self.one_of_two(slot, to)
+        }
+    }
+
+    /// Whether it is one of the two that run to this receiver: the most urgent one, and of the others the one that has
+    /// begun, or else is the oldest; so that no flood of urgent ones stops the others for ever.
+    fn one_of_two(&self, slot: &Slot, receiver: Address) -> bool {
         let rivals = || {
-            let all = self.slots.iter().enumerate();
-            all.filter_map(|(at, slot)| slot.as_ref().map(|slot| (at, slot)))
-                .filter(|(_, slot)| shares_receiver(slot))
+            self.slots().filter(|other| {
+                let to = other.delivery.destination;
+                !other.single && !other.is_idle() && (to == receiver || to.is_many())
+            })
         };
-        let first =
-            rivals().min_by_key(|&(at, slot)| (slot.delivery.priority, !begun(slot), at)).map(|(at, _)| at);
-        let others = rivals().filter(|&(at, _)| Some(at) != first);
-        let second = others.min_by_key(|&(at, slot)| (!begun(slot), slot.turn, at)).map(|(at, _)| at);
-        first == Some(at) || second == Some(at)
+        let first = rivals().min_by_key(|other| (other.delivery.priority, !other.has_begun(), other.born));
+        let first = first.map(|first| first.born);
+        let others = rivals().filter(|other| Some(other.born) != first);
+        let second = others.min_by_key(|other| (!other.has_begun(), other.born)).map(|second| second.born);
+        [first, second].contains(&Some(slot.born))
     }
 }
 
 impl Slot {
     fn is_last_part(&self) -> bool {
         self.offset + self.part_len == self.total
+    }
+
+    fn has_begun(&self) -> bool {
+        self.sent != 0 || self.offset != 0
+    }
+
+    /// Whether it only waits for a verdict, or for a sign of life of a receiver that has long been silent.
+    fn is_idle(&self) -> bool {
+        !self.wants_part && (self.held == all(segments(self.block.len())) || self.attempts >= SILENT_AFTER)
     }
 
     /// No answer came: send again what is missing, or one segment to be told what is.

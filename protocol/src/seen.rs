@@ -74,25 +74,23 @@ impl<const N: usize> SeenCache<N> {
     }
 
     /// Whether a copy that came with `ttl` should be relayed; if so, notes that it was. Once relayed, only a copy
-    /// with a TTL at least `gain` higher is worth another time.
-    ///
-    /// `None` when nothing is known of the frame.
-    pub(crate) fn relay(&mut self, key: FrameKey, ttl: u8, gain: u8) -> Option<bool> {
-        let entry = self.find(key)?;
+    /// with a TTL at least `gain` higher is worth another time. One of which nothing is known is not relayed.
+    pub(crate) fn relay(&mut self, key: FrameKey, ttl: u8, gain: u8) -> bool {
+        let Some(entry) = self.find(key) else { return false };
         // TTL 1 has reached its last node.
         let gained = entry.relays == 0 || ttl >= entry.ttl_relayed.saturating_add(gain);
         if ttl < 2 || !gained || entry.relays >= RELAYS_MAX {
-            return Some(false);
+            return false;
         }
         entry.ttl_relayed = ttl;
         entry.relays += 1;
-        Some(true)
+        true
     }
 
-    /// Takes back one relay that [`relay`](Self::relay) noted, because the earlier copy had not left yet.
-    pub(crate) fn merged(&mut self, key: FrameKey) {
+    /// Notes that the relay of before goes, or goes on, with a copy that came with this higher TTL.
+    pub(crate) fn raised(&mut self, key: FrameKey, ttl: u8) {
         if let Some(entry) = self.find(key) {
-            entry.relays = entry.relays.saturating_sub(1);
+            entry.ttl_relayed = entry.ttl_relayed.max(ttl);
         }
     }
 
@@ -123,12 +121,12 @@ mod tests {
     fn an_outsider_repeating_with_ttl_1_does_not_silence_a_frame() {
         let mut cache = SeenCache::<64>::new();
         cache.insert(key(1));
-        assert_eq!(cache.relay(key(1), 1, 1), Some(false), "the forged copy came first");
-        assert_eq!(cache.relay(key(1), 6, 1), Some(true), "the true one is still relayed");
-        assert_eq!(cache.relay(key(1), 6, 1), Some(false));
-        assert_eq!(cache.relay(key(1), 5, 1), Some(false));
-        assert_eq!(cache.relay(key(1), 7, 1), Some(true), "once more with a higher TTL");
-        assert_eq!(cache.relay(key(1), 9, 1), Some(false), "never a third time");
+        assert!(!cache.relay(key(1), 1, 1), "the forged copy came first");
+        assert!(cache.relay(key(1), 6, 1), "the true one is still relayed");
+        assert!(!cache.relay(key(1), 6, 1));
+        assert!(!cache.relay(key(1), 5, 1));
+        assert!(cache.relay(key(1), 7, 1), "once more with a higher TTL");
+        assert!(!cache.relay(key(1), 9, 1), "never a third time");
     }
 
     #[test]
@@ -137,19 +135,19 @@ mod tests {
         for seq in 1..=5 {
             cache.insert(key(seq));
         }
-        assert_eq!(cache.relay(key(1), 5, 1), None);
+        assert!(!cache.relay(key(1), 5, 1));
         for seq in 2..=5 {
-            assert_eq!(cache.relay(key(seq), 5, 1), Some(true), "{seq}");
+            assert!(cache.relay(key(seq), 5, 1), "{seq}");
         }
     }
 
     #[test]
-    fn a_merged_copy_does_not_use_up_a_relay() {
+    fn a_raised_copy_does_not_use_up_a_relay() {
         let mut cache = SeenCache::<4>::new();
         cache.insert(key(1));
-        assert_eq!(cache.relay(key(1), 4, 1), Some(true));
-        assert_eq!(cache.relay(key(1), 5, 1), Some(true));
-        cache.merged(key(1));
-        assert_eq!(cache.relay(key(1), 6, 1), Some(true));
+        assert!(cache.relay(key(1), 4, 1));
+        cache.raised(key(1), 5);
+        assert!(!cache.relay(key(1), 5, 1), "that is on its way");
+        assert!(cache.relay(key(1), 6, 1));
     }
 }

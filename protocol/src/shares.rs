@@ -11,7 +11,7 @@ use crate::Priority;
 const PATIENCE: [u8; 4] = [0, 4, 9, 19];
 
 /// Counts how often each waiting class was passed over.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shares {
     passed: [u8; 4],
 }
@@ -28,11 +28,12 @@ impl Shares {
         Priority::ALL.into_iter().rev().find(starved).or_else(|| Priority::ALL.into_iter().find(waiting))
     }
 
-    /// Notes that a frame of `served` was sent while the classes in `ready` had one.
-    pub(crate) fn served(&mut self, served: Priority, ready: [bool; 4]) {
+    /// Notes that a frame of `served` was sent while the classes in `waiting` had one, be it due or held back by its
+    /// pace: what is paced for two of three slots has waited through all three.
+    pub(crate) fn served(&mut self, served: Priority, waiting: [bool; 4]) {
         for class in Priority::ALL {
             let passed = &mut self.passed[class as usize];
-            if class == served || !ready[class as usize] {
+            if class == served || !waiting[class as usize] {
                 *passed = 0;
             } else if class > served {
                 *passed = passed.saturating_add(1);
@@ -70,6 +71,22 @@ mod tests {
             })
             .count();
         assert_eq!(low, 10);
+    }
+
+    #[test]
+    fn a_class_whose_pace_lets_it_out_every_third_slot_gets_every_twentieth_all_the_same() {
+        let mut shares = Shares::default();
+        let mut last = None;
+        let low = (0..2_000)
+            .filter(|&slot| {
+                let ready = [true, false, false, last.is_none_or(|last| slot - last >= 3)];
+                let class = shares.pick(ready).unwrap();
+                shares.served(class, [true, false, false, true]);
+                last = if class == Priority::Low { Some(slot) } else { last };
+                class == Priority::Low
+            })
+            .count();
+        assert_eq!(low, 100);
     }
 
     #[test]

@@ -23,6 +23,8 @@ impl State {
                 match self.incoming.part(self.now, received.source, received.id, part, received.bytes) {
                     Parts::Waiting => return Answer::None,
                     Parts::Whole(bytes) => Some(bytes),
+                    // Nobody answers a message to many.
+                    Parts::Restart if !received.destination.is_node() => return Answer::None,
                     Parts::Restart if received.is_last() => return Answer::Verdict(Verdict::Restart),
                     Parts::Restart => {
                         let &Received { source: to, id, priority, .. } = received;

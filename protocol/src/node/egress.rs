@@ -9,10 +9,12 @@ use crate::crypto::Mic;
 use crate::frame::{Frame, Kind, encode};
 use crate::outbox::{NextSegment, SINGLE_MAX};
 use crate::seen::FrameKey;
-use crate::{Duration, Instant, LinkId, MAX_FRAME, Priority};
+use crate::{Discard, Duration, Instant, LinkId, MAX_FRAME, Priority};
 
 /// Jitter of repeats: an advDelay's worth, so that nodes which sent together do not repeat together.
 const REPEAT_JITTER: Duration = Duration::from_millis(10);
+/// Later than anything is due.
+const EVER: Instant = Instant::from_micros(u64::MAX);
 
 /// What an own frame is made of.
 #[derive(Clone, Copy)]
@@ -40,8 +42,12 @@ impl<
             if link.free_at > now {
                 continue;
             }
-            if let Some(len) = self.next_frame(now, link.id, out) {
+            let ready = self.classes(now, link.id);
+            let Some(class) = link.shares.pick(ready) else { continue };
+            let waiting = self.classes(EVER, link.id);
+            if let Some(len) = self.next_frame(now, link.id, class, out) {
                 self.links[at].free_at = now + link.info.min_gap;
+                self.links[at].shares.served(class, waiting);
                 self.stats.frames_sent += 1;
                 return Some(Transmit { link: link.id, len, copies: 1 });
             }
@@ -49,15 +55,22 @@ impl<
         None
     }
 
-    fn next_frame(&mut self, now: Instant, link: LinkId, out: &mut [u8; MAX_FRAME]) -> Option<usize> {
-        let waiting = self.queue.ready(now, link);
-        let own = self.own_ready(now);
-        let ready = core::array::from_fn(|class| waiting[class] || own[class]);
-        let class = self.shares.pick(ready)?;
-        let at = class as usize;
+    /// Which classes have a frame for `link` that is due by `now`.
+    fn classes(&self, now: Instant, link: LinkId) -> [bool; 4] {
+        let (own, queued) = (self.own_ready(now), self.queue.ready(now, link));
+        core::array::from_fn(|class| queued[class] || own[class])
+    }
+
+    fn next_frame(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        class: Priority,
+        out: &mut [u8; MAX_FRAME],
+    ) -> Option<usize> {
         // Own frames and relays of one class take turns; a repeat lets everything that is new go before it.
         let only_repeats = self.queue.pick(now, link, class).is_none_or(|at| self.queue.is_repeat(at));
-        let own_first = own[at] && (self.own_turn || only_repeats);
+        let own_first = self.own_ready(now)[class as usize] && (self.own_turn || only_repeats);
         let len = if own_first {
             self.send_own(now, link, class, out)
         } else {
@@ -65,7 +78,6 @@ impl<
         };
         if len.is_some() {
             self.own_turn = !own_first;
-            self.shares.served(class, ready);
         }
         len
     }
@@ -173,17 +185,8 @@ impl<
             copies: own_copies(self.neighbours.alive(now), class, ttl),
         };
         let jitter = self.rng.jitter(REPEAT_JITTER);
-        self.queue.push_rest(now, link, jitter, waiting);
-    }
-
-    fn forget_control(&mut self, at: usize) {
-        for index in 0..self.controls.len() {
-            if let Some(own) = self.controls.pop_front()
-                && index != at
-            {
-                // As many go back as were taken out.
-                let _ = self.controls.push_back(own);
-            }
+        if self.queue.push_rest(now, link, jitter, waiting) {
+            self.stats.count(Discard::QueueFull);
         }
     }
 }

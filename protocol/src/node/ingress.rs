@@ -13,6 +13,7 @@ use crate::reassembly::{Origin, Taken};
 use crate::replay::Freshness;
 use crate::seen::FrameKey;
 use crate::segment::Segment;
+use crate::shares::Shares;
 use crate::{Address, Discard, Duration, Instant, LinkId, LinkInfo, LinkKind, Priority};
 
 use super::Link;
@@ -48,11 +49,11 @@ impl<
         if info.mtu < crate::LEGACY_FRAME {
             return false;
         }
-        let link = Link { id, info, free_at: now };
+        let link = Link { id, info, free_at: now, shares: Shares::default() };
         match self.links.iter_mut().find(|known| known.id == id) {
             Some(known) => {
-                // The gap behind the last frame stays, whatever has changed.
-                *known = Link { free_at: known.free_at, ..link };
+                // The gap behind the last frame stays, and who waited goes on waiting, whatever has changed.
+                known.info = info;
                 true
             }
             None => usize::from(id.0) < LINKS && self.links.push(link).is_ok(),
@@ -137,7 +138,8 @@ impl<
     fn own_frame(&mut self, key: FrameKey) -> Discard {
         let foreign = key.epoch == self.epoch() && self.seq.never_sent(key.seq);
         if foreign && !self.conflict {
-            self.conflict = self.push_event(Queued::AddressConflict { seq: key.seq });
+            self.conflict = true;
+            self.conflict_news = Some(key.seq);
         }
         if foreign { Discard::AddressConflict } else { Discard::Own }
     }
@@ -152,20 +154,18 @@ impl<
         except: Option<LinkId>,
     ) -> Discard {
         let enough = (self.neighbours.alive(now) >= DENSE).then_some(ENOUGH_HEARD);
-        match self.queue.heard(key, enough) {
+        match self.queue.heard(key, frame.ttl, enough) {
             Heard::Suppressed => self.stats.count(Discard::Suppressed),
             Heard::Waits | Heard::NotWaiting => {
                 let mine = frame.next.is_none_or(|next| next == self.address);
-                if self.relay
-                    && mine
-                    && frame.dst != self.address
-                    && self.seen.relay(key, frame.ttl, ttl_gain(frame.priority)) == Some(true)
-                {
-                    if self.queue.raise_ttl(key, frame.ttl - 1) {
-                        self.seen.merged(key);
-                    } else {
-                        self.enqueue_relay(now, key, frame, sealed, except);
-                    }
+                if !self.relay || !mine || frame.dst == self.address || frame.ttl < 2 {
+                    return Discard::Duplicate;
+                }
+                if self.queue.raise_ttl(key, frame.ttl - 1) {
+                    // It has not left yet, or not as often as it will: more reach at no cost.
+                    self.seen.raised(key, frame.ttl);
+                } else if self.seen.relay(key, frame.ttl, ttl_gain(frame.priority)) {
+                    self.enqueue_relay(now, key, frame, sealed, except);
                 }
             }
         }
@@ -185,7 +185,7 @@ impl<
         }
         if frame.next.is_some_and(|next| next != self.address) {
             self.stats.count(Discard::NotNextHop);
-        } else if self.seen.relay(key, frame.ttl, ttl_gain(frame.priority)) == Some(true) {
+        } else if self.seen.relay(key, frame.ttl, ttl_gain(frame.priority)) {
             self.enqueue_relay(now, key, frame, sealed, except);
         }
     }
@@ -351,7 +351,8 @@ impl<
                 self.neighbours.hello(now, frame.src, count, own.map(|report| report.delivery));
             }
             Control::Ack(ack) => {
-                let timeout = self.paths.timeout(frame.src, frame.priority, self.ttl, 0);
+                let timeout =
+                    |priority, attempts| self.paths.timeout(frame.src, priority, self.ttl, attempts);
                 let (progress, sample) = self
                     .outbox
                     .acked(now, frame.src, &ack, (key.epoch, key.seq), timeout)

@@ -50,6 +50,7 @@ struct Link {
     id: LinkId,
     info: LinkInfo,
     free_at: Instant,
+    shares: Shares,
 }
 
 /// An own control message waiting for the radio.
@@ -70,7 +71,6 @@ enum Queued<const FRAME: usize> {
     Processed { source: Address, id: MessageId },
     NameWanted { source: Address, name: NameHash },
     NameAt { source: Address, name: NameHash },
-    AddressConflict { seq: u32 },
 }
 
 /// One node of the mesh. See the crate's documentation for how to drive it.
@@ -96,6 +96,8 @@ pub struct Node<
     rng: Rng,
     seq: SeqCounter,
     conflict: bool,
+    /// The SEQ that betrayed the conflict, until the application has heard of it.
+    conflict_news: Option<u32>,
     links: Vec<Link, LINKS>,
     groups: Vec<Address, GROUPS>,
     replay: ReplayTable<SOURCES>,
@@ -106,12 +108,12 @@ pub struct Node<
     finished: FinishedList<PEERS>,
     outbox: Outbox<OUTBOX>,
     queue: AirQueue<QUEUE, FRAME>,
-    shares: Shares,
     controls: Deque<OwnControl, CONTROLS>,
     /// Whether an own frame goes before a relay of the same class next time.
     own_turn: bool,
     hello_at: Instant,
-    hello_count: u8,
+    /// Hellos so far; their low byte is on the air.
+    hello_count: u32,
     events: Deque<Queued<FRAME>, EVENTS>,
     /// The event whose bytes the application may still be reading.
     lent: Option<Queued<FRAME>>,
@@ -130,15 +132,20 @@ impl<
 > Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME>
 {
     /// A node that has just been switched on at `now`.
+    ///
+    /// # Panics
+    /// When the configured address is not one node's.
     #[must_use]
     pub fn new(now: Instant, config: Config) -> Self {
         const {
             assert!(LINKS <= 8, "links are counted in the bits of a byte");
             assert!(FRAME >= crate::LEGACY_FRAME && FRAME <= MAX_FRAME, "frames of 27 to 245 bytes");
         }
+        assert!(config.address.is_node(), "a node has one node's address, not {}", config.address);
         let mut rng = Rng::new(config.seed);
-        // Like SEQs, transfer numbers go on behind those of an earlier run, which receivers may still remember.
-        let first_transfer = (config.seq_start >> 4) as u16;
+        // Like SEQs, transfer numbers go on behind those of an earlier run, which receivers may still remember: each
+        // took two SEQs at the least.
+        let first_transfer = (config.seq_start >> 1) as u16;
         let hello_at = now + rng.jitter(FIRST_HELLO);
         Self {
             address: config.address,
@@ -148,6 +155,7 @@ impl<
             rng,
             seq: SeqCounter::new(config.seq_start, config.seq_block),
             conflict: false,
+            conflict_news: None,
             links: Vec::new(),
             groups: Vec::new(),
             replay: ReplayTable::new(),
@@ -158,7 +166,6 @@ impl<
             finished: FinishedList::new(),
             outbox: Outbox::new(config.address, first_transfer),
             queue: AirQueue::new(),
-            shares: Shares::default(),
             controls: Deque::new(),
             own_turn: true,
             hello_at,
@@ -297,9 +304,10 @@ impl<
         if self.outbox.push(now, delivery, total as u32, first) { Ok(()) } else { Err(SendError::OutboxFull) }
     }
 
-    /// The bytes that [`Event::NextPart`] asked for; `false` if they were not asked for, or are not as many.
-    pub fn supply(&mut self, now: Instant, id: MessageId, bytes: &[u8]) -> bool {
-        self.outbox.supply(now, id, bytes)
+    /// The bytes from `offset` on that [`Event::NextPart`] asked for; `false` if others or none are asked for now, or
+    /// not as many.
+    pub fn supply(&mut self, now: Instant, id: MessageId, offset: u32, bytes: &[u8]) -> bool {
+        self.outbox.supply(now, id, offset, bytes)
     }
 
     /// Gives up an own message without an event.
@@ -338,6 +346,9 @@ impl<
         if self.seq.low() {
             return Some(Event::EpochWanted);
         }
+        if let Some(seq) = self.conflict_news.take() {
+            return Some(Event::AddressConflict { seq });
+        }
         self.lent = self.events.pop_front();
         // A block is queued only after its head was read, so none is lost here.
         Some(match self.lent.as_ref()? {
@@ -354,7 +365,6 @@ impl<
             &Queued::Processed { source, id } => Event::Processed { source, id },
             &Queued::NameWanted { source, name } => Event::NameWanted { source, name },
             &Queued::NameAt { source, name } => Event::NameAt { source, name },
-            &Queued::AddressConflict { seq } => Event::AddressConflict { seq },
         })
     }
 
@@ -366,7 +376,7 @@ impl<
             self.handle_timeout(now);
             while let Some(event) = self.poll_event() {
                 let reply = match event {
-                    Event::Received(received) => {
+                    Event::Received(received) if received.destination.is_node() => {
                         Reply::Verdict(received.source, received.id, received.priority)
                     }
                     Event::ReserveSeq { up_to } => Reply::Reserved(up_to),
@@ -382,7 +392,7 @@ impl<
                         if let Some(part) = part.get_mut(..len)
                             && host.load(id, offset, part)
                         {
-                            self.supply(now, id, part);
+                            self.supply(now, id, offset, part);
                         }
                     }
                     _ => {}
@@ -392,15 +402,15 @@ impl<
                 host.transmit(transmit.link, &frame[..transmit.len], transmit.copies);
             }
             let next = self.poll_timeout();
-            let heard_all = self.events.is_empty() && !self.seq.has_news();
+            let heard_all = self.events.is_empty() && !self.seq.has_news() && self.conflict_news.is_none();
             if heard_all && next.is_none_or(|next| next > now) {
                 return next;
             }
         }
     }
 
-    /// Queues an own control message; one that says the same takes its place, and one to nobody goes nowhere. Full: the newest is not taken, as
-    /// if the air had lost it.
+    /// Queues an own control message; one that says the same takes its place, and one to nobody goes nowhere. Full: the
+    /// newest of the least urgent gives way, or this one if it is no more urgent, as if the air had lost it.
     fn control(&mut self, destination: Address, priority: Priority, control: Control) -> bool {
         if destination == Address::NONE || destination == self.address {
             return true;
@@ -423,11 +433,27 @@ impl<
                 true
             }
             None => {
-                let taken = self.controls.push_back(own).is_ok();
-                if !taken {
+                if self.controls.is_full() {
                     self.stats.count(crate::Discard::QueueFull);
+                    let waiting = self.controls.iter().enumerate();
+                    let last = waiting.max_by_key(|(at, own)| (own.priority, *at));
+                    match last.filter(|(_, own)| own.priority > priority).map(|(at, _)| at) {
+                        Some(at) => self.forget_control(at),
+                        None => return false,
+                    }
                 }
-                taken
+                self.controls.push_back(own).is_ok()
+            }
+        }
+    }
+
+    fn forget_control(&mut self, at: usize) {
+        for index in 0..self.controls.len() {
+            if let Some(own) = self.controls.pop_front()
+                && index != at
+            {
+                // As many go back as were taken out.
+                let _ = self.controls.push_back(own);
             }
         }
     }
@@ -470,7 +496,7 @@ fn received(origin: Origin, block: &[u8]) -> Option<Received<'_>> {
 }
 
 /// The time of the next hello: the interval, less or more a tenth, so that neighbours do not stay in step.
-fn next_hello(now: Instant, rng: &mut Rng, count: u8) -> Instant {
+fn next_hello(now: Instant, rng: &mut Rng, count: u32) -> Instant {
     // The first few come faster: a delivery estimate within seconds of the start.
     let interval = if count < 4 { Duration::from_secs(2) } else { HELLO_INTERVAL };
     let tenth = Duration::from_micros(interval.as_micros() / 10);

@@ -39,8 +39,8 @@ impl<
             self.hello_at = next_hello(now, &mut self.rng, self.hello_count);
             if !self.links.is_empty() {
                 let reports = self.neighbours.reports(now);
-                let count = self.hello_count;
-                self.hello_count = count.wrapping_add(1);
+                let count = self.hello_count as u8;
+                self.hello_count = self.hello_count.saturating_add(1);
                 self.control(Address::EVERYONE, Priority::Low, Control::Hello { count, reports });
             }
         }

@@ -291,8 +291,8 @@ fn messages_that_cannot_be_sent_are_refused_and_change_nothing() {
     assert_eq!(node.send(now, delivery, 2, b"hi"), Ok(()));
     assert_eq!(node.send(now, delivery, 2, b"ho"), Err(SendError::IdInUse));
     assert_eq!(node.depth(), (1, 0));
-    assert!(!node.supply(now, MessageId(1), b"hi"), "no part was asked for");
-    assert!(!node.supply(now, MessageId(2), b"hi"), "no such message");
+    assert!(!node.supply(now, MessageId(1), 0, b"hi"), "no part was asked for");
+    assert!(!node.supply(now, MessageId(2), 0, b"hi"), "no such message");
 }
 
 #[test]

@@ -80,3 +80,19 @@ fn a_node_is_in_eight_groups_at_most_and_in_no_node() {
     node.leave_group(Address::new(0x8003));
     assert!(node.join_group(Address::new(0x9000)));
 }
+
+#[test]
+fn a_message_to_everyone_goes_on_beside_two_long_ones_to_single_nodes() {
+    let mut net = Net::<SmallNode>::full(3);
+    for to in [1, 2] {
+        net.send(0, address(to), Priority::Medium, secs(600), &text(20 * PART_LEN)).unwrap();
+    }
+    net.run(secs(2));
+    let bytes = text(60);
+    let id = net.send(0, Address::EVERYONE, Priority::Low, secs(20), &bytes).unwrap();
+    net.run(secs(20));
+    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Sent);
+    for at in [1, 2] {
+        assert_eq!(net.received(at), [(1, id, bytes.clone())], "station {at}: the long ones are not over");
+    }
+}

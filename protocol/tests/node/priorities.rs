@@ -2,7 +2,7 @@
 //! keeps its share.
 
 use mesh_protocol::frame::{Frame, Kind};
-use mesh_protocol::{Address, GatewayNode, Mic, Outcome, Priority, SmallNode};
+use mesh_protocol::{Address, Discard, GatewayNode, MessageId, Mic, Outcome, Priority, SmallNode, Verdict};
 
 use crate::net::{INFO, Log, Machine, Net, address, ms, open, seal, secs, text};
 
@@ -157,4 +157,63 @@ fn own_frames_and_relays_of_one_class_take_turns() {
     let foreign = sent.iter().filter(|frame| frame.src == address(50).bits()).count();
     let percent = foreign * 100 / sent.len();
     assert!((30..=70).contains(&percent), "{percent} % were relays");
+}
+
+#[test]
+fn messages_of_a_class_to_one_node_arrive_in_their_order_however_often_places_are_refilled() {
+    let mut net = Net::<GatewayNode>::full(2);
+    let mut sent: Vec<u32> = Vec::new();
+    while sent.len() < 40 {
+        while sent.iter().filter(|id| net.outcome(0, **id).is_none()).count() < 12 {
+            sent.push(net.send(0, address(1), Priority::Medium, secs(60), &text(100)).unwrap());
+        }
+        net.run(INFO.min_gap);
+    }
+    net.run(secs(30));
+    let arrived: Vec<u32> = net.received(1).iter().map(|(_, id, _)| *id).collect();
+    assert_eq!(arrived.len(), sent.len());
+    for (place, id) in arrived.iter().enumerate() {
+        let meant = sent.iter().position(|sent| sent == id).unwrap();
+        assert!(place.abs_diff(meant) <= 1, "two run side by side, so neighbours may swap: {arrived:?}");
+    }
+}
+
+#[test]
+fn a_long_critical_one_pauses_one_of_two_half_sent_low_ones_and_costs_neither() {
+    let mut net = Net::<SmallNode>::full(2);
+    let low = [(); 2].map(|()| net.send(0, address(1), Priority::Low, secs(120), &text(600)).unwrap());
+    net.run(ms(600));
+    assert_eq!(net.received(1), [], "both are half sent");
+    let critical = net.send(0, address(1), Priority::Critical, secs(30), &text(500)).unwrap();
+    net.run_until(secs(60), |net| low.iter().all(|id| net.outcome(0, *id).is_some()));
+    let order: Vec<u32> = net.received(1).iter().map(|(_, id, _)| *id).collect();
+    assert_eq!(order, [critical, low[0], low[1]]);
+    let stats = net.stations[1].node.stats();
+    assert_eq!(
+        stats.discarded(Discard::ReassemblyFull),
+        0,
+        "never three at once, beyond the one that paused"
+    );
+}
+
+#[test]
+fn a_receipt_that_is_urgent_goes_before_sixteen_low_ones_that_fill_the_queue() {
+    let mut net = Net::<SmallNode>::new(1);
+    let receipt = |net: &mut Net, n: u32, priority| {
+        net.stations[0].node.report(address(50), MessageId(n), priority, Verdict::Delivered)
+    };
+    for n in 0..16 {
+        assert!(receipt(&mut net, n, Priority::Low));
+    }
+    assert!(!receipt(&mut net, 98, Priority::Low), "full, and no more urgent than the others");
+    assert!(receipt(&mut net, 99, Priority::Critical));
+    assert_eq!(net.stations[0].node.stats().discarded(Discard::QueueFull), 2);
+    net.run(secs(1));
+    let receipts: Vec<_> = net
+        .sent_by(0)
+        .into_iter()
+        .filter(|frame| frame.dst == address(50).bits())
+        .map(|f| f.priority)
+        .collect();
+    assert_eq!(receipts[0], Priority::Critical);
 }
