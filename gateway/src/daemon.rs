@@ -10,11 +10,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agents::{Limits, Listen, TokenCheck};
 use crate::cli::output::line;
-use crate::datadir::DataDir;
+use crate::datadir::{self, DataDir};
 use crate::engine::{Identity, Membership};
 use crate::gateway::{Gateway, Plan};
+use crate::network::NETWORK_FILE;
 use crate::settings::{Adapter, Settings};
 use crate::simulated::{Seat, SimulatedAir, Simulation};
+
+/// Where the data directory holds what belongs to the simulated air.
+pub const SIM_FOLDER: &str = "sim";
 
 /// Runs a gateway until it is told to stop; with `json`, what it prints is one JSON object a line.
 ///
@@ -23,7 +27,17 @@ use crate::simulated::{Seat, SimulatedAir, Simulation};
 pub async fn run(settings: Settings, json: bool) -> anyhow::Result<()> {
     let data_dir = DataDir::open(&settings.gateway.data_dir)?;
     match settings.radio.adapter {
-        Adapter::Sim => simulated(&settings, data_dir.path(), json).await,
+        Adapter::Sim => {
+            if data_dir.path().join(NETWORK_FILE).exists() {
+                tracing::warn!(
+                    "the simulated air is a network of its own: the one that this gateway is a member of is not used"
+                );
+            }
+            // A store of its own, too: SEQs of a network that is real are not to be mixed up with those of a game.
+            let own = data_dir.path().join(SIM_FOLDER);
+            datadir::create(&own)?;
+            simulated(&settings, &own, json).await
+        }
     }
 }
 
@@ -51,6 +65,7 @@ async fn simulated(settings: &Settings, data_dir: &Path, json: bool) -> anyhow::
             max_credits: settings.agents.max_credits,
             inbox_messages: settings.agents.inbox_messages as usize,
             inbox_bytes: usize::try_from(settings.agents.inbox_bytes).unwrap_or(usize::MAX),
+            inbox_total_bytes: usize::try_from(settings.agents.inbox_total_bytes).unwrap_or(usize::MAX),
         },
         membership: Membership::new(key, simulated.network().epoch(), true),
         ttl: settings.mesh.ttl,

@@ -238,6 +238,21 @@ fn no_error_repeats_a_key() {
         assert!(err(&output).contains("32 hexadecimal digits"), "{}", err(&output));
         assert!(!err(&output).contains(KEY), "{}", err(&output));
     }
+    // Keys in places where no key belongs.
+    let line = "mesh1:AQABAgMEBQYHCAkKCwwNDg8BAgNodXQGdmFsbGV5__8DUkXglQ";
+    let data = path(dir.path());
+    for arguments in [
+        &["init", "--data-dir", data, "--invite", line][..],
+        &["init", "--data-dir", data, line],
+        &["--json", "init", "--data-dir", data, line],
+        &["frame", "decode", "--epoch", "7", "--net-key-file", KEY, GOLDEN],
+        &["frame", "decode", "--epoch", "7", "--net-key-file", path(&key), GOLDEN, KEY],
+    ] {
+        let output = run(arguments);
+        assert!(!output.status.success());
+        let said = out(&output) + &err(&output);
+        assert!(!said.is_empty() && !said.contains("AQABAg") && !said.contains(KEY), "{said}");
+    }
 }
 
 #[test]

@@ -137,6 +137,11 @@ impl<const N: usize> Outbox<N> {
         self.slots().any(|slot| slot.delivery.id == id)
     }
 
+    /// Messages whose receiver is silent.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = MessageId> + '_ {
+        self.slots().filter(|slot| slot.attempts >= SILENT_AFTER).map(|slot| slot.delivery.id)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.slots().count()
     }

@@ -17,6 +17,9 @@ impl Instant {
     /// The origin of time.
     pub const ZERO: Self = Self(0);
 
+    /// Later than anything is due.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The point `micros` microseconds after the origin.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {

@@ -76,6 +76,10 @@ pub struct QueueBound {
     pub bytes: usize,
 }
 
+/// Messages of one session that may wait to be called accepted before no more are read. A guess: four batches; with
+/// the answer and the receipt of each far below the queue's bound.
+const OWED: usize = 1_024;
+
 impl Default for QueueBound {
     /// Guesses: events for some five windows of [`crate::api::DEFAULT_CREDITS`] with accepted, receipt and message
     /// each, and bytes for those and 16 of the largest messages.
@@ -87,8 +91,13 @@ impl Default for QueueBound {
 /// Makes a port: the engine's end, and the session's. The queue between them holds at most `bound`.
 #[must_use]
 pub fn port(bound: QueueBound) -> (SessionPort, SessionEvents) {
-    let shared =
-        Arc::new(Shared { bound, queue: Mutex::default(), wake: Notify::new(), ended: Notify::new() });
+    let shared = Arc::new(Shared {
+        bound,
+        queue: Mutex::default(),
+        wake: Notify::new(),
+        ended: Notify::new(),
+        paid: Notify::new(),
+    });
     (SessionPort(Arc::new(Engine(Arc::clone(&shared)))), SessionEvents(shared))
 }
 
@@ -104,7 +113,16 @@ impl SessionPort {
     /// [`PushError::Slow`] when the queue is over its bound: the event is dropped, and the caller closes the port.
     /// A single event of any size fits an empty queue. [`PushError::Closed`] when the session is over.
     pub fn push(&self, event: Event) -> Result<(), PushError> {
-        self.0.0.push(event)
+        self.0.0.push(event, self.0.0.bound)
+    }
+
+    /// The same for what can be shown later as well: it leaves half of the queue to what cannot.
+    ///
+    /// # Errors
+    /// [`PushError`]; no reason to close the port.
+    pub fn push_shown(&self, event: Event) -> Result<(), PushError> {
+        let QueueBound { events, bytes } = self.0.0.bound;
+        self.0.0.push(event, QueueBound { events: events / 2, bytes: bytes / 2 })
     }
 
     /// Ends the session: what is queued is still written if the agent reads it soon, then `goodbye` with `why`, then
@@ -178,7 +196,25 @@ impl SessionEvents {
 
     /// An event of the session's own.
     pub(super) fn push(&self, event: Event) -> Result<(), PushError> {
-        self.0.push(event)
+        self.0.push(event, self.0.bound)
+    }
+
+    /// Waits until fewer than [`OWED`] answers are owed, then notes `more`: who asks faster than it can be answered is
+    /// slowed down. `false` when the port is closed. For one waiter. Cancel safe.
+    pub(super) async fn owe(&self, more: usize) -> bool {
+        loop {
+            {
+                let mut queue = self.0.lock();
+                if queue.closed {
+                    return false;
+                }
+                if queue.owed < OWED {
+                    queue.owed += more;
+                    return true;
+                }
+            }
+            self.0.paid.notified().await;
+        }
     }
 
     /// Ends the session with a fatal error.
@@ -199,6 +235,8 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
     ended: Notify,
+    /// Told when few answers are owed again.
+    paid: Notify,
 }
 
 #[derive(Default)]
@@ -208,6 +246,8 @@ struct Queue {
     closed: bool,
     /// Whether an event was refused since this was last asked.
     refused: bool,
+    /// Messages taken from the agent that it has not been told to be accepted or refused.
+    owed: usize,
 }
 
 impl Shared {
@@ -216,21 +256,29 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, event: Event) -> Result<(), PushError> {
+    fn push(&self, event: Event, bound: QueueBound) -> Result<(), PushError> {
         let weight = event.weight();
+        let answers = matches!(event, Event::Accepted(_) | Event::Error(_));
         let mut queue = self.lock();
         if queue.closed {
             return Err(PushError::Closed);
         }
         let was_empty = queue.events.is_empty();
-        let full = queue.events.len() >= self.bound.events || queue.bytes + weight > self.bound.bytes;
+        let full = queue.events.len() >= bound.events || queue.bytes + weight > bound.bytes;
         if full && !was_empty {
             queue.refused = true;
             return Err(PushError::Slow);
         }
         queue.events.push_back(event);
         queue.bytes += weight;
+        if answers {
+            queue.owed = queue.owed.saturating_sub(1);
+        }
+        let paid = queue.owed < OWED;
         drop(queue);
+        if answers && paid {
+            self.paid.notify_one();
+        }
         // The session takes everything at once, so only the first event has to wake it.
         if was_empty {
             self.wake.notify_one();
@@ -254,6 +302,7 @@ impl Shared {
         drop(queue);
         self.wake.notify_one();
         self.ended.notify_one();
+        self.paid.notify_one();
     }
 
     /// Whether these are the last events; `None` if there are none and more may come.
@@ -318,6 +367,28 @@ mod tests {
         assert_eq!(events.drain(), [message(5_000)]);
         assert_eq!(port.push(message(300)), Ok(()));
         assert_eq!(port.push(message(600)), Err(PushError::Slow));
+    }
+
+    #[test]
+    fn what_can_be_shown_later_leaves_room_for_answers() {
+        let (port, events) = port(QueueBound { events: 4, bytes: 1 << 20 });
+        assert_eq!(port.push_shown(message(1)), Ok(()));
+        assert_eq!(port.push_shown(message(1)), Ok(()));
+        assert_eq!(port.push_shown(message(1)), Err(PushError::Slow));
+        assert!(events.take_refused(), "the engine is told when there is room");
+        assert_eq!((port.push(pong(1)), port.push(pong(2))), (Ok(()), Ok(())));
+    }
+
+    #[tokio::test]
+    async fn who_is_owed_many_answers_is_read_no_further_until_some_are_given() {
+        let (port, events) = port(QueueBound::default());
+        assert!(events.owe(OWED).await);
+        let mut more = std::pin::pin!(events.owe(1));
+        assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(more.as_mut().poll(cx).is_pending())).await);
+        port.push(Event::Error(ErrorEvent::about(None, crate::api::ErrorCode::Busy, "no"))).unwrap();
+        assert!(more.await);
+        port.close("enough");
+        assert!(!events.owe(OWED).await, "nothing more is read then");
     }
 
     #[test]

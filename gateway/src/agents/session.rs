@@ -229,6 +229,10 @@ impl Inbound<'_> {
             let full = batch.len() == MAX_BATCH;
             if !batch.is_empty() {
                 self.batch_size = batch.len();
+                let sends = batch.iter().filter(|request| matches!(request, Request::Send(_))).count();
+                if !self.events.owe(sends).await {
+                    return Err(Over);
+                }
                 let requests = ToEngine::Requests { session: self.id, batch };
                 if self.common.engine.send(requests).await.is_err() {
                     self.engine_gone();

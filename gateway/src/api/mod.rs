@@ -51,6 +51,8 @@ pub const MAX_BODY: usize = 65_536;
 pub const MAX_NAME: usize = 32;
 /// The most groups that one `subscribe` or `unsubscribe` may name. A guess.
 pub const MAX_GROUPS: usize = 64;
+/// The longest deadline of a message, in milliseconds: a day. A guess: what waits longer is for a store elsewhere.
+pub const MAX_DEADLINE_MS: u32 = 86_400_000;
 /// The credits of a session that does not say how many it wants. A guess: one burst of small messages.
 pub const DEFAULT_CREDITS: u32 = 256;
 

@@ -50,6 +50,7 @@ fn show(settings: &Settings) -> Value {
             "max_credits": agents.max_credits,
             "inbox_messages": agents.inbox_messages,
             "inbox_bytes": agents.inbox_bytes,
+            "inbox_total_bytes": agents.inbox_total_bytes,
         },
         "radio": { "adapter": radio.adapter.word(), "company_id": radio.company_id },
         "sim": {

@@ -24,6 +24,7 @@ mod values;
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -89,13 +90,15 @@ fn refuse(out: Output, error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
+    let text = error.to_string();
     if out.json {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        out.error(first.strip_prefix("error: ").unwrap_or(first));
+        // What is wrong takes several lines at times; how to write it right follows below.
+        let wrong = text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim);
+        let wrong = wrong.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        out.error(wrong.strip_prefix("error: ").unwrap_or(&wrong));
     } else {
         // Nobody is left to tell when standard error is closed.
-        let _ = error.print();
+        let _ = write!(io::stderr(), "{}", output::without_keys(&text));
     }
     ExitCode::from(USAGE)
 }

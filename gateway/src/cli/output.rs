@@ -41,8 +41,9 @@ impl Output {
         };
     }
 
-    /// What did not work.
+    /// What did not work. Keys that were given in the wrong place are not repeated.
     pub(super) fn error(self, text: &str) {
+        let text = without_keys(text);
         // As above.
         let _ = if self.json {
             writeln!(io::stderr(), "{}", json!({ "error": text }))
@@ -121,6 +122,28 @@ pub(super) fn tame(text: &str) -> String {
     tame
 }
 
+/// The text with nothing in it that may be a network's key: no invitation, and no hexadecimal number as long as a key.
+pub(super) fn without_keys(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let word = rest.find(|c: char| !is_of_key(c)).unwrap_or(rest.len());
+        let (candidate, behind) = rest.split_at(word);
+        let digits = candidate.len() >= 32 && candidate.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let invitation = out.ends_with("mesh1:") && candidate.len() > 1;
+        out.push_str(if digits || invitation { "…" } else { candidate });
+        let next = behind.chars().next();
+        out.extend(next);
+        rest = &behind[next.map_or(0, char::len_utf8)..];
+    }
+    out
+}
+
+/// What invitations and keys are written with.
+fn is_of_key(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '_'
+}
+
 /// An API object without the number that ties it to a question nobody sees.
 pub(super) fn without_ref(object: &impl Serialize) -> anyhow::Result<Value> {
     let mut value = serde_json::to_value(object)?;
@@ -150,6 +173,20 @@ mod tests {
         assert_eq!(chain(&error), "starting: reading /x: disk on fire; put it out");
         let error = Err::<(), _>(io::Error::other("no")).context("asking").unwrap_err();
         assert_eq!(chain(&error), "asking: no");
+    }
+
+    #[test]
+    fn no_key_is_repeated_wherever_it_stands() {
+        let key = "000102030405060708090a0b0c0d0e0f";
+        assert_eq!(
+            without_keys(&format!("unexpected argument '{key}' found")),
+            "unexpected argument '…' found"
+        );
+        assert_eq!(without_keys(&format!("reading ./{key}0.txt: é")), "reading ./….txt: é");
+        assert_eq!(without_keys("no file mesh1:AQ-mG_x9: gone"), "no file mesh1:…: gone");
+        for harmless in ["mesh1: is how it begins", "0x0102 has 16 hops", ""] {
+            assert_eq!(without_keys(harmless), harmless);
+        }
     }
 
     #[test]

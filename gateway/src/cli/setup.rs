@@ -3,7 +3,7 @@
 //! Owns the order of steps, so that what a power cut or an error leaves behind can be tried again. Keys are
 //! [`crate::network`]'s and are seen here only inside an invitation on its way to standard output.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -20,25 +20,24 @@ use crate::network::{Invitation, NETWORK_FILE, Network, NetworkError};
 use crate::settings::{self, DEFAULT_COMPANY_ID, FileSettings, Overrides, SETTINGS_FILE, Settings};
 use crate::store::Store;
 
+const LATER: &str = "The radios that use the network come with a later version; until then `mesh-gateway` runs on a \
+                     simulated air, which is a network of its own";
+
 pub(super) fn init(args: InitArgs, out: Output) -> anyhow::Result<()> {
     let data_dir = data_dir_or_default(args.data_dir.as_deref())?;
     let invitation = args.invite.as_deref().map(read_invitation).transpose()?;
-    // Everything that can be in the way is met before there is a key.
+    let network = match &invitation {
+        Some(invitation) => Network::invited(invitation),
+        None => Network::new(&args.network, &args.name)?,
+    };
     let dir = DataDir::open(&data_dir)?;
     let network_file = data_dir.join(NETWORK_FILE);
     if network_file.symlink_metadata().is_ok() {
         return Err(NetworkError::Exists { path: network_file }.into());
     }
+    // The network's own file last: while it is not there, all of this can be done again.
     let (store, _) = Store::open(dir.path())?;
-    let network = match &invitation {
-        Some(invitation) => Network::join(&data_dir, invitation),
-        None => Network::create(&data_dir, &args.network, &args.name),
-    }?;
-    if let Err(error) = start_record(store, &network) {
-        // Without the record the network could not be used, nor made again while its file is there.
-        fs::remove_file(&network_file).context("taking the unfinished network back")?;
-        return Err(error);
-    }
+    start_record(store, &network)?;
 
     let company_id = invitation.as_ref().map_or(DEFAULT_COMPANY_ID, |invitation| invitation.company_id);
     let settings_file = data_dir.join(SETTINGS_FILE);
@@ -51,6 +50,8 @@ pub(super) fn init(args: InitArgs, out: Output) -> anyhow::Result<()> {
         datadir::atomic_write(&settings_file, settings::template(company_id).as_bytes(), 0o600)
             .with_context(|| format!("writing the settings file {}", settings_file.display()))?;
     }
+
+    network.found(&data_dir)?;
 
     let about = json!({
         "network": network.name,
@@ -66,10 +67,10 @@ pub(super) fn init(args: InitArgs, out: Output) -> anyhow::Result<()> {
         format!("{node} is in the network {name} at {address}; its key is in {}", network_file.display())
     })?;
     out.note(if invitation.is_some() {
-        "the invitation is used up: delete it. Start with `mesh-gateway`".to_owned()
+        format!("the invitation is used up: delete it. {LATER}")
     } else {
         format!(
-            "change {} if need be, invite others with `mesh-gateway invite NAME`, start with `mesh-gateway`",
+            "change {} if need be, invite others with `mesh-gateway invite NAME`. {LATER}",
             settings_file.display()
         )
     });
@@ -86,6 +87,13 @@ fn start_record(store: Store, network: &Network) -> anyhow::Result<()> {
 fn read_invitation(file: &Path) -> anyhow::Result<Invitation> {
     if file == Path::new("-") {
         return Ok(Invitation::read(io::stdin().lock())?);
+    }
+    if Invitation::looks_like(file.as_os_str().as_encoded_bytes()) {
+        // Not repeated here: it is the network's key.
+        return Err(anyhow!(
+            "reading the invitation: that is the invitation itself, which now stands in the history of the shell; pipe it \
+             to `mesh-gateway init --invite -`, or name a file that holds it"
+        ));
     }
     let opened = File::open(file);
     let opened = opened.map_err(|why| {
@@ -117,7 +125,11 @@ pub(super) fn invite(args: &InviteArgs, out: Output) -> anyhow::Result<()> {
         text.push_str(&line);
         text.push('\n');
     }
-    raw(text.as_bytes())?;
+    raw(text.as_bytes()).map_err(|error| {
+        let lost = format!("{} has {} now, but nobody took the invitation", args.name, invitation.address);
+        // Not the success that a closed pipe is elsewhere: the address is spent.
+        anyhow!("inviting: {lost}; invite it again under another name ({error})")
+    })?;
     out.note(format_args!(
         "this line brings {} in at {}, once; it holds the network's key. Give it to `mesh-gateway init --invite -` there \
          over a safe way, and keep no copy",

@@ -131,6 +131,7 @@ async fn gateway(
             max_credits: 1_024,
             inbox_messages: 10_000,
             inbox_bytes: 16 << 20,
+            inbox_total_bytes: 128 << 20,
         },
         membership: Membership::new(air.network().key(), air.network().epoch(), true),
         ttl: 12,

@@ -34,7 +34,10 @@ impl State {
         if request.durable && self.journal.failure().is_some() {
             return Err((ErrorCode::Storage, "cannot accept the message: the store has failed, see `mesh-gateway status`; send it with durable: false if it may be lost".into()));
         }
-        if request.durable && self.journal.stats().waiting_bytes > UNWRITTEN_BYTES {
+        let (local, mesh) = self.receivers(from, &request.to)?;
+        let copies = (local.len() + usize::from(mesh.is_some())) as u64 * request.body.len() as u64;
+        let unwritten = self.journal.unwritten_bytes();
+        if request.durable && unwritten > 0 && unwritten + copies > UNWRITTEN_BYTES {
             return Err((
                 ErrorCode::Busy,
                 "cannot accept the message: the disk is slower than the senders; send it again later".into(),
@@ -46,11 +49,25 @@ impl State {
                 "cannot accept the message: your inbox is full; ack what you have handled".into(),
             ));
         }
-        let (local, mesh) = self.receivers(from, &request.to)?;
         if mesh.is_some() && !self.outgoing.has_room(request.body.len()) {
             return Err((
                 ErrorCode::Busy,
                 "cannot accept the message: too much waits for the air; send it again after a receipt".into(),
+            ));
+        }
+        if mesh.is_some() && !self.outgoing.has_room_for(from, request.body.len()) {
+            return Err((
+                ErrorCode::Busy,
+                "cannot accept the message: a quarter of what may wait for the air is yours already; send it again after a receipt".into(),
+            ));
+        }
+        if request.deadline_ms.is_some_and(|deadline| deadline > api::MAX_DEADLINE_MS) {
+            return Err((
+                ErrorCode::BadRequest,
+                format!(
+                    "cannot accept the message: its deadline is over {} ms, a day; send it again then",
+                    api::MAX_DEADLINE_MS
+                ),
             ));
         }
         let one = matches!(request.to, Destination::Agent { .. } | Destination::Node(_));
@@ -70,7 +87,7 @@ impl State {
             self.accepted(session, request, id);
             let outcome = if one { Outcome::Delivered } else { Outcome::Sent };
             let receipt = self.receipt(request.reference, id, outcome, Some(0), None);
-            self.promise(request.durable, After::Tell { session, event: Event::Receipt(receipt) });
+            self.notify(from, receipt, request.durable);
             return Ok(());
         }
         let deadline_ms = request
@@ -217,7 +234,13 @@ impl State {
                 let why = "the message was not accepted: the store has failed, see `mesh-gateway status`";
                 self.refuse(session, reference, ErrorCode::Storage, why.into());
             }
-            After::Show(key, cursor) => self.show_through(key, cursor),
+            After::Tell { session, ref event } => self.tell(session, event.clone()),
+            After::Show(key, _) => {
+                if let Some(agent) = self.agents.get_mut(&key) {
+                    agent.lose_unsynced();
+                    agent.show();
+                }
+            }
             After::Detach(session) => self.let_go(session),
             _ => {}
         }
@@ -267,9 +290,12 @@ impl State {
         Ok(id)
     }
 
-    /// Whether requests can be taken: not while no number is reserved, as at the start, unless none ever will be.
-    pub(super) fn has_ids(&self) -> bool {
-        self.next_id < self.ids_reserved || self.journal.failure().is_some()
+    /// Whether requests can be taken: not while no number is reserved, as at the start, nor while very much waits for
+    /// the disk; unless the disk has failed, as then neither will ever end.
+    pub(super) fn takes_requests(&self) -> bool {
+        let has_numbers = self.next_id < self.ids_reserved;
+        let disk_keeps_up = self.journal.unwritten_bytes() < 2 * UNWRITTEN_BYTES;
+        has_numbers && disk_keeps_up || self.journal.failure().is_some()
     }
 
     pub(super) fn reserve_ids(&mut self) {
@@ -307,6 +333,10 @@ impl State {
     }
 
     pub(super) fn inbox_bound(&self) -> InboxBound {
-        InboxBound { messages: self.identity.inbox_messages, bytes: self.identity.inbox_bytes }
+        InboxBound {
+            messages: self.identity.inbox_messages,
+            bytes: self.identity.inbox_bytes,
+            total_bytes: self.identity.inbox_total_bytes,
+        }
     }
 }

@@ -4,12 +4,14 @@
 //! callers, who know what else belongs to the same step.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mesh_protocol::MessageType;
 use serde::{Deserialize, Serialize};
 
 use crate::agents::{PushError, SessionId, SessionPort};
-use crate::api::{Event, Message, Name, Receipt};
+use crate::api::{Destination, ErrorEvent, Event, Message, Name, Receipt};
 use crate::store::AgentKey;
 
 /// What an inbox keeps until the agent acknowledges it.
@@ -65,6 +67,16 @@ struct Session {
     credits: u32,
 }
 
+/// Bytes that several inboxes hold together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held(Arc<AtomicUsize>);
+
+impl Held {
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// An agent of this gateway, connected or not.
 #[derive(Debug)]
 pub(super) struct Agent {
@@ -78,6 +90,8 @@ pub(super) struct Agent {
     /// Messages that were not durable, and wait for credit.
     fleeting: VecDeque<Item>,
     bytes: usize,
+    /// Where its bytes are counted together with those of others.
+    all: Held,
     acked: u64,
     next_cursor: u64,
     /// Everything up to here is on disk; what lies behind is shown to nobody, or a power cut could give its cursor to
@@ -92,10 +106,18 @@ pub(super) struct Agent {
 pub(super) struct InboxBound {
     pub(super) messages: usize,
     pub(super) bytes: usize,
+    /// For all inboxes together.
+    pub(super) total_bytes: usize,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Agent {
-    pub(super) const fn new(key: AgentKey, name: Name) -> Self {
+    pub(super) fn new(key: AgentKey, name: Name) -> Self {
         Self {
             key,
             name,
@@ -105,6 +127,7 @@ impl Agent {
             shown: 0,
             fleeting: VecDeque::new(),
             bytes: 0,
+            all: Held::default(),
             acked: 0,
             next_cursor: 1,
             synced: 0,
@@ -115,15 +138,32 @@ impl Agent {
     /// The agent as the store had it.
     pub(super) fn recovered(key: AgentKey, record: AgentRecord, kept: Vec<(u64, Item)>) -> Self {
         let last = kept.last().map_or(record.acked, |(cursor, _)| *cursor).max(record.acked);
-        Self {
-            groups: record.groups,
-            bytes: kept.iter().map(|(_, item)| item.weight()).sum(),
-            kept: kept.into(),
-            acked: record.acked,
-            next_cursor: last + 1,
-            synced: last,
-            ..Self::new(key, record.name)
-        }
+        let mut agent = Self::new(key, record.name);
+        agent.groups = record.groups;
+        agent.weigh(kept.iter().map(|(_, item)| item.weight()).sum());
+        agent.kept = kept.into();
+        agent.acked = record.acked;
+        agent.next_cursor = last + 1;
+        agent.synced = last;
+        agent
+    }
+
+    /// Counts its bytes together with those of others from now on.
+    pub(super) fn count_into(&mut self, all: &Held) {
+        let bytes = self.bytes;
+        self.lighten(bytes);
+        self.all = all.clone();
+        self.weigh(bytes);
+    }
+
+    fn weigh(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.all.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn lighten(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.all.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn record(&self) -> AgentRecord {
@@ -132,14 +172,14 @@ impl Agent {
 
     /// Whether one more item fits.
     pub(super) fn has_room(&self, bound: InboxBound) -> bool {
-        self.kept.len() + self.fleeting.len() < bound.messages && self.bytes < bound.bytes
+        self.depth() < bound.messages && self.bytes < bound.bytes && self.all.bytes() < bound.total_bytes
     }
 
     /// Puts an item into the inbox; returns its place.
     pub(super) fn keep(&mut self, item: Item) -> u64 {
         let cursor = self.next_cursor;
         self.next_cursor += 1;
-        self.bytes += item.weight();
+        self.weigh(item.weight());
         let item = match item {
             Item::Message(message, wish) => Item::Message(Message { cursor: Some(cursor), ..message }, wish),
             Item::Receipt(receipt) => Item::Receipt(Receipt { cursor: Some(cursor), ..receipt }),
@@ -155,8 +195,21 @@ impl Agent {
 
     /// Holds a message that is not durable until there is credit for it.
     pub(super) fn hold(&mut self, item: Item) {
-        self.bytes += item.weight();
+        self.weigh(item.weight());
         self.fleeting.push_back(item);
+    }
+
+    /// What is not on disk will never be: nobody was told that such messages are accepted or delivered, and their
+    /// cursors belong to others after a restart. They go; receipts are true all the same and are shown without one.
+    pub(super) fn lose_unsynced(&mut self) {
+        let first = self.kept.partition_point(|(cursor, _)| *cursor <= self.synced);
+        let lost: Vec<Item> = self.kept.drain(first..).map(|(_, item)| item).collect();
+        self.lighten(lost.iter().map(Item::weight).sum());
+        for item in lost {
+            if let Item::Receipt(receipt) = item {
+                self.hold(Item::Receipt(Receipt { cursor: None, ..receipt }));
+            }
+        }
     }
 
     /// Begins a session at `resume` (or behind the last ack) and returns the one it takes the place of, and where it
@@ -180,6 +233,13 @@ impl Agent {
         if self.session.as_ref().is_some_and(|session| session.id == id) {
             self.session = None;
             self.shown = 0;
+        }
+    }
+
+    /// Ends its session with this reason.
+    pub(super) fn refuse(&self, error: ErrorEvent) {
+        if let Some(session) = &self.session {
+            session.port.refuse(error);
         }
     }
 
@@ -222,12 +282,13 @@ impl Agent {
                 self.kept.get(self.shown).filter(|(cursor, _)| *cursor <= synced).map(|(_, item)| item);
             let Some(item) = fleeting.or(kept) else { return };
             let costs = matches!(item, Item::Message(..));
-            if (costs && session.credits == 0) || session.port.push(item.event()).is_err() {
+            if (costs && session.credits == 0) || session.port.push_shown(item.event()).is_err() {
                 return;
             }
             session.credits -= u32::from(costs);
             if fleeting.is_some() {
-                self.bytes -= self.fleeting.pop_front().map_or(0, |item| item.weight());
+                let weight = self.fleeting.pop_front().map_or(0, |item| item.weight());
+                self.lighten(weight);
             } else {
                 self.shown += 1;
             }
@@ -243,7 +304,7 @@ impl Agent {
         self.acked = self.kept[count - 1].0;
         self.shown = self.shown.saturating_sub(count);
         let items: Vec<Item> = self.kept.drain(..count).map(|(_, item)| item).collect();
-        self.bytes -= items.iter().map(Item::weight).sum::<usize>();
+        self.lighten(items.iter().map(Item::weight).sum());
         Some(items)
     }
 
@@ -271,10 +332,33 @@ impl Agent {
         self.kept.len() + self.fleeting.len()
     }
 
-    /// Whether nothing would be lost if the gateway forgot it.
-    pub(super) fn is_forgettable(&self) -> bool {
-        self.session.is_none() && self.depth() == 0 && self.groups.is_empty()
+    /// What would be lost if the gateway forgot it, least first; `None` when it must not.
+    pub(super) fn worth(&self) -> Option<Worth> {
+        if self.session.is_some() {
+            return None;
+        }
+        let items = self.kept.iter().map(|(_, item)| item).chain(&self.fleeting);
+        let of_items = items.map(|item| match item {
+            Item::Message(Message { to: Destination::Group(_) | Destination::Everyone, .. }, _) => {
+                Some(Worth::SaidToMany)
+            }
+            Item::Message(..) => None,
+            Item::Receipt(_) => Some(Worth::Receipts),
+        });
+        let of_groups = if self.groups.is_empty() { Worth::Nothing } else { Worth::SaidToMany };
+        of_items.chain([Some(of_groups)]).try_fold(Worth::Nothing, |most, one| Some(most.max(one?)))
     }
+}
+
+/// What an absent agent has here that nobody else has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Worth {
+    /// A name.
+    Nothing,
+    /// Subscriptions, and what was said to groups or everyone.
+    SaidToMany,
+    /// Receipts that it has not acknowledged.
+    Receipts,
 }
 
 /// A session did not read what it was sent, and was closed. What is kept stays for the next one.

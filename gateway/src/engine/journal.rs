@@ -39,6 +39,8 @@ pub(super) struct Journal {
     store: Store,
     progress: watch::Receiver<Progress>,
     ops: Vec<Op>,
+    /// About how many bytes the staged ones hold.
+    staged: u64,
     promises: Vec<After>,
     waiting: VecDeque<(Ticket, Vec<After>)>,
     failed: Option<StoreError>,
@@ -53,6 +55,7 @@ impl Journal {
             store,
             progress,
             ops: Vec::new(),
+            staged: 0,
             promises: Vec::new(),
             waiting: VecDeque::new(),
             failed: None,
@@ -62,6 +65,7 @@ impl Journal {
 
     /// Adds a change to what is submitted next.
     pub(super) fn stage(&mut self, op: Op) {
+        self.staged += op.size() as u64;
         self.ops.push(op);
     }
 
@@ -75,6 +79,7 @@ impl Journal {
         if self.ops.is_empty() && self.promises.is_empty() {
             return;
         }
+        self.staged = 0;
         if self.failed.is_some() {
             // Nothing that needs the disk can be promised any more; what is in memory goes on.
             self.ops.clear();
@@ -124,6 +129,11 @@ impl Journal {
     /// Why nothing can be made durable any more, if that is so.
     pub(super) const fn failure(&self) -> Option<&StoreError> {
         self.failed.as_ref()
+    }
+
+    /// About how many bytes are staged or wait for the disk.
+    pub(super) fn unwritten_bytes(&self) -> u64 {
+        self.staged + self.store.stats().waiting_bytes
     }
 
     pub(super) fn stats(&self) -> Stats {

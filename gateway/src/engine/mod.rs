@@ -8,6 +8,7 @@ mod directory;
 mod inbox;
 mod incoming;
 mod journal;
+mod lanes;
 mod outgoing;
 mod receive;
 mod records;
@@ -212,7 +213,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 // Before the bearer: see `Clock::sleep_until`.
                 () = timer => {}
                 event = self.bearer.next_event(), if !self.bearer_gone => self.bearer_event(event),
-                command = self.commands.recv(), if self.state.has_ids() => match command {
+                command = self.commands.recv(), if self.state.takes_requests() => match command {
                     Some(command) => self.commands(command),
                     None => break,
                 },
@@ -281,7 +282,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             Request::Routes(ask) => Event::Routes(report::routes(&self.state, &self.node, ask.reference)),
             Request::Agents(ask) => Event::Agents(report::agents(&self.state, ask.reference)),
         };
-        self.state.tell(session, answer);
+        // Behind the answers to what was asked before.
+        self.state.promise(self.state.journal.is_busy(), After::Tell { session, event: answer });
     }
 
     fn bearer_event(&mut self, event: Result<BearerEvent, ble_bearer::BearerError>) {
@@ -385,11 +387,23 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         self.pump();
     }
 
-    /// Gives the node what it has room for.
+    /// Gives the node what it has room for. What nobody has answered for long makes room for what waits.
     fn pump(&mut self) {
         let now = self.state.now;
-        while self.node.has_room() {
-            let Some((departure, envelope)) = self.state.outgoing.depart(now) else { return };
+        loop {
+            let departing = if self.node.has_room() { self.state.outgoing.depart(now) } else { None };
+            let Some((departure, envelope)) = departing else {
+                let silent = self.node.unanswered().next();
+                match silent.filter(|_| self.state.outgoing.is_crowded()) {
+                    Some(id) => {
+                        self.node.cancel(id);
+                        self.state.outgoing.set_aside(id);
+                        self.state.count("messages_set_aside");
+                        continue;
+                    }
+                    None => return,
+                }
+            };
             let delivery = mesh_protocol::Delivery {
                 id: departure.id,
                 destination: departure.destination,

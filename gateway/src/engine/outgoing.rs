@@ -5,21 +5,27 @@
 //!
 //! Full: a new message is refused; nothing accepted is ever dropped.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::{
     Address, ENVELOPE_HEAD_MAX, Envelope, Instant, MessageId, MessageType, NameHash, Priority,
 };
 use serde::{Deserialize, Serialize};
 
+use super::lanes::Lanes;
 use crate::api::{Body, Destination, MessageRef, Name, ReceiptWish};
 
 /// Messages and bytes that may wait. Guesses: hours of what the air carries, and little beside a Pi's memory.
 const MESSAGES: usize = 10_000;
 const BYTES: usize = 32 * 1024 * 1024;
+/// One agent may fill this part of it: a hasty one leaves room to the others.
+const SHARE: usize = 4;
 /// Messages of each priority in the node at a time: the node has 16 places, and the lower classes leave some of
 /// them to the higher ones, so that a CRITICAL message never waits for a LOW one to be answered.
 const FLYING: [usize; 4] = [16, 14, 12, 10];
+/// Of these, to one destination: one that sleeps does not take the places of all others. The node sends two long ones
+/// to one receiver at a time; four keep it busy with short ones.
+const FLYING_TO_ONE: usize = 4;
 
 /// A message as it was accepted; also what the store keeps of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,8 +63,8 @@ struct Outbound {
     phase: Phase,
     /// Whether the name's node was once wrong already.
     misdirected: bool,
-    /// Whether an earlier run of the gateway may have sent it.
-    recovered: bool,
+    /// Whether it may have been sent before: by an earlier run of the gateway, or before it was put behind others.
+    sent_before: bool,
     /// The envelope, while it flies in parts.
     flight: Vec<u8>,
 }
@@ -78,14 +84,23 @@ pub(super) struct Outgoing {
     messages: BTreeMap<MessageId, Outbound>,
     /// Deadlines of what is not flying; the node watches the others.
     deadlines: BTreeSet<(Instant, MessageId)>,
-    queues: [VecDeque<MessageId>; 4],
-    flying: usize,
+    queues: [Lanes; 4],
+    flying: BTreeMap<Address, usize>,
     bytes: usize,
+    /// Messages and bytes of each agent.
+    of_agent: BTreeMap<Name, (usize, usize)>,
 }
 
 impl Outgoing {
+    /// Whether one more message of `len` bytes fits.
     pub(super) fn has_room(&self, len: usize) -> bool {
         self.messages.len() < MESSAGES && self.bytes + len <= BYTES
+    }
+
+    /// Whether this agent may add one more message of `len` bytes.
+    pub(super) fn has_room_for(&self, from: Name, len: usize) -> bool {
+        let (messages, bytes) = self.of_agent.get(&from).copied().unwrap_or_default();
+        messages < MESSAGES / SHARE && bytes + len <= BYTES / SHARE
     }
 
     pub(super) fn len(&self) -> usize {
@@ -93,28 +108,30 @@ impl Outgoing {
     }
 
     /// Takes a message; it stays put until [`name`](Self::name) or [`queue`](Self::queue).
-    pub(super) fn insert(&mut self, id: MessageId, accepted: Accepted, deadline: Instant, recovered: bool) {
+    pub(super) fn insert(&mut self, id: MessageId, accepted: Accepted, deadline: Instant, sent_before: bool) {
         self.bytes += accepted.body.len();
+        let of_agent = self.of_agent.entry(accepted.from).or_default();
+        *of_agent = (of_agent.0 + 1, of_agent.1 + accepted.body.len());
         self.deadlines.insert((deadline, id));
         let outbound = Outbound {
             accepted,
             deadline,
             phase: Phase::Storing,
             misdirected: false,
-            recovered,
+            sent_before,
             flight: Vec::new(),
         };
         self.messages.insert(id, outbound);
     }
 
-    /// Whether an earlier run may have sent it.
-    pub(super) fn is_recovered(&self, id: MessageId) -> bool {
-        self.messages.get(&id).is_some_and(|outbound| outbound.recovered)
+    /// Whether it may have been sent before, so that *expired* would be too much said.
+    pub(super) fn was_sent_before(&self, id: MessageId) -> bool {
+        self.messages.get(&id).is_some_and(|outbound| outbound.sent_before)
     }
 
     /// Whether anything of this agent is under way.
     pub(super) fn is_from(&self, name: Name) -> bool {
-        self.messages.values().any(|outbound| outbound.accepted.from == name)
+        self.of_agent.contains_key(&name)
     }
 
     pub(super) fn get(&self, id: MessageId) -> Option<&Accepted> {
@@ -132,7 +149,8 @@ impl Outgoing {
     pub(super) fn queue(&mut self, id: MessageId, destination: Address) {
         if let Some(outbound) = self.messages.get_mut(&id) {
             outbound.phase = Phase::Queued(destination);
-            self.queues[outbound.accepted.priority as usize].push_back(id);
+            let lane = (outbound.accepted.from, destination);
+            self.queues[outbound.accepted.priority as usize].push(lane, id);
         }
     }
 
@@ -168,9 +186,8 @@ impl Outgoing {
         let (id, destination) = self.next_queued()?;
         let outbound = self.messages.get_mut(&id)?;
         let priority = outbound.accepted.priority;
-        self.queues[priority as usize].pop_front();
         self.deadlines.remove(&(outbound.deadline, id));
-        self.flying += 1;
+        *self.flying.entry(destination).or_default() += 1;
         outbound.phase = Phase::Flying(destination);
         outbound.flight = envelope(&outbound.accepted, destination, outbound.deadline.since(now).as_millis());
         let departure = Departure { id, destination, priority, deadline: outbound.deadline };
@@ -178,29 +195,58 @@ impl Outgoing {
     }
 
     fn next_queued(&mut self) -> Option<(MessageId, Address)> {
+        let Self { messages, queues, flying, .. } = self;
+        let all: usize = flying.values().sum();
         for class in Priority::ALL {
-            if self.flying >= FLYING[class as usize] {
+            if all >= FLYING[class as usize] {
                 return None;
             }
-            while let Some(&id) = self.queues[class as usize].front() {
-                match self.messages.get(&id).map(|outbound| outbound.phase) {
-                    Some(Phase::Queued(destination)) => return Some((id, destination)),
-                    // It was settled while it waited.
-                    _ => drop(self.queues[class as usize].pop_front()),
+            let may_fly = |to: Address| flying.get(&to).is_none_or(|count| *count < FLYING_TO_ONE);
+            while let Some(id) = queues[class as usize].pop(may_fly) {
+                // What was settled while it waited is skipped.
+                if let Some(Phase::Queued(destination)) = messages.get(&id).map(|outbound| outbound.phase) {
+                    return Some((id, destination));
                 }
             }
         }
         None
     }
 
+    /// Whether something waits only for a place in the node that those flying take.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.queues.iter().any(|lanes| !lanes.is_empty())
+    }
+
+    /// Notes that the node has given it up or given it back.
+    fn land(&mut self, destination: Address) {
+        if let Some(count) = self.flying.get_mut(&destination) {
+            *count -= 1;
+            if *count == 0 {
+                self.flying.remove(&destination);
+            }
+        }
+    }
+
+    /// Nobody has answered it for long: it goes behind all that waits, and may have been delivered.
+    pub(super) fn set_aside(&mut self, id: MessageId) {
+        let Some(outbound) = self.messages.get_mut(&id) else { return };
+        let Phase::Flying(destination) = outbound.phase else { return };
+        outbound.sent_before = true;
+        outbound.flight = Vec::new();
+        self.deadlines.insert((outbound.deadline, id));
+        self.land(destination);
+        self.queue(id, destination);
+    }
+
     /// The node would not take it after all: it goes back to the head of its queue.
     pub(super) fn stay(&mut self, id: MessageId, destination: Address) {
         if let Some(outbound) = self.messages.get_mut(&id) {
-            self.flying -= 1;
             self.deadlines.insert((outbound.deadline, id));
             outbound.phase = Phase::Queued(destination);
             outbound.flight = Vec::new();
-            self.queues[outbound.accepted.priority as usize].push_front(id);
+            let lane = (outbound.accepted.from, destination);
+            self.queues[outbound.accepted.priority as usize].push_first(lane, id);
+            self.land(destination);
         }
     }
 
@@ -235,23 +281,33 @@ impl Outgoing {
         }
         outbound.misdirected = true;
         let name = NameHash::of(name.as_str());
-        if matches!(outbound.phase, Phase::Flying(_)) {
-            self.flying -= 1;
+        let before = std::mem::replace(&mut outbound.phase, Phase::Naming(name));
+        if let Phase::Flying(destination) = before {
             self.deadlines.insert((outbound.deadline, id));
             outbound.flight = Vec::new();
+            self.land(destination);
         }
-        outbound.phase = Phase::Naming(name);
         Some(name)
     }
 
     /// It is settled.
     pub(super) fn remove(&mut self, id: MessageId) -> Option<Accepted> {
         let outbound = self.messages.remove(&id)?;
-        self.bytes -= outbound.accepted.body.len();
-        if matches!(outbound.phase, Phase::Flying(_)) {
-            self.flying -= 1;
-        } else {
-            self.deadlines.remove(&(outbound.deadline, id));
+        let (from, len) = (outbound.accepted.from, outbound.accepted.body.len());
+        self.bytes -= len;
+        if let Some(of_agent) = self.of_agent.get_mut(&from) {
+            *of_agent = (of_agent.0 - 1, of_agent.1 - len);
+            if of_agent.0 == 0 {
+                self.of_agent.remove(&from);
+            }
+        }
+        match outbound.phase {
+            Phase::Flying(destination) => self.land(destination),
+            Phase::Queued(destination) => {
+                self.queues[outbound.accepted.priority as usize].forget((from, destination), id);
+                self.deadlines.remove(&(outbound.deadline, id));
+            }
+            Phase::Storing | Phase::Naming(_) => drop(self.deadlines.remove(&(outbound.deadline, id))),
         }
         Some(outbound.accepted)
     }

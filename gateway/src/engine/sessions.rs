@@ -2,9 +2,11 @@
 //!
 //! Owns what agents ask about themselves. What they send is `accept`'s.
 
+use std::collections::BTreeSet;
+
 use mesh_protocol::{Address, NameHash, Verdict};
 
-use super::inbox::{Agent, Item, TooSlow, Types, Wish};
+use super::inbox::{Agent, Item, TooSlow, Types, Wish, Worth};
 use super::journal::After;
 use super::records;
 use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, MeshCommand, State};
@@ -93,16 +95,20 @@ impl State {
 
     pub(super) fn new_agent(&mut self, name: Name) -> Option<AgentKey> {
         if self.agents.len() >= self.identity.max_agents {
-            let waits = |agent: &Agent| {
-                self.outgoing.is_from(agent.name) || self.wishes.values().any(|(name, _)| *name == agent.name)
-            };
-            let forgettable = self.agents.values().filter(|agent| agent.is_forgettable() && !waits(agent));
-            let oldest =
-                forgettable.min_by_key(|agent| agent.last_seen).map(|agent| (agent.key, agent.name))?;
-            self.agents.remove(&oldest.0);
-            self.by_name.remove(&oldest.1);
-            self.by_hash.remove(&NameHash::of(oldest.1.as_str()));
-            self.journal.stage(Op::DeleteAgent { agent: oldest.0 });
+            let wishing: BTreeSet<Name> = self.wishes.values().map(|(name, _)| *name).collect();
+            let absent = self.agents.values().filter_map(|agent| Some((agent.worth()?, agent)));
+            let (worth, gone) = absent
+                .filter(|(_, agent)| !self.outgoing.is_from(agent.name) && !wishing.contains(&agent.name))
+                .min_by_key(|(worth, agent)| (*worth, agent.last_seen))?;
+            let (key, name) = (gone.key, gone.name);
+            if worth != Worth::Nothing {
+                tracing::warn!(agent = %name, ?worth, "forgotten with all it had, to make room for a new one: raise agents.max_agents");
+                self.count("agents_forgotten");
+            }
+            self.agents.remove(&key);
+            self.by_name.remove(&name);
+            self.by_hash.remove(&NameHash::of(name.as_str()));
+            self.journal.stage(Op::DeleteAgent { agent: key });
         }
         let key = AgentKey(self.next_agent);
         self.next_agent += 1;
@@ -149,7 +155,8 @@ impl State {
     pub(super) fn close_sessions(&mut self) {
         for (session, key) in self.sessions.drain() {
             if let Some(agent) = self.agents.get_mut(&key) {
-                // Dropping the port ends the session with a goodbye.
+                let why = "the gateway is going away: connect again later";
+                agent.refuse(ErrorEvent::fatal(ErrorCode::ShuttingDown, why));
                 agent.detach(session);
             }
         }
@@ -264,15 +271,14 @@ impl State {
     }
 
     pub(super) fn unsubscribe(&mut self, session: SessionId, key: AgentKey, groups: &[Name]) {
-        for group in groups {
-            if let Some(agent) = self.agents.get_mut(&key) {
-                agent.groups.remove(group);
-            }
-            let address = NameHash::of(group.as_str()).group_address();
+        let Some(agent) = self.agents.get_mut(&key) else { return };
+        let left: Vec<Name> =
+            groups.iter().copied().filter(|group| agent.groups.remove(group).is_some()).collect();
+        if !left.is_empty() {
             let wanted = self.agents.values().flat_map(|agent| agent.groups.keys());
-            if !wanted.into_iter().any(|other| NameHash::of(other.as_str()).group_address() == address) {
-                self.mesh.push(MeshCommand::Leave(address));
-            }
+            let wanted: BTreeSet<Address> = wanted.map(group_address).collect();
+            let unwanted = left.iter().map(group_address).filter(|address| !wanted.contains(address));
+            self.mesh.extend(unwanted.map(MeshCommand::Leave));
         }
         self.subscribed(session, key);
     }
@@ -281,6 +287,11 @@ impl State {
         self.stage_agent(key);
         let groups =
             self.agents.get(&key).map(|agent| agent.groups.keys().copied().collect()).unwrap_or_default();
-        self.tell(session, Event::Subscribed(Subscribed { groups }));
+        let event = Event::Subscribed(Subscribed { groups });
+        self.promise(true, After::Tell { session, event });
     }
+}
+
+fn group_address(group: &Name) -> Address {
+    NameHash::of(group.as_str()).group_address()
 }

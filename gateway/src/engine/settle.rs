@@ -50,8 +50,8 @@ impl State {
         why: Option<String>,
     ) {
         let (outcome, why) = match outcome {
-            Outcome::Expired if self.outgoing.is_recovered(id) => {
-                let why = "the deadline passed without an answer; it may have been sent before the gateway restarted";
+            Outcome::Expired if self.outgoing.was_sent_before(id) => {
+                let why = "the deadline passed without an answer; it was sent before, or may have been by an earlier run of the gateway";
                 (Outcome::Unknown, Some(why.to_owned()))
             }
             outcome => (outcome, why),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, Verdict};
 
 use super::directory::Directory;
-use super::inbox::Agent;
+use super::inbox::{Agent, Held};
 use super::incoming::Incoming;
 use super::journal::Journal;
 use super::outgoing::Outgoing;
@@ -71,6 +71,8 @@ pub struct Identity {
     pub inbox_messages: usize,
     /// The most bytes that wait for one agent.
     pub inbox_bytes: usize,
+    /// The most bytes that wait for all agents together.
+    pub inbox_total_bytes: usize,
 }
 
 /// See the module.
@@ -82,6 +84,8 @@ pub(super) struct State {
     pub(super) journal: Journal,
     pub(super) mesh: Vec<MeshCommand>,
     pub(super) agents: BTreeMap<AgentKey, Agent>,
+    /// Bytes in all inboxes together.
+    pub(super) held: Held,
     pub(super) by_name: BTreeMap<Name, AgentKey>,
     pub(super) by_hash: BTreeMap<NameHash, AgentKey>,
     pub(super) sessions: HashMap<SessionId, AgentKey>,
@@ -115,6 +119,7 @@ impl State {
             journal,
             mesh: Vec::new(),
             agents: BTreeMap::new(),
+            held: Held::default(),
             by_name: BTreeMap::new(),
             by_hash: BTreeMap::new(),
             sessions: HashMap::new(),
@@ -157,7 +162,8 @@ impl State {
         state
     }
 
-    pub(super) fn index(&mut self, agent: Agent) {
+    pub(super) fn index(&mut self, mut agent: Agent) {
+        agent.count_into(&self.held);
         self.by_name.insert(agent.name, agent.key);
         self.by_hash.insert(NameHash::of(agent.name.as_str()), agent.key);
         self.agents.insert(agent.key, agent);

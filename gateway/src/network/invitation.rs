@@ -89,6 +89,11 @@ struct Fields<'a> {
 }
 
 impl Invitation {
+    /// Whether this text begins as the line of an invitation does.
+    pub(crate) fn looks_like(text: &[u8]) -> bool {
+        text.starts_with(PREFIX.as_bytes())
+    }
+
     /// The invitation as one line without a line end; wiped when dropped. It is meant for standard output only.
     ///
     /// # Errors

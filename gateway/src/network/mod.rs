@@ -164,15 +164,15 @@ struct Leases {
 }
 
 impl Network {
-    /// Makes a network with a random key in the data directory, which it makes too. This node, called `node`, becomes
-    /// the owner at [`OWNER_ADDRESS`].
+    /// A network with a random key. This node, called `node`, is the owner at [`OWNER_ADDRESS`]. It is there once
+    /// [`found`](Self::found) has written it.
     ///
     /// # Errors
-    /// [`NetworkError::Exists`] when a network is there, [`NetworkError::BadName`], or why it could not be written.
-    pub fn create(data_dir: &Path, name: &str, node: &str) -> Result<Self, NetworkError> {
+    /// [`NetworkError::BadName`] or [`NetworkError::NoRandomness`].
+    pub fn new(name: &str, node: &str) -> Result<Self, NetworkError> {
         check_name(name)?;
         check_name(node)?;
-        let network = Self {
+        Ok(Self {
             name: name.to_owned(),
             node: node.to_owned(),
             address: OWNER_ADDRESS,
@@ -182,28 +182,22 @@ impl Network {
                 next: OWNER_ADDRESS.bits() + 1,
                 by_name: BTreeMap::from([(node.to_owned(), OWNER_ADDRESS)]),
             }),
-        };
-        network.write_new(data_dir)?;
-        Ok(network)
+        })
     }
 
-    /// Accepts an invitation: writes the network it describes into the data directory, which it makes too.
+    /// The network that an invitation describes; this node is in it once [`found`](Self::found) has written it.
     ///
     /// The invitation's company id belongs to the settings, where the caller writes it.
-    ///
-    /// # Errors
-    /// [`NetworkError::Exists`] when a network is there, or why it could not be written.
-    pub fn join(data_dir: &Path, invitation: &Invitation) -> Result<Self, NetworkError> {
-        let network = Self {
+    #[must_use]
+    pub fn invited(invitation: &Invitation) -> Self {
+        Self {
             name: invitation.network.clone(),
             node: invitation.name.clone(),
             address: invitation.address,
             epoch: invitation.epoch,
             key: invitation.key.clone(),
             leases: None,
-        };
-        network.write_new(data_dir)?;
-        Ok(network)
+        }
     }
 
     /// Reads the network in the data directory.
@@ -269,7 +263,11 @@ impl Network {
         Ok(address)
     }
 
-    fn write_new(&self, data_dir: &Path) -> Result<(), NetworkError> {
+    /// Writes a network that is new here into the data directory, which it makes too.
+    ///
+    /// # Errors
+    /// [`NetworkError::Exists`] when a network is there, or why it could not be written.
+    pub fn found(&self, data_dir: &Path) -> Result<(), NetworkError> {
         datadir::create(data_dir)?;
         let _lock = lock(data_dir)?;
         let path = data_dir.join(NETWORK_FILE);

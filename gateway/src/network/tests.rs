@@ -9,10 +9,19 @@ fn invited(data_dir: &Path, name: &str) -> Invitation {
     Network::invite(data_dir, name, 0xFFFF).unwrap()
 }
 
+fn create(data_dir: &Path, name: &str, node: &str) -> Result<Network, NetworkError> {
+    let network = Network::new(name, node)?;
+    network.found(data_dir).map(|()| network)
+}
+
+fn join(data_dir: &Path, invitation: &Invitation) -> Result<(), NetworkError> {
+    Network::invited(invitation).found(data_dir)
+}
+
 #[test]
 fn an_owner_invites_and_the_invited_gateway_knows_the_same_network() {
     let (owner_dir, guest_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let owner = Network::create(owner_dir.path(), "valley", "base").unwrap();
+    let owner = create(owner_dir.path(), "valley", "base").unwrap();
     assert_eq!((owner.address, owner.epoch, owner.is_owner()), (OWNER_ADDRESS, 1, true));
     let mode = fs::metadata(owner_dir.path().join(NETWORK_FILE)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -20,7 +29,7 @@ fn an_owner_invites_and_the_invited_gateway_knows_the_same_network() {
     let line = Network::invite(owner_dir.path(), "hut-2", 0x0059).unwrap().to_line().unwrap();
     let invitation = Invitation::read(format!("\n{}\n", *line).as_bytes()).unwrap();
     assert_eq!(invitation.company_id, 0x0059);
-    Network::join(guest_dir.path(), &invitation).unwrap();
+    join(guest_dir.path(), &invitation).unwrap();
 
     let guest = Network::load(guest_dir.path()).unwrap();
     assert_eq!(guest.key.as_bytes(), owner.key.as_bytes());
@@ -38,10 +47,10 @@ fn an_owner_invites_and_the_invited_gateway_knows_the_same_network() {
 #[test]
 fn a_network_is_never_made_over_another_one() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Network::create(dir.path(), "valley", "base").unwrap();
+    let first = create(dir.path(), "valley", "base").unwrap();
     let invitation = invited(dir.path(), "hut");
-    let again = Network::create(dir.path(), "other", "base").unwrap_err();
-    let joined = Network::join(dir.path(), &invitation).unwrap_err();
+    let again = create(dir.path(), "other", "base").unwrap_err();
+    let joined = join(dir.path(), &invitation).unwrap_err();
     assert!(matches!(again, NetworkError::Exists { .. }), "{again}");
     assert!(matches!(joined, NetworkError::Exists { .. }), "{joined}");
     assert_eq!(Network::load(dir.path()).unwrap().key.as_bytes(), first.key.as_bytes());
@@ -61,7 +70,7 @@ fn without_a_network_the_errors_say_what_to_run() {
 #[test]
 fn a_name_invited_twice_is_told_its_address_and_no_address_is_spent() {
     let dir = tempfile::tempdir().unwrap();
-    Network::create(dir.path(), "valley", "base").unwrap();
+    create(dir.path(), "valley", "base").unwrap();
     invited(dir.path(), "hut");
     for (name, holder) in [("hut", Address::new(2)), ("base", OWNER_ADDRESS)] {
         let error = Network::invite(dir.path(), name, 0).unwrap_err();
@@ -79,9 +88,8 @@ fn names_are_checked_at_both_ends() {
     for bad in ["", "a b", "hütte", "a\"b", "a\n", &"x".repeat(MAX_NAME + 1)] {
         assert!(matches!(check_name(bad), Err(NetworkError::BadName)), "{bad:?}");
     }
-    let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(Network::create(dir.path(), "val ley", "base"), Err(NetworkError::BadName)));
-    assert!(matches!(Network::create(dir.path(), "valley", ""), Err(NetworkError::BadName)));
+    assert!(matches!(Network::new("val ley", "base"), Err(NetworkError::BadName)));
+    assert!(matches!(Network::new("valley", ""), Err(NetworkError::BadName)));
     let mut invitation = sample();
     invitation.name = "a b".to_owned();
     assert!(matches!(invitation.to_line(), Err(InvitationError::Fields)));
@@ -90,7 +98,7 @@ fn names_are_checked_at_both_ends() {
 #[test]
 fn the_last_address_is_leased_and_then_no_more() {
     let dir = tempfile::tempdir().unwrap();
-    Network::create(dir.path(), "valley", "base").unwrap();
+    create(dir.path(), "valley", "base").unwrap();
     let path = dir.path().join(NETWORK_FILE);
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("next = 2", "next = 32767")).unwrap();
@@ -103,7 +111,7 @@ fn the_last_address_is_leased_and_then_no_more() {
 #[test]
 fn threads_that_invite_at_once_get_different_addresses() {
     let dir = tempfile::tempdir().unwrap();
-    Network::create(dir.path(), "valley", "base").unwrap();
+    create(dir.path(), "valley", "base").unwrap();
     let addresses: BTreeSet<_> = std::thread::scope(|scope| {
         let path = dir.path();
         let threads: Vec<_> =
@@ -126,7 +134,7 @@ fn child_process_that_invites() {
 #[test]
 fn processes_that_invite_at_once_get_different_addresses() {
     let dir = tempfile::tempdir().unwrap();
-    Network::create(dir.path(), "valley", "base").unwrap();
+    create(dir.path(), "valley", "base").unwrap();
     let children: Vec<_> = (0..4)
         .map(|i| {
             Command::new(std::env::current_exe().unwrap())
@@ -149,7 +157,7 @@ fn processes_that_invite_at_once_get_different_addresses() {
 #[test]
 fn a_key_that_others_can_read_is_refused_with_the_command_that_helps() {
     let dir = tempfile::tempdir().unwrap();
-    Network::create(dir.path(), "valley", "base").unwrap();
+    create(dir.path(), "valley", "base").unwrap();
     let path = dir.path().join(NETWORK_FILE);
     for mode in [0o640, 0o604, 0o620] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -162,7 +170,7 @@ fn a_key_that_others_can_read_is_refused_with_the_command_that_helps() {
 #[test]
 fn a_damaged_file_is_refused_and_its_text_never_shown() {
     let dir = tempfile::tempdir().unwrap();
-    let key = Network::create(dir.path(), "valley", "base").unwrap().key.to_hex();
+    let key = create(dir.path(), "valley", "base").unwrap().key.to_hex();
     invited(dir.path(), "hut");
     let path = dir.path().join(NETWORK_FILE);
     let good = fs::read_to_string(&path).unwrap();

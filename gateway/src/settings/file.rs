@@ -73,6 +73,7 @@ pub(super) struct RawAgents {
     pub(super) max_credits: Value<i64>,
     pub(super) inbox_messages: Value<i64>,
     pub(super) inbox_bytes: Value<i64>,
+    pub(super) inbox_total_bytes: Value<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

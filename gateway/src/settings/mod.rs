@@ -77,6 +77,8 @@ pub struct AgentSettings {
     pub inbox_messages: u32,
     /// The most bytes that wait for one agent, 131,072 to 1,073,741,824.
     pub inbox_bytes: u64,
+    /// The most bytes that wait for all agents together, 1,048,576 to 17,179,869,184.
+    pub inbox_total_bytes: u64,
 }
 
 /// The `[radio]` section.
@@ -138,6 +140,8 @@ pub struct Overrides {
     pub inbox_messages: Option<u32>,
     /// `agents.inbox_bytes`.
     pub inbox_bytes: Option<u64>,
+    /// `agents.inbox_total_bytes`.
+    pub inbox_total_bytes: Option<u64>,
     /// `radio.adapter`.
     pub adapter: Option<Adapter>,
     /// `radio.company_id`.

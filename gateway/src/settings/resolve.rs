@@ -70,6 +70,13 @@ pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, S
             128 << 10..=1 << 30,
             16 << 20,
         ),
+        inbox_total_bytes: p.number(
+            "agents.inbox_total_bytes",
+            over.inbox_total_bytes,
+            raw.agents.inbox_total_bytes,
+            1 << 20..=1 << 34,
+            128 << 20,
+        ),
     };
     let radio = RadioSettings {
         adapter: p.word("radio.adapter", over.adapter, raw.radio.adapter, Adapter::Sim),

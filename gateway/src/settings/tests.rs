@@ -52,6 +52,7 @@ fn the_defaults_are_the_documented_ones() {
             max_credits: 4096,
             inbox_messages: 10_000,
             inbox_bytes: 16_777_216,
+            inbox_total_bytes: 134_217_728,
         },
         radio: RadioSettings { adapter: Adapter::Sim, company_id: 0xFFFF },
         sim: SimSettings { nodes: 50, seed: 1, speed: 1.0, loss_percent: 10.0 },

@@ -108,7 +108,7 @@ pub enum Op {
 
 impl Op {
     /// About how many bytes of memory it holds while it waits.
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let record = match self {
             Self::PutOutbox { record, .. }
             | Self::PutInbox { record, .. }

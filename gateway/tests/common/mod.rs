@@ -58,6 +58,7 @@ pub(crate) fn plan<B>(address: u16, bearer: B, dir: &Path, membership: Membershi
             max_credits: 1_024,
             inbox_messages: 1_000,
             inbox_bytes: 16 << 20,
+            inbox_total_bytes: 128 << 20,
         },
         membership,
         ttl: 5,

@@ -13,8 +13,6 @@ use crate::{Discard, Duration, Instant, LinkId, MAX_FRAME, Priority};
 
 /// Jitter of repeats: an advDelay's worth, so that nodes which sent together do not repeat together.
 const REPEAT_JITTER: Duration = Duration::from_millis(10);
-/// Later than anything is due.
-const EVER: Instant = Instant::from_micros(u64::MAX);
 
 /// What an own frame is made of.
 #[derive(Clone, Copy)]
@@ -44,7 +42,7 @@ impl<
             }
             let ready = self.classes(now, link.id);
             let Some(class) = link.shares.pick(ready) else { continue };
-            let waiting = self.classes(EVER, link.id);
+            let waiting = self.classes(Instant::MAX, link.id);
             if let Some(len) = self.next_frame(now, link.id, class, out) {
                 self.links[at].free_at = now + link.info.min_gap;
                 self.links[at].shares.served(class, waiting);

@@ -247,6 +247,11 @@ impl<
         self.outbox.has_room()
     }
 
+    /// Own messages that were sent to one node again and again without any answer, so that others may go before them.
+    pub fn unanswered(&self) -> impl Iterator<Item = MessageId> + '_ {
+        self.outbox.unanswered()
+    }
+
     // ---- commands ----
 
     /// Shuts out every frame at or below a mark from before a restart.

@@ -42,7 +42,7 @@ pub(super) use frame::{DecodeArgs, EncodeArgs, FrameArgs, FrameCommand, KeyArgs}
         "mesh-gateway --adapter sim --sim-nodes 20       a gateway on a simulated air",
         "mesh-gateway demo                               two gateways and 50 nodes, in this process",
         "mesh-gateway query --to echo 'are you there?'   ask a running gateway's mesh",
-        "mesh-gateway init && mesh-gateway               a gateway with a network of its own",
+        "mesh-gateway init                               a network, for the radios of a later version",
     ]
 )]
 pub(super) struct Cli {
@@ -94,7 +94,7 @@ pub(super) struct DaemonArgs {
     /// A file with the token that agents must show over TCP
     #[arg(long, env = "MESH_GATEWAY_ACCESS_TOKEN_FILE", value_name = "FILE")]
     pub(super) access_token_file: Option<PathBuf>,
-    /// This gateway's name [default: the one it has in its network]
+    /// This gateway's name [default: gateway]
     #[arg(long, env = "MESH_GATEWAY_NAME", value_name = "NAME")]
     pub(super) name: Option<String>,
     /// The most hops a message from here takes, 1 to 15 [default: 10]
