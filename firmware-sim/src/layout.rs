@@ -34,7 +34,7 @@ impl Layout {
     pub fn field(nodes: u16, seed: u64) -> Self {
         let nodes = usize::from(nodes.max(1));
         let columns = ((nodes as f64).sqrt().round() as usize).clamp(1, COLUMNS_MAX.min(nodes));
-        let mut rng = Rng::new(seed);
+        let mut rng = Rng::stream(seed, "layout");
         let mut off = || (rng.below(2_001) as f64 / 1_000.0 - 1.0) * SCATTER;
         let relays: Vec<Position> = (0..columns)
             .flat_map(|column| {

@@ -28,7 +28,7 @@ impl Network {
     /// A network whose key follows from a seed: for runs that are to be repeated, and for nothing else.
     #[must_use]
     pub fn random(seed: u64) -> Self {
-        let mut rng = Rng::new(seed ^ 0x006b_6579);
+        let mut rng = Rng::stream(seed, "network key");
         let mut key = [0; 16];
         for half in key.chunks_exact_mut(8) {
             half.copy_from_slice(&rng.next_u64().to_le_bytes());
@@ -80,7 +80,7 @@ impl Network {
         seed: u64,
     ) {
         let key = NetKey::new(self.key);
-        let mut rng = Rng::new(seed);
+        let mut rng = Rng::stream(seed, "relays");
         for (n, position) in layout.relays.iter().enumerate() {
             let names = layout
                 .landmarks

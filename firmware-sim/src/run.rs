@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ble_bearer::sim::{AirCounters, StationId, World};
 use mesh_protocol::{
-    Address, Duration, Envelope, Instant, MessageId, MessageType, NetKey, Outcome, Priority,
+    Address, Duration, Envelope, Instant, MessageId, MessageType, NetKey, Outcome, Priority, Rng,
 };
 use serde::Serialize;
 
@@ -84,10 +84,10 @@ impl Run {
         let layout = Layout::field(self.nodes, self.seed);
         let mut world = World::with_observer(self.seed, network.topology(self.loss_ppm), Trace::default());
         let key = NetKey::new(network.key());
+        let mut seeds = Rng::stream(self.seed, "gateways");
         let [west, east] = [0, 1].map(|end: u16| {
             let address = network.gateway_address(end);
-            let seed = self.seed.wrapping_mul(31).wrapping_add(u64::from(end));
-            let device = Device::gateway(Instant::ZERO, address, &key, network.epoch(), seed);
+            let device = Device::gateway(Instant::ZERO, address, &key, network.epoch(), seeds.next_u64());
             world.add(layout.gateways[usize::from(end)], device)
         });
         network.populate(&mut world, &layout, self.seed);

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use mesh_protocol::Duration;
+use mesh_protocol::{Duration, Rng};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agents::{Limits, Listen, TokenCheck};
@@ -15,7 +15,7 @@ use crate::engine::{Identity, Membership};
 use crate::gateway::{Gateway, Plan};
 use crate::network::NETWORK_FILE;
 use crate::settings::{Adapter, Settings};
-use crate::simulated::{Seat, SimulatedAir, Simulation};
+use crate::simulated::{AIR_ENDED, Seat, SimulatedAir, Simulation};
 
 /// Where the data directory holds what belongs to the simulated air.
 pub const SIM_FOLDER: &str = "sim";
@@ -69,7 +69,7 @@ async fn simulated(settings: &Settings, data_dir: &Path, json: bool) -> anyhow::
         },
         membership: Membership::new(key, simulated.network().epoch(), true),
         ttl: settings.mesh.ttl,
-        seed: settings.sim.seed,
+        seed: Rng::stream(settings.sim.seed, "gateways").next_u64(),
         bearer,
         clock,
         data_dir,
@@ -80,7 +80,10 @@ async fn simulated(settings: &Settings, data_dir: &Path, json: bool) -> anyhow::
     let air = format!("{} simulated nodes; some answer queries, as {echoes}", simulation.nodes);
     // Whoever started it may not want to read this; that is no reason to stop.
     let _ = announce(settings, &gateway, &air, json);
-    serve(gateway).await
+    tokio::select! {
+        served = serve(gateway) => served,
+        () = simulated.ended() => anyhow::bail!(AIR_ENDED),
+    }
 }
 
 fn listen(settings: &Settings) -> anyhow::Result<Listen> {

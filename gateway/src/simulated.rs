@@ -4,7 +4,11 @@
 
 use ble_bearer::sim::{Pacer, SimBearer, SimClock, StationId, World};
 use firmware_sim::{Device, Layout, Network};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// What to say when [`SimulatedAir::ended`] returns.
+pub const AIR_ENDED: &str = "the simulated air has stopped: a simulated device panicked, which is a bug; please report what it said above";
 
 /// What to simulate.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +32,8 @@ pub struct SimulatedAir {
     layout: Layout,
     pacer: Pacer<Device>,
     running: JoinHandle<()>,
+    /// Closed when `running` ends.
+    alive: watch::Receiver<()>,
 }
 
 /// A place on the air, for one gateway.
@@ -57,8 +63,18 @@ impl SimulatedAir {
         network.populate(&mut world, &layout, simulation.seed);
         let pacer = Pacer::new(world, simulation.speed);
         let runner = pacer.clone();
-        let running = tokio::spawn(async move { runner.run().await });
-        (Self { network, layout, pacer, running }, seats)
+        let (alive, watched) = watch::channel(());
+        let running = tokio::spawn(async move {
+            let _alive = alive;
+            runner.run().await;
+        });
+        (Self { network, layout, pacer, running, alive: watched }, seats)
+    }
+
+    /// Waits until it goes on no more, which is only when a simulated device has panicked. Cancel safe.
+    pub async fn ended(&self) {
+        let mut alive = self.alive.clone();
+        while alive.changed().await.is_ok() {}
     }
 
     /// The network's addresses and names.

@@ -43,8 +43,39 @@ impl Rng {
     /// A generator of its own for one of several users of the same seed.
     #[must_use]
     pub const fn fork(&mut self, stream: u64) -> Self {
-        let mut child = Self(self.next_u64() ^ stream.wrapping_mul(0xd134_2543_de82_ef95));
+        let mut child = Self(self.next_u64() ^ stream.wrapping_add(1).wrapping_mul(0xd134_2543_de82_ef95));
         child.next_u64();
         child
+    }
+
+    /// The generator of one `purpose` of several that share a seed: what one draws says nothing of the others.
+    #[must_use]
+    pub const fn stream(seed: u64, purpose: &str) -> Self {
+        // FNV-1a, 64 bits (Fowler, Noll and Vo, 1991).
+        let (bytes, mut hash, mut at) = (purpose.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
+        while at < bytes.len() {
+            hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0000_0100_0000_01b3);
+            at += 1;
+        }
+        Self(seed).fork(hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn purposes_and_forks_of_one_seed_share_no_number() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..20 {
+            let mut parent = Rng::new(seed);
+            let forks = [0, 1, u64::MAX].map(|stream| parent.clone().fork(stream));
+            let purposes = ["air", "layout", "relays"].map(|purpose| Rng::stream(seed, purpose));
+            for mut rng in forks.into_iter().chain(purposes) {
+                assert!((0..50).all(|_| seen.insert(rng.next_u64())), "seed {seed}");
+            }
+            assert!(seen.insert(parent.next_u64()), "seed {seed}");
+        }
     }
 }

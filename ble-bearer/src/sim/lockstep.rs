@@ -168,8 +168,16 @@ impl State {
         std::mem::take(&mut self.stopped)
     }
 
+    /// Lets the clock run on with the wall, up to what is due next; not while anyone is at work, and no further than what
+    /// came in since the caller looked.
     pub(super) fn run_clock(&mut self, running: Running) {
+        if self.still().is_some() {
+            return;
+        }
         self.running = Some(running);
+        let radio = self.next_radio().map(|(at, _)| at);
+        self.limit_clock(radio);
+        self.limit_clock(self.next_sleep());
     }
 
     /// Moves time on to an event, or stays when time has come so far already.

@@ -101,7 +101,7 @@ impl<S: Station, O: Observer> World<S, O> {
     /// An empty world that `observer` watches.
     #[must_use]
     pub fn with_observer(seed: u64, topology: Topology, observer: O) -> Self {
-        let mut rng = Rng::new(seed);
+        let mut rng = Rng::stream(seed, "world");
         Self {
             air: Air::new(rng.next_u64(), topology),
             places: Vec::new(),

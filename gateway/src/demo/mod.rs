@@ -9,13 +9,13 @@ use std::time::Duration as Wall;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mesh_protocol::Duration;
+use mesh_protocol::{Duration, Rng};
 
 use crate::agents::{Limits, Listen, TokenCheck};
 use crate::cli::output::line;
 use crate::engine::{Identity, Membership};
 use crate::gateway::{Gateway, Plan};
-use crate::simulated::{Seat, SimulatedAir, Simulation};
+use crate::simulated::{AIR_ENDED, Seat, SimulatedAir, Simulation};
 pub use report::{Report, Summary};
 use traffic::{Ends, Traffic};
 
@@ -105,7 +105,10 @@ async fn one(options: &DemoOptions, seed: u64) -> anyhow::Result<Report> {
     let bar = progress(options);
     let ends = Ends::attach(&gateways, clocks).await?;
     let traffic = Traffic { nodes: options.nodes, rounds: options.messages, seed };
-    let report = traffic.run(&air, ends, &bar).await?;
+    let report = tokio::select! {
+        report = traffic.run(&air, ends, &bar) => report?,
+        () = air.ended() => anyhow::bail!(AIR_ENDED),
+    };
     bar.finish_and_clear();
     for gateway in gateways {
         gateway.stop().await?;
@@ -135,7 +138,7 @@ async fn gateway(
         },
         membership: Membership::new(air.network().key(), air.network().epoch(), true),
         ttl: 12,
-        seed: seed.wrapping_mul(2).wrapping_add(n.into()),
+        seed: Rng::stream(seed, "gateways").fork(n.into()).next_u64(),
         bearer,
         clock,
         data_dir: dir,
