@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
 # Cheap ones first: a slip shows within seconds.
-JOBS=(fmt layers clippy test nostd doc deny size fuzz demo)
+JOBS=(fmt layers clippy test nostd doc deny size fuzz demo release)
 # A core with FPU and DSP, and the smallest there is, without atomic read-modify-write.
 MCU_TARGETS=(thumbv7em-none-eabi thumbv6m-none-eabi)
 # Seconds for each fuzz target.
@@ -58,11 +58,12 @@ job_deny() {
 # What the core weighs on a microcontroller.
 job_size() {
     rustup target add "${MCU_TARGETS[@]}"
-    local target
+    local target bytes
     for target in "${MCU_TARGETS[@]}"; do
         cargo build --manifest-path tools/core-size/Cargo.toml --target-dir target/core-size \
             --release --locked --target "$target"
-        echo "core on $target, in bytes: $(python3 tools/elf_sections.py "target/core-size/$target/release/core-size")"
+        bytes="$(python3 tools/elf_sections.py "target/core-size/$target/release/core-size")"
+        echo "core on $target, in bytes: $bytes"
     done
 }
 
@@ -71,11 +72,12 @@ job_size() {
 job_fuzz() {
     python_tool cargo-fuzz
     local toolchain target log host
-    if rustup toolchain list 2>/dev/null | grep -q '^nightly'; then
+    if rustup toolchain list 2>/dev/null | grep -q '^nightly-[a-z]'; then
         toolchain=(env "RUSTUP_TOOLCHAIN=nightly")
     else
         toolchain=(env "RUSTC_BOOTSTRAP=1")
     fi
+    [ -n "$(fuzz_targets)" ] || fail "fuzzing: there are no targets"
     "${toolchain[@]}" "$TOOL" build --sanitizer none
     host="$(rustc -vV | sed -n 's/^host: //p')"
     log="$PWD/target/fuzz.log"
@@ -91,6 +93,11 @@ job_fuzz() {
     done
 }
 
+# One seed, one trace: `test` holds it in debug, this in release.
+job_release() {
+    cargo test --release --locked -p firmware-sim --test determinism
+}
+
 # The main job, end to end; its exit code is its verdict.
 job_demo() {
     cargo run --release --locked -p mesh-gateway -- demo --json
@@ -99,6 +106,12 @@ job_demo() {
 # Rules of the design that no compiler holds.
 job_layers() {
     local broken=0
+    # A grep that cannot do it would find nothing broken.
+    printf 'a b\n' | grep -qP 'a(?= b)' || fail "layers: this grep has no -P; install GNU grep"
+    # grep_or_none ARGUMENTS: finding nothing is no failure, anything else is.
+    grep_or_none() {
+        grep "$@" || [ $? -eq 1 ] || fail "layers: grep $* failed"
+    }
     local rust=(protocol ble-bearer firmware-sim gateway hw-tests)
     [ ! -d sdk ] || rust+=(sdk)
 
@@ -106,7 +119,7 @@ job_layers() {
     rule() {
         local why="$1" pattern="$2" found
         shift 2
-        found="$(grep -rnP --include='*.rs' "$pattern" "$@" 2>/dev/null | grep -vP '^[^:]+:\d+:\s*//' || true)"
+        found="$(grep_or_none -rnP --include='*.rs' "$pattern" "$@" | grep_or_none -vP '^[^:]+:\d+:\s*//')"
         if [ -n "$found" ]; then
             echo "broken: $why"
             echo "$found" | sed 's/^/    /'
@@ -149,8 +162,10 @@ job_layers() {
     on() {
         local crate="$1" found
         shift
-        found="$(cargo tree --locked -p "$crate" -e normal,build --depth 1 --prefix none --format '{p}' |
-            awk 'NR > 1 && / \(\// { print $1 }' | sort -u | grep -vxF "$(printf '%s\n' "$@")" || true)"
+        local tree
+        tree="$(cargo tree --locked -p "$crate" -e normal,build --depth 1 --prefix none --format '{p}')"
+        found="$(awk 'NR > 1 && / \(\// { print $1 }' <<<"$tree" | sort -u |
+            grep_or_none -vxF "$(printf '%s\n' "$@")")"
         if [ -n "$found" ]; then
             echo "broken: $crate may build on no other crate of the project than: $*"
             echo "$found" | sed 's/^/    /'
@@ -166,7 +181,7 @@ job_layers() {
     text() {
         local why="$1" pattern="$2" found
         shift 2
-        found="$(grep -nP "$pattern" "$@" /dev/null || true)"
+        found="$(grep_or_none -nP "$pattern" "$@" /dev/null)"
         if [ -n "$found" ]; then
             echo "broken: $why"
             echo "$found" | sed 's/^/    /'

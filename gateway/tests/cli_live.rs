@@ -167,7 +167,7 @@ fn a_send_that_waits_outlives_a_killed_gateway() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path());
     let mut send =
-        daemon.client(&["send", "--to", "nobody", "--deadline", "1s", "--wait", "hello"]).spawn().unwrap();
+        daemon.client(&["send", "--to", "nobody", "--deadline", "4s", "--wait", "hello"]).spawn().unwrap();
     let mut told = BufReader::new(send.stderr.take().unwrap());
     let mut accepted = String::new();
     told.read_line(&mut accepted).unwrap();
@@ -183,6 +183,23 @@ fn a_send_that_waits_outlives_a_killed_gateway() {
     // Nobody answered, and the gateway that tells it cannot know what the one before had sent.
     assert!(text(&output.stdout).starts_with(&format!("{id} unknown at 0x0001")), "{output:?} {rest}");
     assert!(rest.contains(&format!("{id} is kept there, connecting again")), "{rest}");
+}
+
+#[test]
+fn the_simulated_air_does_not_touch_the_records_of_the_network_that_was_made_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_mesh-gateway")).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    run(&["init", "--data-dir", dir.path().to_str().unwrap()]);
+    let store = || std::fs::read(dir.path().join("gateway.redb")).unwrap();
+    let before = store();
+    let mut daemon = Daemon::start(dir.path());
+    daemon.ask(&["query", "--to", "echo", "hello"]);
+    signal(&daemon.child, "TERM");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+    assert!(before == store(), "or the network's SEQs would be lost, and with them the network");
 }
 
 #[test]

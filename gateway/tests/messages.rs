@@ -152,7 +152,7 @@ async fn what_cannot_be_delivered_is_reported_with_the_reason() {
         (nobody, why.as_deref()),
         (Outcome::Expired, Some("no node answered for that name before the deadline"))
     );
-    let (elsewhere, why) = outcome(handle, brief("ghost@0x0002")).await;
+    let (elsewhere, why) = outcome(handle, text("ghost@0x0002", "hello?")).await;
     assert_eq!((elsewhere, why.as_deref()), (Outcome::Rejected, Some("no agent of that name is there")));
     assert_eq!(outcome(handle, brief("node:0x0055")).await.0, Outcome::Unknown);
     let refused = handle.send(brief("ghost@0x0001")).await.unwrap().receipt().await;
@@ -196,6 +196,108 @@ async fn the_first_message_of_a_new_gateway_is_not_busy_with_numbers_being_reser
         let request = SendRequest { durable: false, ..text("near", "psst") };
         assert_eq!(outcome(alice.handle(), request).await.0, Outcome::Delivered);
     }
+}
+
+#[tokio::test]
+async fn gateways_that_are_off_hold_up_nobody() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    let _bob = agent(&two.b, "bob").await;
+    let mut waiting = Vec::new();
+    for n in 0..32 {
+        let request = SendRequest {
+            priority: Priority::Critical,
+            deadline_ms: Some(86_400_000),
+            ..text(&format!("ghost@0x010{}", n % 8), "are you there?")
+        };
+        let mut pending = alice.handle().send(request).await.unwrap();
+        pending.accepted().await.unwrap();
+        waiting.push(pending);
+    }
+    let low = SendRequest { priority: Priority::Low, ..text("bob", "and you?") };
+    assert_eq!(outcome(alice.handle(), low).await.0, Outcome::Delivered);
+    let status = alice.handle().status().await.unwrap();
+    assert_eq!(status.outbox, 32, "none of the others was given up");
+}
+
+#[tokio::test]
+async fn a_deadline_of_more_than_a_day_is_refused() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    let request = SendRequest { deadline_ms: Some(86_400_001), ..text("bob", "one day") };
+    let refused = alice.handle().send(request).await.unwrap().receipt().await;
+    assert!(matches!(refused, Err(ClientError::Refused(error)) if error.code == ErrorCode::BadRequest));
+}
+
+/// Lines to a gateway by hand, and all that it answers until the connection ends.
+async fn by_hand(gateway: &Gateway, lines: String) -> Vec<serde_json::Value> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let stream = tokio::net::TcpStream::connect(gateway.tcp_address().unwrap()).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let writing = tokio::spawn(async move {
+        writer.write_all(lines.as_bytes()).await.unwrap();
+        writer
+    });
+    let mut answers = String::new();
+    reader.read_to_string(&mut answers).await.unwrap();
+    drop(writing.await.unwrap());
+    answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn five_thousand_lines_at_once_are_answered_one_by_one_and_nobody_is_called_too_slow() {
+    let two = Two::start().await;
+    let (_near, mut inbox) = agent(&two.a, "near").await.split();
+    tokio::spawn(async move { while inbox.next_message().await.is_ok() {} });
+    let mut lines = String::from("{\"op\":\"hello\",\"name\":\"hasty\"}\n");
+    for n in 0..5_000 {
+        lines +=
+            &format!("{{\"op\":\"send\",\"ref\":{n},\"to\":\"near\",\"type\":\"TASK\",\"text\":\"x\"}}\n");
+    }
+    lines += "{\"op\":\"ping\",\"ref\":5000}\n{\"op\":\"bye\"}\n";
+    let answers = by_hand(&two.a, lines).await;
+    let count =
+        |wanted: &[&str]| answers.iter().filter(|answer| wanted.iter().any(|ev| answer["ev"] == *ev)).count();
+    // It acknowledges no receipt, so its inbox is full at last and the rest is refused, each by itself.
+    assert_eq!(count(&["accepted", "error"]), 5_000);
+    assert!(count(&["accepted"]) >= 1_000 && count(&["pong"]) == 1, "{} accepted", count(&["accepted"]));
+    assert_eq!(answers.last().unwrap()["why"], "bye");
+}
+
+#[tokio::test]
+async fn a_receipt_from_an_agent_next_door_waits_for_its_sender_like_any_other() {
+    let two = Two::start().await;
+    let _near = agent(&two.a, "near").await;
+    let lines = "{\"op\":\"hello\",\"name\":\"brief\"}\n{\"op\":\"send\",\"ref\":1,\"to\":\"near\",\"type\":\"TASK\",\"text\":\"x\"}\n{\"op\":\"bye\"}\n";
+    by_hand(&two.a, lines.into()).await;
+    let lines = "{\"op\":\"hello\",\"name\":\"brief\"}\n{\"op\":\"ping\"}\n{\"op\":\"bye\"}\n";
+    let answers = by_hand(&two.a, lines.into()).await;
+    let receipt =
+        answers.iter().find(|answer| answer["ev"] == "receipt").expect("it comes again until it is acked");
+    assert_eq!(
+        (&receipt["outcome"], &receipt["ref"], &receipt["cursor"]),
+        (&"delivered".into(), &1.into(), &1.into())
+    );
+}
+
+#[tokio::test]
+async fn names_that_come_and_go_make_room_and_who_is_owed_a_message_is_never_forgotten() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    drop(agent(&two.a, "keeper").await);
+    assert_eq!(outcome(alice.handle(), text("keeper", "keep this")).await.0, Outcome::Delivered);
+    // The table holds a hundred; each of these has a group, and something that was said to everyone.
+    for n in 0..150 {
+        let passer = agent(&two.a, &format!("passer-{n}")).await;
+        passer.handle().subscribe(vec![name("all-passers")], None).await.unwrap();
+        if n % 10 == 0 {
+            assert_eq!(outcome(alice.handle(), text("everyone", "hear")).await.0, Outcome::Sent);
+        }
+        passer.handle().ping().await.unwrap();
+        passer.handle().bye().await;
+    }
+    let mut keeper = agent(&two.a, "keeper").await;
+    assert_eq!(keeper.inbox().next_message().await.unwrap().body.as_text(), Some("keep this"));
 }
 
 #[tokio::test]

@@ -364,3 +364,97 @@ pub(super) enum Worth {
 /// A session did not read what it was sent, and was closed. What is kept stays for the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooSlow;
+
+#[cfg(test)]
+mod tests {
+    use mesh_protocol::{Address, MessageId, Priority};
+
+    use super::*;
+    use crate::api::{Body, MessageRef, Outcome};
+
+    fn message(to: Destination) -> Item {
+        let id = MessageRef { node: Address::new(2), id: MessageId(1) };
+        let message = Message {
+            cursor: None,
+            id,
+            from: Destination::Node(Address::new(2)),
+            to,
+            kind: MessageType::Task,
+            priority: Priority::Low,
+            reply_to: None,
+            hops: 1,
+            at_us: 0,
+            body: Body::text("x"),
+        };
+        Item::Message(message, None)
+    }
+
+    fn receipt() -> Item {
+        Item::Receipt(Receipt {
+            cursor: None,
+            reference: Some(7),
+            id: MessageRef { node: Address::new(1), id: MessageId(2) },
+            outcome: Outcome::Delivered,
+            at_node: None,
+            why: None,
+            hops: None,
+            at_us: 0,
+        })
+    }
+
+    fn agent() -> Agent {
+        Agent::new(AgentKey(1), Name::new("bob").unwrap())
+    }
+
+    #[test]
+    fn what_the_disk_lost_is_shown_under_no_cursor_that_another_item_could_get() {
+        let mut bob = agent();
+        let to_bob = || message(Destination::Node(Address::new(1)));
+        assert_eq!((bob.keep(to_bob()), bob.keep(to_bob()), bob.keep(receipt())), (1, 2, 3));
+        bob.synced(1);
+        bob.lose_unsynced();
+        let kept: Vec<u64> = bob.kept.iter().map(|(cursor, _)| *cursor).collect();
+        assert_eq!(kept, [1], "nobody was told that the second is accepted");
+        let [Item::Receipt(told)] = bob.fleeting.make_contiguous() else { panic!("the receipt is true") };
+        assert_eq!((told.cursor, told.reference), (None, Some(7)));
+    }
+
+    #[test]
+    fn bytes_are_counted_together_through_every_change() {
+        let all = Held::default();
+        let mut bob = agent();
+        bob.keep(receipt());
+        bob.count_into(&all);
+        let one = all.bytes();
+        bob.keep(message(Destination::Everyone));
+        bob.hold(receipt());
+        assert!(one > 0 && all.bytes() == bob.bytes);
+        let bound = InboxBound { messages: 10, bytes: 1 << 20, total_bytes: all.bytes() };
+        assert!(!bob.has_room(bound) && bob.has_room(InboxBound { total_bytes: all.bytes() + 1, ..bound }));
+        bob.ack(1);
+        bob.synced(1);
+        bob.lose_unsynced();
+        assert_eq!(all.bytes(), bob.bytes);
+        drop(bob);
+        assert_eq!(all.bytes(), 0);
+    }
+
+    #[test]
+    fn an_absent_agent_is_worth_what_only_it_would_lose() {
+        let worth = |items: &[Item]| {
+            let mut bob = agent();
+            for item in items {
+                bob.keep(item.clone());
+            }
+            bob.worth()
+        };
+        let (to_all, to_bob) = (message(Destination::Everyone), message(Destination::Node(Address::new(1))));
+        assert_eq!(worth(&[]), Some(Worth::Nothing));
+        assert_eq!(worth(&[to_all.clone(), to_all.clone()]), Some(Worth::SaidToMany));
+        assert_eq!(worth(&[receipt(), to_all.clone()]), Some(Worth::Receipts));
+        assert_eq!(worth(&[to_all, to_bob]), None);
+        let mut bob = agent();
+        bob.groups.insert(Name::new("g").unwrap(), None);
+        assert_eq!(bob.worth(), Some(Worth::SaidToMany));
+    }
+}

@@ -41,18 +41,25 @@ impl Lanes {
         }
     }
 
-    /// Takes the next message of the first lane whose destination may have one.
-    pub(super) fn pop(&mut self, may_fly: impl Fn(Address) -> bool) -> Option<MessageId> {
+    /// Takes the next message of the first lane whose destination may have one, and says of which lane.
+    pub(super) fn pop(&mut self, may_fly: impl Fn(Address) -> bool) -> Option<(Lane, MessageId)> {
         let at = self.turns.iter().position(|(_, to)| may_fly(*to))?;
         let lane = self.turns.remove(at)?;
         let waiting = self.lanes.get_mut(&lane)?;
-        let id = waiting.pop_front();
+        let id = waiting.pop_front()?;
         if waiting.is_empty() {
             self.lanes.remove(&lane);
         } else {
             self.turns.push_back(lane);
         }
-        id
+        Some((lane, id))
+    }
+
+    /// Takes out all that waits for a destination, each lane in its order.
+    pub(super) fn take(&mut self, destination: Address) -> Vec<MessageId> {
+        self.turns.retain(|(_, to)| *to != destination);
+        let lanes: Vec<Lane> = self.lanes.keys().filter(|(_, to)| *to == destination).copied().collect();
+        lanes.iter().filter_map(|lane| self.lanes.remove(lane)).flatten().collect()
     }
 
     /// Takes out a message that waits no more.
@@ -82,7 +89,7 @@ mod tests {
     }
 
     fn all(lanes: &mut Lanes) -> Vec<u32> {
-        std::iter::from_fn(|| lanes.pop(|_| true)).map(|id| id.0).collect()
+        std::iter::from_fn(|| lanes.pop(|_| true)).map(|(_, id)| id.0).collect()
     }
 
     #[test]
@@ -102,7 +109,7 @@ mod tests {
         let mut lanes = Lanes::default();
         lanes.push(lane("a", 1), MessageId(1));
         lanes.push(lane("a", 2), MessageId(2));
-        assert_eq!(lanes.pop(|to| to != Address::new(1)), Some(MessageId(2)));
+        assert_eq!(lanes.pop(|to| to != Address::new(1)), Some((lane("a", 2), MessageId(2))));
         assert_eq!(lanes.pop(|to| to != Address::new(1)), None);
         assert_eq!(all(&mut lanes), [1]);
     }
@@ -113,10 +120,20 @@ mod tests {
         for (name, n) in [("a", 1), ("b", 2), ("a", 3), ("c", 4)] {
             lanes.push(lane(name, 1), MessageId(n));
         }
-        let first = lanes.pop(|_| true).unwrap();
-        lanes.push_first(lane("a", 1), first);
+        let (of, first) = lanes.pop(|_| true).unwrap();
+        lanes.push_first(of, first);
         lanes.forget(lane("b", 1), MessageId(2));
         lanes.forget(lane("b", 1), MessageId(99));
         assert_eq!(all(&mut lanes), [1, 4, 3]);
+    }
+
+    #[test]
+    fn all_that_waits_for_one_destination_can_be_taken_at_once() {
+        let mut lanes = Lanes::default();
+        for (name, to, n) in [("b", 1, 1), ("a", 1, 2), ("a", 2, 3), ("b", 1, 4)] {
+            lanes.push(lane(name, to), MessageId(n));
+        }
+        assert_eq!(lanes.take(Address::new(1)), [MessageId(2), MessageId(1), MessageId(4)]);
+        assert_eq!(all(&mut lanes), [3]);
     }
 }

@@ -26,6 +26,8 @@ const FLYING: [usize; 4] = [16, 14, 12, 10];
 /// Of these, to one destination: one that sleeps does not take the places of all others. The node sends two long ones
 /// to one receiver at a time; four keep it busy with short ones.
 const FLYING_TO_ONE: usize = 4;
+/// Of all in the node, those that were set aside: enough to notice that a receiver is back, and little air. A guess.
+const FLYING_ASIDE: usize = 2;
 
 /// A message as it was accepted; also what the store keeps of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,6 +67,8 @@ struct Outbound {
     misdirected: bool,
     /// Whether it may have been sent before: by an earlier run of the gateway, or before it was put behind others.
     sent_before: bool,
+    /// Whether its receiver has long been silent: it goes behind all others, whatever its priority.
+    aside: bool,
     /// The envelope, while it flies in parts.
     flight: Vec<u8>,
 }
@@ -85,6 +89,8 @@ pub(super) struct Outgoing {
     /// Deadlines of what is not flying; the node watches the others.
     deadlines: BTreeSet<(Instant, MessageId)>,
     queues: [Lanes; 4],
+    /// What was set aside.
+    aside: Lanes,
     flying: BTreeMap<Address, usize>,
     bytes: usize,
     /// Messages and bytes of each agent.
@@ -119,6 +125,7 @@ impl Outgoing {
             phase: Phase::Storing,
             misdirected: false,
             sent_before,
+            aside: false,
             flight: Vec::new(),
         };
         self.messages.insert(id, outbound);
@@ -150,7 +157,8 @@ impl Outgoing {
         if let Some(outbound) = self.messages.get_mut(&id) {
             outbound.phase = Phase::Queued(destination);
             let lane = (outbound.accepted.from, destination);
-            self.queues[outbound.accepted.priority as usize].push(lane, id);
+            let lanes = lanes(&mut self.queues, &mut self.aside, outbound);
+            lanes.push(lane, id);
         }
     }
 
@@ -195,26 +203,33 @@ impl Outgoing {
     }
 
     fn next_queued(&mut self) -> Option<(MessageId, Address)> {
-        let Self { messages, queues, flying, .. } = self;
-        let all: usize = flying.values().sum();
-        for class in Priority::ALL {
-            if all >= FLYING[class as usize] {
+        let all: usize = self.flying.values().sum();
+        let may_fly = |to: Address| self.flying.get(&to).is_none_or(|count| *count < FLYING_TO_ONE);
+        let classes = FLYING.into_iter().zip(&mut self.queues);
+        for (bound, lanes) in classes.chain([(FLYING_ASIDE, &mut self.aside)]) {
+            if all >= bound {
                 return None;
             }
-            let may_fly = |to: Address| flying.get(&to).is_none_or(|count| *count < FLYING_TO_ONE);
-            while let Some(id) = queues[class as usize].pop(may_fly) {
-                // What was settled while it waited is skipped.
-                if let Some(Phase::Queued(destination)) = messages.get(&id).map(|outbound| outbound.phase) {
-                    return Some((id, destination));
-                }
+            if let Some(((_, destination), id)) = lanes.pop(may_fly) {
+                return Some((id, destination));
             }
         }
         None
     }
 
-    /// Whether something waits only for a place in the node that those flying take.
+    /// Whether something waits for a place in the node that those flying may have.
     pub(super) fn is_crowded(&self) -> bool {
-        self.queues.iter().any(|lanes| !lanes.is_empty())
+        self.queues.iter().chain([&self.aside]).any(|lanes| !lanes.is_empty())
+    }
+
+    /// A node has answered: what was set aside for it takes its old place.
+    pub(super) fn awake(&mut self, destination: Address) {
+        for id in self.aside.take(destination) {
+            if let Some(outbound) = self.messages.get_mut(&id) {
+                outbound.aside = false;
+            }
+            self.queue(id, destination);
+        }
     }
 
     /// Notes that the node has given it up or given it back.
@@ -232,6 +247,7 @@ impl Outgoing {
         let Some(outbound) = self.messages.get_mut(&id) else { return };
         let Phase::Flying(destination) = outbound.phase else { return };
         outbound.sent_before = true;
+        outbound.aside = true;
         outbound.flight = Vec::new();
         self.deadlines.insert((outbound.deadline, id));
         self.land(destination);
@@ -245,7 +261,8 @@ impl Outgoing {
             outbound.phase = Phase::Queued(destination);
             outbound.flight = Vec::new();
             let lane = (outbound.accepted.from, destination);
-            self.queues[outbound.accepted.priority as usize].push_first(lane, id);
+            let lanes = lanes(&mut self.queues, &mut self.aside, outbound);
+            lanes.push_first(lane, id);
             self.land(destination);
         }
     }
@@ -280,6 +297,7 @@ impl Outgoing {
             return None;
         }
         outbound.misdirected = true;
+        outbound.aside = false;
         let name = NameHash::of(name.as_str());
         let before = std::mem::replace(&mut outbound.phase, Phase::Naming(name));
         if let Phase::Flying(destination) = before {
@@ -304,7 +322,8 @@ impl Outgoing {
         match outbound.phase {
             Phase::Flying(destination) => self.land(destination),
             Phase::Queued(destination) => {
-                self.queues[outbound.accepted.priority as usize].forget((from, destination), id);
+                let lanes = lanes(&mut self.queues, &mut self.aside, &outbound);
+                lanes.forget((from, destination), id);
                 self.deadlines.remove(&(outbound.deadline, id));
             }
             Phase::Storing | Phase::Naming(_) => drop(self.deadlines.remove(&(outbound.deadline, id))),
@@ -330,6 +349,11 @@ impl Outgoing {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
+}
+
+/// Where a message waits for room in the node.
+fn lanes<'a>(queues: &'a mut [Lanes; 4], aside: &'a mut Lanes, outbound: &Outbound) -> &'a mut Lanes {
+    if outbound.aside { aside } else { &mut queues[outbound.accepted.priority as usize] }
 }
 
 /// The message as it crosses the mesh.

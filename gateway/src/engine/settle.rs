@@ -82,6 +82,11 @@ impl State {
 
     pub(super) fn done(&mut self, id: MessageId, outcome: MeshOutcome, hops: Option<u8>) {
         let to = self.outgoing.receiver(id);
+        if let (Some(node), MeshOutcome::Delivered | MeshOutcome::Processed | MeshOutcome::Rejected(_)) =
+            (to, outcome)
+        {
+            self.outgoing.awake(node);
+        }
         match outcome {
             MeshOutcome::Delivered => self.settle(id, Outcome::Delivered, hops, to, None),
             MeshOutcome::Processed => self.settle(id, Outcome::Processed, hops, to, None),
