@@ -46,6 +46,8 @@ pub struct Delivered {
     pub id: MessageId,
     /// How many hops it came.
     pub hops: u8,
+    /// Its body; empty for one that came in parts, which a device counts and does not keep.
+    pub body: Vec<u8>,
 }
 
 /// What a device's application has and has seen.
@@ -288,23 +290,28 @@ impl App {
     }
 
     fn take_part(&mut self, now: Instant, received: &Received<'_>, part: Part) -> Verdict {
-        let Some(parts) = &mut self.parts else { return Verdict::Rejected(Reason::TooLarge) };
         let &Received { source, id, hops, .. } = received;
-        let taken = parts.entry((source, id)).or_default();
-        if part.offset > *taken {
+        if self.has_delivered(source, id) {
+            return Verdict::Delivered;
+        }
+        let Some(parts) = &mut self.parts else { return Verdict::Rejected(Reason::TooLarge) };
+        let taken = parts.get(&(source, id)).copied().unwrap_or(0);
+        if part.offset > taken {
             return Verdict::Restart;
         }
-        *taken = part.offset + received.bytes.len() as u32;
-        if *taken == part.total {
+        let taken = part.offset + received.bytes.len() as u32;
+        if taken == part.total {
             parts.remove(&(source, id));
-            self.delivered.push(Delivered { at: now, source, id, hops });
+            self.delivered.push(Delivered { at: now, source, id, hops, body: Vec::new() });
+        } else {
+            parts.insert((source, id), taken);
         }
         Verdict::Delivered
     }
 
     fn take(&mut self, now: Instant, received: &Received<'_>) -> Verdict {
         let &Received { source, id, hops, priority, .. } = received;
-        if self.delivered.iter().rev().any(|known| (known.source, known.id) == (source, id)) {
+        if self.has_delivered(source, id) {
             return Verdict::Delivered;
         }
         let Ok(envelope) = Envelope::parse(received.bytes) else {
@@ -329,8 +336,12 @@ impl App {
             };
             self.waiting.push_back(letter(source, priority, ANSWER_WITHIN, &answer));
         }
-        self.delivered.push(Delivered { at: now, source, id, hops });
+        self.delivered.push(Delivered { at: now, source, id, hops, body: envelope.body.to_vec() });
         Verdict::Delivered
+    }
+
+    fn has_delivered(&self, source: Address, id: MessageId) -> bool {
+        self.delivered.iter().rev().any(|known| (known.source, known.id) == (source, id))
     }
 }
 

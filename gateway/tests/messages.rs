@@ -301,6 +301,34 @@ async fn names_that_come_and_go_make_room_and_who_is_owed_a_message_is_never_for
 }
 
 #[tokio::test]
+async fn a_group_beyond_what_the_gateway_can_hear_is_refused_and_not_silent() {
+    let two = Two::start().await;
+    let (mut agents, mut group) = (Vec::new(), 0);
+    for n in 0..4 {
+        let member = agent(&two.a, &format!("member-{n}")).await;
+        let groups = (0..64).map(|m| name(&format!("group-{n}-{m}"))).collect();
+        member.handle().subscribe(groups, None).await.unwrap();
+        member.handle().ping().await.unwrap();
+        agents.push(member);
+    }
+    let mut subscribe = async || {
+        group += 1;
+        let hello = format!("{{\"op\":\"hello\",\"name\":\"late-{group}\"}}\n");
+        // Some names share an address, so one more may still fit.
+        let rest = "{\"op\":\"subscribe\",\"groups\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\"]}\n{\"op\":\"bye\"}\n";
+        let answers = by_hand(&two.a, hello + rest).await;
+        let error = answers.iter().find(|answer| answer["ev"] == "error");
+        error.map(|error| error["message"].as_str().unwrap().to_owned())
+    };
+    let why = subscribe().await.expect("it would hear nothing of it");
+    assert!(why.contains("256"), "{why}");
+    let some = (0..8).map(|m| name(&format!("group-0-{m}"))).collect();
+    agents[0].handle().unsubscribe(some).await.unwrap();
+    agents[0].handle().ping().await.unwrap();
+    assert_eq!(subscribe().await, None);
+}
+
+#[tokio::test]
 async fn status_peers_routes_and_agents_tell_what_is_there() {
     let two = Two::start().await;
     let alice = agent(&two.a, "alice").await;

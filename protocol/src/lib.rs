@@ -135,8 +135,11 @@ pub const MAX_FRAME: usize = 245;
 pub const LEGACY_FRAME: usize = 27;
 
 /// The node of a sensor or relay: one link, a network of 128 nodes, 16 KiB of RAM.
-pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME>;
+pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8>;
 /// The node of a gateway: a network of 2,048 nodes, 16 messages under way.
-pub type GatewayNode = Node<4, 2048, 128, 1024, 16, 16, 64, MAX_FRAME>;
+pub type GatewayNode = Node<4, 2048, 128, 1024, 16, 16, 64, MAX_FRAME, GATEWAY_GROUPS>;
+/// Groups that a [`GatewayNode`] can be in, all its agents together. A guess: several for each of a hundred agents
+/// that share most of theirs.
+pub const GATEWAY_GROUPS: usize = 256;
 
 const _: () = assert!(size_of::<SmallNode>() <= 16 * 1024, "a small node has 16 KiB of RAM");

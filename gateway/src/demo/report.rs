@@ -92,19 +92,19 @@ pub(super) struct Figures {
     foreign: u64,
 }
 
-impl Default for Figures {
-    fn default() -> Self {
+impl Figures {
+    /// Nothing counted yet but what agents sent, by priority.
+    pub(super) fn new(sent: [u64; 4]) -> Self {
         Self {
-            lines: Priority::ALL.map(Line::new),
+            lines: Priority::ALL
+                .map(|priority| Line { sent: sent[priority as usize], ..Line::new(priority) }),
             single_hop_us: Vec::new(),
             strangers: 0,
             problems: Vec::new(),
             foreign: 0,
         }
     }
-}
 
-impl Figures {
     /// Counts a message: what was accepted, what the sender was told, what arrived.
     pub(super) fn message(
         &mut self,
@@ -115,7 +115,6 @@ impl Figures {
         arrived: &[&(u64, Body)],
     ) {
         let line = &mut self.lines[priority as usize];
-        line.sent += 1;
         line.accepted += 1;
         line.duplicates += arrived.len().saturating_sub(1) as u64;
         self.foreign += arrived.iter().filter(|(_, got)| got != body).count() as u64;
@@ -140,7 +139,11 @@ impl Figures {
             }
             Outcome::Unknown => line.unknown += 1,
             Outcome::Expired => line.expired += 1,
-            Outcome::Rejected => line.rejected += 1,
+            Outcome::Rejected => {
+                line.rejected += 1;
+                let why = receipt.why.as_deref().unwrap_or("no reason given");
+                self.problems.push(format!("message {} was accepted and then rejected: {why}", receipt.id));
+            }
         }
         if matches!(receipt.outcome, Outcome::Expired | Outcome::Rejected) && !arrived.is_empty() {
             self.problems
@@ -229,6 +232,7 @@ pub struct Summary {
     /// Relays between the gateways.
     pub nodes: u16,
     /// The seeds.
+    #[serde(rename = "seed")]
     pub seeds: Vec<u64>,
     /// All runs together, by priority.
     pub priorities: Vec<Line>,

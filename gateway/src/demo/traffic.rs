@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use ble_bearer::Clock;
 use ble_bearer::sim::{SimClock, StationId};
-use firmware_sim::Device;
+use firmware_sim::{Delivered, Device};
 use indicatif::ProgressBar;
 use mesh_protocol::{Duration, Instant, MessageType, Priority};
 use tokio::task::JoinSet;
 
 use super::report::{Figures, Report};
 use crate::api::{Body, Destination, Hello, Message, MessageRef, Name, Receipt, SendRequest};
-use crate::client::{Client, Endpoint, Handle, Inbox, Pending};
+use crate::client::{Client, ClientError, Endpoint, Handle, Inbox, Pending};
 use crate::gateway::Gateway;
 use crate::simulated::SimulatedAir;
 
@@ -65,6 +65,7 @@ impl Ends {
 /// Everything seen, by message.
 #[derive(Debug, Default)]
 struct Seen {
+    sent: [u64; 4],
     accepted: BTreeMap<MessageRef, (Priority, u64, Body)>,
     receipts: BTreeMap<MessageRef, Receipt>,
     arrived: BTreeMap<MessageRef, Vec<(u64, Body)>>,
@@ -140,14 +141,18 @@ impl Traffic {
                     SendRequest { priority: Priority::High, deadline_ms: Some(DEADLINE_MS), ..request };
                 let half = at + Duration::from_micros(GAP.as_micros() / 2);
                 let id = say(&probe, request, &clock, half, &seen, &mut receipts, bar).await?;
-                note(&seen, |seen| seen.single_hop.push(id));
+                note(&seen, |seen| seen.single_hop.extend(id));
             }
         }
         while let Some(joined) = receipts.join_next().await {
             joined.context("waiting for receipts")??;
         }
         // Answers to the last queries are under way; they are settled within their deadline.
+        let settled = clock.now() + Duration::from_millis(u64::from(DEADLINE_MS) + 1_000);
         drop(clock.sleep_holding(clock.now() + Duration::from_secs(10)).await);
+        while note(&seen, |seen| seen.receipts.len() < seen.accepted.len()) && clock.now() < settled {
+            drop(clock.sleep_holding(clock.now() + Duration::from_secs(1)).await);
+        }
         let _hold = clock.hold();
         let (events, simulated) = air.with(|world| (world.counters().events, world.now()));
         let relay = air.layout().landmarks[0] as u32;
@@ -176,11 +181,9 @@ async fn say(
     seen: &Shared,
     receipts: &mut JoinSet<anyhow::Result<()>>,
     bar: &ProgressBar,
-) -> anyhow::Result<MessageRef> {
+) -> anyhow::Result<Option<MessageRef>> {
     let hold = clock.sleep_holding(at).await;
-    let (priority, body) = (request.priority, request.body.clone());
-    let mut pending = handle.send(request).await?;
-    let id = accepted(&mut pending, seen, priority, body).await?;
+    let Some((id, pending)) = send(handle, request, seen).await? else { return Ok(None) };
     drop(hold);
     let (seen, bar) = (Arc::clone(seen), bar.clone());
     bar.set_message(format!("{:.1} s simulated", at.as_micros() as f64 / 1e6));
@@ -190,18 +193,24 @@ async fn say(
         bar.inc(1);
         Ok(())
     });
-    Ok(id)
+    Ok(Some(id))
 }
 
-async fn accepted(
-    pending: &mut Pending,
+/// Sends and waits until the gateway has accepted it; `None` if it has refused.
+async fn send(
+    handle: &Handle,
+    request: SendRequest,
     seen: &Shared,
-    priority: Priority,
-    body: Body,
-) -> anyhow::Result<MessageRef> {
-    let accepted = pending.accepted().await?;
+) -> anyhow::Result<Option<(MessageRef, Pending)>> {
+    let (priority, body) = (request.priority, request.body.clone());
+    note(seen, |seen| seen.sent[priority as usize] += 1);
+    let mut pending = handle.send(request).await?;
+    let accepted = match pending.accepted().await {
+        Err(ClientError::Refused(_)) => return Ok(None),
+        other => other?,
+    };
     note(seen, |seen| seen.accepted.insert(accepted.id, (priority, accepted.at_us, body)));
-    Ok(accepted.id)
+    Ok(Some((accepted.id, pending)))
 }
 
 /// Takes what comes, and answers queries.
@@ -226,9 +235,7 @@ async fn answer(handle: &Handle, query: &Message, seen: &Shared) -> anyhow::Resu
         deadline_ms: Some(DEADLINE_MS),
         ..SendRequest::new(query.from, MessageType::Response, Body::text(text))
     };
-    let (priority, body) = (request.priority, request.body.clone());
-    let mut pending = handle.send(request).await?;
-    let id = accepted(&mut pending, seen, priority, body).await?;
+    let Some((id, pending)) = send(handle, request, seen).await? else { return Ok(()) };
     let seen = Arc::clone(seen);
     tokio::spawn(async move {
         if let Ok(receipt) = pending.receipt().await {
@@ -238,21 +245,25 @@ async fn answer(handle: &Handle, query: &Message, seen: &Shared) -> anyhow::Resu
     Ok(())
 }
 
-/// What a relay has taken, by message: when.
-fn device_deliveries(world: &mut ble_bearer::sim::World<Device>, relay: u32) -> BTreeMap<MessageRef, u64> {
+/// What a relay has taken.
+fn device_deliveries(world: &mut ble_bearer::sim::World<Device>, relay: u32) -> Vec<Delivered> {
     // The two gateways have the first stations.
-    let Some(device) = world.station(StationId(2 + relay)) else { return BTreeMap::new() };
-    let deliveries = device.delivered().iter();
-    deliveries.map(|d| (MessageRef { node: d.source, id: d.id }, d.at.as_micros())).collect()
+    world.station(StationId(2 + relay)).map(|device| device.delivered().to_vec()).unwrap_or_default()
 }
 
-fn figures(seen: &Seen, device: &BTreeMap<MessageRef, u64>) -> Figures {
-    let mut figures = Figures::default();
+fn figures(seen: &Seen, device: &[Delivered]) -> Figures {
+    let mut figures = Figures::new(seen.sent);
+    let mut to_device: BTreeMap<MessageRef, Vec<(u64, Body)>> = BTreeMap::new();
+    for delivered in device {
+        let id = MessageRef { node: delivered.source, id: delivered.id };
+        let body = Body::from_parts(delivered.body.clone().into(), true);
+        to_device.entry(id).or_default().push((delivered.at.as_micros(), body));
+    }
     for (id, (priority, accepted_us, body)) in &seen.accepted {
         let copies = seen.arrived.get(id).map(Vec::as_slice).unwrap_or_default();
-        let to_device = device.get(id).map(|at| (*at, body.clone()));
+        let to_device = to_device.get(id).map(Vec::as_slice).unwrap_or_default();
         let receipt = seen.receipts.get(id);
-        let arrived: Vec<&(u64, Body)> = copies.iter().chain(to_device.as_ref()).collect();
+        let arrived: Vec<&(u64, Body)> = copies.iter().chain(to_device).collect();
         figures.message(*priority, *accepted_us, body, receipt, &arrived);
         if seen.single_hop.contains(id)
             && let Some((at, _)) = arrived.first()

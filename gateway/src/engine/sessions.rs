@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use mesh_protocol::{Address, NameHash, Verdict};
+use mesh_protocol::{Address, GATEWAY_GROUPS, NameHash, Verdict};
 
 use super::inbox::{Agent, Item, TooSlow, Types, Wish, Worth};
 use super::journal::After;
@@ -105,7 +105,9 @@ impl State {
                 tracing::warn!(agent = %name, ?worth, "forgotten with all it had, to make room for a new one: raise agents.max_agents");
                 self.count("agents_forgotten");
             }
-            self.agents.remove(&key);
+            if let Some(agent) = self.agents.remove(&key) {
+                agent.groups.keys().for_each(|group| self.leave(group));
+            }
             self.by_name.remove(&name);
             self.by_hash.remove(&NameHash::of(name.as_str()));
             self.journal.stage(Op::DeleteAgent { agent: key });
@@ -261,30 +263,66 @@ impl State {
             self.refuse(session, None, ErrorCode::TooLarge, why);
             return self.subscribed(session, key);
         }
+        let unknown: BTreeSet<Address> =
+            groups.iter().map(group_address).filter(|address| !self.members.contains_key(address)).collect();
+        if self.members.len() + unknown.len() > GATEWAY_GROUPS {
+            let why = format!(
+                "cannot subscribe: the agents of this gateway are in {} groups together, and it hears {GATEWAY_GROUPS} at most; unsubscribe from some",
+                self.members.len()
+            );
+            self.refuse(session, None, ErrorCode::TooLarge, why);
+            return self.subscribed(session, key);
+        }
+        let mut changed = false;
         for group in groups {
-            if let Some(agent) = self.agents.get_mut(&key) {
-                agent.groups.insert(group, types.clone());
+            let Some(agent) = self.agents.get_mut(&key) else { return };
+            let before = agent.groups.insert(group, types.clone());
+            changed |= before.as_ref() != Some(types);
+            if before.is_none() {
+                self.join(&group);
             }
-            self.mesh.push(MeshCommand::Join(NameHash::of(group.as_str()).group_address()));
+        }
+        if changed {
+            self.stage_agent(key);
         }
         self.subscribed(session, key);
+    }
+
+    /// One more agent is in this group.
+    pub(super) fn join(&mut self, group: &Name) {
+        let address = group_address(group);
+        let members = self.members.entry(address).or_default();
+        *members += 1;
+        if *members == 1 {
+            self.mesh.push(MeshCommand::Join(address));
+        }
+    }
+
+    /// One agent fewer is in this group.
+    pub(super) fn leave(&mut self, group: &Name) {
+        let address = group_address(group);
+        let Some(members) = self.members.get_mut(&address) else { return };
+        *members -= 1;
+        if *members == 0 {
+            self.members.remove(&address);
+            self.mesh.push(MeshCommand::Leave(address));
+        }
     }
 
     pub(super) fn unsubscribe(&mut self, session: SessionId, key: AgentKey, groups: &[Name]) {
         let Some(agent) = self.agents.get_mut(&key) else { return };
         let left: Vec<Name> =
             groups.iter().copied().filter(|group| agent.groups.remove(group).is_some()).collect();
+        for group in &left {
+            self.leave(group);
+        }
         if !left.is_empty() {
-            let wanted = self.agents.values().flat_map(|agent| agent.groups.keys());
-            let wanted: BTreeSet<Address> = wanted.map(group_address).collect();
-            let unwanted = left.iter().map(group_address).filter(|address| !wanted.contains(address));
-            self.mesh.extend(unwanted.map(MeshCommand::Leave));
+            self.stage_agent(key);
         }
         self.subscribed(session, key);
     }
 
     pub(super) fn subscribed(&mut self, session: SessionId, key: AgentKey) {
-        self.stage_agent(key);
         let groups =
             self.agents.get(&key).map(|agent| agent.groups.keys().copied().collect()).unwrap_or_default();
         let event = Event::Subscribed(Subscribed { groups });

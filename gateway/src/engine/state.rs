@@ -89,6 +89,8 @@ pub(super) struct State {
     pub(super) by_name: BTreeMap<Name, AgentKey>,
     pub(super) by_hash: BTreeMap<NameHash, AgentKey>,
     pub(super) sessions: HashMap<SessionId, AgentKey>,
+    /// How many agents are in each group, by the group's address.
+    pub(super) members: BTreeMap<Address, usize>,
     pub(super) next_agent: u32,
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
@@ -123,6 +125,7 @@ impl State {
             by_name: BTreeMap::new(),
             by_hash: BTreeMap::new(),
             sessions: HashMap::new(),
+            members: BTreeMap::new(),
             next_agent: 0,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
@@ -141,7 +144,7 @@ impl State {
         for agent in recovered.agents {
             state.next_agent = state.next_agent.max(agent.key.0 + 1);
             for group in agent.groups.keys() {
-                state.mesh.push(MeshCommand::Join(NameHash::of(group.as_str()).group_address()));
+                state.join(group);
             }
             state.index(agent);
         }

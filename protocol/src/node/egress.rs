@@ -30,7 +30,8 @@ impl<
     const OUTBOX: usize,
     const QUEUE: usize,
     const FRAME: usize,
-> Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME>
+    const GROUPS: usize,
+> Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME, GROUPS>
 {
     /// The next frame to hand to a link, written to `out`.
     #[must_use]

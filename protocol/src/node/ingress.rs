@@ -40,7 +40,8 @@ impl<
     const OUTBOX: usize,
     const QUEUE: usize,
     const FRAME: usize,
-> Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME>
+    const GROUPS: usize,
+> Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME, GROUPS>
 {
     /// A link is there, or has changed; `false`, and it is not used, when the table of links is full or the link is too
     /// narrow for a legacy frame.

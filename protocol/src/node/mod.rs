@@ -34,8 +34,6 @@ use crate::{
 const EVENTS: usize = 8;
 /// Own control messages that can wait for the radio.
 const CONTROLS: usize = 16;
-/// Groups a node can be in.
-const GROUPS: usize = 8;
 /// First hello after the start: soon, so that a new node is known within seconds.
 const FIRST_HELLO: Duration = Duration::from_millis(500);
 
@@ -77,7 +75,7 @@ enum Queued<const FRAME: usize> {
 ///
 /// `LINKS` links (at most 8), `SOURCES` nodes whose frames it takes, `PEERS` neighbours, paths and recent
 /// deliveries, `SEEN` frames in the duplicate cache, `REASM` reassembly sets, `OUTBOX` own messages under way,
-/// `QUEUE` frames of at most `FRAME` bytes waiting for the air.
+/// `QUEUE` frames of at most `FRAME` bytes waiting for the air, `GROUPS` groups that the node is in.
 #[derive(Clone, Debug)]
 pub struct Node<
     const LINKS: usize,
@@ -88,6 +86,7 @@ pub struct Node<
     const OUTBOX: usize,
     const QUEUE: usize,
     const FRAME: usize,
+    const GROUPS: usize,
 > {
     address: Address,
     ttl: u8,
@@ -129,7 +128,8 @@ impl<
     const OUTBOX: usize,
     const QUEUE: usize,
     const FRAME: usize,
-> Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME>
+    const GROUPS: usize,
+> Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME, GROUPS>
 {
     /// A node that has just been switched on at `now`.
     ///
@@ -266,7 +266,7 @@ impl<
         self.seq.reserved(up_to);
     }
 
-    /// Also takes messages to `group`; `false` when this node is in eight groups already, or it is no group.
+    /// Also takes messages to `group`; `false` when this node is in as many as it has room for, or it is no group.
     pub fn join_group(&mut self, group: Address) -> bool {
         group.is_group() && (self.groups.contains(&group) || self.groups.push(group).is_ok())
     }

@@ -15,7 +15,8 @@ impl<
     const OUTBOX: usize,
     const QUEUE: usize,
     const FRAME: usize,
-> Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME>
+    const GROUPS: usize,
+> Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME, GROUPS>
 {
     /// Does what is due at `now` and not a frame: acks, deadlines, retransmissions, hellos.
     pub fn handle_timeout(&mut self, now: Instant) {

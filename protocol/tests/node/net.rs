@@ -291,7 +291,8 @@ impl<
     const OUTBOX: usize,
     const QUEUE: usize,
     const FRAME: usize,
-> Machine for Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME>
+    const GROUPS: usize,
+> Machine for Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME, GROUPS>
 {
     fn switch_on(now: Instant, config: Config) -> Self {
         Self::new(now, config)
