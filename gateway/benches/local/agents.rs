@@ -71,6 +71,7 @@ impl Pair {
             }
             self.sender.flush().await;
             self.sender.read().await;
+            let mut cursor = None;
             while let Some(event) = self.sender.event() {
                 match event {
                     Event::Accepted(accepted) => assert_eq!(accepted.durable, durable),
@@ -78,13 +79,18 @@ impl Pair {
                         assert_eq!(receipt.outcome, Outcome::Delivered);
                         flying -= 1;
                         done += 1;
+                        cursor = receipt.cursor.or(cursor);
                     }
                     // The receiver is more than an inbox behind: the message is sent again.
                     Event::Error(error) if error.code == ErrorCode::Busy => flying -= 1,
                     other => panic!("{other:?}"),
                 }
             }
+            if let Some(cursor) = cursor {
+                self.sender.queue(&Request::Ack(Ack { cursor }));
+            }
         }
+        self.sender.flush().await;
         let took = begin.elapsed();
         self.sender.usage().await.since(before, done, took)
     }
