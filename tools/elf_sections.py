@@ -1,6 +1,6 @@
 """Sizes of an ELF file's loaded sections in bytes: text (code and constants), data, bss.
 
-Needs nothing but Python: the machine that checks the project has no binutils for ARM.
+Needs nothing but Python: binutils for ARM are seldom at hand.
 """
 
 import struct

@@ -13,7 +13,7 @@ use mesh_protocol::{
 
 /// The one link of a device.
 const LINK: LinkId = LinkId(0);
-/// SEQs reserved at a time; wire format, section "Rules".
+/// SEQs reserved at a time; `docs/protocol.md`, "SEQ".
 const SEQ_BLOCK: u32 = 1024;
 /// Hops allowed to a device's messages: more than any field here is long.
 const TTL: u8 = 12;

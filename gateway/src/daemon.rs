@@ -20,12 +20,16 @@ use crate::simulated::{AIR_ENDED, Seat, SimulatedAir, Simulation};
 /// Where the data directory holds what belongs to the simulated air.
 pub const SIM_FOLDER: &str = "sim";
 
+/// Files that the gateway has open beside its connections: a guess, with room.
+const FILES_BESIDE: u64 = 64;
+
 /// Runs a gateway until it is told to stop; with `json`, what it prints is one JSON object a line.
 ///
 /// # Errors
 /// Whatever keeps it from starting, or from writing what it promised.
 pub async fn run(settings: Settings, json: bool) -> anyhow::Result<()> {
     let data_dir = DataDir::open(&settings.gateway.data_dir)?;
+    check_open_files(settings.agents.max_connections);
     match settings.radio.adapter {
         Adapter::Sim => {
             if data_dir.path().join(NETWORK_FILE).exists() {
@@ -83,6 +87,22 @@ async fn simulated(settings: &Settings, data_dir: &Path, json: bool) -> anyhow::
     tokio::select! {
         served = serve(gateway) => served,
         () = simulated.ended() => anyhow::bail!(AIR_ENDED),
+    }
+}
+
+/// Warns when the system lets this process have fewer files than the settings let it have connections.
+fn check_open_files(connections: u32) {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
+    if let Some(soft) = soft.and_then(|soft| soft.parse::<u64>().ok())
+        && soft < u64::from(connections) + FILES_BESIDE
+    {
+        tracing::warn!(
+            open_files = soft,
+            connections,
+            "fewer files may be open than agents.max_connections asks for: raise the limit (`ulimit -n`, or LimitNOFILE= \
+             in a systemd unit), or lower the setting"
+        );
     }
 }
 

@@ -10,7 +10,7 @@ use crate::control::Ack;
 use crate::segment::{BLOCK_MAX, CRC_LEN, SEGMENT_LEN, Segment, TransferId, all, block_crc};
 use crate::{Address, Discard, Duration, Instant, Priority};
 
-/// A set without a new segment for this long is given up; wire format, section "Messages".
+/// A set without a new segment for this long is given up; `docs/protocol.md`, "Receiving a message".
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 /// A set of a source is at most one of two.
 const SETS_PER_SOURCE: usize = 2;

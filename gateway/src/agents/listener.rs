@@ -42,7 +42,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Guesses, except that issue 2 asks for 1,000 agents: twice that, and 10 s for a person at a keyboard.
+    /// Guesses: twice the thousand agents that a gateway is meant for, and 10 s for a person at a keyboard.
     fn default() -> Self {
         Self {
             connections: 2_048,

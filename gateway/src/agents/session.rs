@@ -72,7 +72,7 @@ where
         id,
         events: &events,
         codec: &codec,
-        decoder: Decoder::new(Bounds::REQUEST),
+        decoder: Decoder::new(Bounds::HELLO),
         attached: false,
         batch_size: 1,
     };
@@ -174,6 +174,12 @@ impl Inbound<'_> {
                 // Before the hello a mistake ends it: who cannot say hello is not one of ours.
                 Err(mut error) => {
                     error.fatal = true;
+                    if error.code == ErrorCode::TooLarge {
+                        error.message = format!(
+                            "the first request must be a hello, and none is so long; {}",
+                            error.message
+                        );
+                    }
                     self.events.refuse(error);
                     return Err(Over);
                 }
@@ -194,6 +200,7 @@ impl Inbound<'_> {
                 return self.end(ErrorCode::Unauthorised, message);
             }
             hello.token = None;
+            self.decoder.set_bounds(Bounds::REQUEST);
             return Ok(hello);
         }
     }

@@ -45,6 +45,8 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// What the gateway takes as the first request, of somebody it does not know yet.
+    pub const HELLO: Self = Self { line: OVERHEAD, frame: OVERHEAD };
     /// What the gateway takes. A line has room for the longest body with every byte written as `\u00xx`, six bytes
     /// for one; base64 needs less.
     pub const REQUEST: Self = Self { line: 6 * MAX_BODY + OVERHEAD, frame: MAX_BODY + OVERHEAD };
@@ -118,6 +120,11 @@ impl Decoder {
     #[must_use]
     pub const fn with_codec(bounds: Bounds, codec: Codec) -> Self {
         Self { bounds, codec: Some(codec), buffer: Vec::new(), start: 0, searched: 0, lost: false }
+    }
+
+    /// From now on values may be as long as this.
+    pub const fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
     }
 
     /// The codec, once the first byte has come.

@@ -159,7 +159,7 @@ pub struct Accepted {
 }
 two_forms!(Accepted { reference, id, durable, at_us });
 
-/// What became of a message, in words that mean one thing each (design.md, "The gateway").
+/// What became of a message, in words that mean one thing each (`docs/agents.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

@@ -45,7 +45,7 @@ pub use request::{
     Ack, Ask, Bye, Credit, Hello, ReceiptWish, Request, SendRequest, Subscribe, Token, Unsubscribe,
 };
 
-/// The longest body of a message, in bytes, before any encoding (design.md: up to 64 KiB).
+/// The longest body of a message, in bytes, before any encoding.
 pub const MAX_BODY: usize = 65_536;
 /// The longest name of an agent or a group, in bytes. A guess: longer than host names in use, short enough for a frame.
 pub const MAX_NAME: usize = 32;

@@ -38,7 +38,7 @@ use state::{MeshCommand, State};
 pub use records::fresh_seq;
 pub use state::Identity;
 
-/// SEQs reserved at a time; wire format, section "Rules".
+/// SEQs reserved at a time; `docs/protocol.md`, "SEQ".
 const SEQ_BLOCK: u32 = 4096;
 /// Replay marks go to disk at most this often, with other writes: a restarted gateway takes again at most what was
 /// sent in between, and the window of delivered messages stops what of that is a message.

@@ -17,7 +17,7 @@ use crate::network;
 
 /// The longest path of a Unix socket in bytes (Linux, unix(7): 108 with the final NUL).
 const UNIX_SOCKET_MAX: usize = 107;
-/// The port on which agents find a gateway (design.md).
+/// The port on which agents find a gateway.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
 
 pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, SettingsError> {
