@@ -138,7 +138,10 @@ async fn serve(mut gateway: Gateway) -> anyhow::Result<()> {
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("Ctrl-C: stopping"),
-        ended = gateway.ended() => return Ok(ended?),
+        ended = gateway.ended() => {
+            ended?;
+            anyhow::bail!("the gateway ended though nobody told it to; please report what it said above");
+        }
     }
     Ok(gateway.stop().await?)
 }

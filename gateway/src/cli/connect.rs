@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use anyhow::Context;
 use tokio::time::timeout;
 
 use super::args::GatewayArgs;
@@ -49,7 +50,9 @@ impl Gateway {
 
 /// The name of a command that waits for something that is kept for it: nobody else has it.
 pub(super) fn lasting_name() -> anyhow::Result<Name> {
-    Ok(Name::new(&format!("cli-{}", std::process::id()))?)
+    let mut tag = [0; 4];
+    getrandom::fill(&mut tag).context("making a name: the system gives no random numbers")?;
+    Ok(Name::new(&format!("cli-{:08x}", u32::from_be_bytes(tag)))?)
 }
 
 /// The name of a command that ends at once: one of few, so that a thousand commands do not leave a thousand names.

@@ -260,7 +260,7 @@ pub(super) struct QueryArgs {
     /// Whom to ask: bob, bob@0x0003 or node:0x0003
     #[arg(long, value_name = "NAME")]
     pub(super) to: Destination,
-    /// Who asks. A name has one session at a time: not one that is listening [default: cli-PID]
+    /// Who asks. A name has one session at a time: not one that is listening [default: a name of its own, cli-*]
     #[arg(long = "as", value_name = "NAME")]
     pub(super) name: Option<Name>,
     /// CRITICAL, HIGH, MEDIUM or LOW, in any case
