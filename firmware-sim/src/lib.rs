@@ -16,7 +16,10 @@
 mod device;
 mod layout;
 mod network;
+pub mod results;
 mod run;
+pub mod scenario;
+pub mod stack;
 mod trace;
 
 pub use device::{Delivered, Device, Letter};

@@ -1,0 +1,130 @@
+//! What a run of a scenario found, and what several runs come to: the JSON of `mesh-sim run --json`.
+//!
+//! Owns the shape of results. Reports draw them, runs fill them in.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything about one scenario: one [`RunResult`] for each stack and seed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Campaign {
+    /// The scenario's name.
+    pub scenario: String,
+    /// What it is about, in the scenario's words.
+    pub description: String,
+    /// The scenario file as it was read.
+    pub source: String,
+    /// One for each stack and seed, in that order.
+    pub runs: Vec<RunResult>,
+}
+
+/// One run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// `mesh`, `sig` or `flood`.
+    pub stack: String,
+    /// The seed.
+    pub seed: u64,
+    /// Hash over everything that happened on the air.
+    pub trace: String,
+    /// Simulated time of the whole run, in milliseconds.
+    pub simulated_ms: u64,
+    /// Where nodes stood and what they did, by number.
+    pub nodes: Vec<NodeResult>,
+    /// Links over which anything was heard.
+    pub links: Vec<LinkResult>,
+    /// Every message that the scenario wanted sent, in order.
+    pub messages: Vec<MessageResult>,
+    /// Time on air in microseconds, all nodes and channels together, by cause: `data`, `ack`, `hello`, `control`,
+    /// `relay` and so on.
+    pub airtime_us: BTreeMap<String, u64>,
+    /// What became of PDUs: `heard`, `lost_collision`, ...
+    pub air: BTreeMap<String, u64>,
+    /// The stack's counters, all nodes together.
+    pub counters: BTreeMap<String, u64>,
+    /// One message step by step: the first of the run that needed the most hops.
+    pub timeline: Vec<TimelineStep>,
+}
+
+/// One node of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeResult {
+    /// Its name in the scenario; empty for most.
+    pub name: String,
+    /// Metres to the right.
+    pub x: f64,
+    /// Metres up.
+    pub y: f64,
+    /// The floor it is on, from 0.
+    pub floor: u32,
+    /// Advertising events it sent.
+    pub sent: u64,
+    /// Of its time, the share that it was on the air, 0 to 1.
+    pub airtime: f64,
+    /// Frames that reached its host.
+    pub heard: u64,
+}
+
+/// One direction of a link.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LinkResult {
+    /// The node that is heard.
+    pub from: u32,
+    /// The node that hears it.
+    pub to: u32,
+    /// Signal strength without fading, in dBm.
+    pub rssi: f64,
+    /// Frames heard over it.
+    pub heard: u64,
+    /// Of the sender's advertising events, the share that was heard, 0 to 1.
+    pub delivery: f64,
+}
+
+/// One message of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MessageResult {
+    /// The traffic of the scenario it belongs to, from 0.
+    pub traffic: u32,
+    /// The node that sends it.
+    pub from: u32,
+    /// The node it is for; `None` for everyone.
+    pub to: Option<u32>,
+    /// `CRITICAL`, `HIGH`, `MEDIUM` or `LOW`.
+    pub priority: String,
+    /// `TASK`, `QUERY`, `RESPONSE`, `NOTIFICATION` or `PARAMETER_UPDATE`.
+    pub kind: String,
+    /// Bytes of its body.
+    pub bytes: u32,
+    /// When the stack took it, in microseconds; `None` when it was refused.
+    pub sent_us: Option<u64>,
+    /// Why the stack did not take it.
+    pub refused: Option<String>,
+    /// When it reached the receiver, in microseconds; for everyone, when it reached the last that it reached.
+    pub delivered_us: Option<u64>,
+    /// For everyone: how many nodes it reached; else 1 or 0.
+    pub reached: u32,
+    /// How many nodes it was for.
+    pub wanted: u32,
+    /// When its answer came back, in microseconds.
+    pub answered_us: Option<u64>,
+    /// Hops it came; of several the most.
+    pub hops: Option<u8>,
+    /// How often it reached a receiver again.
+    pub duplicates: u32,
+    /// What the sender was told: `delivered`, `unknown`, `expired`, `rejected`; `None` while it was told nothing.
+    pub fate: Option<String>,
+}
+
+/// One step in the life of a message.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TimelineStep {
+    /// When, in microseconds.
+    pub at_us: u64,
+    /// Which node.
+    pub node: u32,
+    /// `posted`, `sent`, `heard`, `delivered`, `settled`.
+    pub what: String,
+    /// More about it: from whom, how loud.
+    pub note: String,
+}

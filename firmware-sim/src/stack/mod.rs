@@ -1,0 +1,103 @@
+//! What a network stack is to a scenario, whichever it is: ours, or one to measure it against.
+//!
+//! Owns the trait [`Stack`] and the words it speaks in. Who sends what and when is the scenario's business, what
+//! becomes of an advert on the air the world's.
+
+use ble_bearer::sim::Station;
+use mesh_protocol::{Duration, Instant, MessageType, Priority};
+
+/// Whom a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The node with this number in the scenario.
+    Node(u32),
+    /// Every node.
+    Everyone,
+}
+
+/// A message that a scenario wants sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// To whom.
+    pub to: Target,
+    /// Of what type; only ours carries it.
+    pub kind: MessageType,
+    /// How urgent; only ours knows what that is.
+    pub priority: Priority,
+    /// The body.
+    pub body: Vec<u8>,
+    /// How long anyone wants it.
+    pub within: Duration,
+    /// Whether the receiver answers with a body of the same length.
+    pub echo: bool,
+}
+
+/// Why a stack did not take a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Longer than the stack can carry.
+    TooLong,
+    /// No room; later there may be.
+    Busy,
+    /// Not running.
+    Down,
+}
+
+/// A message that reached its receiver's application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When.
+    pub at: Instant,
+    /// The number of the node that sent it.
+    pub from: u32,
+    /// The number that the sender's [`Stack::post`] gave it.
+    pub id: u32,
+    /// How many hops it came; a neighbour's is 1.
+    pub hops: u8,
+    /// Whether it is an answer, and to which number of ours.
+    pub answers: Option<u32>,
+    /// Its body; empty where the stack does not keep bodies.
+    pub body: Vec<u8>,
+}
+
+/// What a sender was told in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// The receiver has it.
+    Delivered,
+    /// Nobody knows.
+    Unknown,
+    /// It never left.
+    Expired,
+    /// The receiver refused it.
+    Rejected,
+}
+
+/// What became of a message, as its sender was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// When the sender was told.
+    pub at: Instant,
+    /// The number that [`Stack::post`] gave it.
+    pub id: u32,
+    /// What it was told.
+    pub fate: Fate,
+}
+
+/// One node of a network stack.
+pub trait Stack: Station {
+    /// Takes a message; its number here. The world runs the station afterwards.
+    ///
+    /// # Errors
+    /// [`Refused`], and nothing is sent.
+    fn post(&mut self, now: Instant, order: &Order) -> Result<u32, Refused>;
+
+    /// What reached the application since last asked, in order.
+    fn arrivals(&mut self) -> Vec<Arrival>;
+
+    /// What senders were told since last asked, in order. Stacks without receipts have none.
+    fn settled(&mut self) -> Vec<Settled>;
+
+    /// Counters of this stack, by name: discards, relayed, retries. For reports.
+    fn counters(&self) -> Vec<(&'static str, u64)>;
+}
