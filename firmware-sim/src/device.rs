@@ -190,13 +190,14 @@ impl Device {
 }
 
 impl Station for Device {
-    fn receive(&mut self, now: Instant, frame: &[u8], rssi: i8) {
+    fn receive(&mut self, now: Instant, frame: &[u8], rssi: i8) -> bool {
         let mut bytes = [0; mesh_protocol::MAX_FRAME];
         if let Some(bytes) = bytes.get_mut(..frame.len()) {
             bytes.copy_from_slice(frame);
             // The node has counted what it did not take.
             let _ = each!(&mut self.node, node => node.handle_frame(now, LINK, bytes, Some(rssi)));
         }
+        true
     }
 
     fn run(&mut self, now: Instant, radio: &mut Radio<'_>) -> Option<Instant> {

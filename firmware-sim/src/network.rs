@@ -73,7 +73,7 @@ impl Network {
     }
 
     /// Puts the relays of a layout into a world.
-    pub fn populate<O: ble_bearer::sim::Observer>(
+    pub fn populate<O: ble_bearer::sim::Observer<Device>>(
         &self,
         world: &mut World<Device, O>,
         layout: &Layout,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ble_bearer::sim::{AirCounters, StationId, World};
+use ble_bearer::sim::{AirCounters, AirSettings, StationId, World};
 use mesh_protocol::{
     Address, Duration, Envelope, Instant, MessageId, MessageType, NetKey, Outcome, Priority, Rng,
 };
@@ -82,7 +82,12 @@ impl Run {
     pub fn execute(&self) -> Report {
         let network = Network::random(self.seed);
         let layout = Layout::field(self.nodes, self.seed);
-        let mut world = World::with_observer(self.seed, network.topology(self.loss_ppm), Trace::default());
+        let mut world = World::with_observer(
+            self.seed,
+            network.topology(self.loss_ppm),
+            AirSettings::default(),
+            Trace::default(),
+        );
         let key = NetKey::new(network.key());
         let mut seeds = Rng::stream(self.seed, "gateways");
         let [west, east] = [0, 1].map(|end: u16| {
@@ -208,14 +213,18 @@ fn post(
 }
 
 fn air_counters(world: &World<Device, Trace>) -> BTreeMap<String, u64> {
-    let AirCounters { events, heard, boundary, half_duplex, collision, link_loss } = world.counters();
+    let AirCounters { events, airtime_us, heard, boundary, half_duplex, collision, weak, link_loss, cut } =
+        world.counters();
     [
         ("events", events),
+        ("airtime_us", airtime_us),
         ("heard", heard),
         ("lost_boundary", boundary),
         ("lost_half_duplex", half_duplex),
         ("lost_collision", collision),
+        ("lost_weak", weak),
         ("lost_link", link_loss),
+        ("lost_cut", cut),
     ]
     .map(|(name, count)| (name.to_owned(), count))
     .into()

@@ -2,7 +2,7 @@
 //!
 //! Owns the hash that tells two runs apart: every frame sent and heard, by whom and when.
 
-use ble_bearer::sim::{Observer, StationId};
+use ble_bearer::sim::{Observer, Reception, StationId};
 use mesh_protocol::Instant;
 use sha2::{Digest, Sha256};
 
@@ -31,14 +31,14 @@ impl Trace {
     }
 }
 
-impl Observer for Trace {
+impl<S> Observer<S> for Trace {
     fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
         self.transmitted += 1;
         self.note(0, now, from, frame);
     }
 
-    fn received(&mut self, now: Instant, to: StationId, _from: StationId, frame: &[u8], _rssi: i8) {
+    fn received(&mut self, now: Instant, heard: &Reception<'_>) {
         self.received += 1;
-        self.note(1, now, to, frame);
+        self.note(1, now, heard.to, heard.frame);
     }
 }

@@ -1,55 +1,86 @@
 //! The air: which advertising PDUs reach which receivers.
 //!
-//! A state machine without clock and without IO: [`Air::transmit`] puts one advertising event on the three
-//! channels, [`Air::poll_delivery`] says who heard it, [`Air::poll_timeout`] when to ask. Owns airtimes, scan
-//! windows, half duplex, collisions and link loss. Leaves to the controller ([`super::Controller`]) when events
-//! start and how long a report takes, to `geometry` who is in range.
+//! A state machine without clock and without IO: [`Air::transmit`] starts one advertising event, [`Air::poll_delivery`]
+//! says who heard what, [`Air::poll_timeout`] when to ask. Owns half duplex, locking on, interference, capture and
+//! losses. Leaves to the controller ([`super::Controller`]) when events start and how long a report takes, to
+//! [`super::phy`] how long PDUs are, to [`super::spec`] where scanners are, to [`super::links`] who is in range.
 //!
-//! A first honest version. Not yet here: capture, added-up interference, fading, extended advertising, WLAN. They
-//! belong into `judge`, the only place where a reception is decided.
+//! # How a reception is decided
+//! When a PDU starts, every station that scans its channel, is not sending or turning round, and is not receiving
+//! anything else locks on to it, if it is stronger by the capture threshold than all that is on the channel at that
+//! moment. It stays with it to its end, whatever comes: a later, stronger PDU only disturbs. When it has ended, it was
+//! received if it was stronger by the threshold than everything that overlapped it, added up as power, if the scanner
+//! stayed on the channel, and if the station did not turn to sending.
+//!
+//! An AUX_ADV_IND is received by those who received one of the three ADV_EXT_INDs that point to it, by the same rules.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use mesh_protocol::{Duration, Instant, Rng};
 
-use super::geometry::{Links, Position, StationId, Topology};
+use super::geometry::{Position, StationId, Topology, normal};
+use super::links::{Links, Neighbour};
+use super::phy::{CHANNELS, Phy, Shape};
+use super::power::{centi, linear};
+use super::spec::RadioSpec;
 use crate::FrameBytes;
 
-/// Bytes of a legacy ADV_NONCONN_IND beside its AdvData: preamble 1, access address 4, header 2, advertiser's
-/// address 6, CRC 3 (Core Specification, Vol 6 Part B, 2.1 and 2.3.1.3).
-const PDU_OVERHEAD: usize = 1 + 4 + 2 + 6 + 3;
-/// Bytes of AdvData around a frame: AD length, AD type 0xFF, company 0xFFFF.
-const AD_HEADER: usize = 4;
-/// Time of one byte at 1 Mbit/s.
-const BYTE: Duration = Duration::from_micros(8);
-/// From the end of one PDU of an advertising event to the start of the next ("about 150 µs" in the project's radio
-/// model).
-const CHANNEL_HOP: Duration = Duration::from_micros(150);
 /// A radio needs about this long between sending and receiving (the project's radio model).
 pub const TURNAROUND: Duration = Duration::from_micros(300);
-/// How long a scanner stays on one channel (the setting of the reference run V1 in the radio model).
-pub const SCAN_WINDOW: Duration = Duration::from_millis(3_000);
-/// The advertising channels: 37, 38 and 39.
-pub const CHANNELS: usize = 3;
-/// A PDU is remembered until this long after its end: longer than any event and the turnaround after it, so that
-/// every PDU it may have overlapped is judged by then. 245 bytes on three channels take 6.7 ms.
-const MEMORY: Duration = Duration::from_millis(8);
-/// Own events a station remembers: an event is at least 0.7 ms long, and a judgement looks back 1 ms.
-const OWN_EVENTS: usize = 4;
+/// Channels that AUX_ADV_INDs are sent on: 0 to 36. The advertising channels follow.
+const SECONDARY: usize = 37;
+/// PDUs that ended so long ago can still overlap one that is to be judged: the longest, of S8, and the turnaround.
+const MEMORY: Duration = Duration::from_micros(17_040 + 300);
+/// The same on the advertising channels, where none is longer than 376 µs.
+const PRIMARY_MEMORY: Duration = Duration::from_micros(376 + 300);
 
-/// How long one PDU with a frame of `len` bytes is on the air.
-#[must_use]
-pub const fn pdu_airtime(len: usize) -> Duration {
-    BYTE.times((PDU_OVERHEAD + AD_HEADER + len) as u64)
+/// What the air is like, beside where stations stand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AirSettings {
+    /// A PDU is received while it is so much stronger than everything else together, in dB. 10 by default (the
+    /// project's radio model, which sweeps 6 to 14); 300 and more mean that nothing may disturb it.
+    pub capture_db: f64,
+    /// A wireless LAN beside.
+    pub wlan: Option<Wlan>,
 }
 
-/// How long one advertising event (a PDU on each channel) with a frame of `len` bytes takes.
-#[must_use]
-pub const fn event_airtime(len: usize) -> Duration {
-    let pdus = pdu_airtime(len).times(CHANNELS as u64).as_micros();
-    let hops = CHANNEL_HOP.times(CHANNELS as u64 - 1).as_micros();
-    Duration::from_micros(pdus + hops)
+impl Default for AirSettings {
+    fn default() -> Self {
+        Self { capture_db: 10.0, wlan: None }
+    }
+}
+
+/// Bursts of a wireless LAN, on each advertising channel at its own times, equally strong at every receiver.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wlan {
+    /// Parts in a million of the time that it sends.
+    pub duty_ppm: u32,
+    /// How long it sends at a time.
+    pub burst: Duration,
+    /// How strong it is, in dBm.
+    pub dbm: f64,
+}
+
+/// A wireless LAN at work.
+#[derive(Debug)]
+struct Bursts {
+    wlan: Wlan,
+    power: f32,
+    draws: Rng,
+}
+
+impl Bursts {
+    /// Its power on an advertising channel at any time in `span`.
+    fn power(&self, channel: usize, span: Span) -> f32 {
+        let burst = self.wlan.burst.as_micros().max(1);
+        let (first, last) = (span.start.as_micros() / burst, span.end.as_micros() / burst);
+        let sends = |slot: u64| {
+            let mut draw = self.draws.clone().fork((channel as u64) << 60 | slot);
+            draw.chance(self.wlan.duty_ppm)
+        };
+        if (first..=last).any(sends) { self.power } else { 0.0 }
+    }
 }
 
 /// What happened on the air, counted since the start.
@@ -60,31 +91,56 @@ pub const fn event_airtime(len: usize) -> Duration {
 pub struct AirCounters {
     /// Advertising events sent.
     pub events: u64,
-    /// PDUs heard.
+    /// Time on air in microseconds, all stations and channels together.
+    pub airtime_us: u64,
+    /// Frames heard.
     pub heard: u64,
     /// PDUs cut by the end of a scan window.
     pub boundary: u64,
     /// PDUs missed because the receiver sent or turned round.
     pub half_duplex: u64,
-    /// PDUs lost to another one on the same channel.
+    /// PDUs lost to others: the receiver was with another one, or could not make it out.
     pub collision: u64,
+    /// PDUs that fading made too weak.
+    pub weak: u64,
     /// PDUs lost to the link's own loss rate.
     pub link_loss: u64,
+    /// PDUs that a power cut at the sender broke off.
+    pub cut: u64,
 }
 
-/// One PDU that one station received.
+/// One station that received a PDU.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hearer {
+    /// Which.
+    pub station: StationId,
+    /// Signal strength, in hundredths of a dBm.
+    strength: i32,
+    /// The same in milliwatts.
+    power: f32,
+}
+
+impl Hearer {
+    /// Signal strength as a controller reports it: whole dBm, −127 to 20 (Core Specification, Vol 4 Part E, 7.7.65.2).
+    #[must_use]
+    pub fn rssi(&self) -> i8 {
+        (self.strength + 50).div_euclid(100).clamp(-127, 20) as i8
+    }
+}
+
+/// A frame that somebody received.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard<'a> {
-    /// When the PDU ended.
+pub struct Delivery<'a> {
+    /// When its PDU ended.
     pub end: Instant,
     /// Who sent it.
     pub from: StationId,
-    /// Who received it.
-    pub to: StationId,
-    /// Signal strength in dBm.
-    pub rssi: i8,
+    /// The channel: 37 to 39, or 0 to 36 for an AUX_ADV_IND.
+    pub channel: u8,
     /// The frame.
     pub frame: &'a FrameBytes,
+    /// Who received it, in order of their numbers; at least one.
+    pub hearers: &'a [Hearer],
 }
 
 /// A stretch of time, its end excluded.
@@ -94,112 +150,190 @@ struct Span {
     end: Instant,
 }
 
-impl Span {
-    fn overlaps(self, other: Self) -> bool {
-        self.start < other.end && other.start < self.end
-    }
+/// Overlaps nothing.
+const NEVER: Span = Span { start: Instant::from_micros(u64::MAX), end: Instant::ZERO };
 
-    fn widened(self, by: Duration) -> Self {
-        Self { start: self.start - by, end: self.end + by }
-    }
-}
-
-/// A station's receiver.
+/// A station's radio.
 #[derive(Debug)]
 struct Receiver {
+    spec: RadioSpec,
+    /// The weakest signal received on LE 1M, in hundredths of a dBm.
+    sensitivity: i32,
     powered: bool,
     /// Where in its round of scan windows it stood at time zero.
     scan_offset: Duration,
-    /// Its own last advertising events, oldest overwritten first.
-    own: [Span; OWN_EVENTS],
-    next_own: usize,
+    /// What it scans, and from when until when that is known.
+    scan: (Option<usize>, Span),
+    /// It stays with a PDU until then.
+    locked: Instant,
+    /// Its own latest advertising event.
+    own: Span,
+    /// What its advertising events meet is drawn from here, each at its own place.
+    draws: Rng,
+    /// Advertising events it has sent.
+    events: u64,
 }
 
 impl Receiver {
-    /// The channel (0..3) it scans at `at`, and the number of the window.
-    fn scan(&self, at: Instant) -> (usize, u64) {
-        let window = (at + self.scan_offset).as_micros() / SCAN_WINDOW.as_micros();
-        ((window % CHANNELS as u64) as usize, window)
+    /// The channel (0..3) it scans at `at`, and until when.
+    fn scan(&mut self, at: Instant) -> (Option<usize>, Instant) {
+        let (channel, known) = self.scan;
+        if known.start <= at && at < known.end {
+            return (channel, known.end);
+        }
+        let (channel, end) = self.spec.scan.at(at, self.scan_offset);
+        self.scan = (channel, Span { start: at, end });
+        (channel, end)
+    }
+
+    /// Whether its latest own event keeps it from hearing anything in `span`.
+    fn sends_in(&self, span: Span) -> bool {
+        self.own.start < span.end + TURNAROUND && span.start < self.own.end + TURNAROUND
     }
 }
 
 /// One advertising event on its way.
 #[derive(Debug)]
 struct Flight {
-    number: u64,
     from: StationId,
     start: Instant,
+    shape: Shape,
+    /// Where its AUX_ADV_IND goes, 0 to 36.
+    secondary: usize,
+    /// What it meets is drawn from here, for each receiver at its own place.
+    draws: Rng,
+    /// Power was cut then.
+    cut: Option<Instant>,
     frame: FrameBytes,
+    /// For each PDU, who is with it.
+    locked: [Vec<Hearer>; CHANNELS + 1],
+    /// Who knows of the AUX_ADV_IND.
+    followers: Vec<StationId>,
 }
 
 impl Flight {
-    fn pdu(&self, channel: usize) -> Span {
-        let airtime = pdu_airtime(self.frame.len());
-        let start = self.start + (airtime + CHANNEL_HOP).times(channel as u64);
-        Span { start, end: start + airtime }
+    fn pdu(&self, n: usize) -> Span {
+        let start = self.start + self.shape.start(n);
+        Span { start, end: start + self.shape.length(n) }
+    }
+
+    /// The channel of PDU `n`: 0 to 36, and the advertising channels from there on.
+    fn channel(&self, n: usize) -> usize {
+        if n < CHANNELS { SECONDARY + n } else { self.secondary }
+    }
+
+    /// How PDU `n` is sent.
+    const fn phy(&self, n: usize) -> Phy {
+        match self.shape {
+            Shape::Extended(_, phy) if n >= CHANNELS => phy,
+            _ => Phy::OneM,
+        }
+    }
+
+    /// Whether PDU `n` has the frame in it.
+    const fn carries(&self, n: usize) -> bool {
+        matches!(self.shape, Shape::Legacy(_)) || n >= CHANNELS
     }
 }
 
-/// A PDU whose receptions are still to be decided: when, in which order, whose flight, which channel.
-type Pending = Reverse<(Instant, u64, usize, usize)>;
+/// What happens to a PDU at a moment; of those at the same time, judgements come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    /// It ended one turnaround ago: only then is it known whether a receiver had to turn to sending in the middle of it.
+    Judge,
+    Start,
+}
+
+/// When, what, in which order, whose flight, which PDU of it.
+type Pending = Reverse<(Instant, What, u64, u32, u8)>;
 
 /// The shared medium.
 #[derive(Debug)]
 pub struct Air {
     links: Links,
+    /// A signal must be so many times stronger than the rest.
+    capture: f32,
+    wlan: Option<Bursts>,
     receivers: Vec<Receiver>,
     rng: Rng,
-    /// Mixed with an event's number and a receiver's for that pair's loss draw.
-    loss_seed: u64,
     flights: Vec<Flight>,
-    free: Vec<usize>,
+    free: Vec<u32>,
     pending: BinaryHeap<Pending>,
     sequence: u64,
-    /// On each channel, the recent PDUs and who sent them, oldest event first.
-    recent: [VecDeque<(Span, StationId)>; CHANNELS],
-    /// Those that overlap the PDU under judgement; kept for its allocation.
+    /// On each channel, the recent PDUs and who sent them, in the order of their starts.
+    recent: [VecDeque<(Span, StationId)>; SECONDARY + CHANNELS],
+    /// Those that overlap the PDU in question; kept for its allocation.
     rivals: Vec<StationId>,
+    /// Those that received the PDU judged last.
+    hearers: Vec<Hearer>,
     counters: AirCounters,
 }
 
 impl Air {
-    /// Silent air; `seed` decides scan offsets and link losses.
+    /// Silent air; `seed` decides scan offsets, shadows, fading and losses.
     #[must_use]
-    pub fn new(seed: u64, topology: Topology) -> Self {
-        let mut rng = Rng::new(seed);
-        let loss_seed = rng.next_u64();
+    pub fn new(seed: u64, topology: Topology, settings: AirSettings) -> Self {
+        let wlan = settings.wlan.map(|wlan| {
+            let power = linear(centi(wlan.dbm));
+            Bursts { wlan, power, draws: Rng::stream(seed, "wlan") }
+        });
         Self {
-            links: Links::new(topology),
+            links: Links::new(seed, topology),
+            capture: linear(centi(settings.capture_db)),
+            wlan,
             receivers: Vec::new(),
-            rng,
-            loss_seed,
+            rng: Rng::stream(seed, "air"),
             flights: Vec::new(),
             free: Vec::new(),
             pending: BinaryHeap::new(),
             sequence: 0,
-            recent: Default::default(),
+            recent: [const { VecDeque::new() }; SECONDARY + CHANNELS],
             rivals: Vec::new(),
+            hearers: Vec::new(),
             counters: AirCounters::default(),
         }
     }
 
     /// Adds a station that listens whenever it does not send.
-    pub fn add(&mut self, position: Position) -> StationId {
-        let round = SCAN_WINDOW.times(CHANNELS as u64);
+    pub fn add(&mut self, position: Position, spec: RadioSpec) -> StationId {
+        let id = self.links.add(position, spec.tx_dbm, spec.sensitivity_dbm);
+        let mut draws = self.rng.clone().fork(u64::from(id.0));
+        let round = spec.scan.interval.times(CHANNELS as u64);
         self.receivers.push(Receiver {
+            sensitivity: centi(spec.sensitivity_dbm),
+            spec,
             powered: true,
-            scan_offset: Duration::from_micros(self.rng.below(round.as_micros())),
-            own: Default::default(),
-            next_own: 0,
+            scan_offset: Duration::from_micros(draws.below(round.as_micros())),
+            scan: (None, Span::default()),
+            locked: Instant::ZERO,
+            own: NEVER,
+            draws,
+            events: 0,
         });
-        self.links.add(position)
+        id
     }
 
-    /// Switches a station's receiver off or on. Off, it hears nothing and counts no losses.
-    pub fn set_powered(&mut self, id: StationId, powered: bool) {
-        if let Some(receiver) = self.receivers.get_mut(id.index()) {
-            receiver.powered = powered;
+    /// Switches a station off or on. Off, it hears nothing and counts no losses, and what it was sending breaks off.
+    pub fn set_powered(&mut self, now: Instant, id: StationId, powered: bool) {
+        let Some(receiver) = self.receivers.get_mut(id.index()) else {
+            return;
+        };
+        receiver.powered = powered;
+        receiver.locked = Instant::ZERO;
+        for flight in &mut self.flights {
+            if flight.from == id && !powered {
+                flight.cut = flight.cut.or(Some(now));
+            }
+            // What it was listening to is gone too.
+            flight.locked.iter_mut().for_each(|locked| locked.retain(|hearer| hearer.station != id));
+            flight.followers.retain(|follower| *follower != id);
         }
+    }
+
+    /// Whether a station has power.
+    #[must_use]
+    pub fn is_powered(&self, id: StationId) -> bool {
+        self.receivers.get(id.index()).is_some_and(|receiver| receiver.powered)
     }
 
     /// Where a station stands.
@@ -208,22 +342,35 @@ impl Air {
         self.links.position(id)
     }
 
-    /// Who hears `from`, in order of their numbers.
+    /// A station's radio.
+    #[must_use]
+    pub fn spec(&self, id: StationId) -> Option<&RadioSpec> {
+        self.receivers.get(id.index()).map(|receiver| &receiver.spec)
+    }
+
+    /// Who can hear `from`, in order of their numbers.
     pub fn listeners(&self, from: StationId) -> impl Iterator<Item = StationId> {
         self.links.listeners(from).iter().map(|neighbour| neighbour.to)
     }
 
+    /// How strong `from` is at `to`, without fading, in dBm; `None` when it cannot be heard there.
+    #[must_use]
+    pub fn strength(&self, from: StationId, to: StationId) -> Option<f64> {
+        Some(f64::from(self.links.neighbour(from, to)?.strength) / 100.0)
+    }
+
     /// What happened so far.
     #[must_use]
-    pub fn counters(&self) -> AirCounters {
+    pub const fn counters(&self) -> AirCounters {
         self.counters
     }
 
-    /// The channel (37, 38 or 39) that a station scans at `at`.
+    /// The channel (37, 38 or 39) that a station scans at `at`, if any.
     #[must_use]
     pub fn scanned_channel(&self, id: StationId, at: Instant) -> Option<u8> {
-        let (channel, _) = self.receivers.get(id.index())?.scan(at);
-        Some(37 + channel as u8)
+        let receiver = self.receivers.get(id.index())?;
+        let (channel, _) = receiver.spec.scan.at(at, receiver.scan_offset);
+        channel.map(|channel| (SECONDARY + channel) as u8)
     }
 
     /// Starts one advertising event at `now`. Times of successive calls must not run backwards, and a station's
@@ -232,36 +379,37 @@ impl Air {
         let Some(sender) = self.receivers.get_mut(from.index()) else {
             return;
         };
-        sender.own[sender.next_own] = Span { start: now, end: now + event_airtime(frame.len()) };
-        sender.next_own = (sender.next_own + 1) % OWN_EVENTS;
-
-        let flight = Flight { number: self.counters.events, from, start: now, frame: frame.clone() };
+        let shape = sender.spec.shape(frame.len());
+        sender.own = Span { start: now, end: now + shape.airtime() };
+        let mut draws = sender.draws.clone().fork(sender.events);
+        sender.events += 1;
         self.counters.events += 1;
-        for (channel, recent) in self.recent.iter_mut().enumerate() {
-            while recent.front().is_some_and(|(pdu, _)| pdu.end + MEMORY < now) {
-                recent.pop_front();
-            }
-            recent.push_back((flight.pdu(channel), from));
-        }
-        let first = flight.pdu(0);
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.flights[slot] = flight;
-                slot
-            }
-            None => {
-                self.flights.push(flight);
-                self.flights.len() - 1
-            }
-        };
-        self.schedule(first, slot, 0);
+        self.counters.airtime_us += shape.busy().as_micros();
+        let secondary = draws.below(SECONDARY as u64) as usize;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.flights.push(Flight {
+                from,
+                start: now,
+                shape,
+                secondary,
+                draws: draws.clone(),
+                cut: None,
+                frame: FrameBytes::new(),
+                locked: Default::default(),
+                followers: Vec::new(),
+            });
+            (self.flights.len() - 1) as u32
+        });
+        let flight = &mut self.flights[slot as usize];
+        (flight.from, flight.start, flight.shape, flight.secondary) = (from, now, shape, secondary);
+        (flight.draws, flight.cut) = (draws, None);
+        flight.frame.clone_from(frame);
+        self.start(slot, 0);
     }
 
-    /// A PDU is judged one turnaround after its end: only then is it known whether a receiver had to turn to
-    /// sending in the middle of it.
-    fn schedule(&mut self, pdu: Span, slot: usize, channel: usize) {
+    fn schedule(&mut self, at: Instant, what: What, slot: u32, n: usize) {
         self.sequence += 1;
-        self.pending.push(Reverse((pdu.end + TURNAROUND, self.sequence, slot, channel)));
+        self.pending.push(Reverse((at, what, self.sequence, slot, n as u8)));
     }
 
     /// When [`Air::poll_delivery`] has something to do next.
@@ -270,23 +418,20 @@ impl Air {
         self.pending.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// Decides the next PDU that is due at `now` and hands over its receptions, in order of the receivers'
-    /// numbers. False when none is due.
-    pub fn poll_delivery(&mut self, now: Instant, heard: impl FnMut(Heard<'_>)) -> bool {
+    /// Does the next thing that is due at `now`; a frame that somebody received, if that is what comes of it. Ask
+    /// [`Air::poll_timeout`] whether more is due.
+    pub fn poll_delivery(&mut self, now: Instant) -> Option<Delivery<'_>> {
         if self.poll_timeout().is_none_or(|at| at > now) {
-            return false;
+            return None;
         }
-        let Some(Reverse((_, _, slot, channel))) = self.pending.pop() else {
-            return false;
-        };
-        self.judge(slot, channel, heard);
-        if channel + 1 < CHANNELS {
-            let next = self.flights[slot].pdu(channel + 1);
-            self.schedule(next, slot, channel + 1);
-        } else {
-            self.free.push(slot);
+        let Reverse((_, what, _, slot, n)) = self.pending.pop()?;
+        match what {
+            What::Start => {
+                self.start(slot, n.into());
+                None
+            }
+            What::Judge => self.judge(slot, n.into()),
         }
-        true
     }
 
     /// How many flights and how many remembered PDUs there is room for now.
@@ -295,49 +440,158 @@ impl Air {
         (self.flights.len(), self.recent.iter().map(VecDeque::len).sum())
     }
 
-    /// Who receives one PDU.
-    fn judge(&mut self, slot: usize, channel: usize, mut heard: impl FnMut(Heard<'_>)) {
-        let flight = &self.flights[slot];
-        let pdu = flight.pdu(channel);
-        let last_moment = pdu.end - Duration::from_micros(1);
-        let touched = pdu.widened(TURNAROUND);
-        self.rivals.clear();
-        let rivals =
-            self.recent[channel].iter().filter(|(other, from)| *from != flight.from && pdu.overlaps(*other));
-        self.rivals.extend(rivals.map(|(_, from)| *from));
+    /// A PDU starts: who locks on to it.
+    fn start(&mut self, slot: u32, n: usize) {
+        let flight = &self.flights[slot as usize];
+        let pdu = flight.pdu(n);
+        if n + 1 < flight.shape.pdus() {
+            let next = flight.pdu(n + 1).start;
+            self.schedule(next, What::Start, slot, n + 1);
+        }
+        self.schedule(pdu.end + TURNAROUND, What::Judge, slot, n);
 
-        for neighbour in self.links.listeners(flight.from) {
-            let receiver = &self.receivers[neighbour.to.index()];
-            let (at_start, at_end) = (receiver.scan(pdu.start), receiver.scan(last_moment));
-            if !receiver.powered || (at_start.0 != channel && at_end.0 != channel) {
-                continue;
+        let Self { links, receivers, flights, recent, rivals, counters, capture, wlan, .. } = self;
+        let flight = &mut flights[slot as usize];
+        if flight.cut.is_some() {
+            return;
+        }
+        let recent = &mut recent[flight.channel(n)];
+        let memory = if n < CHANNELS { PRIMARY_MEMORY } else { MEMORY };
+        while recent.front().is_some_and(|(old, _)| old.end + memory < pdu.start) {
+            recent.pop_front();
+        }
+        rivals.clear();
+        rivals.extend(recent.iter().filter(|(other, _)| other.end > pdu.start).map(|(_, from)| *from));
+        recent.push_back((pdu, flight.from));
+        let wlan = match wlan {
+            Some(wlan) if n < CHANNELS => wlan.power(n, Span { start: pdu.start, end: pdu.start }),
+            _ => 0.0,
+        };
+        let rest = Rest { links, rivals, wlan, capture: *capture };
+        let weakest = flight.phy(n).sensitivity_offset();
+        let fading = links.fading();
+        let (draws, locked) = (&flight.draws, &mut flight.locked[n]);
+
+        let mut lock = |neighbour: &Neighbour, follows: bool| {
+            let receiver = &mut receivers[neighbour.to.index()];
+            let (channel, until) = receiver.scan(pdu.start);
+            // Following a pointer, it is on the right channel for as long as it takes.
+            if !receiver.powered || (!follows && channel != Some(n)) {
+                return;
             }
-            let collides = |&rival: &StationId| self.links.hears(neighbour.to, rival);
-            let counter = if at_start != at_end {
-                &mut self.counters.boundary
-            } else if receiver.own.iter().any(|own| own.overlaps(touched)) {
-                &mut self.counters.half_duplex
-            } else if self.rivals.iter().any(collides) {
-                &mut self.counters.collision
-            } else if lost(self.loss_seed, flight.number, neighbour.to, neighbour.loss_ppm) {
-                &mut self.counters.link_loss
+            let counter = if receiver.own.end + TURNAROUND > pdu.start && receiver.own.start <= pdu.start {
+                &mut counters.half_duplex
+            } else if receiver.locked > pdu.start {
+                &mut counters.collision
             } else {
-                heard(Heard {
-                    end: pdu.end,
-                    from: flight.from,
-                    to: neighbour.to,
-                    rssi: neighbour.rssi,
-                    frame: &flight.frame,
-                });
-                &mut self.counters.heard
+                let (mut strength, mut power) = (neighbour.strength, neighbour.power);
+                if fading > 0 {
+                    let bits = draws.clone().fork(u64::from(neighbour.to.0) << 1).next_u64();
+                    strength += (f64::from(fading) * normal(bits)).round() as i32;
+                    power = linear(strength);
+                }
+                if strength < receiver.sensitivity + weakest {
+                    &mut counters.weak
+                } else if rest.drowns(neighbour.to, power) {
+                    &mut counters.collision
+                } else if !follows && until < pdu.end {
+                    receiver.locked = until;
+                    &mut counters.boundary
+                } else {
+                    receiver.locked = pdu.end;
+                    locked.push(Hearer { station: neighbour.to, strength, power });
+                    return;
+                }
             };
             *counter += 1;
+        };
+        if n < CHANNELS {
+            links.listeners(flight.from).iter().for_each(|neighbour| lock(neighbour, false));
+        } else {
+            let followers = flight.followers.drain(..);
+            let neighbours = followers.filter_map(|to| links.neighbour(flight.from, to));
+            neighbours.for_each(|neighbour| lock(neighbour, true));
         }
+    }
+
+    /// A PDU has ended: who received it.
+    fn judge(&mut self, slot: u32, n: usize) -> Option<Delivery<'_>> {
+        let Self { links, receivers, flights, recent, rivals, counters, capture, wlan, hearers, .. } = self;
+        let flight = &mut flights[slot as usize];
+        let pdu = flight.pdu(n);
+        hearers.clear();
+        if flight.cut.is_some_and(|cut| cut < pdu.end) {
+            counters.cut += flight.locked[n].len() as u64;
+            flight.locked[n].clear();
+        }
+        if !flight.locked[n].is_empty() {
+            let sender = flight.from;
+            rivals.clear();
+            let recent = recent[flight.channel(n)].iter();
+            let others = recent
+                .filter(|(other, from)| other.start < pdu.end && pdu.start < other.end && *from != sender);
+            rivals.extend(others.map(|(_, from)| *from));
+            let wlan = match wlan {
+                Some(wlan) if n < CHANNELS => wlan.power(n, pdu),
+                _ => 0.0,
+            };
+            let rest = Rest { links, rivals, wlan, capture: *capture };
+            for hearer in flight.locked[n].drain(..) {
+                let counter = if receivers[hearer.station.index()].sends_in(pdu) {
+                    &mut counters.half_duplex
+                } else if rest.drowns(hearer.station, hearer.power) {
+                    &mut counters.collision
+                } else if is_lost(&flight.draws, links, sender, hearer.station) {
+                    &mut counters.link_loss
+                } else {
+                    hearers.push(hearer);
+                    continue;
+                };
+                *counter += 1;
+            }
+        }
+        if n + 1 == flight.shape.pdus() {
+            self.free.push(slot);
+        }
+        if !flight.carries(n) {
+            let followers = hearers.drain(..).map(|hearer| hearer.station);
+            let able = followers.filter(|id| receivers[id.index()].spec.extended.is_some());
+            flight.followers.extend(able);
+            flight.followers.sort_unstable();
+            flight.followers.dedup();
+            return None;
+        }
+        counters.heard += hearers.len() as u64;
+        (!hearers.is_empty()).then_some(Delivery {
+            end: pdu.end,
+            from: flight.from,
+            channel: flight.channel(n) as u8,
+            frame: &flight.frame,
+            hearers,
+        })
     }
 }
 
-/// The loss draw of one advertising event at one receiver: the same for its three PDUs, and independent of the
-/// order in which anything else is drawn.
-fn lost(seed: u64, event: u64, to: StationId, loss_ppm: u32) -> bool {
-    loss_ppm > 0 && Rng::new(seed).fork(event).fork(u64::from(to.0)).chance(loss_ppm)
+/// Everything else on a channel.
+struct Rest<'a> {
+    links: &'a Links,
+    rivals: &'a [StationId],
+    wlan: f32,
+    capture: f32,
+}
+
+impl Rest<'_> {
+    /// Whether it makes a signal of `power` milliwatts at `to` unreadable.
+    fn drowns(&self, to: StationId, power: f32) -> bool {
+        let arriving = self.rivals.iter().map(|rival| self.links.arriving(*rival)[to.index()]);
+        let sum = arriving.sum::<f32>() + self.wlan;
+        sum > 0.0 && power < self.capture * sum
+    }
+}
+
+/// The loss draw of one advertising event at one receiver: the same for all its PDUs, and independent of the order in
+/// which anything else is drawn.
+fn is_lost(draws: &Rng, links: &Links, from: StationId, to: StationId) -> bool {
+    let loss_ppm = links.neighbour(from, to).map_or(0, |neighbour| neighbour.loss_ppm);
+    loss_ppm > 0 && draws.clone().fork(u64::from(to.0) << 1 | 1).chance(loss_ppm)
 }

@@ -1,13 +1,13 @@
-//! A Bluetooth controller with one legacy advertising set, as seen from its host.
+//! A Bluetooth controller that advertises, as seen from its host.
 //!
-//! Owns when advertising events start, how many copies go out, and how much may wait. Knows neither air nor
-//! world: whoever runs it asks [`Controller::poll_timeout`], takes the frame of each event from
+//! Owns when advertising events start, how many copies go out, and how much may wait: one or several advertising sets that share
+//! one radio. Knows neither air nor world: whoever runs it asks [`Controller::poll_timeout`], takes the frame of each event from
 //! [`Controller::poll_transmit`], and reports receptions [`REPORT_LATENCY`] after they ended. No clock and no IO,
 //! so that it can sit behind HCI later.
 
 use mesh_protocol::{Duration, Instant, LEGACY_FRAME, LinkInfo, LinkKind, Rng};
 
-use super::air::event_airtime;
+use super::spec::RadioSpec;
 use crate::{FrameBytes, Full};
 
 /// From the host's command to the controller being ready to advertise: about 0.45 ms a command was measured on a
@@ -26,97 +26,166 @@ pub const ADV_INTERVAL: Duration = Duration::from_millis(20);
 /// 0.5 + 10 + 1.43 ms, rounded up.
 pub const MIN_GAP: Duration = Duration::from_millis(12);
 
-/// What this controller's one broadcast link can do.
+/// What the one broadcast link of a controller with the usual radio can do.
 #[must_use]
 pub const fn link_info() -> LinkInfo {
     LinkInfo { mtu: LEGACY_FRAME, kind: LinkKind::Broadcast, min_gap: MIN_GAP }
 }
 
-/// The frame that the advertising set holds.
+/// How often a frame is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Schedule {
+    copies: u8,
+    interval: Duration,
+}
+
+/// The frame that an advertising set holds.
 #[derive(Debug)]
 struct Held {
     frame: FrameBytes,
     /// When the next event starts; `None` after the last one started.
     next: Option<Instant>,
-    copies_left: u8,
+    schedule: Schedule,
     /// When the last event that started ends.
     end: Instant,
 }
 
-/// One legacy advertising set with room for one waiting frame.
+/// One advertising set with room for one waiting frame.
+#[derive(Debug, Default)]
+struct Set {
+    held: Option<Held>,
+    waiting: Option<(FrameBytes, Schedule)>,
+}
+
+impl Set {
+    /// When something happens in it next.
+    fn timeout(&self, tells_sent: bool) -> Option<Instant> {
+        let held = self.held.as_ref()?;
+        held.next.or((tells_sent || self.waiting.is_some()).then_some(held.end))
+    }
+}
+
+/// Some advertising sets on one radio.
 #[derive(Debug)]
 pub struct Controller {
     rng: Rng,
-    held: Option<Held>,
-    waiting: Option<(FrameBytes, u8)>,
+    spec: RadioSpec,
+    sets: Vec<Set>,
+    /// When the event that started last ends: the radio sends one at a time.
+    free: Instant,
+    /// Sets whose last event has ended and who have not been told of yet.
+    sent: Vec<usize>,
 }
 
 impl Controller {
-    /// An idle controller; `rng` draws its advertising delays.
+    /// An idle controller of such a radio; `rng` draws its advertising delays.
     #[must_use]
-    pub const fn new(rng: Rng) -> Self {
-        Self { rng, held: None, waiting: None }
+    pub fn new(rng: Rng, spec: RadioSpec) -> Self {
+        let sets = (0..spec.sets.max(1)).map(|_| Set::default()).collect();
+        Self { rng, spec, sets, free: Instant::ZERO, sent: Vec::new() }
     }
 
-    /// Takes a frame to be advertised in `copies` events (0 counts as 1).
+    /// Takes a frame to be advertised by the first set in `copies` events (0 counts as 1), [`ADV_INTERVAL`] apart.
     ///
     /// # Errors
-    /// [`Full`] when one frame is held and another one waits, or when `frame` is longer than [`LEGACY_FRAME`].
+    /// As for [`Controller::advertise`].
     pub fn submit(&mut self, now: Instant, frame: &[u8], copies: u8) -> Result<(), Full> {
+        self.advertise(now, 0, frame, copies, ADV_INTERVAL)
+    }
+
+    /// Takes a frame to be advertised by a set in `copies` events (0 counts as 1). From the start of one to the start of the next
+    /// `interval` passes, and a random delay of up to [`ADV_DELAY`].
+    ///
+    /// # Errors
+    /// [`Full`] when the set holds one frame and another one waits, when there is no such set, or when `frame` is longer than the
+    /// radio can send.
+    pub fn advertise(
+        &mut self,
+        now: Instant,
+        set: usize,
+        frame: &[u8],
+        copies: u8,
+        interval: Duration,
+    ) -> Result<(), Full> {
         self.settle(now);
-        if frame.len() > LEGACY_FRAME || self.waiting.is_some() {
+        let place = self.sets.get_mut(set).ok_or(Full)?;
+        if frame.len() > self.spec.mtu() || place.waiting.is_some() {
             return Err(Full);
         }
         let frame = FrameBytes::from_slice(frame).map_err(|_| Full)?;
-        if self.held.is_some() {
-            self.waiting = Some((frame, copies));
+        let schedule = Schedule { copies: copies.max(1), interval };
+        if place.held.is_some() {
+            place.waiting = Some((frame, schedule));
         } else {
-            self.hold(now, frame, copies);
+            self.hold(now, set, frame, schedule);
         }
         Ok(())
     }
 
-    /// Takes up the waiting frame when the last event of the held one has ended.
+    /// Takes up waiting frames where the last event of the held one has ended.
     fn settle(&mut self, now: Instant) {
-        while let Some(held) = &self.held
-            && held.next.is_none()
-            && held.end <= now
-        {
-            let end = held.end;
-            self.held = None;
-            if let Some((frame, copies)) = self.waiting.take() {
-                self.hold(end, frame, copies);
+        for set in 0..self.sets.len() {
+            while let Some(held) = &self.sets[set].held
+                && held.next.is_none()
+                && held.end <= now
+            {
+                let end = held.end;
+                self.sets[set].held = None;
+                if self.spec.tells_sent {
+                    self.sent.push(set);
+                }
+                if let Some((frame, schedule)) = self.sets[set].waiting.take() {
+                    self.hold(end, set, frame, schedule);
+                }
             }
         }
     }
 
-    fn hold(&mut self, now: Instant, frame: FrameBytes, copies: u8) {
+    fn hold(&mut self, now: Instant, set: usize, frame: FrameBytes, schedule: Schedule) {
         let start = now + COMMAND_LATENCY + self.rng.jitter(ADV_DELAY);
-        self.held = Some(Held { frame, next: Some(start), copies_left: copies.max(1), end: start });
+        self.sets[set].held = Some(Held { frame, next: Some(start), schedule, end: start });
     }
 
     /// Forgets every frame, as a power cut does.
     pub fn reset(&mut self) {
-        self.held = None;
-        self.waiting = None;
+        self.sets.iter_mut().for_each(|set| *set = Set::default());
+        self.sent.clear();
+        self.free = Instant::ZERO;
     }
 
     /// When [`Controller::poll_transmit`] has something to do next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let held = self.held.as_ref()?;
-        held.next.or(self.waiting.is_some().then_some(held.end))
+        let tells_sent = self.spec.tells_sent;
+        self.sets.iter().filter_map(|set| set.timeout(tells_sent)).min()
     }
 
     /// The frame of the advertising event that starts at `now`, if one does.
+    ///
+    /// An event that another set's event stands in the way of starts when that one has ended.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<&FrameBytes> {
         self.settle(now);
-        let held = self.held.as_mut()?;
-        let start = held.next.filter(|start| *start <= now)?;
-        held.end = start + event_airtime(held.frame.len());
-        held.copies_left -= 1;
-        held.next = (held.copies_left > 0).then(|| start + ADV_INTERVAL + self.rng.jitter(ADV_DELAY));
+        let starts = self.sets.iter().enumerate();
+        let due =
+            starts.filter_map(|(n, set)| Some((set.held.as_ref()?.next.filter(|start| *start <= now)?, n)));
+        let (start, set) = due.min()?;
+        if self.free > start {
+            let held = self.sets[set].held.as_mut()?;
+            held.next = Some(self.free);
+            return if self.free <= now { self.poll_transmit(now) } else { None };
+        }
+        let held = self.sets[set].held.as_mut()?;
+        held.end = start + self.spec.shape(held.frame.len()).airtime();
+        self.free = held.end;
+        held.schedule.copies -= 1;
+        let again = held.schedule.copies > 0;
+        held.next = again.then(|| start + held.schedule.interval + self.rng.jitter(ADV_DELAY));
         Some(&held.frame)
+    }
+
+    /// A set whose last event has ended, once for each frame, if the radio tells.
+    pub fn poll_sent(&mut self) -> Option<usize> {
+        (!self.sent.is_empty()).then(|| self.sent.remove(0))
     }
 }
 
@@ -139,7 +208,7 @@ mod tests {
     fn events_start_within_the_delays_and_copies_keep_the_interval() {
         for seed in 0..200 {
             println!("seed {seed}");
-            let mut controller = Controller::new(Rng::new(seed));
+            let mut controller = Controller::new(Rng::new(seed), RadioSpec::default());
             let now = Instant::from_micros(1_000_000);
             controller.submit(now, &[1; LEGACY_FRAME], 3).unwrap();
             let events = run(&mut controller);
@@ -155,37 +224,66 @@ mod tests {
 
     #[test]
     fn one_frame_is_held_one_waits_and_a_third_is_refused() {
-        let mut controller = Controller::new(Rng::new(1));
+        let mut controller = Controller::new(Rng::new(1), RadioSpec::default());
         controller.submit(Instant::ZERO, &[1], 2).unwrap();
         controller.submit(Instant::ZERO, &[2], 0).unwrap();
         assert_eq!(controller.submit(Instant::ZERO, &[3], 1), Err(Full));
         let events = run(&mut controller);
         assert_eq!(events.iter().map(|event| event.1).collect::<Vec<_>>(), [1, 1, 2]);
-        let handover = events[1].0 + event_airtime(1);
+        let handover = events[1].0 + RadioSpec::default().shape(1).airtime();
         assert!(events[2].0 >= handover + COMMAND_LATENCY);
         assert!(events[2].0 <= handover + COMMAND_LATENCY + ADV_DELAY);
     }
 
     #[test]
     fn frames_a_min_gap_apart_are_never_refused() {
-        let mut controller = Controller::new(Rng::new(2));
+        let mut controller = Controller::new(Rng::new(2), RadioSpec::default());
         for turn in 0..1_000_u64 {
             let now = Instant::ZERO + MIN_GAP.times(turn);
             while let Some(at) = controller.poll_timeout().filter(|at| *at <= now) {
                 controller.poll_transmit(at);
             }
             assert_eq!(controller.submit(now, &[0; LEGACY_FRAME], 1), Ok(()));
-            assert!(controller.waiting.is_none(), "nor do they have to wait");
+            assert!(controller.sets[0].waiting.is_none(), "nor do they have to wait");
         }
     }
 
     #[test]
     fn too_long_a_frame_is_refused_and_changes_nothing() {
-        let mut controller = Controller::new(Rng::new(3));
+        let mut controller = Controller::new(Rng::new(3), RadioSpec::default());
         assert_eq!(controller.submit(Instant::ZERO, &[0; LEGACY_FRAME + 1], 1), Err(Full));
         assert_eq!(controller.poll_timeout(), None);
         controller.submit(Instant::ZERO, &[0; LEGACY_FRAME], 1).unwrap();
         controller.reset();
         assert_eq!(controller.poll_timeout(), None);
+    }
+
+    #[test]
+    fn sets_share_one_radio_and_tell_when_they_have_sent() {
+        for seed in 0..100 {
+            println!("seed {seed}");
+            let spec = RadioSpec { sets: 3, tells_sent: true, ..RadioSpec::default() };
+            let event = spec.shape(LEGACY_FRAME).airtime();
+            let mut controller = Controller::new(Rng::new(seed), spec);
+            for set in 0..3 {
+                let frame = [set as u8; LEGACY_FRAME];
+                controller.advertise(Instant::ZERO, set, &frame, 3, ADV_INTERVAL).unwrap();
+            }
+            assert_eq!(controller.advertise(Instant::ZERO, 3, &[1], 1, ADV_INTERVAL), Err(Full));
+            let (mut events, mut sent) = (Vec::new(), Vec::new());
+            while let Some(at) = controller.poll_timeout() {
+                if let Some(frame) = controller.poll_transmit(at) {
+                    events.push((at, frame[0]));
+                }
+                while let Some(set) = controller.poll_sent() {
+                    assert!(events.iter().filter(|(_, from)| usize::from(*from) == set).count() == 3);
+                    sent.push(set);
+                }
+            }
+            assert_eq!(events.len(), 9);
+            assert!(events.windows(2).all(|pair| pair[1].0 >= pair[0].0 + event), "{events:?}");
+            sent.sort_unstable();
+            assert_eq!(sent, [0, 1, 2]);
+        }
     }
 }

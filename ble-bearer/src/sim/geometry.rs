@@ -1,18 +1,16 @@
-//! Who is in range of whom, how loud, and how often a link loses what it carries.
+//! Where stations stand, and what becomes of a signal between two places.
 //!
-//! Owns positions and the rule that makes links of them. Leaves time, channels and collisions to the air
-//! ([`super::air`]). Shadowing, fading and sensitivity come with the deeper air; until then a link either exists
-//! or does not.
+//! Owns positions and the rules that make attenuation of them. Keeping the links that follow is [`super::links`]'s business;
+//! time, channels and collisions are the air's.
 
-/// Transmit power in dBm: what most adapters send adverts with. A guess.
-const TX_POWER: f64 = 0.0;
-/// Path-loss exponent of an open room (ITU-R P.1238, as quoted in the project's radio model).
-const PATH_LOSS_EXPONENT: f64 = 2.0;
+use mesh_protocol::Rng;
+
+use super::power::centi;
+
 /// Middle of the band in MHz; the three advertising channels lie at 2402, 2426 and 2480.
 const FREQUENCY_MHZ: f64 = 2440.0;
 /// The path-loss formula holds from here on, in metres (ITU-R P.1238); nearer counts as this far.
 const NEAREST: f64 = 1.0;
-
 /// The number of a station in its world, counted from 0 in the order they were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StationId(pub u32);
@@ -28,33 +26,61 @@ impl StationId {
 pub struct Position {
     /// Metres to the right.
     pub x: f64,
-    /// Metres up.
+    /// Metres up, on the map.
     pub y: f64,
+    /// Metres above the ground.
+    pub z: f64,
+    /// The floor, for what a ceiling takes away.
+    pub floor: u32,
 }
 
 impl Position {
-    /// The point (`x`, `y`), in metres.
+    /// The point (`x`, `y`) on the ground floor, in metres.
     #[must_use]
     pub const fn new(x: f64, y: f64) -> Self {
-        Self { x, y }
+        Self { x, y, z: 0.0, floor: 0 }
     }
 
     /// How far `other` is, in metres.
     #[must_use]
     pub fn distance(self, other: Self) -> f64 {
-        let (dx, dy) = (self.x - other.x, self.y - other.y);
-        (dx * dx + dy * dy).sqrt()
+        let (dx, dy, dz) = (self.x - other.x, self.y - other.y, self.z - other.z);
+        (dx * dx + dy * dy + dz * dz).sqrt()
     }
 }
 
 /// What makes links.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Topology {
-    /// Stations no further apart than `metres` hear each other; signal strength follows from the distance.
+    /// Stations no further apart than `metres` hear each other; signal strength follows from the distance as in an open room.
     Radius {
         /// The reach, in metres.
         metres: f64,
         /// Parts in a million of the advertising events that each link loses.
+        loss_ppm: u32,
+    },
+    /// Attenuation grows with the distance up to `metres`, and is `beyond` from there on: the chains of the radio model's V1.
+    Reach {
+        /// The reach, in metres.
+        metres: f64,
+        /// Attenuation at that distance in dB; less in proportion to the distance.
+        attenuation: f64,
+        /// Attenuation of everything further away, in dB.
+        beyond: f64,
+        /// Parts in a million of the advertising events that each link loses.
+        loss_ppm: u32,
+    },
+    /// Path loss within buildings, ITU-R P.1238.
+    Propagation {
+        /// The exponent: 2 in an open room, 1.8 in a corridor, 2.8 in a home.
+        exponent: f64,
+        /// dB for each floor in between.
+        floor_loss: f64,
+        /// Standard deviation of what stands in the way of a link, in dB; the same both ways.
+        shadowing: f64,
+        /// Standard deviation of the strength from one advertising event to the next, in dB.
+        fading: f64,
+        /// Parts in a million of the advertising events that each link loses besides.
         loss_ppm: u32,
     },
     /// Exactly these links, whatever the positions. Of links with the same ends the last one counts; a link to
@@ -84,145 +110,103 @@ impl Link {
     }
 }
 
-/// One who hears a station.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Neighbour {
-    pub(super) to: StationId,
-    pub(super) loss_ppm: u32,
-    pub(super) rssi: i8,
-}
-
-/// The links of a world, worked out once as stations are added.
-#[derive(Debug)]
-pub(super) struct Links {
-    rule: Topology,
-    positions: Vec<Position>,
-    /// For each station, who hears it, in order of their numbers.
-    listeners: Vec<Vec<Neighbour>>,
-    /// For each station, whom it hears, one bit a station.
-    hears: Vec<Vec<u64>>,
-}
-
-impl Links {
-    pub(super) fn new(rule: Topology) -> Self {
-        Self { rule, positions: Vec::new(), listeners: Vec::new(), hears: Vec::new() }
-    }
-
-    /// Adds the next station and its links with those already here.
-    pub(super) fn add(&mut self, position: Position) -> StationId {
-        let new = StationId(u32::try_from(self.positions.len()).unwrap_or(u32::MAX));
-        self.positions.push(position);
-        self.listeners.push(Vec::new());
-        self.hears.push(Vec::new());
-        let mut made = Vec::new();
-        match &self.rule {
-            Topology::Radius { metres, loss_ppm } => {
-                for (other, at) in (0..new.0).map(StationId).zip(&self.positions) {
-                    let distance = position.distance(*at);
-                    if distance <= *metres {
-                        let link = |from, to| Link { from, to, loss_ppm: *loss_ppm, rssi: rssi(distance) };
-                        made.extend([link(new, other), link(other, new)]);
-                    }
-                }
+impl Topology {
+    /// What a signal loses between two places, in hundredths of a dB; `None` when nothing of it arrives. `draws` are of this
+    /// pair of stations.
+    pub(super) fn attenuation(&self, a: Position, b: Position, draws: &mut Rng) -> Option<i32> {
+        let distance = a.distance(b);
+        match *self {
+            Self::Radius { metres, .. } => {
+                let open_room = 2.0;
+                (distance <= metres).then(|| centi(path_loss(distance, open_room)))
             }
-            Topology::Given(links) => {
-                let latest = |link: &&Link| link.from.max(link.to) == new && link.from != link.to;
-                made.extend(links.iter().filter(latest));
+            Self::Reach { metres, attenuation, beyond, .. } => {
+                let loss = if distance <= metres { attenuation * distance / metres } else { beyond };
+                Some(centi(loss))
             }
+            Self::Propagation { exponent, floor_loss, shadowing, .. } => {
+                let floors = f64::from(a.floor.abs_diff(b.floor));
+                let loss = path_loss(distance, exponent)
+                    + floors * floor_loss
+                    + shadowing * normal(draws.next_u64());
+                Some(centi(loss))
+            }
+            Self::Given(_) => None,
         }
-        for link in made {
-            self.connect(link);
-        }
-        new
     }
 
-    fn connect(&mut self, link: Link) {
-        let neighbour = Neighbour { to: link.to, loss_ppm: link.loss_ppm, rssi: link.rssi };
-        let listeners = &mut self.listeners[link.from.index()];
-        match listeners.binary_search_by_key(&link.to, |known| known.to) {
-            Ok(at) => listeners[at] = neighbour,
-            Err(at) => listeners.insert(at, neighbour),
+    /// Parts in a million of the advertising events that each link loses, of links that follow from the positions.
+    pub(super) const fn loss_ppm(&self) -> u32 {
+        match *self {
+            Self::Radius { loss_ppm, .. }
+            | Self::Reach { loss_ppm, .. }
+            | Self::Propagation { loss_ppm, .. } => loss_ppm,
+            Self::Given(_) => 0,
         }
-        let (word, bit) = (link.from.index() / 64, link.from.index() % 64);
-        let row = &mut self.hears[link.to.index()];
-        if row.len() <= word {
-            row.resize(word + 1, 0);
+    }
+
+    /// Standard deviation of the strength from event to event, in hundredths of a dB.
+    pub(super) fn fading(&self) -> i32 {
+        match *self {
+            Self::Propagation { fading, .. } => centi(fading),
+            _ => 0,
         }
-        row[word] |= 1 << bit;
-    }
-
-    /// Who hears `from`; nobody when there is no such station.
-    pub(super) fn listeners(&self, from: StationId) -> &[Neighbour] {
-        self.listeners.get(from.index()).map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether `to` is in range of `from`.
-    pub(super) fn hears(&self, to: StationId, from: StationId) -> bool {
-        let word = self.hears.get(to.index()).and_then(|row| row.get(from.index() / 64));
-        word.is_some_and(|word| word >> (from.index() % 64) & 1 == 1)
-    }
-
-    pub(super) fn position(&self, id: StationId) -> Option<Position> {
-        self.positions.get(id.index()).copied()
     }
 }
 
-/// Received signal strength in dBm over `distance` metres, within HCI's range of −127 to 20.
-///
-/// 20·log10(f) + 10·N·log10(d) − 28, from the project's radio model (ITU-R P.1238).
-fn rssi(distance: f64) -> i8 {
-    let loss =
-        20.0 * FREQUENCY_MHZ.log10() + 10.0 * PATH_LOSS_EXPONENT * distance.max(NEAREST).log10() - 28.0;
-    (TX_POWER - loss).round().clamp(-127.0, 20.0) as i8
+/// Path loss in dB over `distance` metres: 20·log10(f) + 10·N·log10(d) − 28, from the project's radio model (ITU-R P.1238).
+fn path_loss(distance: f64, exponent: f64) -> f64 {
+    20.0 * FREQUENCY_MHZ.log10() + 10.0 * exponent * distance.max(NEAREST).log10() - 28.0
+}
+
+/// A number of standard normal distribution out of 64 random bits: four uniform ones added up, which leaves no value beyond 3.5.
+pub(super) fn normal(bits: u64) -> f64 {
+    let sum: u64 = (0..4).map(|n| bits >> (16 * n) & 0xffff).sum();
+    // Each has the variance 2^32 / 12, up to one part in 2^32.
+    (sum as f64 - 4.0 * 32_767.5) / (65_536.0 / 3.0_f64.sqrt())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn heard_by(links: &Links, from: u32) -> Vec<u32> {
-        links.listeners(StationId(from)).iter().map(|n| n.to.0).collect()
+    #[test]
+    fn attenuation_follows_the_rule() {
+        let mut draws = Rng::new(1);
+        let mut between = |rule: &Topology, metres| {
+            rule.attenuation(Position::default(), Position::new(metres, 0.0), &mut draws)
+        };
+        // 20·log10(2440) − 28 = 39.75 dB at one metre, 20 dB more at ten.
+        let room = Topology::Radius { metres: 20.0, loss_ppm: 0 };
+        assert_eq!(between(&room, 0.0), Some(3_975));
+        assert_eq!(between(&room, 1.0), Some(3_975));
+        assert_eq!(between(&room, 10.0), Some(5_975));
+        assert_eq!(between(&room, 20.1), None);
+        let chain = Topology::Reach { metres: 1.7, attenuation: 95.0, beyond: 195.0, loss_ppm: 0 };
+        assert_eq!(between(&chain, 1.7), Some(9_500));
+        assert_eq!(between(&chain, 0.85), Some(4_750));
+        assert_eq!(between(&chain, 1.8), Some(19_500));
     }
 
     #[test]
-    fn radius_links_those_within_reach_and_only_those() {
-        let mut links = Links::new(Topology::Radius { metres: 10.0, loss_ppm: 5 });
-        for x in [0.0, 10.0, 20.1] {
-            links.add(Position::new(x, 0.0));
-        }
-        assert_eq!(heard_by(&links, 0), [1]);
-        assert_eq!(heard_by(&links, 1), [0]);
-        assert_eq!(heard_by(&links, 2), [] as [u32; 0]);
-        assert!(links.hears(StationId(0), StationId(1)));
-        assert!(!links.hears(StationId(2), StationId(1)));
-        assert!(!links.hears(StationId(9), StationId(1)));
-        assert_eq!(links.listeners(StationId(0))[0].loss_ppm, 5);
-    }
-
-    #[test]
-    fn given_links_ignore_positions_and_may_go_one_way() {
-        let mut given = Link::both(0, 70, 7).to_vec();
-        given.push(Link { from: StationId(3), to: StationId(70), loss_ppm: 1, rssi: -90 });
-        given.push(Link { from: StationId(3), to: StationId(70), loss_ppm: 2, rssi: -91 });
-        given.extend(Link::both(5, 5, 0));
-        let mut links = Links::new(Topology::Given(given));
-        for _ in 0..=70 {
-            links.add(Position::default());
-        }
-        assert_eq!(heard_by(&links, 0), [70]);
-        assert_eq!(heard_by(&links, 70), [0]);
-        assert_eq!(heard_by(&links, 5), [] as [u32; 0]);
-        assert_eq!(links.listeners(StationId(3)), [Neighbour { to: StationId(70), loss_ppm: 2, rssi: -91 }]);
-        assert!(links.hears(StationId(70), StationId(3)));
-        assert!(!links.hears(StationId(3), StationId(70)));
-    }
-
-    #[test]
-    fn signal_strength_follows_the_path_loss_formula() {
-        // 20·log10(2440) − 28 = 39.7 dB at one metre, 20 dB more at ten.
-        assert_eq!(rssi(1.0), -40);
-        assert_eq!(rssi(10.0), -60);
-        assert_eq!(rssi(0.0), -40);
-        assert_eq!(rssi(1e9), -127);
+    fn floors_and_shadows_add_to_the_loss() {
+        let rule = |shadowing| Topology::Propagation {
+            exponent: 2.8,
+            floor_loss: 15.0,
+            shadowing,
+            fading: 0.0,
+            loss_ppm: 0,
+        };
+        let up = Position { z: 3.0, floor: 1, ..Position::default() };
+        let loss = |shadowing, seed| {
+            rule(shadowing).attenuation(Position::default(), up, &mut Rng::new(seed)).unwrap()
+        };
+        // 39.75 + 28 log10(3) + 15.
+        assert_eq!(loss(0.0, 1), 3_975 + 1_336 + 1_500);
+        let losses: Vec<f64> =
+            (0..4_000).map(|seed| f64::from(loss(4.0, seed) - loss(0.0, 1)) / 100.0).collect();
+        let mean = losses.iter().sum::<f64>() / 4_000.0;
+        let deviation = (losses.iter().map(|loss| loss * loss).sum::<f64>() / 4_000.0).sqrt();
+        assert!(mean.abs() < 0.25 && (deviation - 4.0).abs() < 0.2, "{mean} {deviation}");
     }
 }

@@ -5,30 +5,35 @@
 //! queue of events from one seed ([`World`]). Devices are state machines ([`Station`]); an asynchronous program, the
 //! gateway, takes a seat and gets a [`SimBearer`] and a [`SimClock`].
 //!
-//! What it is not: a model of bits and of radio waves. There is no capture, fading, interference from elsewhere or
-//! extended advertising yet, clocks do not drift, nobody moves. It never asks for the time or for randomness; only
+//! What it is not: a model of bits and of radio waves. Nobody moves. It never asks for the time or for randomness; only
 //! [`Pacer`] knows a clock on the wall, and only to decide when to go on.
 
 mod air;
 mod controller;
 mod geometry;
+mod links;
 mod lockstep;
 mod pace;
+mod phy;
+mod power;
 mod queue;
 mod seat;
+mod spec;
 mod station;
 mod world;
 
 #[cfg(test)]
 mod tests;
 
-pub use air::{Air, AirCounters, CHANNELS, Heard, SCAN_WINDOW, TURNAROUND, event_airtime, pdu_airtime};
+pub use air::{Air, AirCounters, AirSettings, Delivery, Hearer, TURNAROUND, Wlan};
 pub use controller::{
     ADV_DELAY, ADV_INTERVAL, COMMAND_LATENCY, Controller, MIN_GAP, REPORT_LATENCY, link_info,
 };
 pub use geometry::{Link, Position, StationId, Topology};
 pub use lockstep::Still;
 pub use pace::Pacer;
+pub use phy::{CHANNELS, LEGACY_ADV_DATA, Phy, Shape};
 pub use seat::{Hold, SIM_LINK, SimBearer, SimClock};
-pub use station::{Observer, Radio, Station};
+pub use spec::{CHANNEL_SWITCH, RadioSpec, SCAN_WINDOW, ScanPlan};
+pub use station::{Observer, Radio, Reception, Station, Verdict};
 pub use world::{Step, World};

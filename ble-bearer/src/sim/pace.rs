@@ -45,7 +45,7 @@ enum Wait {
     Until(Wall),
 }
 
-impl<S: Station, O: Observer> Pacer<S, O> {
+impl<S: Station, O: Observer<S>> Pacer<S, O> {
     /// A pacer of `world`: at `speed` simulated seconds for each second on the wall (0.001 to 1,000,000, others are
     /// brought within), or as fast as it goes without one.
     #[must_use]

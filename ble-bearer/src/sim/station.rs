@@ -5,16 +5,22 @@
 
 use std::convert::Infallible;
 
-use mesh_protocol::Instant;
+use mesh_protocol::{Duration, Instant};
 
 use super::controller::Controller;
 use super::geometry::StationId;
-use crate::Full;
+use crate::{FrameBytes, Full};
 
 /// A simulated device: a state machine that the world drives.
 pub trait Station {
-    /// A frame has come in; [`Station::run`] follows at once.
-    fn receive(&mut self, now: Instant, frame: &[u8], rssi: i8);
+    /// A frame has come in. Whether anything came of it: then [`Station::run`] follows at once.
+    fn receive(&mut self, now: Instant, frame: &[u8], rssi: i8) -> bool;
+
+    /// The last advertising event of what `set` held has ended; [`Station::run`] follows at once. Only told where the radio
+    /// [tells](super::RadioSpec::tells_sent).
+    fn sent(&mut self, now: Instant, set: usize) {
+        let _ = (now, set);
+    }
 
     /// Does whatever is due at `now`, sends through `radio`, and says when to be run again at the latest.
     ///
@@ -24,7 +30,7 @@ pub trait Station {
 
 /// No device at all, for worlds that only have seats.
 impl Station for Infallible {
-    fn receive(&mut self, _now: Instant, _frame: &[u8], _rssi: i8) {
+    fn receive(&mut self, _now: Instant, _frame: &[u8], _rssi: i8) -> bool {
         match *self {}
     }
 
@@ -48,20 +54,78 @@ impl Radio<'_> {
     pub fn send(&mut self, frame: &[u8], copies: u8) -> Result<(), Full> {
         self.controller.submit(self.now, frame, copies)
     }
+
+    /// Hands a frame to one advertising set; see [`Controller::advertise`].
+    ///
+    /// # Errors
+    /// [`Full`] when it is not taken.
+    pub fn advertise(
+        &mut self,
+        set: usize,
+        frame: &[u8],
+        copies: u8,
+        interval: Duration,
+    ) -> Result<(), Full> {
+        self.controller.advertise(self.now, set, frame, copies, interval)
+    }
 }
 
-/// Watches a world, for traces and for checks after every event.
-pub trait Observer {
+/// One reception, as it reaches a host.
+#[derive(Clone, Copy, Debug)]
+pub struct Reception<'a> {
+    /// When the PDU ended.
+    pub end: Instant,
+    /// Who sent it.
+    pub from: StationId,
+    /// Who received it.
+    pub to: StationId,
+    /// The channel: 37 to 39, or 0 to 36 for an AUX_ADV_IND.
+    pub channel: u8,
+    /// Signal strength in dBm.
+    pub rssi: i8,
+    /// The frame.
+    pub frame: &'a FrameBytes,
+}
+
+/// What becomes of a reception on its way to the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It reaches the host.
+    Pass,
+    /// It never does.
+    Drop,
+    /// It does so much later.
+    Delay(Duration),
+    /// It does, and once more so much later.
+    Again(Duration),
+    /// Other bytes reach the host.
+    Replace(Box<FrameBytes>),
+}
+
+/// Watches a world with devices of type `S`, for traces and for checks after every event, and may meddle with what
+/// reaches hosts.
+pub trait Observer<S> {
+    /// A reception is about to reach a host: what is to become of it. What was delayed is not asked about again.
+    fn verdict(&mut self, now: Instant, reception: &Reception<'_>) -> Verdict {
+        let _ = (now, reception);
+        Verdict::Pass
+    }
+
     /// An advertising event starts at `now`.
     fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
         let _ = (now, from, frame);
     }
 
-    /// A frame reaches the host of `to` at `now`.
-    fn received(&mut self, now: Instant, to: StationId, from: StationId, frame: &[u8], rssi: i8) {
-        let _ = (now, to, from, frame, rssi);
+    /// A frame reaches a host at `now`.
+    fn received(&mut self, now: Instant, reception: &Reception<'_>) {
+        let _ = (now, reception);
+    }
+
+    /// A device has run: after it was added, for a frame that it took, for its timer, or because it was poked.
+    fn ran(&mut self, now: Instant, id: StationId, station: &mut S) {
+        let _ = (now, id, station);
     }
 }
 
 /// Nobody watches.
-impl Observer for () {}
+impl<S> Observer<S> for () {}

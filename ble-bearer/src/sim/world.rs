@@ -7,19 +7,20 @@
 //! What is due at the same time happens in this order: receptions decided on the air, reports to hosts, devices'
 //! radios and timers in the order in which they were set, seats' radios, seats' sleepers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
-use mesh_protocol::{Instant, Rng};
+use mesh_protocol::{Duration, Instant, Rng};
 
-use super::air::{Air, AirCounters};
+use super::air::{Air, AirCounters, AirSettings, Delivery, Hearer};
 use super::controller::{Controller, REPORT_LATENCY, link_info};
 use super::geometry::{Position, StationId, Topology};
 use super::lockstep::{Shared, Still};
 use super::queue::Alarms;
 use super::seat::{SIM_LINK, SimBearer, SimClock};
-use super::station::{Observer, Radio, Station};
+use super::spec::RadioSpec;
+use super::station::{Observer, Radio, Reception, Station, Verdict};
 use crate::{BearerEvent, FrameBytes};
 
 /// A device may ask this often in a row to run again at once; then it is stuck. A guess, far above any real need.
@@ -36,12 +37,24 @@ pub enum Step {
     Still(Still),
 }
 
-/// A frame on its way from a controller to its host.
+/// A frame on its way from controllers to their hosts.
 #[derive(Debug)]
 struct Report {
     at: Instant,
+    end: Instant,
+    from: StationId,
+    channel: u8,
+    frame: FrameBytes,
+    hearers: Vec<Hearer>,
+}
+
+/// A reception that a watcher holds back, and when it is let go.
+#[derive(Debug)]
+struct Late {
+    end: Instant,
     from: StationId,
     to: StationId,
+    channel: u8,
     rssi: i8,
     frame: FrameBytes,
 }
@@ -71,6 +84,7 @@ const ALARMS: usize = 2;
 enum Due {
     Air,
     Report,
+    Late,
     Alarm,
     SeatRadio(usize),
     Sleeper,
@@ -84,6 +98,13 @@ pub struct World<S, O = ()> {
     alarms: Alarms,
     /// In order of their times: every report takes equally long.
     reports: VecDeque<Report>,
+    /// Lists of hearers to be used again.
+    spare: Vec<Vec<Hearer>>,
+    /// What a watcher holds back, by when it is let go and in which order.
+    late: BTreeMap<(Instant, u64), Late>,
+    held_back: u64,
+    /// Since when each station has had power.
+    powered_at: Vec<Instant>,
     rng: Rng,
     observer: O,
     shared: Arc<Shared>,
@@ -93,29 +114,38 @@ impl<S: Station> World<S> {
     /// An empty world at time zero. `seed` decides everything that is random in the air and in the controllers.
     #[must_use]
     pub fn new(seed: u64, topology: Topology) -> Self {
-        Self::with_observer(seed, topology, ())
+        Self::with_observer(seed, topology, AirSettings::default(), ())
     }
 }
 
-impl<S: Station, O: Observer> World<S, O> {
-    /// An empty world that `observer` watches.
+impl<S: Station, O: Observer<S>> World<S, O> {
+    /// An empty world with such an air that `observer` watches.
     #[must_use]
-    pub fn with_observer(seed: u64, topology: Topology, observer: O) -> Self {
+    pub fn with_observer(seed: u64, topology: Topology, settings: AirSettings, observer: O) -> Self {
         let mut rng = Rng::stream(seed, "world");
         Self {
-            air: Air::new(rng.next_u64(), topology),
+            air: Air::new(rng.next_u64(), topology, settings),
             places: Vec::new(),
             alarms: Alarms::default(),
             reports: VecDeque::new(),
+            spare: Vec::new(),
+            late: BTreeMap::new(),
+            held_back: 0,
+            powered_at: Vec::new(),
             rng,
             observer,
             shared: Arc::default(),
         }
     }
 
-    /// Adds a device. It is first run at the time of adding, when the world goes on.
+    /// Adds a device with the usual radio. It is first run at the time of adding, when the world goes on.
     pub fn add(&mut self, position: Position, station: S) -> StationId {
-        let (id, controller) = self.add_place(position);
+        self.add_with(position, RadioSpec::default(), station)
+    }
+
+    /// Adds a device with such a radio.
+    pub fn add_with(&mut self, position: Position, spec: RadioSpec, station: S) -> StationId {
+        let (id, controller) = self.add_place(position, spec);
         self.places.push(Place::Device(Box::new(Device { station, controller, spins: (Instant::ZERO, 0) })));
         let now = self.now();
         self.alarms.set(id.index() * ALARMS, Some(now));
@@ -125,7 +155,7 @@ impl<S: Station, O: Observer> World<S, O> {
     /// Adds a place for an asynchronous device. The world stands still until the bearer is first waited on, or
     /// dropped.
     pub fn seat(&mut self, position: Position) -> (StationId, SimBearer, SimClock) {
-        let (id, controller) = self.add_place(position);
+        let (id, controller) = self.add_place(position, RadioSpec::default());
         let mut state = self.shared.lock();
         let key = state.add_seat(id, controller);
         state.give(key.index, link_up());
@@ -152,12 +182,13 @@ impl<S: Station, O: Observer> World<S, O> {
         Some((bearer, clock))
     }
 
-    fn add_place(&mut self, position: Position) -> (StationId, Controller) {
-        let id = self.air.add(position);
+    fn add_place(&mut self, position: Position, spec: RadioSpec) -> (StationId, Controller) {
+        let id = self.air.add(position, spec.clone());
+        self.powered_at.push(Instant::ZERO);
         for _ in 0..ALARMS {
             self.alarms.add();
         }
-        (id, Controller::new(self.rng.fork(u64::from(id.0))))
+        (id, Controller::new(self.rng.clone().fork(u64::from(id.0)), spec))
     }
 
     /// The time.
@@ -197,6 +228,22 @@ impl<S: Station, O: Observer> World<S, O> {
         let result = poke(&mut device.station, now, &mut radio);
         self.run(now, id);
         Some(result)
+    }
+
+    /// Switches a device off or on. Off, it neither hears nor is run, and what it was sending or being told breaks off and is
+    /// forgotten. On again, it is run at once: what has become of its RAM is its own business. Nothing when it is a seat,
+    /// whose power is its bearer's.
+    pub fn set_powered(&mut self, id: StationId, powered: bool) {
+        let now = self.now();
+        let Some(Place::Device(device)) = self.places.get_mut(id.index()) else {
+            return;
+        };
+        self.air.set_powered(now, id, powered);
+        device.controller.reset();
+        let alarm = id.index() * ALARMS;
+        self.alarms.set(alarm, powered.then_some(now));
+        self.alarms.set(alarm + 1, None);
+        self.powered_at[id.index()] = now;
     }
 
     /// How many stations there are.
@@ -240,13 +287,14 @@ impl<S: Station, O: Observer> World<S, O> {
 }
 
 /// Going on.
-impl<S: Station, O: Observer> World<S, O> {
+impl<S: Station, O: Observer<S>> World<S, O> {
     /// When the next event is due; `None` when nothing will ever happen by itself.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let state = self.shared.lock();
         let seats = [state.next_radio().map(|(at, _)| at), state.next_sleep()];
-        let own = [self.air.poll_timeout(), self.reports.front().map(|report| report.at), self.alarms.next()];
+        let reports = self.reports.front().map(|report| report.at);
+        let own = [self.air.poll_timeout(), reports, self.next_late(), self.alarms.next()];
         own.into_iter().chain(seats).flatten().min()
     }
 
@@ -277,8 +325,10 @@ impl<S: Station, O: Observer> World<S, O> {
     /// the panic the world would never go on.
     pub fn step_until(&mut self, limit: Instant) -> Step {
         let mut state = self.shared.lock();
+        let now = state.now();
         for (id, powered) in state.take_switched() {
-            self.air.set_powered(id, powered);
+            self.air.set_powered(now, id, powered);
+            self.powered_at[id.index()] = now;
         }
         if let Some(still) = state.still() {
             return Step::Still(still);
@@ -287,6 +337,7 @@ impl<S: Station, O: Observer> World<S, O> {
         let due = [
             self.air.poll_timeout().map(|at| (at, Due::Air)),
             self.reports.front().map(|report| (report.at, Due::Report)),
+            self.next_late().map(|at| (at, Due::Late)),
             self.alarms.next().map(|at| (at, Due::Alarm)),
             state.next_radio().map(|(at, index)| (at, Due::SeatRadio(index))),
             state.next_sleep().map(|at| (at, Due::Sleeper)),
@@ -319,6 +370,10 @@ impl<S: Station, O: Observer> World<S, O> {
                 drop(state);
                 self.report(now);
             }
+            Due::Late => {
+                drop(state);
+                self.let_go(now);
+            }
             Due::Alarm => {
                 drop(state);
                 self.ring(now);
@@ -329,33 +384,76 @@ impl<S: Station, O: Observer> World<S, O> {
 
     /// Receptions that the air has decided start on their way to the hosts.
     fn receive(&mut self, now: Instant) {
-        let reports = &mut self.reports;
-        self.air.poll_delivery(now, |heard| {
-            reports.push_back(Report {
-                at: heard.end + REPORT_LATENCY,
-                from: heard.from,
-                to: heard.to,
-                rssi: heard.rssi,
-                frame: heard.frame.clone(),
-            });
-        });
+        let Some(Delivery { end, from, channel, frame, hearers }) = self.air.poll_delivery(now) else {
+            return;
+        };
+        let mut told = self.spare.pop().unwrap_or_default();
+        told.clear();
+        told.extend_from_slice(hearers);
+        let at = end + REPORT_LATENCY;
+        self.reports.push_back(Report { at, end, from, channel, frame: frame.clone(), hearers: told });
     }
 
-    /// One frame reaches its host.
+    /// A frame reaches hosts.
     fn report(&mut self, now: Instant) {
         let Some(report) = self.reports.pop_front() else {
             return;
         };
-        let Report { from, to, rssi, .. } = report;
+        let Report { end, from, channel, frame, hearers, .. } = &report;
+        for hearer in hearers {
+            let (end, from, to, channel) = (*end, *from, hearer.station, *channel);
+            // A power cut in between: nobody is there who could be told.
+            if !self.air.is_powered(to) || self.powered_at[to.index()] > end {
+                continue;
+            }
+            let reception = Reception { end, from, to, channel, rssi: hearer.rssi(), frame };
+            match self.observer.verdict(now, &reception) {
+                Verdict::Pass => self.deliver(now, &reception),
+                Verdict::Drop => {}
+                Verdict::Delay(by) => self.hold_back(now, &reception, by),
+                Verdict::Again(by) => {
+                    self.deliver(now, &reception);
+                    self.hold_back(now, &reception, by);
+                }
+                Verdict::Replace(other) => self.deliver(now, &Reception { frame: &other, ..reception }),
+            }
+        }
+        self.spare.push(report.hearers);
+    }
+
+    fn hold_back(&mut self, now: Instant, reception: &Reception<'_>, by: Duration) {
+        let &Reception { end, from, to, channel, rssi, frame } = reception;
+        self.held_back += 1;
+        let late = Late { end, from, to, channel, rssi, frame: frame.clone() };
+        self.late.insert((now + by, self.held_back), late);
+    }
+
+    fn next_late(&self) -> Option<Instant> {
+        self.late.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// A reception that was held back reaches its host.
+    fn let_go(&mut self, now: Instant) {
+        let Some((_, Late { end, from, to, channel, rssi, frame })) = self.late.pop_first() else {
+            return;
+        };
+        if self.air.is_powered(to) && self.powered_at[to.index()] <= end {
+            self.deliver(now, &Reception { end, from, to, channel, rssi, frame: &frame });
+        }
+    }
+
+    /// One host is told.
+    fn deliver(&mut self, now: Instant, reception: &Reception<'_>) {
+        let Reception { to, rssi, frame, .. } = *reception;
+        self.observer.received(now, reception);
         match &mut self.places[to.index()] {
             Place::Device(device) => {
-                self.observer.received(now, to, from, &report.frame, rssi);
-                device.station.receive(now, &report.frame, rssi);
-                self.run(now, to);
+                if device.station.receive(now, frame, rssi) {
+                    self.run(now, to);
+                }
             }
             Place::Seat(index) => {
-                self.observer.received(now, to, from, &report.frame, rssi);
-                let event = BearerEvent::Frame { link: SIM_LINK, bytes: report.frame, rssi: Some(rssi) };
+                let event = BearerEvent::Frame { link: SIM_LINK, bytes: frame.clone(), rssi: Some(rssi) };
                 let waker = self.shared.lock().give(*index, event);
                 waker.into_iter().for_each(Waker::wake);
             }
@@ -375,7 +473,16 @@ impl<S: Station, O: Observer> World<S, O> {
                 self.air.transmit(now, id, frame);
                 self.observer.transmitted(now, id, frame);
             }
-            self.alarms.set(alarm, device.controller.poll_timeout());
+            let mut sent = false;
+            while let Some(set) = device.controller.poll_sent() {
+                device.station.sent(now, set);
+                sent = true;
+            }
+            if sent {
+                self.run(now, id);
+            } else {
+                self.alarms.set(alarm, device.controller.poll_timeout());
+            }
         }
     }
 
@@ -386,6 +493,7 @@ impl<S: Station, O: Observer> World<S, O> {
         };
         let mut radio = Radio { now, controller: &mut device.controller };
         let next = device.station.run(now, &mut radio);
+        self.observer.ran(now, id, &mut device.station);
         let at_once = next.is_some_and(|next| next <= now);
         device.spins = match device.spins {
             (at, spins) if at_once && at == now => (at, spins + 1),

@@ -25,7 +25,9 @@ impl Beacon {
 }
 
 impl Station for Beacon {
-    fn receive(&mut self, _now: Instant, _frame: &[u8], _rssi: i8) {}
+    fn receive(&mut self, _now: Instant, _frame: &[u8], _rssi: i8) -> bool {
+        false
+    }
 
     fn run(&mut self, now: Instant, radio: &mut Radio<'_>) -> Option<Instant> {
         while self.next <= now {

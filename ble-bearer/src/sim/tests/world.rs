@@ -23,8 +23,9 @@ impl Beacon {
 }
 
 impl Station for Beacon {
-    fn receive(&mut self, now: Instant, frame: &[u8], _rssi: i8) {
+    fn receive(&mut self, now: Instant, frame: &[u8], _rssi: i8) -> bool {
         self.heard.push((now, frame.to_vec()));
+        true
     }
 
     fn run(&mut self, now: Instant, radio: &mut Radio<'_>) -> Option<Instant> {
@@ -54,7 +55,7 @@ fn a_lone_pair_delivers_everything_within_the_predicted_bounds() {
         assert_eq!(sent.len(), 20);
         // A channel change may cut one frame, or let one be heard twice.
         assert!((19..=21).contains(&heard.len()), "{}", heard.len());
-        let (pdu, event) = (pdu_airtime(LEGACY_FRAME), event_airtime(LEGACY_FRAME));
+        let (pdu, event) = (Phy::OneM.airtime(37), Shape::Legacy(LEGACY_ADV_DATA).airtime());
         for (at, frame) in heard {
             let took = at.since(sent[usize::from(frame[0])]);
             let fixed = COMMAND_LATENCY + REPORT_LATENCY;
@@ -69,14 +70,14 @@ fn a_lone_pair_delivers_everything_within_the_predicted_bounds() {
 #[derive(Default)]
 struct Trace(DefaultHasher, usize);
 
-impl Observer for Trace {
+impl<S> Observer<S> for Trace {
     fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
         (1, now, from, frame).hash(&mut self.0);
         self.1 += 1;
     }
 
-    fn received(&mut self, now: Instant, to: StationId, from: StationId, frame: &[u8], rssi: i8) {
-        (2, now, to, from, frame, rssi).hash(&mut self.0);
+    fn received(&mut self, now: Instant, heard: &Reception<'_>) {
+        (2, now, heard.to, heard.from, heard.channel, &heard.frame[..], heard.rssi).hash(&mut self.0);
         self.1 += 1;
     }
 }
@@ -84,7 +85,7 @@ impl Observer for Trace {
 /// A crowd of beacons in a hall for three seconds; the trace's hash and the counters.
 fn crowd(seed: u64) -> (u64, AirCounters) {
     let hall = Topology::Radius { metres: 12.0, loss_ppm: 100_000 };
-    let mut world = World::with_observer(seed, hall, Trace::default());
+    let mut world = World::with_observer(seed, hall, AirSettings::default(), Trace::default());
     let mut rng = Rng::new(99);
     for _ in 0..60 {
         let position = Position::new(rng.below(40) as f64, rng.below(40) as f64);
@@ -108,7 +109,7 @@ fn the_same_seed_gives_the_same_world_and_another_seed_another_one() {
 #[test]
 fn advancing_in_small_steps_or_in_one_makes_no_difference() {
     let run = |step: u64| {
-        let mut world = World::with_observer(5, room(200_000), Trace::default());
+        let mut world = World::with_observer(5, room(200_000), AirSettings::default(), Trace::default());
         for _ in 0..5 {
             world.add(Position::default(), Beacon::every(ms(30)));
         }
@@ -164,7 +165,9 @@ fn poking_a_device_makes_it_run_and_refreshes_its_deadline() {
 struct Stuck;
 
 impl Station for Stuck {
-    fn receive(&mut self, _now: Instant, _frame: &[u8], _rssi: i8) {}
+    fn receive(&mut self, _now: Instant, _frame: &[u8], _rssi: i8) -> bool {
+        true
+    }
 
     fn run(&mut self, now: Instant, _radio: &mut Radio<'_>) -> Option<Instant> {
         Some(now)

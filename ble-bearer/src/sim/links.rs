@@ -1,0 +1,173 @@
+//! Who hears whom, and how loud.
+//!
+//! Owns the links of a world, worked out once as stations are added: for each station those that can receive it, and for each pair
+//! the power that arrives, which interferes even where it cannot be received. Leaves the rule behind them to
+//! [`super::geometry`].
+
+use mesh_protocol::Rng;
+
+use super::geometry::{Link, Position, StationId, Topology};
+use super::power::{SILENCE, centi, linear};
+
+/// Fading makes a link that much louder at most, in standard deviations: [`super::geometry::normal`] knows no more.
+const FADING_MOST: i32 = 4;
+
+/// One who can hear a station.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Neighbour {
+    pub(super) to: StationId,
+    pub(super) loss_ppm: u32,
+    /// Strength without fading, in hundredths of a dBm.
+    pub(super) strength: i32,
+    /// The same in milliwatts.
+    pub(super) power: f32,
+}
+
+/// The links of a world.
+#[derive(Debug)]
+pub(super) struct Links {
+    rule: Topology,
+    seed: u64,
+    stations: Vec<(Position, i32, i32)>,
+    /// For each station, who can hear it, in order of their numbers.
+    listeners: Vec<Vec<Neighbour>>,
+    /// For each station the power in milliwatts that arrives at each other one.
+    arriving: Vec<Vec<f32>>,
+}
+
+impl Links {
+    /// No stations yet; `seed` decides the shadows.
+    pub(super) fn new(seed: u64, rule: Topology) -> Self {
+        Self { rule, seed, stations: Vec::new(), listeners: Vec::new(), arriving: Vec::new() }
+    }
+
+    /// Adds the next station and its links with those already here. `tx` and `sensitivity` in dBm.
+    pub(super) fn add(&mut self, position: Position, tx: f64, sensitivity: f64) -> StationId {
+        let new = StationId(u32::try_from(self.stations.len()).unwrap_or(u32::MAX));
+        let (tx, sensitivity) = (centi(tx), centi(sensitivity));
+        self.stations.push((position, tx, sensitivity));
+        self.listeners.push(Vec::new());
+        self.arriving.iter_mut().for_each(|row| row.push(0.0));
+        self.arriving.push(vec![0.0; self.stations.len()]);
+        if let Topology::Given(links) = &self.rule {
+            let latest = |link: &&Link| link.from.max(link.to) == new && link.from != link.to;
+            let made: Vec<Link> = links.iter().filter(latest).copied().collect();
+            for link in made {
+                let strength = i32::from(link.rssi) * 100;
+                self.connect((link.from, link.to), strength, link.loss_ppm, true);
+            }
+            return new;
+        }
+        let margin = FADING_MOST * self.rule.fading();
+        for other in (0..new.0).map(StationId) {
+            let (at, other_tx, other_sensitivity) = self.stations[other.index()];
+            let mut draws =
+                Rng::stream(self.seed, "shadows").fork(u64::from(other.0) << 32 | u64::from(new.0));
+            let Some(loss) = self.rule.attenuation(at, position, &mut draws) else {
+                continue;
+            };
+            let loss_ppm = self.rule.loss_ppm();
+            self.connect((new, other), tx - loss, loss_ppm, tx - loss + margin >= other_sensitivity);
+            self.connect((other, new), other_tx - loss, loss_ppm, other_tx - loss + margin >= sensitivity);
+        }
+        new
+    }
+
+    fn connect(&mut self, (from, to): (StationId, StationId), strength: i32, loss_ppm: u32, heard: bool) {
+        let power = linear(strength.max(SILENCE));
+        self.arriving[from.index()][to.index()] = power;
+        let neighbour = Neighbour { to, loss_ppm, strength, power };
+        let listeners = &mut self.listeners[from.index()];
+        match listeners.binary_search_by_key(&to, |known| known.to) {
+            Ok(at) => listeners[at] = neighbour,
+            Err(at) if heard => listeners.insert(at, neighbour),
+            Err(_) => {}
+        }
+    }
+
+    /// Who can hear `from`; nobody when there is no such station.
+    pub(super) fn listeners(&self, from: StationId) -> &[Neighbour] {
+        self.listeners.get(from.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The power of `from` that arrives at each station, in milliwatts.
+    pub(super) fn arriving(&self, from: StationId) -> &[f32] {
+        &self.arriving[from.index()]
+    }
+
+    /// `to` as one who can hear `from`.
+    pub(super) fn neighbour(&self, from: StationId, to: StationId) -> Option<&Neighbour> {
+        let listeners = self.listeners(from);
+        listeners.binary_search_by_key(&to, |known| known.to).ok().map(|at| &listeners[at])
+    }
+
+    pub(super) fn fading(&self) -> i32 {
+        self.rule.fading()
+    }
+
+    pub(super) fn position(&self, id: StationId) -> Option<Position> {
+        self.stations.get(id.index()).map(|(position, ..)| *position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard_by(links: &Links, from: u32) -> Vec<u32> {
+        links.listeners(StationId(from)).iter().map(|n| n.to.0).collect()
+    }
+
+    #[test]
+    fn radius_links_those_within_reach_and_only_those() {
+        let mut links = Links::new(1, Topology::Radius { metres: 10.0, loss_ppm: 5 });
+        for x in [0.0, 10.0, 20.1] {
+            links.add(Position::new(x, 0.0), 0.0, -96.0);
+        }
+        assert_eq!(heard_by(&links, 0), [1]);
+        assert_eq!(heard_by(&links, 1), [0]);
+        assert_eq!(heard_by(&links, 2), [] as [u32; 0]);
+        assert_eq!(links.neighbour(StationId(0), StationId(1)).map(|to| to.strength), Some(-5_975));
+        assert_eq!(links.neighbour(StationId(0), StationId(2)), None);
+        assert_eq!(links.arriving(StationId(0))[2], 0.0);
+        assert_eq!(links.listeners(StationId(0))[0].loss_ppm, 5);
+    }
+
+    #[test]
+    fn given_links_ignore_positions_and_may_go_one_way() {
+        let mut given = Link::both(0, 70, 7).to_vec();
+        given.push(Link { from: StationId(3), to: StationId(70), loss_ppm: 1, rssi: -90 });
+        given.push(Link { from: StationId(3), to: StationId(70), loss_ppm: 2, rssi: -91 });
+        given.extend(Link::both(5, 5, 0));
+        let mut links = Links::new(1, Topology::Given(given));
+        for _ in 0..=70 {
+            links.add(Position::default(), 0.0, -96.0);
+        }
+        assert_eq!(heard_by(&links, 0), [70]);
+        assert_eq!(heard_by(&links, 70), [0]);
+        assert_eq!(heard_by(&links, 5), [] as [u32; 0]);
+        let [neighbour] = links.listeners(StationId(3)) else { panic!("one link") };
+        assert_eq!((neighbour.to, neighbour.loss_ppm, neighbour.strength), (StationId(70), 2, -9_100));
+        assert_eq!(links.neighbour(StationId(70), StationId(3)), None);
+    }
+
+    #[test]
+    fn what_is_too_weak_to_be_heard_still_arrives() {
+        let rule = Topology::Propagation {
+            exponent: 2.0,
+            floor_loss: 0.0,
+            shadowing: 0.0,
+            fading: 0.0,
+            loss_ppm: 0,
+        };
+        let mut links = Links::new(1, rule);
+        links.add(Position::default(), 0.0, -60.0);
+        links.add(Position::new(100.0, 0.0), 20.0, -96.0);
+        // 79.75 dB: heard there with the better receiver, and back because the other one is 20 dBm strong.
+        assert_eq!(heard_by(&links, 0), [1]);
+        links.add(Position::new(101.0, 0.0), 0.0, -60.0);
+        assert_eq!(heard_by(&links, 0), [1]);
+        assert!(links.arriving(StationId(0))[2] > 0.0);
+        assert_eq!(heard_by(&links, 1), [0, 2]);
+    }
+}

@@ -1,0 +1,164 @@
+//! How long things take on the air.
+//!
+//! Owns airtimes of advertising PDUs and the shape of advertising events. Leaves what is in them to the controller,
+//! who hears them to the air.
+
+use mesh_protocol::Duration;
+
+/// From the end of one PDU of an advertising event to the start of the next ("about 150 µs" in the project's radio
+/// model).
+pub(super) const CHANNEL_HOP: Duration = Duration::from_micros(150);
+/// From the end of the last ADV_EXT_IND to the AUX_ADV_IND it points to: the shortest that is allowed, T_MAFS (Core
+/// Specification, Vol 6 Part B, 4.1.2).
+pub(super) const AUX_OFFSET: Duration = Duration::from_micros(300);
+/// Bytes of AdvData that a legacy PDU can carry (Core Specification, Vol 6 Part B, 2.3.1.3).
+pub const LEGACY_ADV_DATA: usize = 31;
+/// Payload of a legacy PDU beside its AdvData: the advertiser's address.
+const LEGACY_PAYLOAD: usize = 6;
+/// Payload of an ADV_EXT_IND that points to an AUX: header 1, flags 1, ADI 2, AuxPtr 3.
+const EXT_IND_PAYLOAD: usize = 7;
+/// Payload of an AUX_ADV_IND beside its AdvData: header 1, flags 1, address 6, ADI 2.
+const AUX_PAYLOAD: usize = 10;
+/// The advertising channels: 37, 38 and 39.
+pub const CHANNELS: usize = 3;
+
+/// How bits become waves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phy {
+    /// LE 1M.
+    #[default]
+    OneM,
+    /// LE 2M.
+    TwoM,
+    /// LE Coded with two symbols a bit.
+    CodedS2,
+    /// LE Coded with eight symbols a bit.
+    CodedS8,
+}
+
+impl Phy {
+    /// How long a PDU with `payload` bytes behind its header is on the air.
+    #[must_use]
+    pub const fn airtime(self, payload: usize) -> Duration {
+        let bytes = payload as u64;
+        // Preamble, access address, header and CRC first (Core Specification, Vol 6 Part B, 2.1 and 2.2).
+        Duration::from_micros(match self {
+            Self::OneM => 80 + 8 * bytes,
+            Self::TwoM => 44 + 4 * bytes,
+            Self::CodedS2 => 462 + 16 * bytes,
+            Self::CodedS8 => 720 + 64 * bytes,
+        })
+    }
+
+    /// The weakest signal received, in hundredths of a dB above that of LE 1M (the project's radio model).
+    pub(super) const fn sensitivity_offset(self) -> i32 {
+        match self {
+            Self::OneM => 0,
+            Self::TwoM => 200,
+            Self::CodedS2 => -300,
+            Self::CodedS8 => -800,
+        }
+    }
+}
+
+/// One advertising event: which PDUs it consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// ADV_NONCONN_IND with this much AdvData on each advertising channel.
+    Legacy(usize),
+    /// ADV_EXT_IND on each advertising channel, and an AUX_ADV_IND with this much AdvData on another one.
+    Extended(usize, Phy),
+}
+
+impl Shape {
+    /// The event for so much AdvData: a legacy one if it fits, so that everyone can hear it.
+    #[must_use]
+    pub const fn of(adv_data: usize, secondary: Phy) -> Self {
+        if adv_data <= LEGACY_ADV_DATA { Self::Legacy(adv_data) } else { Self::Extended(adv_data, secondary) }
+    }
+
+    /// How long each PDU on the advertising channels is on the air.
+    #[must_use]
+    pub const fn primary(self) -> Duration {
+        match self {
+            Self::Legacy(adv_data) => Phy::OneM.airtime(LEGACY_PAYLOAD + adv_data),
+            Self::Extended(..) => Phy::OneM.airtime(EXT_IND_PAYLOAD),
+        }
+    }
+
+    /// How long the AUX_ADV_IND is on the air, if there is one.
+    #[must_use]
+    pub const fn auxiliary(self) -> Option<Duration> {
+        match self {
+            Self::Legacy(_) => None,
+            Self::Extended(adv_data, phy) => Some(phy.airtime(AUX_PAYLOAD + adv_data)),
+        }
+    }
+
+    /// When PDU `n` starts, from the start of the event: 0 to 2 on the advertising channels, 3 the AUX_ADV_IND.
+    pub(super) const fn start(self, n: usize) -> Duration {
+        let step = self.primary().as_micros() + CHANNEL_HOP.as_micros();
+        if n < CHANNELS {
+            Duration::from_micros(step * n as u64)
+        } else {
+            let primary = step * CHANNELS as u64 - CHANNEL_HOP.as_micros();
+            Duration::from_micros(primary + AUX_OFFSET.as_micros())
+        }
+    }
+
+    /// How many PDUs it has.
+    pub(super) const fn pdus(self) -> usize {
+        match self {
+            Self::Legacy(_) => CHANNELS,
+            Self::Extended(..) => CHANNELS + 1,
+        }
+    }
+
+    /// How long PDU `n` is on the air.
+    pub(super) const fn length(self, n: usize) -> Duration {
+        match self.auxiliary() {
+            Some(auxiliary) if n >= CHANNELS => auxiliary,
+            _ => self.primary(),
+        }
+    }
+
+    /// From the start of the first PDU to the end of the last.
+    #[must_use]
+    pub const fn airtime(self) -> Duration {
+        let last = self.pdus() - 1;
+        Duration::from_micros(self.start(last).as_micros() + self.length(last).as_micros())
+    }
+
+    /// Time on air without the pauses.
+    #[must_use]
+    pub const fn busy(self) -> Duration {
+        let primary = self.primary().as_micros() * CHANNELS as u64;
+        match self.auxiliary() {
+            Some(auxiliary) => Duration::from_micros(primary + auxiliary.as_micros()),
+            None => Duration::from_micros(primary),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn airtimes_are_the_specifications() {
+        // The table of the radio model.
+        let event = |adv_data, phy| Shape::of(adv_data, phy);
+        assert_eq!(event(31, Phy::OneM).primary().as_micros(), 376);
+        assert_eq!(event(31, Phy::OneM).airtime().as_micros(), 3 * 376 + 2 * 150);
+        assert_eq!(event(245, Phy::OneM).primary().as_micros(), 136);
+        for (phy, micros) in
+            [(Phy::OneM, 2_120), (Phy::TwoM, 1_064), (Phy::CodedS8, 17_040), (Phy::CodedS2, 4_542)]
+        {
+            assert_eq!(event(245, phy).auxiliary().map(Duration::as_micros), Some(micros));
+        }
+        assert_eq!(event(245, Phy::OneM).airtime().as_micros(), 3 * 136 + 2 * 150 + 300 + 2_120);
+        assert_eq!(event(245, Phy::TwoM).airtime().as_micros(), 2_072);
+        assert_eq!(event(32, Phy::OneM).busy().as_micros(), 3 * 136 + 80 + 8 * 42);
+        assert_eq!(event(0, Phy::TwoM), Shape::Legacy(0));
+    }
+}
