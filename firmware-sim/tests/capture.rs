@@ -1,0 +1,199 @@
+//! Captures: the bytes of the file, and what Wireshark makes of them with the project's dissector.
+//!
+//! The tests with `tshark` say that they are skipped where there is none, unless `MESH_NEEDS_TSHARK=1`: then they fail.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use firmware_sim::capture::{Capture, Pdu, PduKind};
+use mesh_protocol::frame::{Frame, Kind, encode, retarget_ttl};
+use mesh_protocol::{Address, Duration, EpochKeys, Instant, MAX_FRAME, Mic, NetKey, Priority};
+
+/// `docs/protocol.md`, golden frame: the frame and its network key. Its epoch is 7.
+const GOLDEN: &str = "5bb5c15a1e9d8d848d6157885aa9ce1be8c845389e200dcce6eddb";
+const NET_KEY: &str = "000102030405060708090a0b0c0d0e0f";
+
+fn unhex(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// AdvData around a frame, as `docs/protocol.md` has it.
+fn adv_data(frame: &[u8]) -> Vec<u8> {
+    [&[frame.len() as u8 + 3, 0xff, 0xff, 0xff], frame].concat()
+}
+
+fn legacy(at: u64, adv_data: &[u8]) -> Pdu<'_> {
+    let at = Instant::from_micros(at);
+    Pdu { at, channel: 37, rssi_dbm: -61, sender: 0x0102, adv_data, kind: PduKind::Legacy }
+}
+
+fn file_of(pdus: &[Pdu<'_>]) -> Vec<u8> {
+    let mut capture = Capture::new(Vec::new()).unwrap();
+    for pdu in pdus {
+        capture.pdu(pdu).unwrap();
+    }
+    capture.finish().unwrap()
+}
+
+/// Type and body of every block.
+fn blocks(mut file: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    let number = |at: &[u8]| u32::from_le_bytes(at[..4].try_into().unwrap());
+    let mut blocks = Vec::new();
+    while !file.is_empty() {
+        let len = number(&file[4..]) as usize;
+        assert_eq!(len % 4, 0);
+        assert_eq!(number(&file[len - 4..]) as usize, len, "the length stands at both ends");
+        blocks.push((number(file), file[8..len - 4].to_vec()));
+        file = &file[len..];
+    }
+    blocks
+}
+
+/// The packet of the only packet block.
+fn packet_of(pdu: &Pdu<'_>) -> Vec<u8> {
+    let body = &blocks(&file_of(&[*pdu]))[2].1;
+    let len = u32::from_le_bytes(body[12..16].try_into().unwrap()) as usize;
+    body[20..20 + len].to_vec()
+}
+
+/// Core Specification 5.4, Volume 6, Part B, 3.1.1, bit by bit as its figure has it: position 0 of the register is the
+/// lowest bit, and position 23 leaves first, into the lowest bit of the first byte.
+fn crc_by_the_figure(pdu: &[u8]) -> [u8; 3] {
+    let mut register = 0x55_5555_u32;
+    for bit in pdu.iter().flat_map(|byte| (0..8).map(move |n| byte >> n & 1)) {
+        let feedback = (register >> 23 & 1) ^ u32::from(bit);
+        register = (register << 1) & 0xff_ffff;
+        if feedback == 1 {
+            // x^10 + x^9 + x^6 + x^4 + x^3 + x + 1
+            register ^= 0x00_065b;
+        }
+    }
+    let mut out = [0; 3];
+    for n in 0..24 {
+        out[n / 8] |= ((register >> (23 - n) & 1) as u8) << (n % 8);
+    }
+    out
+}
+
+// ---- the bytes ----
+
+#[test]
+fn an_empty_capture_is_a_section_and_an_interface() {
+    let found = blocks(&file_of(&[]));
+    let [(section_type, section), (interface_type, interface)] = &found[..] else { panic!("{found:x?}") };
+    assert_eq!((*section_type, *interface_type), (0x0a0d_0d0a, 1));
+    // Byte order, version 1.0, length unknown, shb_userappl.
+    assert_eq!(hex(section), "4d3c2b1a01000000ffffffffffffffff040008006d6573682d73696d00000000");
+    // Link type 256, no limit, if_name, if_tsresol 6.
+    assert_eq!(
+        hex(interface),
+        "000100000000000002000d0073696d756c6174656420616972000000090001000600000000000000"
+    );
+}
+
+#[test]
+fn a_legacy_advert_is_byte_for_byte() {
+    let data = adv_data(&unhex(GOLDEN));
+    // Past 2^32 microseconds.
+    let found = blocks(&file_of(&[legacy(0x1_0000_0002, &data)]));
+    assert_eq!(found[2].0, 6);
+    let body = &found[2].1;
+    assert_eq!(hex(&body[..12]), "000000000100000002000000", "interface 0, time");
+    assert_eq!(hex(&body[12..20]), "3800000038000000", "56 bytes of 56");
+    let packet = packet_of(&legacy(0, &data));
+    assert_eq!(hex(&packet[..10]), "00c30000d6be898e130c", "2402 MHz, -61 dBm, flags");
+    assert_eq!(hex(&packet[10..14]), "d6be898e");
+    assert_eq!(
+        hex(&packet[14..22]),
+        "42250201000001c0",
+        "ADV_NONCONN_IND, random, 37 bytes, c0:01:00:00:01:02"
+    );
+    assert_eq!(packet[22..53], data);
+    assert_eq!(packet[53..], crc_by_the_figure(&packet[14..53]));
+}
+
+#[test]
+fn the_crc_is_that_of_the_core_specification() {
+    // The check value of CRC-24/BLE in the catalogue of parametrised CRC algorithms, c25a56, lowest byte first.
+    assert_eq!(crc_by_the_figure(b"123456789"), [0x56, 0x5a, 0xc2]);
+    for len in 0..=31 {
+        let data = vec![0xa5 ^ len as u8; len];
+        let packet = packet_of(&legacy(0, &data));
+        let (pdu, crc) = packet[14..].split_at(8 + len);
+        assert_eq!(crc, crc_by_the_figure(pdu), "{len} bytes");
+    }
+}
+
+#[test]
+fn an_extended_advert_is_two_packets_with_one_identifier() {
+    let data = adv_data(&[0x5b; MAX_FRAME - 4]);
+    assert_eq!(data.len(), 245, "the most that leaves room for the address");
+    let kind = PduKind::ExtInd { aux_channel: 11, aux_after: Duration::from_micros(1_000) };
+    let ext = packet_of(&Pdu { kind, ..legacy(0, &data) });
+    let aux = packet_of(&Pdu { kind: PduKind::Aux, channel: 11, ..legacy(1_000, &data) });
+    // No address; ADI and AuxPtr. Channel 11, 30 us, 33 of them, LE 1M.
+    assert_eq!(hex(&ext[14..18]), "07070618");
+    assert_eq!(hex(&ext[20..23]), "0b2100");
+    assert_eq!(ext[23..], crc_by_the_figure(&ext[14..23]));
+    // 2428 MHz and the flag of an auxiliary packet.
+    assert_eq!(hex(&aux[..10]), "0dc30000d6be898e930c");
+    // 255 bytes, of which 9 are the extended header: address and ADI.
+    assert_eq!(hex(&aux[14..24]), "47ff09090201000001c0");
+    assert_eq!(aux[24..26], ext[18..20], "the identifier of the data");
+    assert_eq!(aux[26..271], data);
+    assert_eq!(aux[271..], crc_by_the_figure(&aux[14..271]));
+}
+
+#[test]
+fn the_longest_frame_has_its_address_in_the_first_packet() {
+    let data = adv_data(&[0x5b; MAX_FRAME]);
+    let kind = PduKind::ExtInd { aux_channel: 0, aux_after: Duration::from_micros(300_000) };
+    let ext = packet_of(&Pdu { kind, ..legacy(0, &data) });
+    let aux = packet_of(&Pdu { kind: PduKind::Aux, channel: 0, ..legacy(0, &data) });
+    // 1,000 times 300 us on channel 0.
+    assert_eq!(hex(&ext[14..24]), "470d0c190201000001c0");
+    assert_eq!(hex(&ext[26..29]), "80e803");
+    assert_eq!(hex(&aux[14..18]), "07fd0308");
+    assert_eq!(aux[20..269], data);
+}
+
+#[test]
+fn what_cannot_be_on_the_air_is_refused_and_leaves_no_bytes() {
+    let long = [0; 252];
+    let ext = |aux_channel, micros| PduKind::ExtInd { aux_channel, aux_after: Duration::from_micros(micros) };
+    let base = legacy(0, &long[..20]);
+    let refused = [
+        (Pdu { channel: 36, ..base }, "legacy adverts are on channels 37 to 39"),
+        (Pdu { channel: 40, ..base }, "legacy adverts are on channels 37 to 39"),
+        (Pdu { adv_data: &long[..32], ..base }, "a legacy advert has room for 31 bytes"),
+        (Pdu { kind: ext(3, 500), channel: 3, ..base }, "ADV_EXT_IND is on channels 37 to 39"),
+        (Pdu { kind: ext(37, 500), ..base }, "its auxiliary packet must be on a channel from 0 to 36"),
+        (Pdu { kind: ext(3, 29), ..base }, "its auxiliary packet must begin 30 us to 2,457,300 us later"),
+        (
+            Pdu { kind: ext(3, 2_457_600), ..base },
+            "its auxiliary packet must begin 30 us to 2,457,300 us later",
+        ),
+        (Pdu { kind: PduKind::Aux, ..base }, "AUX_ADV_IND is on channels 0 to 36"),
+        (
+            Pdu { kind: PduKind::Aux, channel: 3, adv_data: &long, ..base },
+            "an extended advert has room for 251 bytes without a chain",
+        ),
+    ];
+    let mut capture = Capture::new(Vec::new()).unwrap();
+    for (pdu, why) in refused {
+        let error = capture.pdu(&pdu).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().starts_with("writing a PDU to the capture: "), "{error}");
+        assert!(error.to_string().ends_with(why), "{error}");
+    }
+    for kind in [ext(36, 30), ext(0, 2_457_300)] {
+        packet_of(&Pdu { kind, ..base });
+    }
+    assert_eq!(capture.finish().unwrap(), file_of(&[]));
+}
