@@ -197,3 +197,129 @@ fn what_cannot_be_on_the_air_is_refused_and_leaves_no_bytes() {
     }
     assert_eq!(capture.finish().unwrap(), file_of(&[]));
 }
+
+// ---- Wireshark ----
+
+/// Whether there is a `tshark`. Without one it says so, or fails where one is asked for.
+fn has_tshark() -> bool {
+    let found = Command::new("tshark").arg("--version").output();
+    match found {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => println!("skipped: tshark --version ended with {}", output.status),
+        Err(error) => println!("skipped: tshark cannot be run ({error}); install it, or see ./ci.sh capture"),
+    }
+    assert!(
+        std::env::var_os("MESH_NEEDS_TSHARK").is_none_or(|value| value != "1"),
+        "MESH_NEEDS_TSHARK=1 and there is no tshark"
+    );
+    false
+}
+
+/// A file below the target folder, where every test has its own name.
+fn written(name: &str, pdus: &[Pdu<'_>]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, file_of(pdus)).unwrap();
+    path
+}
+
+/// The fields of every packet, with the key or without.
+fn tshark(file: &Path, key: Option<&str>, fields: &[&str]) -> Vec<Vec<String>> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/wireshark/mesh_gateway.lua");
+    let mut command = Command::new("tshark");
+    // An empty home: no settings of whoever runs the test.
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("home");
+    fs::create_dir_all(&home).unwrap();
+    command.env("HOME", &home).env("XDG_CONFIG_HOME", &home).arg("-r").arg(file);
+    command.arg("-X").arg(format!("lua_script:{}", script.display()));
+    if let Some(key) = key {
+        command.args(["-o", &format!("mesh_gw.net_key:{key}"), "-o", "mesh_gw.epoch:7"]);
+    }
+    command.args(["-T", "fields", "-E", "separator=|"]);
+    for field in fields {
+        command.args(["-e", field]);
+    }
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !errors.contains("mesh_gateway.lua"), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect()
+}
+
+fn keys() -> EpochKeys {
+    EpochKeys::derive(&NetKey::new(unhex(NET_KEY).try_into().unwrap()), 7)
+}
+
+fn sealed(keys: &EpochKeys, frame: &Frame<'_>) -> Vec<u8> {
+    let mut out = [0; MAX_FRAME];
+    let len = encode(frame, keys, &mut out).unwrap();
+    out[..len].to_vec()
+}
+
+/// The golden frame's fields, with another body.
+fn frame(kind: Kind, body: &[u8]) -> Frame<'_> {
+    let mic = if kind == Kind::Control { Mic::Long } else { Mic::Short };
+    Frame {
+        ttl: 7,
+        ttl0: 7,
+        seq: 1,
+        src: Address::new(0x0102),
+        dst: Address::new(0x0001),
+        next: None,
+        priority: Priority::High,
+        kind,
+        mic,
+        body,
+    }
+}
+
+#[test]
+fn wireshark_sees_good_packets_of_the_link_layer() {
+    if !has_tshark() {
+        return;
+    }
+    let golden = adv_data(&unhex(GOLDEN));
+    let long = adv_data(&[0x5b; MAX_FRAME]);
+    // A network PDU of Bluetooth Mesh, without its key.
+    let sig = [&[0x12, 0x2a][..], &[0x68; 17]].concat();
+    let kind = PduKind::ExtInd { aux_channel: 20, aux_after: Duration::from_micros(600) };
+    let file = written(
+        "link_layer.pcapng",
+        &[
+            legacy(1_000_001, &golden),
+            Pdu { channel: 38, rssi_dbm: -90, sender: 7, ..legacy(1_000_402, &sig) },
+            Pdu { channel: 39, kind, ..legacy(1_001_000, &golden) },
+            Pdu { channel: 20, kind: PduKind::Aux, ..legacy(1_001_600, &golden) },
+            Pdu { channel: 38, kind, ..legacy(1_002_000, &long) },
+            Pdu { channel: 20, kind: PduKind::Aux, ..legacy(1_002_600, &long) },
+        ],
+    );
+    let rows = tshark(
+        &file,
+        None,
+        &[
+            "frame.time_epoch",
+            "btle_rf.channel",
+            "btle_rf.signal_dbm",
+            "btle.access_address",
+            "btle.advertising_header.pdu_type",
+            "btle.advertising_header.randomized_tx",
+            "btle.advertising_address",
+            "btcommon.eir_ad.entry.type",
+            "btle.crc.incorrect",
+            "btle_rf.flags.crc_valid",
+            "_ws.malformed",
+            "btle.aux_pointer.channel",
+            "btle.aux_pointer.aux_offset",
+        ],
+    );
+    let expected = [
+        "1.000001000|0|-61|0x8e89bed6|0x02|1|c0:01:00:00:01:02|0xff||1|||",
+        "1.000402000|12|-90|0x8e89bed6|0x02|1|c0:01:00:00:00:07|0x2a||1|||",
+        "1.001000000|39|-61|0x8e89bed6|0x07|0||||1||20|20",
+        "1.001600000|22|-61|0x8e89bed6|0x07|1|c0:01:00:00:01:02|0xff||1|||",
+        "1.002000000|12|-61|0x8e89bed6|0x07|1|c0:01:00:00:01:02|||1||20|20",
+        "1.002600000|22|-61|0x8e89bed6|0x07|0||0xff||1|||",
+    ];
+    let rows: Vec<String> = rows.iter().map(|row| row.join("|")).collect();
+    assert_eq!(rows, expected);
+}
