@@ -242,7 +242,13 @@ fn tshark(file: &Path, key: Option<&str>, fields: &[&str]) -> Vec<Vec<String>> {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !errors.contains("mesh_gateway.lua"), "{errors}");
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect()
+    // Newer versions write booleans as words.
+    let plain = |value: &str| match value {
+        "True" => "1".to_owned(),
+        "False" => "0".to_owned(),
+        other => other.to_owned(),
+    };
+    text.lines().map(|line| line.split('|').map(plain).collect()).collect()
 }
 
 fn keys() -> EpochKeys {
@@ -297,7 +303,7 @@ fn wireshark_sees_good_packets_of_the_link_layer() {
         &file,
         None,
         &[
-            "frame.time_epoch",
+            "frame.time_relative",
             "btle_rf.channel",
             "btle_rf.signal_dbm",
             "btle.access_address",
@@ -308,18 +314,186 @@ fn wireshark_sees_good_packets_of_the_link_layer() {
             "btle.crc.incorrect",
             "btle_rf.flags.crc_valid",
             "_ws.malformed",
-            "btle.aux_pointer.channel",
-            "btle.aux_pointer.aux_offset",
+            "btle.extended_advertising_header.aux_pointer.channel",
+            "btle.extended_advertising_header.aux_pointer.aux_offset",
         ],
     );
     let expected = [
-        "1.000001000|0|-61|0x8e89bed6|0x02|1|c0:01:00:00:01:02|0xff||1|||",
-        "1.000402000|12|-90|0x8e89bed6|0x02|1|c0:01:00:00:00:07|0x2a||1|||",
-        "1.001000000|39|-61|0x8e89bed6|0x07|0||||1||20|20",
-        "1.001600000|22|-61|0x8e89bed6|0x07|1|c0:01:00:00:01:02|0xff||1|||",
-        "1.002000000|12|-61|0x8e89bed6|0x07|1|c0:01:00:00:01:02|||1||20|20",
-        "1.002600000|22|-61|0x8e89bed6|0x07|0||0xff||1|||",
+        "0.000000000|0|-61|0x8e89bed6|0x02|1|c0:01:00:00:01:02|0xff||1|||",
+        "0.000401000|12|-90|0x8e89bed6|0x02|1|c0:01:00:00:00:07|0x2a||1|||",
+        "0.000999000|39|-61|0x8e89bed6|0x07|||||1||20|0x0014",
+        "0.001599000|22|-61|0x8e89bed6|0x07|1|c0:01:00:00:01:02|0xff||1|||",
+        "0.001999000|12|-61|0x8e89bed6|0x07|1|c0:01:00:00:01:02|||1||20|0x0014",
+        "0.002599000|22|-61|0x8e89bed6|0x07|||0xff||1|||",
     ];
     let rows: Vec<String> = rows.iter().map(|row| row.join("|")).collect();
     assert_eq!(rows, expected);
+}
+
+#[test]
+fn wireshark_comes_to_the_same_crc() {
+    if !has_tshark() {
+        return;
+    }
+    let golden = adv_data(&unhex(GOLDEN));
+    let long = adv_data(&[0x5b; MAX_FRAME]);
+    let kind = PduKind::ExtInd { aux_channel: 20, aux_after: Duration::from_micros(600) };
+    let pdus = [
+        legacy(0, &golden),
+        Pdu { kind, ..legacy(0, &golden) },
+        Pdu { kind, ..legacy(0, &long) },
+        Pdu { channel: 20, kind: PduKind::Aux, ..legacy(0, &golden) },
+        Pdu { channel: 20, kind: PduKind::Aux, ..legacy(0, &long) },
+    ];
+    // It believes the two flags that say "checked" and "valid", and reckons itself only where they are not set.
+    let unchecked = |flip: u8| {
+        let mut file = file_of(&[]);
+        for pdu in &pdus {
+            let one = file_of(&[*pdu]);
+            let mut block = one[file_of(&[]).len()..].to_vec();
+            let len = packet_of(pdu).len();
+            // The block's head is 28 bytes, the upper byte of the flags the tenth of the packet.
+            block[28 + 9] &= !0x0c;
+            // The last byte before the CRC.
+            block[28 + len - 4] ^= flip;
+            file.extend(block);
+        }
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("unchecked_{flip}.pcapng"));
+        fs::write(&path, file).unwrap();
+        tshark(&path, None, &["btle_rf.flags.crc_checked", "btle.crc.incorrect"])
+    };
+    assert_eq!(unchecked(0), vec![["0", ""]; 5]);
+    assert_eq!(unchecked(1), vec![["0", "1"]; 5], "it would have said so");
+}
+
+#[test]
+fn the_golden_frame_is_shown_in_the_clear() {
+    if !has_tshark() {
+        return;
+    }
+    let golden = unhex(GOLDEN);
+    let mut relayed = golden.clone();
+    retarget_ttl(&mut relayed, 7, 6);
+    let mut forged = golden.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let next_keys = EpochKeys::derive(&NetKey::new(unhex(NET_KEY).try_into().unwrap()).ratchet(7), 8);
+    let next_epoch = sealed(&next_keys, &frame(Kind::Single, b"hello, mesh!!"));
+    // Not ours: another version.
+    let mut strange = golden.clone();
+    strange[0] |= 0x80;
+    let frames = [golden, relayed, forged, next_epoch, strange].map(|frame| adv_data(&frame));
+    let pdus: Vec<_> = frames.iter().zip(0..).map(|(data, at)| legacy(at, data)).collect();
+    let file = written("golden.pcapng", &pdus);
+
+    let outside = ["mesh_gw.version", "mesh_gw.epoch_bit", "mesh_gw.nid", "mesh_gw.masked", "mesh_gw.sealed"];
+    let rows = tshark(&file, None, &outside);
+    assert_eq!(rows[0], ["0", "1", "0x1b", "b5c15a1e9d8d", "848d6157885aa9ce1be8c845389e200dcce6eddb"]);
+    assert_eq!(rows[4], [""; 5]);
+
+    let inside = [
+        "mesh_gw.epoch",
+        "mesh_gw.ttl",
+        "mesh_gw.seq",
+        "mesh_gw.src",
+        "mesh_gw.next",
+        "mesh_gw.dst",
+        "mesh_gw.priority",
+        "mesh_gw.kind",
+        "mesh_gw.ttl0",
+        "mesh_gw.hops",
+        "mesh_gw.body",
+        "mesh_gw.mic",
+        "mesh_gw.mic_ok",
+    ];
+    assert_eq!(tshark(&file, None, &inside)[0], [""; 13], "without the key nothing is claimed");
+    let rows: Vec<_> = tshark(&file, Some(NET_KEY), &inside).iter().map(|row| row.join(" ")).collect();
+    let body = hex(b"hello, mesh!!");
+    let mic = hex(&frames[3][frames[3].len() - 4..]);
+    assert_eq!(rows[0], format!("7 7 1 0x0102  0x0001 1 0 7 1 {body} cce6eddb 1"));
+    assert_eq!(rows[1], format!("7 6 1 0x0102  0x0001 1 0 7 2 {body} cce6eddb 1"), "relayed");
+    assert_eq!(rows[2], "            0", "forged");
+    assert_eq!(rows[3], format!("8 7 1 0x0102  0x0001 1 0 7 1 {body} {mic} 1"), "of the next epoch");
+    assert_eq!(rows[4], " ".repeat(12), "of another version");
+
+    let other_key = "ff".repeat(16);
+    let complaints = |key: &str| tshark(&file, Some(key), &["_ws.expert.message"])[0][0].clone();
+    assert_eq!(complaints(&other_key), "No key of the preferences opens this frame");
+    assert_eq!(complaints("0123"), "The network key in the preferences must be 32 hexadecimal digits");
+}
+
+#[test]
+fn every_kind_of_body_is_told_apart() {
+    if !has_tshark() {
+        return;
+    }
+    // Type QUERY with everything, a deadline of 300 ms, from a to bc, in answer to message 9 of node 3, and a text.
+    let whole = [&[0x05, 0x00, 0xf9, 0xac, 0x02, 1][..], b"a", &[2], b"bc", &[3, 9], b"hi"].concat();
+    let part = [0x05, 0xac, 0x02, 0x80, 0x01, 0xaa, 0xbb];
+    let next = Some(Address::new(0x0203));
+    let frames = [
+        frame(Kind::Single, &whole),
+        Frame { next, ..frame(Kind::Single, &part) },
+        // Segment 5 of 0 to 6, of transfer abc.
+        frame(Kind::Segment, &[0xab, 0xc1, 0x46, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        frame(Kind::Control, &[1, 9, 0, 0x02, 0x03, 200, 0x02, 0x04, 100]),
+        Frame { next, ..frame(Kind::Control, &[2, 0x0a, 0xbc, 3, 0, 0, 0, 0, 5]) },
+        frame(Kind::Control, &[3, 0, 0, 0, 77, 3, 2]),
+        frame(Kind::Control, &[4, 1, 2, 3, 4, 5, 6, 7, 8]),
+        frame(Kind::Control, &[6]),
+        frame(Kind::Segment, &[0xab, 0xc1, 0x46, 0]),
+    ]
+    .map(|frame| adv_data(&sealed(&keys(), &frame)));
+    let pdus: Vec<_> =
+        frames.iter().map(|data| Pdu { kind: PduKind::Aux, channel: 9, ..legacy(0, data) }).collect();
+    let file = written("bodies.pcapng", &pdus);
+    let names = [
+        "next",
+        "long_mic",
+        "message",
+        "type",
+        "processed",
+        "deadline",
+        "from",
+        "to",
+        "reply_node",
+        "reply_message",
+        "text",
+        "part_total",
+        "part_offset",
+        "part",
+        "transfer",
+        "segment",
+        "last_segment",
+        "segment_data",
+        "opcode",
+        "hello_count",
+        "neighbour",
+        "delivery",
+        "ack_base",
+        "ack_behind",
+        "verdict",
+        "name_hash",
+        "malformed",
+    ];
+    let fields: Vec<String> = names.iter().map(|name| format!("mesh_gw.{name}")).collect();
+    let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+    let shown: Vec<String> = tshark(&file, Some(NET_KEY), &fields)
+        .iter()
+        .map(|row| {
+            let filled = names.iter().zip(row).filter(|(_, value)| !value.is_empty());
+            filled.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    let expected = [
+        "long_mic=0 message=5 type=1 processed=1 deadline=300 from=a to=bc reply_node=0x00000003 reply_message=9 text=hi",
+        "next=0x0203 long_mic=0 message=5 part_total=300 part_offset=128 part=aabb",
+        "long_mic=0 transfer=2748 segment=5 last_segment=6 segment_data=00010203040506070809",
+        "long_mic=1 opcode=0x01 hello_count=9 neighbour=0x0203,0x0204 delivery=200,100",
+        "next=0x0203 long_mic=1 transfer=2748 opcode=0x02 ack_base=3 ack_behind=0000000005",
+        "long_mic=1 message=77 opcode=0x03 verdict=0x0302",
+        "long_mic=1 opcode=0x04 name_hash=0102030405060708",
+        "long_mic=1 opcode=0x06 malformed=1",
+        "long_mic=0 transfer=2748 segment=5 last_segment=6 segment_data=00 malformed=1",
+    ];
+    assert_eq!(shown, expected);
 }
