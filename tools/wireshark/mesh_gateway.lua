@@ -269,7 +269,8 @@ end
 local proto = Proto("mesh_gw", "Mesh Gateway")
 proto.prefs.net_key = Pref.string("Network key", "", "32 hexadecimal digits; empty to show only what is not encrypted")
 proto.prefs.epoch = Pref.uint("Epoch", 0, "The epoch of this key. Frames of the next one are opened too")
-proto.prefs.company = Pref.uint("Company identifier", 65535, "Under which frames travel: 65535 unless the settings name another")
+proto.prefs.company = Pref.uint("Company identifier", 65535,
+    "Under which frames travel: 65535 unless the settings name another")
 
 local PRIORITIES = { [0] = "CRITICAL", "HIGH", "MEDIUM", "LOW" }
 local KINDS = { [0] = "single", "segment", "control", "reserved" }
@@ -332,9 +333,13 @@ local list = {}
 for _, one in pairs(f) do list[#list + 1] = one end
 proto.fields = list
 
-local no_key = ProtoExpert.new("mesh_gw.not_opened", "No key of the preferences opens this frame", expert.group.DECRYPTION, expert.severity.WARN)
-local bad_key = ProtoExpert.new("mesh_gw.bad_key", "The network key in the preferences must be 32 hexadecimal digits", expert.group.DECRYPTION, expert.severity.WARN)
-local malformed = ProtoExpert.new("mesh_gw.malformed", "The body is not as its kind wants it", expert.group.MALFORMED, expert.severity.NOTE)
+local group, severity = expert.group, expert.severity
+local no_key = ProtoExpert.new("mesh_gw.not_opened", "No key of the preferences opens this frame",
+    group.DECRYPTION, severity.WARN)
+local bad_key = ProtoExpert.new("mesh_gw.bad_key",
+    "The network key in the preferences must be 32 hexadecimal digits", group.DECRYPTION, severity.WARN)
+local malformed = ProtoExpert.new("mesh_gw.malformed", "The body is not as its kind wants it",
+    group.MALFORMED, severity.NOTE)
 proto.experts = { no_key, bad_key, malformed }
 
 -- ---- what a body is: docs/protocol.md ----
