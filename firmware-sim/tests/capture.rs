@@ -1,0 +1,500 @@
+//! Captures: the bytes of the file, and what Wireshark makes of them with the project's dissector.
+//!
+//! The tests with `tshark` say that they are skipped where there is none, unless `MESH_NEEDS_TSHARK=1`: then they fail.
+
+use std::fs;
+use std::io::{ErrorKind, Write, stderr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use firmware_sim::capture::{Capture, Pdu, PduKind};
+use mesh_protocol::frame::{Frame, Kind, encode, retarget_ttl};
+use mesh_protocol::{Address, Duration, EpochKeys, Instant, MAX_FRAME, Mic, NetKey, Priority};
+
+/// `docs/protocol.md`, golden frame: the frame and its network key. Its epoch is 7.
+const GOLDEN: &str = "5bb5c15a1e9d8d848d6157885aa9ce1be8c845389e200dcce6eddb";
+const NET_KEY: &str = "000102030405060708090a0b0c0d0e0f";
+
+fn unhex(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// AdvData around a frame, as `docs/protocol.md` has it.
+fn adv_data(frame: &[u8]) -> Vec<u8> {
+    [&[frame.len() as u8 + 3, 0xff, 0xff, 0xff], frame].concat()
+}
+
+fn legacy(at: u64, adv_data: &[u8]) -> Pdu<'_> {
+    let at = Instant::from_micros(at);
+    Pdu { at, channel: 37, rssi_dbm: -61, sender: 0x0102, adv_data, kind: PduKind::Legacy }
+}
+
+fn file_of(pdus: &[Pdu<'_>]) -> Vec<u8> {
+    let mut capture = Capture::new(Vec::new()).unwrap();
+    for pdu in pdus {
+        capture.pdu(pdu).unwrap();
+    }
+    capture.finish().unwrap()
+}
+
+/// Type and body of every block.
+fn blocks(mut file: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    let number = |at: &[u8]| u32::from_le_bytes(at[..4].try_into().unwrap());
+    let mut blocks = Vec::new();
+    while !file.is_empty() {
+        let len = number(&file[4..]) as usize;
+        assert_eq!(len % 4, 0);
+        assert_eq!(number(&file[len - 4..]) as usize, len, "the length stands at both ends");
+        blocks.push((number(file), file[8..len - 4].to_vec()));
+        file = &file[len..];
+    }
+    blocks
+}
+
+/// The packet of the only packet block.
+fn packet_of(pdu: &Pdu<'_>) -> Vec<u8> {
+    let body = &blocks(&file_of(&[*pdu]))[2].1;
+    let len = u32::from_le_bytes(body[12..16].try_into().unwrap()) as usize;
+    body[20..20 + len].to_vec()
+}
+
+/// Core Specification 5.4, Volume 6, Part B, 3.1.1, bit by bit as its figure has it: position 0 of the register is the
+/// lowest bit, and position 23 leaves first, into the lowest bit of the first byte.
+fn crc_by_the_figure(pdu: &[u8]) -> [u8; 3] {
+    let mut register = 0x55_5555_u32;
+    for bit in pdu.iter().flat_map(|byte| (0..8).map(move |n| byte >> n & 1)) {
+        let feedback = (register >> 23 & 1) ^ u32::from(bit);
+        register = (register << 1) & 0xff_ffff;
+        if feedback == 1 {
+            // x^10 + x^9 + x^6 + x^4 + x^3 + x + 1
+            register ^= 0x00_065b;
+        }
+    }
+    let mut out = [0; 3];
+    for n in 0..24 {
+        out[n / 8] |= ((register >> (23 - n) & 1) as u8) << (n % 8);
+    }
+    out
+}
+
+// ---- the bytes ----
+
+#[test]
+fn an_empty_capture_is_a_section_and_an_interface() {
+    let found = blocks(&file_of(&[]));
+    let [(section_type, section), (interface_type, interface)] = &found[..] else { panic!("{found:x?}") };
+    assert_eq!((*section_type, *interface_type), (0x0a0d_0d0a, 1));
+    // Byte order, version 1.0, length unknown, shb_userappl.
+    assert_eq!(hex(section), "4d3c2b1a01000000ffffffffffffffff040008006d6573682d73696d00000000");
+    // Link type 256, no limit, if_name, if_tsresol 6.
+    assert_eq!(
+        hex(interface),
+        "000100000000000002000d0073696d756c6174656420616972000000090001000600000000000000"
+    );
+}
+
+#[test]
+fn a_legacy_advert_is_byte_for_byte() {
+    let data = adv_data(&unhex(GOLDEN));
+    // Past 2^32 microseconds.
+    let found = blocks(&file_of(&[legacy(0x1_0000_0002, &data)]));
+    assert_eq!(found[2].0, 6);
+    let body = &found[2].1;
+    assert_eq!(hex(&body[..12]), "000000000100000002000000", "interface 0, time");
+    assert_eq!(hex(&body[12..20]), "3800000038000000", "56 bytes of 56");
+    let packet = packet_of(&legacy(0, &data));
+    assert_eq!(hex(&packet[..10]), "00c30000d6be898e130c", "2402 MHz, -61 dBm, flags");
+    assert_eq!(hex(&packet[10..14]), "d6be898e");
+    assert_eq!(
+        hex(&packet[14..22]),
+        "42250201000001c0",
+        "ADV_NONCONN_IND, random, 37 bytes, c0:01:00:00:01:02"
+    );
+    assert_eq!(packet[22..53], data);
+    assert_eq!(packet[53..], crc_by_the_figure(&packet[14..53]));
+}
+
+#[test]
+fn the_crc_is_that_of_the_core_specification() {
+    // The check value of CRC-24/BLE in the catalogue of parametrised CRC algorithms, c25a56, lowest byte first.
+    assert_eq!(crc_by_the_figure(b"123456789"), [0x56, 0x5a, 0xc2]);
+    for len in 0..=31 {
+        let data = vec![0xa5 ^ len as u8; len];
+        let packet = packet_of(&legacy(0, &data));
+        let (pdu, crc) = packet[14..].split_at(8 + len);
+        assert_eq!(crc, crc_by_the_figure(pdu), "{len} bytes");
+    }
+}
+
+#[test]
+fn an_extended_advert_is_two_packets_with_one_identifier() {
+    let data = adv_data(&[0x5b; MAX_FRAME - 4]);
+    assert_eq!(data.len(), 245, "the most that leaves room for the address");
+    let kind = PduKind::ExtInd { aux_channel: 11, aux_after: Duration::from_micros(1_000) };
+    let ext = packet_of(&Pdu { kind, ..legacy(0, &data) });
+    let aux = packet_of(&Pdu { kind: PduKind::Aux, channel: 11, ..legacy(1_000, &data) });
+    // No address; ADI and AuxPtr. Channel 11, 30 us, 33 of them, LE 1M.
+    assert_eq!(hex(&ext[14..18]), "07070618");
+    assert_eq!(hex(&ext[20..23]), "0b2100");
+    assert_eq!(ext[23..], crc_by_the_figure(&ext[14..23]));
+    // 2428 MHz and the flag of an auxiliary packet.
+    assert_eq!(hex(&aux[..10]), "0dc30000d6be898e930c");
+    // 255 bytes, of which 9 are the extended header: address and ADI.
+    assert_eq!(hex(&aux[14..24]), "47ff09090201000001c0");
+    assert_eq!(aux[24..26], ext[18..20], "the identifier of the data");
+    assert_eq!(aux[26..271], data);
+    assert_eq!(aux[271..], crc_by_the_figure(&aux[14..271]));
+}
+
+#[test]
+fn the_longest_frame_has_its_address_in_the_first_packet() {
+    let data = adv_data(&[0x5b; MAX_FRAME]);
+    let kind = PduKind::ExtInd { aux_channel: 0, aux_after: Duration::from_micros(300_000) };
+    let ext = packet_of(&Pdu { kind, ..legacy(0, &data) });
+    let aux = packet_of(&Pdu { kind: PduKind::Aux, channel: 0, ..legacy(0, &data) });
+    // 1,000 times 300 us on channel 0.
+    assert_eq!(hex(&ext[14..24]), "470d0c190201000001c0");
+    assert_eq!(hex(&ext[26..29]), "80e803");
+    assert_eq!(hex(&aux[14..18]), "07fd0308");
+    assert_eq!(aux[20..269], data);
+}
+
+#[test]
+fn what_cannot_be_on_the_air_is_refused_and_leaves_no_bytes() {
+    let long = [0; 252];
+    let ext = |aux_channel, micros| PduKind::ExtInd { aux_channel, aux_after: Duration::from_micros(micros) };
+    let base = legacy(0, &long[..20]);
+    let refused = [
+        (Pdu { channel: 36, ..base }, "legacy adverts are on channels 37 to 39"),
+        (Pdu { channel: 40, ..base }, "legacy adverts are on channels 37 to 39"),
+        (Pdu { adv_data: &long[..32], ..base }, "a legacy advert has room for 31 bytes"),
+        (Pdu { kind: ext(3, 500), channel: 3, ..base }, "ADV_EXT_IND is on channels 37 to 39"),
+        (Pdu { kind: ext(37, 500), ..base }, "its auxiliary packet must be on a channel from 0 to 36"),
+        (Pdu { kind: ext(3, 29), ..base }, "its auxiliary packet must begin 30 us to 2,457,300 us later"),
+        (
+            Pdu { kind: ext(3, 2_457_600), ..base },
+            "its auxiliary packet must begin 30 us to 2,457,300 us later",
+        ),
+        (Pdu { kind: PduKind::Aux, ..base }, "AUX_ADV_IND is on channels 0 to 36"),
+        (
+            Pdu { kind: PduKind::Aux, channel: 3, adv_data: &long, ..base },
+            "an extended advert has room for 251 bytes without a chain",
+        ),
+    ];
+    let mut capture = Capture::new(Vec::new()).unwrap();
+    for (pdu, why) in refused {
+        let error = capture.pdu(&pdu).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().starts_with("writing a PDU to the capture: "), "{error}");
+        assert!(error.to_string().ends_with(why), "{error}");
+    }
+    for kind in [ext(36, 30), ext(0, 2_457_300)] {
+        packet_of(&Pdu { kind, ..base });
+    }
+    assert_eq!(capture.finish().unwrap(), file_of(&[]));
+}
+
+// ---- Wireshark ----
+
+/// Whether there is a `tshark`. Without one it says so, or fails where one is asked for.
+fn has_tshark() -> bool {
+    let why = match Command::new("tshark").arg("--version").output() {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => format!("tshark --version ended with {}", output.status),
+        Err(error) => format!("tshark cannot be run ({error})"),
+    };
+    assert!(
+        std::env::var_os("MESH_NEEDS_TSHARK").is_none_or(|value| value != "1"),
+        "MESH_NEEDS_TSHARK=1, and {why}"
+    );
+    // Not with a macro: the harness would keep that to itself, as the test passes.
+    let _ = writeln!(stderr(), "skipped: {why}; install it, or run ./ci.sh capture");
+    false
+}
+
+/// A file below the target folder, where every test has its own name.
+fn written(name: &str, pdus: &[Pdu<'_>]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, file_of(pdus)).unwrap();
+    path
+}
+
+/// The fields of every packet, with the key or without.
+fn tshark(file: &Path, key: Option<&str>, fields: &[&str]) -> Vec<Vec<String>> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/wireshark/mesh_gateway.lua");
+    let mut command = Command::new("tshark");
+    // An empty home: no settings of whoever runs the test.
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("home");
+    fs::create_dir_all(&home).unwrap();
+    command.env("HOME", &home).env("XDG_CONFIG_HOME", &home).arg("-r").arg(file);
+    command.arg("-X").arg(format!("lua_script:{}", script.display()));
+    if let Some(key) = key {
+        command.args(["-o", &format!("mesh_gw.net_key:{key}"), "-o", "mesh_gw.epoch:7"]);
+    }
+    command.args(["-T", "fields", "-E", "separator=|"]);
+    for field in fields {
+        command.args(["-e", field]);
+    }
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !errors.contains("mesh_gateway.lua"), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    // Newer versions write booleans as words.
+    let plain = |value: &str| match value {
+        "True" => "1".to_owned(),
+        "False" => "0".to_owned(),
+        other => other.to_owned(),
+    };
+    text.lines().map(|line| line.split('|').map(plain).collect()).collect()
+}
+
+fn keys() -> EpochKeys {
+    EpochKeys::derive(&NetKey::new(unhex(NET_KEY).try_into().unwrap()), 7)
+}
+
+fn sealed(keys: &EpochKeys, frame: &Frame<'_>) -> Vec<u8> {
+    let mut out = [0; MAX_FRAME];
+    let len = encode(frame, keys, &mut out).unwrap();
+    out[..len].to_vec()
+}
+
+/// The golden frame's fields, with another body.
+fn frame(kind: Kind, body: &[u8]) -> Frame<'_> {
+    let mic = if kind == Kind::Control { Mic::Long } else { Mic::Short };
+    Frame {
+        ttl: 7,
+        ttl0: 7,
+        seq: 1,
+        src: Address::new(0x0102),
+        dst: Address::new(0x0001),
+        next: None,
+        priority: Priority::High,
+        kind,
+        mic,
+        body,
+    }
+}
+
+#[test]
+fn wireshark_sees_good_packets_of_the_link_layer() {
+    if !has_tshark() {
+        return;
+    }
+    let golden = adv_data(&unhex(GOLDEN));
+    let long = adv_data(&[0x5b; MAX_FRAME]);
+    // A network PDU of Bluetooth Mesh, without its key.
+    let sig = [&[0x12, 0x2a][..], &[0x68; 17]].concat();
+    let kind = PduKind::ExtInd { aux_channel: 20, aux_after: Duration::from_micros(600) };
+    let file = written(
+        "link_layer.pcapng",
+        &[
+            legacy(1_000_001, &golden),
+            Pdu { channel: 38, rssi_dbm: -90, sender: 7, ..legacy(1_000_402, &sig) },
+            Pdu { channel: 39, kind, ..legacy(1_001_000, &golden) },
+            Pdu { channel: 20, kind: PduKind::Aux, ..legacy(1_001_600, &golden) },
+            Pdu { channel: 38, kind, ..legacy(1_002_000, &long) },
+            Pdu { channel: 20, kind: PduKind::Aux, ..legacy(1_002_600, &long) },
+        ],
+    );
+    let rows = tshark(
+        &file,
+        None,
+        &[
+            "frame.time_relative",
+            "btle_rf.channel",
+            "btle_rf.signal_dbm",
+            "btle.access_address",
+            "btle.advertising_header.pdu_type",
+            "btle.advertising_header.randomized_tx",
+            "btle.advertising_address",
+            "btcommon.eir_ad.entry.type",
+            "btle.crc.incorrect",
+            "btle_rf.flags.crc_valid",
+            "_ws.malformed",
+            "btle.extended_advertising_header.aux_pointer.channel",
+            "btle.extended_advertising_header.aux_pointer.aux_offset",
+        ],
+    );
+    let expected = [
+        "0.000000000|0|-61|0x8e89bed6|0x02|1|c0:01:00:00:01:02|0xff||1|||",
+        "0.000401000|12|-90|0x8e89bed6|0x02|1|c0:01:00:00:00:07|0x2a||1|||",
+        "0.000999000|39|-61|0x8e89bed6|0x07|||||1||20|0x0014",
+        "0.001599000|22|-61|0x8e89bed6|0x07|1|c0:01:00:00:01:02|0xff||1|||",
+        "0.001999000|12|-61|0x8e89bed6|0x07|1|c0:01:00:00:01:02|||1||20|0x0014",
+        "0.002599000|22|-61|0x8e89bed6|0x07|||0xff||1|||",
+    ];
+    let rows: Vec<String> = rows.iter().map(|row| row.join("|")).collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn wireshark_comes_to_the_same_crc() {
+    if !has_tshark() {
+        return;
+    }
+    let golden = adv_data(&unhex(GOLDEN));
+    let long = adv_data(&[0x5b; MAX_FRAME]);
+    let kind = PduKind::ExtInd { aux_channel: 20, aux_after: Duration::from_micros(600) };
+    let pdus = [
+        legacy(0, &golden),
+        Pdu { kind, ..legacy(0, &golden) },
+        Pdu { kind, ..legacy(0, &long) },
+        Pdu { channel: 20, kind: PduKind::Aux, ..legacy(0, &golden) },
+        Pdu { channel: 20, kind: PduKind::Aux, ..legacy(0, &long) },
+    ];
+    // It believes the two flags that say "checked" and "valid", and reckons itself only where they are not set.
+    let unchecked = |flip: u8| {
+        let mut file = file_of(&[]);
+        for pdu in &pdus {
+            let one = file_of(&[*pdu]);
+            let mut block = one[file_of(&[]).len()..].to_vec();
+            let len = packet_of(pdu).len();
+            // The block's head is 28 bytes, the upper byte of the flags the tenth of the packet.
+            block[28 + 9] &= !0x0c;
+            // The last byte before the CRC.
+            block[28 + len - 4] ^= flip;
+            file.extend(block);
+        }
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("unchecked_{flip}.pcapng"));
+        fs::write(&path, file).unwrap();
+        tshark(&path, None, &["btle_rf.flags.crc_checked", "btle.crc.incorrect"])
+    };
+    assert_eq!(unchecked(0), vec![["0", ""]; 5]);
+    assert_eq!(unchecked(1), vec![["0", "1"]; 5], "it would have said so");
+}
+
+#[test]
+fn the_golden_frame_is_shown_in_the_clear() {
+    if !has_tshark() {
+        return;
+    }
+    let golden = unhex(GOLDEN);
+    let mut relayed = golden.clone();
+    retarget_ttl(&mut relayed, 7, 6);
+    let mut forged = golden.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let next_keys = EpochKeys::derive(&NetKey::new(unhex(NET_KEY).try_into().unwrap()).ratchet(7), 8);
+    let next_epoch = sealed(&next_keys, &frame(Kind::Single, b"hello, mesh!!"));
+    // Not ours: another version.
+    let mut strange = golden.clone();
+    strange[0] |= 0x80;
+    let frames = [golden, relayed, forged, next_epoch, strange].map(|frame| adv_data(&frame));
+    let pdus: Vec<_> = frames.iter().zip(0..).map(|(data, at)| legacy(at, data)).collect();
+    let file = written("golden.pcapng", &pdus);
+
+    let outside = ["mesh_gw.version", "mesh_gw.epoch_bit", "mesh_gw.nid", "mesh_gw.masked", "mesh_gw.sealed"];
+    let rows = tshark(&file, None, &outside);
+    assert_eq!(rows[0], ["0", "1", "0x1b", "b5c15a1e9d8d", "848d6157885aa9ce1be8c845389e200dcce6eddb"]);
+    assert_eq!(rows[4], [""; 5]);
+
+    let inside = [
+        "mesh_gw.epoch",
+        "mesh_gw.ttl",
+        "mesh_gw.seq",
+        "mesh_gw.src",
+        "mesh_gw.next",
+        "mesh_gw.dst",
+        "mesh_gw.priority",
+        "mesh_gw.kind",
+        "mesh_gw.ttl0",
+        "mesh_gw.hops",
+        "mesh_gw.body",
+        "mesh_gw.mic",
+        "mesh_gw.mic_ok",
+    ];
+    assert_eq!(tshark(&file, None, &inside)[0], [""; 13], "without the key nothing is claimed");
+    let rows: Vec<_> = tshark(&file, Some(NET_KEY), &inside).iter().map(|row| row.join(" ")).collect();
+    let body = hex(b"hello, mesh!!");
+    let mic = hex(&frames[3][frames[3].len() - 4..]);
+    assert_eq!(rows[0], format!("7 7 1 0x0102  0x0001 1 0 7 1 {body} cce6eddb 1"));
+    assert_eq!(rows[1], format!("7 6 1 0x0102  0x0001 1 0 7 2 {body} cce6eddb 1"), "relayed");
+    assert_eq!(rows[2], "            0", "forged");
+    assert_eq!(rows[3], format!("8 7 1 0x0102  0x0001 1 0 7 1 {body} {mic} 1"), "of the next epoch");
+    assert_eq!(rows[4], " ".repeat(12), "of another version");
+
+    let other_key = "ff".repeat(16);
+    let complaints = |key: &str| tshark(&file, Some(key), &["_ws.expert.message"])[0][0].clone();
+    assert_eq!(complaints(&other_key), "No key of the preferences opens this frame");
+    assert_eq!(complaints("0123"), "The network key in the preferences must be 32 hexadecimal digits");
+}
+
+#[test]
+fn every_kind_of_body_is_told_apart() {
+    if !has_tshark() {
+        return;
+    }
+    // Type QUERY with everything, a deadline of 300 ms, from a to bc, in answer to message 9 of node 3, and a text.
+    let whole = [&[0x05, 0x00, 0xf9, 0xac, 0x02, 1][..], b"a", &[2], b"bc", &[3, 9], b"hi"].concat();
+    let part = [0x05, 0xac, 0x02, 0x80, 0x01, 0xaa, 0xbb];
+    let next = Some(Address::new(0x0203));
+    let frames = [
+        frame(Kind::Single, &whole),
+        Frame { next, ..frame(Kind::Single, &part) },
+        // Segment 5 of 0 to 6, of transfer abc.
+        frame(Kind::Segment, &[0xab, 0xc1, 0x46, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        frame(Kind::Control, &[1, 9, 0, 0x02, 0x03, 200, 0x02, 0x04, 100]),
+        Frame { next, ..frame(Kind::Control, &[2, 0x0a, 0xbc, 3, 0, 0, 0, 0, 5]) },
+        frame(Kind::Control, &[3, 0, 0, 0, 77, 3, 2]),
+        frame(Kind::Control, &[4, 1, 2, 3, 4, 5, 6, 7, 8]),
+        frame(Kind::Control, &[6]),
+        frame(Kind::Segment, &[0xab, 0xc1, 0x46, 0]),
+    ]
+    .map(|frame| adv_data(&sealed(&keys(), &frame)));
+    let pdus: Vec<_> =
+        frames.iter().map(|data| Pdu { kind: PduKind::Aux, channel: 9, ..legacy(0, data) }).collect();
+    let file = written("bodies.pcapng", &pdus);
+    let names = [
+        "next",
+        "long_mic",
+        "message",
+        "type",
+        "processed",
+        "deadline",
+        "from",
+        "to",
+        "reply_node",
+        "reply_message",
+        "text",
+        "part_total",
+        "part_offset",
+        "part",
+        "transfer",
+        "segment",
+        "last_segment",
+        "segment_data",
+        "opcode",
+        "hello_count",
+        "neighbour",
+        "delivery",
+        "ack_base",
+        "ack_behind",
+        "verdict",
+        "name_hash",
+        "malformed",
+    ];
+    let fields: Vec<String> = names.iter().map(|name| format!("mesh_gw.{name}")).collect();
+    let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+    let shown: Vec<String> = tshark(&file, Some(NET_KEY), &fields)
+        .iter()
+        .map(|row| {
+            let filled = names.iter().zip(row).filter(|(_, value)| !value.is_empty());
+            filled.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    let expected = [
+        "long_mic=0 message=5 type=1 processed=1 deadline=300 from=a to=bc reply_node=0x00000003 reply_message=9 text=hi",
+        "next=0x0203 long_mic=0 message=5 part_total=300 part_offset=128 part=aabb",
+        "long_mic=0 transfer=2748 segment=5 last_segment=6 segment_data=00010203040506070809",
+        "long_mic=1 opcode=0x01 hello_count=9 neighbour=0x0203,0x0204 delivery=200,100",
+        "next=0x0203 long_mic=1 transfer=2748 opcode=0x02 ack_base=3 ack_behind=0000000005",
+        "long_mic=1 message=77 opcode=0x03 verdict=0x0302",
+        "long_mic=1 opcode=0x04 name_hash=0102030405060708",
+        "long_mic=1 opcode=0x06 malformed=1",
+        "long_mic=0 transfer=2748 segment=5 last_segment=6 segment_data=00 malformed=1",
+    ];
+    assert_eq!(shown, expected);
+}
