@@ -15,7 +15,7 @@
 //! An AUX_ADV_IND is received by those who received one of the three ADV_EXT_INDs that point to it, by the same rules.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 
 use mesh_protocol::{Duration, Instant, Rng};
 
@@ -30,11 +30,6 @@ use crate::FrameBytes;
 pub const TURNAROUND: Duration = Duration::from_micros(300);
 /// Channels that AUX_ADV_INDs are sent on: 0 to 36. The advertising channels follow.
 const SECONDARY: usize = 37;
-/// PDUs that ended so long ago can still overlap one that is to be judged: the longest, of S8, and the turnaround.
-const MEMORY: Duration = Duration::from_micros(17_040 + 300);
-/// The same on the advertising channels, where none is longer than 376 µs.
-const PRIMARY_MEMORY: Duration = Duration::from_micros(376 + 300);
-
 /// What the air is like, beside where stations stand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AirSettings {
@@ -118,6 +113,8 @@ pub struct Hearer {
     strength: i32,
     /// The same in milliwatts.
     power: f32,
+    /// What the link loses besides, in parts in a million.
+    loss_ppm: u32,
 }
 
 impl Hearer {
@@ -153,42 +150,45 @@ struct Span {
 /// Overlaps nothing.
 const NEVER: Span = Span { start: Instant::from_micros(u64::MAX), end: Instant::ZERO };
 
-/// A station's radio.
+/// What a station's radio is doing. Small: this is what every PDU looks at.
 #[derive(Debug)]
 struct Receiver {
-    spec: RadioSpec,
-    /// The weakest signal received on LE 1M, in hundredths of a dBm.
-    sensitivity: i32,
-    powered: bool,
-    /// Where in its round of scan windows it stood at time zero.
-    scan_offset: Duration,
-    /// What it scans, and from when until when that is known.
-    scan: (Option<usize>, Span),
     /// It stays with a PDU until then.
     locked: Instant,
     /// Its own latest advertising event.
     own: Span,
+    /// From when until when it is known what it scans.
+    known: Span,
+    /// The channel (0..3) it scans then; another number is none.
+    channel: u8,
+    powered: bool,
+    /// The weakest signal received on LE 1M, in hundredths of a dBm.
+    sensitivity: i32,
+}
+
+impl Receiver {
+    /// Whether its latest own event keeps it from hearing something in `span`.
+    fn sends_in(&self, span: Span) -> bool {
+        self.own.start < span.end + TURNAROUND && span.start < self.own.end + TURNAROUND
+    }
+}
+
+/// What a station's radio is.
+#[derive(Debug)]
+struct Unit {
+    spec: RadioSpec,
+    /// Where in its round of scan windows it stood at time zero.
+    scan_offset: Duration,
     /// What its advertising events meet is drawn from here, each at its own place.
     draws: Rng,
     /// Advertising events it has sent.
     events: u64,
 }
 
-impl Receiver {
-    /// The channel (0..3) it scans at `at`, and until when.
-    fn scan(&mut self, at: Instant) -> (Option<usize>, Instant) {
-        let (channel, known) = self.scan;
-        if known.start <= at && at < known.end {
-            return (channel, known.end);
-        }
-        let (channel, end) = self.spec.scan.at(at, self.scan_offset);
-        self.scan = (channel, Span { start: at, end });
-        (channel, end)
-    }
-
-    /// Whether its latest own event keeps it from hearing anything in `span`.
-    fn sends_in(&self, span: Span) -> bool {
-        self.own.start < span.end + TURNAROUND && span.start < self.own.end + TURNAROUND
+impl Unit {
+    /// The channel (0..3) it scans at `at`, if any, and until when that stays so.
+    fn scan(&self, at: Instant) -> (Option<usize>, Instant) {
+        self.spec.scan.at(at, self.scan_offset)
     }
 }
 
@@ -207,6 +207,8 @@ struct Flight {
     frame: FrameBytes,
     /// For each PDU, who is with it.
     locked: [Vec<Hearer>; CHANNELS + 1],
+    /// For each PDU, who overlaps it and can disturb one of those.
+    rivals: [Vec<StationId>; CHANNELS + 1],
     /// Who knows of the AUX_ADV_IND.
     followers: Vec<StationId>,
 }
@@ -247,6 +249,15 @@ enum What {
 /// When, what, in which order, whose flight, which PDU of it.
 type Pending = Reverse<(Instant, What, u64, u32, u8)>;
 
+/// A PDU on a channel.
+#[derive(Debug)]
+struct OnAir {
+    end: Instant,
+    from: StationId,
+    slot: u32,
+    n: u8,
+}
+
 /// The shared medium.
 #[derive(Debug)]
 pub struct Air {
@@ -255,15 +266,14 @@ pub struct Air {
     capture: f32,
     wlan: Option<Bursts>,
     receivers: Vec<Receiver>,
+    units: Vec<Unit>,
     rng: Rng,
     flights: Vec<Flight>,
     free: Vec<u32>,
     pending: BinaryHeap<Pending>,
     sequence: u64,
-    /// On each channel, the recent PDUs and who sent them, in the order of their starts.
-    recent: [VecDeque<(Span, StationId)>; SECONDARY + CHANNELS],
-    /// Those that overlap the PDU in question; kept for its allocation.
-    rivals: Vec<StationId>,
+    /// On each channel, the PDUs that were there when one started last.
+    on_air: [Vec<OnAir>; SECONDARY + CHANNELS],
     /// Those that received the PDU judged last.
     hearers: Vec<Hearer>,
     counters: AirCounters,
@@ -278,17 +288,17 @@ impl Air {
             Bursts { wlan, power, draws: Rng::stream(seed, "wlan") }
         });
         Self {
-            links: Links::new(seed, topology),
+            links: Links::new(seed, topology, centi(settings.capture_db)),
             capture: linear(centi(settings.capture_db)),
             wlan,
             receivers: Vec::new(),
+            units: Vec::new(),
             rng: Rng::stream(seed, "air"),
             flights: Vec::new(),
             free: Vec::new(),
             pending: BinaryHeap::new(),
             sequence: 0,
-            recent: [const { VecDeque::new() }; SECONDARY + CHANNELS],
-            rivals: Vec::new(),
+            on_air: [const { Vec::new() }; SECONDARY + CHANNELS],
             hearers: Vec::new(),
             counters: AirCounters::default(),
         }
@@ -300,16 +310,15 @@ impl Air {
         let mut draws = self.rng.clone().fork(u64::from(id.0));
         let round = spec.scan.interval.times(CHANNELS as u64);
         self.receivers.push(Receiver {
-            sensitivity: centi(spec.sensitivity_dbm),
-            spec,
-            powered: true,
-            scan_offset: Duration::from_micros(draws.below(round.as_micros())),
-            scan: (None, Span::default()),
             locked: Instant::ZERO,
             own: NEVER,
-            draws,
-            events: 0,
+            known: Span::default(),
+            channel: 0,
+            powered: true,
+            sensitivity: centi(spec.sensitivity_dbm),
         });
+        let scan_offset = Duration::from_micros(draws.below(round.as_micros()));
+        self.units.push(Unit { spec, scan_offset, draws, events: 0 });
         id
     }
 
@@ -345,7 +354,7 @@ impl Air {
     /// A station's radio.
     #[must_use]
     pub fn spec(&self, id: StationId) -> Option<&RadioSpec> {
-        self.receivers.get(id.index()).map(|receiver| &receiver.spec)
+        self.units.get(id.index()).map(|unit| &unit.spec)
     }
 
     /// Who can hear `from`, in order of their numbers.
@@ -368,19 +377,19 @@ impl Air {
     /// The channel (37, 38 or 39) that a station scans at `at`, if any.
     #[must_use]
     pub fn scanned_channel(&self, id: StationId, at: Instant) -> Option<u8> {
-        let receiver = self.receivers.get(id.index())?;
-        let (channel, _) = receiver.spec.scan.at(at, receiver.scan_offset);
+        let (channel, _) = self.units.get(id.index())?.scan(at);
         channel.map(|channel| (SECONDARY + channel) as u8)
     }
 
     /// Starts one advertising event at `now`. Times of successive calls must not run backwards, and a station's
     /// events must not overlap: it has one radio.
     pub fn transmit(&mut self, now: Instant, from: StationId, frame: &FrameBytes) {
-        let Some(sender) = self.receivers.get_mut(from.index()) else {
+        let Some(sender) = self.units.get_mut(from.index()) else {
             return;
         };
         let shape = sender.spec.shape(frame.len());
-        sender.own = Span { start: now, end: now + shape.airtime() };
+        self.links.settle();
+        self.receivers[from.index()].own = Span { start: now, end: now + shape.airtime() };
         let mut draws = sender.draws.clone().fork(sender.events);
         sender.events += 1;
         self.counters.events += 1;
@@ -396,6 +405,7 @@ impl Air {
                 cut: None,
                 frame: FrameBytes::new(),
                 locked: Default::default(),
+                rivals: Default::default(),
                 followers: Vec::new(),
             });
             (self.flights.len() - 1) as u32
@@ -437,7 +447,7 @@ impl Air {
     /// How many flights and how many remembered PDUs there is room for now.
     #[cfg(test)]
     pub(super) fn footprint(&self) -> (usize, usize) {
-        (self.flights.len(), self.recent.iter().map(VecDeque::len).sum())
+        (self.flights.len(), self.on_air.iter().map(Vec::len).sum())
     }
 
     /// A PDU starts: who locks on to it.
@@ -450,35 +460,44 @@ impl Air {
         }
         self.schedule(pdu.end + TURNAROUND, What::Judge, slot, n);
 
-        let Self { links, receivers, flights, recent, rivals, counters, capture, wlan, .. } = self;
-        let flight = &mut flights[slot as usize];
+        let Self { links, receivers, units, flights, on_air, counters, capture, wlan, .. } = self;
+        let flight = &flights[slot as usize];
         if flight.cut.is_some() {
             return;
         }
-        let recent = &mut recent[flight.channel(n)];
-        let memory = if n < CHANNELS { PRIMARY_MEMORY } else { MEMORY };
-        while recent.front().is_some_and(|(old, _)| old.end + memory < pdu.start) {
-            recent.pop_front();
+        let (from, on_air) = (flight.from, &mut on_air[flight.channel(n)]);
+        on_air.retain(|other| other.end > pdu.start);
+        for other in on_air.iter() {
+            if links.disturbs(other.from, from) {
+                flights[slot as usize].rivals[n].push(other.from);
+            }
+            if links.disturbs(from, other.from) {
+                flights[other.slot as usize].rivals[usize::from(other.n)].push(from);
+            }
         }
-        rivals.clear();
-        rivals.extend(recent.iter().filter(|(other, _)| other.end > pdu.start).map(|(_, from)| *from));
-        recent.push_back((pdu, flight.from));
+        on_air.push(OnAir { end: pdu.end, from, slot, n: n as u8 });
+        let flight = &mut flights[slot as usize];
         let wlan = match wlan {
             Some(wlan) if n < CHANNELS => wlan.power(n, Span { start: pdu.start, end: pdu.start }),
             _ => 0.0,
         };
-        let rest = Rest { links, rivals, wlan, capture: *capture };
+        let rest = Rest { links, rivals: &flight.rivals[n], wlan, capture: *capture };
         let weakest = flight.phy(n).sensitivity_offset();
         let fading = links.fading();
         let (draws, locked) = (&flight.draws, &mut flight.locked[n]);
 
         let mut lock = |neighbour: &Neighbour, follows: bool| {
             let receiver = &mut receivers[neighbour.to.index()];
-            let (channel, until) = receiver.scan(pdu.start);
+            if pdu.start < receiver.known.start || receiver.known.end <= pdu.start {
+                let (channel, end) = units[neighbour.to.index()].scan(pdu.start);
+                receiver.known = Span { start: pdu.start, end };
+                receiver.channel = channel.map_or(u8::MAX, |channel| channel as u8);
+            }
             // Following a pointer, it is on the right channel for as long as it takes.
-            if !receiver.powered || (!follows && channel != Some(n)) {
+            if (!follows && usize::from(receiver.channel) != n) || !receiver.powered {
                 return;
             }
+            let until = receiver.known.end;
             let counter = if receiver.own.end + TURNAROUND > pdu.start && receiver.own.start <= pdu.start {
                 &mut counters.half_duplex
             } else if receiver.locked > pdu.start {
@@ -499,7 +518,12 @@ impl Air {
                     &mut counters.boundary
                 } else {
                     receiver.locked = pdu.end;
-                    locked.push(Hearer { station: neighbour.to, strength, power });
+                    locked.push(Hearer {
+                        station: neighbour.to,
+                        strength,
+                        power,
+                        loss_ppm: neighbour.loss_ppm,
+                    });
                     return;
                 }
             };
@@ -516,7 +540,7 @@ impl Air {
 
     /// A PDU has ended: who received it.
     fn judge(&mut self, slot: u32, n: usize) -> Option<Delivery<'_>> {
-        let Self { links, receivers, flights, recent, rivals, counters, capture, wlan, hearers, .. } = self;
+        let Self { links, receivers, units, flights, counters, capture, wlan, hearers, .. } = self;
         let flight = &mut flights[slot as usize];
         let pdu = flight.pdu(n);
         hearers.clear();
@@ -525,23 +549,17 @@ impl Air {
             flight.locked[n].clear();
         }
         if !flight.locked[n].is_empty() {
-            let sender = flight.from;
-            rivals.clear();
-            let recent = recent[flight.channel(n)].iter();
-            let others = recent
-                .filter(|(other, from)| other.start < pdu.end && pdu.start < other.end && *from != sender);
-            rivals.extend(others.map(|(_, from)| *from));
             let wlan = match wlan {
                 Some(wlan) if n < CHANNELS => wlan.power(n, pdu),
                 _ => 0.0,
             };
-            let rest = Rest { links, rivals, wlan, capture: *capture };
+            let rest = Rest { links, rivals: &flight.rivals[n], wlan, capture: *capture };
             for hearer in flight.locked[n].drain(..) {
                 let counter = if receivers[hearer.station.index()].sends_in(pdu) {
                     &mut counters.half_duplex
                 } else if rest.drowns(hearer.station, hearer.power) {
                     &mut counters.collision
-                } else if is_lost(&flight.draws, links, sender, hearer.station) {
+                } else if is_lost(&flight.draws, &hearer) {
                     &mut counters.link_loss
                 } else {
                     hearers.push(hearer);
@@ -550,12 +568,13 @@ impl Air {
                 *counter += 1;
             }
         }
+        flight.rivals[n].clear();
         if n + 1 == flight.shape.pdus() {
             self.free.push(slot);
         }
         if !flight.carries(n) {
             let followers = hearers.drain(..).map(|hearer| hearer.station);
-            let able = followers.filter(|id| receivers[id.index()].spec.extended.is_some());
+            let able = followers.filter(|id| units[id.index()].spec.extended.is_some());
             flight.followers.extend(able);
             flight.followers.sort_unstable();
             flight.followers.dedup();
@@ -583,7 +602,7 @@ struct Rest<'a> {
 impl Rest<'_> {
     /// Whether it makes a signal of `power` milliwatts at `to` unreadable.
     fn drowns(&self, to: StationId, power: f32) -> bool {
-        let arriving = self.rivals.iter().map(|rival| self.links.arriving(*rival)[to.index()]);
+        let arriving = self.rivals.iter().map(|rival| self.links.arriving(*rival, to));
         let sum = arriving.sum::<f32>() + self.wlan;
         sum > 0.0 && power < self.capture * sum
     }
@@ -591,7 +610,6 @@ impl Rest<'_> {
 
 /// The loss draw of one advertising event at one receiver: the same for all its PDUs, and independent of the order in
 /// which anything else is drawn.
-fn is_lost(draws: &Rng, links: &Links, from: StationId, to: StationId) -> bool {
-    let loss_ppm = links.neighbour(from, to).map_or(0, |neighbour| neighbour.loss_ppm);
-    loss_ppm > 0 && draws.clone().fork(u64::from(to.0) << 1 | 1).chance(loss_ppm)
+fn is_lost(draws: &Rng, hearer: &Hearer) -> bool {
+    hearer.loss_ppm > 0 && draws.clone().fork(u64::from(hearer.station.0) << 1 | 1).chance(hearer.loss_ppm)
 }

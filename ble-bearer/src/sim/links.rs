@@ -33,12 +33,21 @@ pub(super) struct Links {
     listeners: Vec<Vec<Neighbour>>,
     /// For each station the power in milliwatts that arrives at each other one.
     arriving: Vec<Vec<f32>>,
+    /// The same, one row after the other; empty until settled.
+    power: Vec<f32>,
+    /// A signal must be so much stronger than others, in hundredths of a dB.
+    capture: i32,
+    /// For each station, one bit for each that can disturb somebody who hears it, one row after the other; empty until
+    /// settled.
+    rivals: Vec<u64>,
 }
 
 impl Links {
-    /// No stations yet; `seed` decides the shadows.
-    pub(super) fn new(seed: u64, rule: Topology) -> Self {
-        Self { rule, seed, stations: Vec::new(), listeners: Vec::new(), arriving: Vec::new() }
+    /// No stations yet; `seed` decides the shadows, `capture` in hundredths of a dB who disturbs whom.
+    pub(super) fn new(seed: u64, rule: Topology, capture: i32) -> Self {
+        let (stations, listeners, arriving) = Default::default();
+        let (power, rivals) = Default::default();
+        Self { rule, seed, stations, listeners, arriving, power, capture, rivals }
     }
 
     /// Adds the next station and its links with those already here. `tx` and `sensitivity` in dBm.
@@ -46,6 +55,7 @@ impl Links {
         let new = StationId(u32::try_from(self.stations.len()).unwrap_or(u32::MAX));
         let (tx, sensitivity) = (centi(tx), centi(sensitivity));
         self.stations.push((position, tx, sensitivity));
+        self.power.clear();
         self.listeners.push(Vec::new());
         self.arriving.iter_mut().for_each(|row| row.push(0.0));
         self.arriving.push(vec![0.0; self.stations.len()]);
@@ -90,15 +100,51 @@ impl Links {
         self.listeners.get(from.index()).map_or(&[], Vec::as_slice)
     }
 
-    /// The power of `from` that arrives at each station, in milliwatts.
-    pub(super) fn arriving(&self, from: StationId) -> &[f32] {
-        &self.arriving[from.index()]
+    /// The power of `from` that arrives at `to`, in milliwatts. Settled links only.
+    pub(super) fn arriving(&self, from: StationId, to: StationId) -> f32 {
+        self.power[from.index() * self.stations.len() + to.index()]
     }
 
     /// `to` as one who can hear `from`.
     pub(super) fn neighbour(&self, from: StationId, to: StationId) -> Option<&Neighbour> {
         let listeners = self.listeners(from);
         listeners.binary_search_by_key(&to, |known| known.to).ok().map(|at| &listeners[at])
+    }
+
+    /// Whether `rival` can disturb somebody who hears `from`: where it arrives at least as strong as the capture threshold
+    /// below the weakest that is received. What is weaker is left out: alone it disturbs nobody. Settled links only.
+    pub(super) fn disturbs(&self, rival: StationId, from: StationId) -> bool {
+        let words = self.stations.len().div_ceil(64);
+        self.rivals[from.index() * words + rival.index() / 64] >> (rival.index() % 64) & 1 == 1
+    }
+
+    /// Works out what is asked for at every PDU. To be called after stations were added.
+    pub(super) fn settle(&mut self) {
+        if !self.power.is_empty() {
+            return;
+        }
+        self.power = self.arriving.concat();
+        let words = self.stations.len().div_ceil(64);
+        let least =
+            |(.., sensitivity): &(Position, i32, i32)| linear(sensitivity.saturating_sub(self.capture));
+        let least: Vec<f32> = self.stations.iter().map(least).collect();
+        let mut loud_at = vec![0_u64; words * self.stations.len()];
+        for (rival, row) in self.arriving.iter().enumerate() {
+            for (to, (power, least)) in row.iter().zip(&least).enumerate() {
+                if *power > 0.0 && power >= least {
+                    loud_at[to * words + rival / 64] |= 1 << (rival % 64);
+                }
+            }
+        }
+        self.rivals.clear();
+        for listeners in &self.listeners {
+            let at = self.rivals.len();
+            self.rivals.resize(at + words, 0);
+            for neighbour in listeners {
+                let loud = &loud_at[neighbour.to.index() * words..][..words];
+                self.rivals[at..].iter_mut().zip(loud).for_each(|(all, loud)| *all |= loud);
+            }
+        }
     }
 
     pub(super) fn fading(&self) -> i32 {
@@ -120,7 +166,7 @@ mod tests {
 
     #[test]
     fn radius_links_those_within_reach_and_only_those() {
-        let mut links = Links::new(1, Topology::Radius { metres: 10.0, loss_ppm: 5 });
+        let mut links = Links::new(1, Topology::Radius { metres: 10.0, loss_ppm: 5 }, 1_000);
         for x in [0.0, 10.0, 20.1] {
             links.add(Position::new(x, 0.0), 0.0, -96.0);
         }
@@ -129,7 +175,8 @@ mod tests {
         assert_eq!(heard_by(&links, 2), [] as [u32; 0]);
         assert_eq!(links.neighbour(StationId(0), StationId(1)).map(|to| to.strength), Some(-5_975));
         assert_eq!(links.neighbour(StationId(0), StationId(2)), None);
-        assert_eq!(links.arriving(StationId(0))[2], 0.0);
+        links.settle();
+        assert_eq!(links.arriving(StationId(0), StationId(2)), 0.0);
         assert_eq!(links.listeners(StationId(0))[0].loss_ppm, 5);
     }
 
@@ -139,7 +186,7 @@ mod tests {
         given.push(Link { from: StationId(3), to: StationId(70), loss_ppm: 1, rssi: -90 });
         given.push(Link { from: StationId(3), to: StationId(70), loss_ppm: 2, rssi: -91 });
         given.extend(Link::both(5, 5, 0));
-        let mut links = Links::new(1, Topology::Given(given));
+        let mut links = Links::new(1, Topology::Given(given), 1_000);
         for _ in 0..=70 {
             links.add(Position::default(), 0.0, -96.0);
         }
@@ -160,14 +207,42 @@ mod tests {
             fading: 0.0,
             loss_ppm: 0,
         };
-        let mut links = Links::new(1, rule);
+        let mut links = Links::new(1, rule, 1_000);
         links.add(Position::default(), 0.0, -60.0);
         links.add(Position::new(100.0, 0.0), 20.0, -96.0);
         // 79.75 dB: heard there with the better receiver, and back because the other one is 20 dBm strong.
         assert_eq!(heard_by(&links, 0), [1]);
         links.add(Position::new(101.0, 0.0), 0.0, -60.0);
         assert_eq!(heard_by(&links, 0), [1]);
-        assert!(links.arriving(StationId(0))[2] > 0.0);
+        links.settle();
+        assert!(links.arriving(StationId(0), StationId(2)) > 0.0);
         assert_eq!(heard_by(&links, 1), [0, 2]);
+    }
+
+    #[test]
+    fn rivals_are_those_that_can_disturb_a_listener() {
+        let rule = Topology::Propagation {
+            exponent: 2.0,
+            floor_loss: 0.0,
+            shadowing: 0.0,
+            fading: 0.0,
+            loss_ppm: 0,
+        };
+        let mut links = Links::new(1, rule, 1_000);
+        // Heard up to 10.3 m (−60 dBm), a nuisance up to 32.5 m (−70 dBm).
+        for x in [0.0, 10.0, 40.0, 43.0] {
+            links.add(Position::new(x, 0.0), 0.0, -60.0);
+        }
+        let disturb = |links: &mut Links, from| {
+            links.settle();
+            let count = links.stations.len() as u32;
+            (0..count).filter(|rival| links.disturbs(StationId(*rival), StationId(from))).collect::<Vec<_>>()
+        };
+        // 0 is heard by 1 at 10 m, which 0 itself and 2 can disturb.
+        assert_eq!(disturb(&mut links, 0), [0, 2]);
+        // 2 is heard by 3; 0 is too far from it, 1 is not quite.
+        assert_eq!(disturb(&mut links, 2), [2]);
+        links.add(Position::new(60.0, 0.0), 0.0, -60.0);
+        assert_eq!(disturb(&mut links, 2), [2, 4]);
     }
 }
