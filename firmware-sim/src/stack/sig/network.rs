@@ -204,3 +204,19 @@ impl Taken {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_replay_list_hears_those_it_knows_and_nobody_else() {
+        let mut replay = Replay::default();
+        for src in 1..=SENDERS as u16 {
+            assert!(replay.is_new(src, 0));
+            replay.taken(src, 0);
+        }
+        assert!(!replay.is_new(SENDERS as u16 + 1, 9), "no room");
+        assert_eq!([0, 1].map(|seq| replay.is_new(1, seq)), [false, true]);
+    }
+}

@@ -184,3 +184,41 @@ const fn all(last: u8) -> u32 {
 fn ack((_, dst, id): Key, block: u32) -> Option<Ack> {
     (dst != ALL_NODES).then(|| Ack { zero: pdu::zero(id), block })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_32_messages_are_acknowledged_again_and_older_ones_begin_anew() {
+        let mut incoming = Incoming::new(7);
+        let mut segment = |id: u32, index| {
+            let header = Header { ttl: 7, seq: id + u32::from(index), src: 2, dst: 1 };
+            let segment = Segment { zero: pdu::zero(id), index, last: 1, bytes: &[9; SEGMENT] };
+            incoming.segment(Instant::ZERO, header, segment)
+        };
+        for id in (0..33).map(|step| step * 10) {
+            let whole = Ack { zero: pdu::zero(id), block: 0b11 };
+            assert_eq!(segment(id, 1), Heard::Kept);
+            assert_eq!(segment(id, 1), Heard::Useless);
+            assert_eq!(segment(id, 0), Heard::Whole(id, vec![9; 24], Some(whole)));
+            assert_eq!(segment(id, 0), Heard::Again(Some(whole)));
+        }
+        assert!(matches!(segment(10, 0), Heard::Again(_)), "one of the last 32");
+        assert_eq!(segment(0, 0), Heard::Kept, "forgotten");
+    }
+
+    #[test]
+    fn a_segment_that_had_come_before_starts_the_ack_timer_too() {
+        let at = |millis| Instant::ZERO + Duration::from_millis(millis);
+        let mut incoming = Incoming::new(2);
+        let header = Header { ttl: 2, seq: 5, src: 2, dst: 1 };
+        let segment = Segment { zero: 5, index: 0, last: 1, bytes: &[9; SEGMENT] };
+        let due = DueAck { to: 2, ack: Ack { zero: 5, block: 1 } };
+        incoming.segment(at(0), header, segment);
+        assert_eq!((incoming.next_due(), incoming.due(at(250))), (Some(at(250)), vec![due]));
+        assert_eq!(incoming.next_due(), Some(at(10_000)), "no segment, no ack");
+        incoming.segment(at(900), Header { seq: 7, ..header }, segment);
+        assert_eq!((incoming.next_due(), incoming.due(at(1_150))), (Some(at(1_150)), vec![due]));
+    }
+}

@@ -75,7 +75,9 @@ impl Outgoing {
         self.transfers.len()
     }
 
-    /// Takes a message with its TransMIC; at most 384 bytes, not none.
+    /// Takes a message with its TransMIC; at most 384 bytes, not none. One that waits while its node numbers 8,191 PDUs
+    /// is not understood any more, as the segments carry 13 bits of its number; an outbox full of the longest ones,
+    /// every round of them, takes half of that.
     pub(super) fn add(&mut self, id: u32, to: u16, bytes: Vec<u8>, reported: bool, ready: Instant) {
         let unacked = u32::MAX >> (pdu::MAX_SEGMENTS - bytes.len().div_ceil(SEGMENT));
         let state = State::Waiting;

@@ -258,6 +258,18 @@ fn what_has_left_the_cache_is_relayed_again_but_not_delivered_again() {
     assert_eq!((count(&sig, "relayed"), count(&sig, "replays"), sig.arrivals().len()), (34, 1, 33));
 }
 
+#[test]
+fn a_long_message_takes_six_buffers_and_a_short_one_goes_right_behind_those() {
+    let mut bus = line(2, &options(), 0, 1);
+    post(&mut bus, 0, &order(Target::Node(1), 379, false)).expect("room");
+    post(&mut bus, 0, &order(Target::Node(1), 1, false)).expect("room");
+    bus.play(secs(5));
+    let short = bus.adverts(0).iter().position(|advert| advert.pdu.len() == 9 + 1 + 2 + 4 + 4);
+    assert_eq!(short, Some(6));
+    let bytes: Vec<_> = bus.nodes[1].arrivals().iter().map(|arrival| arrival.body.len()).collect();
+    assert_eq!(bytes, [1, 379]);
+}
+
 /// Sets that keep what they are given; each holds it until told.
 #[derive(Default)]
 struct Recorder(Vec<(usize, Vec<u8>)>);
