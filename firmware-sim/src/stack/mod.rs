@@ -3,6 +3,14 @@
 //! Owns the trait [`Stack`] and the words it speaks in. Who sends what and when is the scenario's business, what
 //! becomes of an advert on the air the world's.
 
+mod echo;
+pub mod flood;
+pub mod sig;
+
+#[cfg(test)]
+mod bus;
+
+use ble_bearer::Full;
 use ble_bearer::sim::Station;
 use mesh_protocol::{Duration, Instant, MessageType, Priority};
 
@@ -100,4 +108,16 @@ pub trait Stack: Station {
 
     /// Counters of this stack, by name: discards, relayed, retries. For reports.
     fn counters(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// The advertising sets of a controller, for stacks that say when each PDU goes out and how often.
+///
+/// A set holds one PDU at a time. Set 0 is for what a node has to say itself, the others are for what it relays.
+pub trait Sets {
+    /// Puts a PDU, without its AD header, into a free set: it goes out `copies` times (0 counts as 1), one `interval`
+    /// from the start of one to the next. When the last one has ended, the stack is told that the set is free.
+    ///
+    /// # Errors
+    /// [`Full`] when the set is not free or the PDU does not fit; nothing is kept of it, and no word follows.
+    fn advertise(&mut self, set: usize, pdu: &[u8], copies: u8, interval: Duration) -> Result<(), Full>;
 }

@@ -1,0 +1,413 @@
+//! A measuring stick: the plain flood, and the load of the speed benchmark.
+//!
+//! Owns one node: [`Flood`] relays every new frame once and hands over what is for it. No suppression, no acks, no
+//! retries, no keys. Who sends what and when is the scenario's, time and air are the world's business.
+//!
+//! A frame is a header of 11 bytes and a part of a message:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 0 | TTL: hops left, this one included |
+//! | 1-2 | source: the number of the node that sent it first |
+//! | 3-6 | SEQ: its number there; the parts of a message have consecutive ones |
+//! | 7-8 | destination: a number, or 65,535 for everyone |
+//! | 9 | which part, from 0 |
+//! | 10 | the last part |
+//!
+//! All numbers are little-endian. A message is known by its source and the SEQ of its first part. Its first byte says
+//! whether it wants an answer, or is one. All parts but the last fill the frame.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use mesh_protocol::{Duration, Instant, Rng};
+
+use super::echo::{Echoes, Opcode};
+use super::{Arrival, Order, Refused, Sets, Settled, Target};
+
+/// Copies of each frame: as the SIG baseline, so that the two compare.
+const COPIES: u8 = 3;
+/// From one of these copies to the next: likewise.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// Bytes before the part.
+const HEADER: usize = 11;
+/// The shortest frame that carries anything.
+const MIN_FRAME: usize = HEADER + 1;
+/// The destination that is everyone.
+const EVERYONE: u16 = u16::MAX;
+/// Frames that wait for being relayed: as many as the SIG baseline has buffers.
+const RELAY_QUEUE: usize = 32;
+/// Messages of its own that wait. A guess.
+const OUTBOX: usize = 32;
+/// Messages put together at a time; the one longest without a new part goes first. A guess.
+const ASSEMBLIES: usize = 16;
+/// Sets of recent frames, a power of two. With [`WAYS`], 256 frames: a guess.
+const SETS: usize = 64;
+/// Frames in each of these sets: half a cache line.
+const WAYS: usize = 4;
+/// A node's first SEQ is drawn below this. A guess: then nodes hardly ever number their messages alike.
+const FIRST_SEQS: u64 = 1 << 16;
+/// A key that no frame has: they use 48 bits.
+const NONE: u64 = u64::MAX;
+
+/// Recent frames: which ones came before. A set has the oldest out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(align(64))]
+struct Seen([[u64; WAYS]; SETS]);
+
+impl Seen {
+    /// Whether the frame came before; remembers it if not.
+    #[inline]
+    fn again(&mut self, key: u64) -> bool {
+        // Multiplicative hashing (Knuth): consecutive SEQs fall into different sets.
+        let set = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SETS.trailing_zeros());
+        let ways = &mut self.0[set as usize % SETS];
+        // All of them without a branch between: cheaper than stopping at the right one.
+        if ways.iter().fold(false, |found, &way| found | (way == key)) {
+            return true;
+        }
+        ways.rotate_right(1);
+        ways[0] = key;
+        false
+    }
+}
+
+/// A message of its own that waits, or is partly sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Outgoing {
+    id: u32,
+    to: u16,
+    payload: Vec<u8>,
+    next: u8,
+}
+
+/// A message of which parts have come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Assembly {
+    last: u8,
+    bytes: Vec<u8>,
+    have: [u64; 4],
+    missing: u32,
+    touched: u64,
+}
+
+/// What a node counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    answers_refused: u64,
+    answers_stray: u64,
+    duplicates: u64,
+    malformed: u64,
+    radio_full: u64,
+    reassembly_given_up: u64,
+    relay_full: u64,
+    relayed: u64,
+}
+
+/// One node of the plain flood.
+///
+/// After [`Flood::post`], after [`Flood::sent`] and after a [`Flood::receive`] that returned true, whoever drives it
+/// calls [`Flood::run`]. It has no timers.
+#[derive(Clone, Debug)]
+pub struct Flood {
+    seen: Seen,
+    duplicates: u64,
+    address: u16,
+    ttl: u8,
+    relay: bool,
+    /// Bytes of a part that is not the last.
+    part: usize,
+    seq: u32,
+    outbox: VecDeque<Outgoing>,
+    relays: VecDeque<Vec<u8>>,
+    on_air: bool,
+    /// Whether the next frame is one of its own, where both wait.
+    own_next: bool,
+    assemblies: BTreeMap<(u16, u32), Assembly>,
+    touches: u64,
+    echoes: Echoes,
+    arrivals: Vec<Arrival>,
+    counts: Counts,
+}
+
+impl Flood {
+    /// The node with this number, below 65,535; it relays if `relay`. `frame` is the longest frame that the radio
+    /// carries: 27 bytes on a legacy one, at least 12. Of two seeds only the first SEQ differs: this stack throws no dice.
+    #[must_use]
+    pub fn new(ttl: u8, frame: usize, relay: bool, number: u32, seed: u64) -> Self {
+        let first = Rng::stream(seed, "flood").fork(u64::from(number)).below(FIRST_SEQS);
+        Self {
+            seen: Seen([[NONE; WAYS]; SETS]),
+            duplicates: 0,
+            address: address(number).unwrap_or(EVERYONE - 1),
+            ttl,
+            relay,
+            part: frame.max(MIN_FRAME) - HEADER,
+            seq: first as u32,
+            outbox: VecDeque::new(),
+            relays: VecDeque::new(),
+            on_air: false,
+            own_next: true,
+            assemblies: BTreeMap::new(),
+            touches: 0,
+            echoes: Echoes::default(),
+            arrivals: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// A power cut: all is forgotten but the SEQ and the counters. What was in the set is gone: no [`Flood::sent`] may
+    /// follow for it.
+    pub fn power_cut(&mut self) {
+        self.seen = Seen([[NONE; WAYS]; SETS]);
+        self.outbox.clear();
+        self.relays.clear();
+        self.on_air = false;
+        self.assemblies.clear();
+        self.echoes = Echoes::default();
+    }
+
+    /// A frame has come in. Whether [`Flood::run`] has to follow; not so for one that came before.
+    #[inline]
+    pub fn receive(&mut self, now: Instant, frame: &[u8], _rssi: i8) -> bool {
+        let Some(head) = frame.first_chunk::<HEADER>() else {
+            self.counts.malformed += 1;
+            return false;
+        };
+        let [_, k0, k1, k2, k3, k4, k5, ..] = *head;
+        if self.seen.again(u64::from_le_bytes([k0, k1, k2, k3, k4, k5, 0, 0])) {
+            self.duplicates += 1;
+            return false;
+        }
+        self.take_new(now, frame, *head)
+    }
+
+    /// Sends the next frame through `radio` if its set is free. There is nothing to be run again for.
+    pub fn run(&mut self, _now: Instant, radio: &mut impl Sets) -> Option<Instant> {
+        while !self.on_air {
+            let Some(frame) = self.next_frame() else { break };
+            match radio.advertise(0, &frame, COPIES, INTERVAL) {
+                Ok(()) => self.on_air = true,
+                // It is lost, as on the air.
+                Err(_) => self.counts.radio_full += 1,
+            }
+        }
+        None
+    }
+
+    /// The last advertising event of what the set held has ended: it is free. [`Flood::run`] has to follow.
+    pub fn sent(&mut self, _now: Instant, _set: usize) {
+        self.on_air = false;
+    }
+
+    /// Takes a message of at most 256 parts less one byte; its number here, which its receiver finds as well: the SEQ
+    /// of its first part. It is never settled. [`Flood::run`] has to follow.
+    ///
+    /// # Errors
+    /// [`Refused::TooLong`] for longer bodies, [`Refused::Busy`] when 32 messages wait or 16 requests to that node wait
+    /// for their answers, [`Refused::Down`] for a number that is no node's.
+    pub fn post(&mut self, now: Instant, order: &Order) -> Result<u32, Refused> {
+        let to = match order.to {
+            Target::Everyone => EVERYONE,
+            Target::Node(number) => address(number).ok_or(Refused::Down)?,
+        };
+        let tag = match order.echo && to != EVERYONE {
+            true => Some(self.echoes.tag(now, to).ok_or(Refused::Busy)?),
+            false => None,
+        };
+        let opcode = tag.map_or(Opcode::Plain, Opcode::Request);
+        let id = self.send(to, opcode.payload(&order.body))?;
+        if let Some(tag) = tag {
+            self.echoes.open(to, tag, id, now + order.within);
+        }
+        Ok(id)
+    }
+
+    /// What reached the application since last asked, in order.
+    pub fn arrivals(&mut self) -> Vec<Arrival> {
+        std::mem::take(&mut self.arrivals)
+    }
+
+    /// Nothing ever: there are no receipts.
+    pub const fn settled(&mut self) -> Vec<Settled> {
+        Vec::new()
+    }
+
+    /// Counters by name, in alphabetical order.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        let counts = &self.counts;
+        vec![
+            ("answers_refused", counts.answers_refused),
+            ("answers_stray", counts.answers_stray),
+            ("duplicates", self.duplicates),
+            ("malformed", counts.malformed),
+            ("radio_full", counts.radio_full),
+            ("reassembly_given_up", counts.reassembly_given_up),
+            ("relay_full", counts.relay_full),
+            ("relayed", counts.relayed),
+        ]
+    }
+
+    /// A frame that did not come before. Out of line: the way of duplicates stays short.
+    #[cold]
+    #[inline(never)]
+    fn take_new(&mut self, now: Instant, frame: &[u8], head: [u8; HEADER]) -> bool {
+        let [ttl, a0, a1, s0, s1, s2, s3, d0, d1, part, last] = head;
+        let (source, dst) = (u16::from_le_bytes([a0, a1]), u16::from_le_bytes([d0, d1]));
+        if source == self.address {
+            // Its own, forgotten since.
+            self.duplicates += 1;
+            return false;
+        }
+        let bytes = &frame[HEADER..];
+        let fits = if part < last { bytes.len() == self.part } else { bytes.len() <= self.part };
+        if part > last || source == EVERYONE || bytes.is_empty() || !fits {
+            self.counts.malformed += 1;
+            return false;
+        }
+        let first = u32::from_le_bytes([s0, s1, s2, s3]).wrapping_sub(u32::from(part));
+        let relayed = self.relay && dst != self.address && ttl >= 2 && self.pass_on(frame);
+        let mut answered = false;
+        if dst == self.address || dst == EVERYONE {
+            let whole = match last {
+                0 => Some(bytes.to_vec()),
+                _ => self.add_part((source, first), part, last, bytes),
+            };
+            let hops = self.ttl.saturating_sub(ttl).saturating_add(1);
+            answered = whole.is_some_and(|payload| self.deliver(now, source, dst, first, hops, &payload));
+        }
+        relayed | answered
+    }
+
+    fn pass_on(&mut self, frame: &[u8]) -> bool {
+        if self.relays.len() >= RELAY_QUEUE {
+            self.counts.relay_full += 1;
+            return false;
+        }
+        let mut frame = frame.to_vec();
+        frame[0] -= 1;
+        self.relays.push_back(frame);
+        self.counts.relayed += 1;
+        true
+    }
+
+    /// A part of a longer message; all of it when that was the last one missing.
+    fn add_part(&mut self, key: (u16, u32), part: u8, last: u8, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.assemblies.len() >= ASSEMBLIES && !self.assemblies.contains_key(&key) {
+            let stalest = self.assemblies.iter().min_by_key(|(_, known)| known.touched).map(|(&key, _)| key);
+            stalest.and_then(|key| self.assemblies.remove(&key));
+            self.counts.reassembly_given_up += 1;
+        }
+        let parts = usize::from(last) + 1;
+        let assembly = self.assemblies.entry(key).or_insert_with(|| Assembly {
+            last,
+            bytes: vec![0; parts * self.part],
+            have: [0; 4],
+            missing: parts as u32,
+            touched: 0,
+        });
+        self.touches += 1;
+        assembly.touched = self.touches;
+        let (word, bit) = (&mut assembly.have[usize::from(part / 64)], 1 << (part % 64));
+        if assembly.last != last || *word & bit != 0 {
+            return None;
+        }
+        *word |= bit;
+        assembly.missing -= 1;
+        let from = usize::from(part) * self.part;
+        assembly.bytes[from..from + bytes.len()].copy_from_slice(bytes);
+        if part == last {
+            assembly.bytes.truncate(from + bytes.len());
+        }
+        if assembly.missing > 0 {
+            return None;
+        }
+        self.assemblies.remove(&key).map(|whole| whole.bytes)
+    }
+
+    /// Hands a message to the application; whether that has something to say to it.
+    fn deliver(&mut self, now: Instant, source: u16, dst: u16, id: u32, hops: u8, payload: &[u8]) -> bool {
+        let Some((opcode, body)) = Opcode::split(payload) else {
+            self.counts.malformed += 1;
+            return false;
+        };
+        let answers = match opcode {
+            Opcode::Answer(tag) => {
+                let Some(request) = self.echoes.answered(source, tag) else {
+                    self.counts.answers_stray += 1;
+                    return false;
+                };
+                Some(request)
+            }
+            Opcode::Plain | Opcode::Request(_) => None,
+        };
+        self.arrivals.push(Arrival { at: now, from: source.into(), id, hops, answers, body: body.to_vec() });
+        let Opcode::Request(tag) = opcode else { return false };
+        if dst == EVERYONE {
+            return false;
+        }
+        let sent = self.send(source, Opcode::Answer(tag).payload(body)).is_ok();
+        self.counts.answers_refused += u64::from(!sent);
+        sent
+    }
+
+    fn send(&mut self, to: u16, payload: Vec<u8>) -> Result<u32, Refused> {
+        let parts = payload.len().div_ceil(self.part);
+        if parts > 256 {
+            return Err(Refused::TooLong);
+        }
+        if self.outbox.len() >= OUTBOX {
+            return Err(Refused::Busy);
+        }
+        let id = self.seq;
+        self.seq = self.seq.wrapping_add(parts as u32);
+        self.outbox.push_back(Outgoing { id, to, payload, next: 0 });
+        Ok(id)
+    }
+
+    /// The next frame to send: its own and others' in turn, each first in, first out.
+    fn next_frame(&mut self) -> Option<Vec<u8>> {
+        let own = !self.outbox.is_empty() && (self.own_next || self.relays.is_empty());
+        self.own_next = !own;
+        if own { self.cut() } else { self.relays.pop_front() }
+    }
+
+    /// Cuts the next part off the first message that waits.
+    fn cut(&mut self) -> Option<Vec<u8>> {
+        let message = self.outbox.front_mut()?;
+        let part = message.next;
+        let last = (message.payload.len().div_ceil(self.part) - 1) as u8;
+        let from = usize::from(part) * self.part;
+        let bytes = &message.payload[from..message.payload.len().min(from + self.part)];
+        let mut frame = Vec::with_capacity(HEADER + bytes.len());
+        frame.push(self.ttl);
+        frame.extend_from_slice(&self.address.to_le_bytes());
+        frame.extend_from_slice(&message.id.wrapping_add(u32::from(part)).to_le_bytes());
+        frame.extend_from_slice(&message.to.to_le_bytes());
+        frame.extend_from_slice(&[part, last]);
+        frame.extend_from_slice(bytes);
+        message.next = part.wrapping_add(1);
+        if part == last {
+            self.outbox.pop_front();
+        }
+        Some(frame)
+    }
+}
+
+/// Why the node with the number `sender` sends a frame: `data` or `relay`; `other` for what is no frame.
+#[must_use]
+pub fn cause(frame: &[u8], sender: u32) -> &'static str {
+    match frame.first_chunk::<HEADER>() {
+        None => "other",
+        Some(&[_, a0, a1, ..]) if address(sender) == Some(u16::from_le_bytes([a0, a1])) => "data",
+        Some(_) => "relay",
+    }
+}
+
+/// The address of a node: its number.
+fn address(number: u32) -> Option<u16> {
+    u16::try_from(number).ok().filter(|&address| address != EVERYONE)
+}
+
+#[cfg(test)]
+mod tests;
