@@ -157,10 +157,6 @@ struct Receiver {
     locked: Instant,
     /// Its own latest advertising event.
     own: Span,
-    /// From when until when it is known what it scans.
-    known: Span,
-    /// The channel (0..3) it scans then; another number is none.
-    channel: u8,
     powered: bool,
     /// The weakest signal received on LE 1M, in hundredths of a dBm.
     sensitivity: i32,
@@ -171,6 +167,15 @@ impl Receiver {
     fn sends_in(&self, span: Span) -> bool {
         self.own.start < span.end + TURNAROUND && span.start < self.own.end + TURNAROUND
     }
+}
+
+/// The channel that a station scans, and until when: looked at for everyone in range of every PDU, so that those on other
+/// channels cost next to nothing.
+#[derive(Clone, Copy, Debug)]
+struct Tuned {
+    until: Instant,
+    /// 0 to 2; another number is none.
+    channel: u8,
 }
 
 /// What a station's radio is.
@@ -266,6 +271,7 @@ pub struct Air {
     capture: f32,
     wlan: Option<Bursts>,
     receivers: Vec<Receiver>,
+    tuned: Vec<Tuned>,
     units: Vec<Unit>,
     rng: Rng,
     flights: Vec<Flight>,
@@ -292,6 +298,7 @@ impl Air {
             capture: linear(centi(settings.capture_db)),
             wlan,
             receivers: Vec::new(),
+            tuned: Vec::new(),
             units: Vec::new(),
             rng: Rng::stream(seed, "air"),
             flights: Vec::new(),
@@ -312,12 +319,11 @@ impl Air {
         self.receivers.push(Receiver {
             locked: Instant::ZERO,
             own: NEVER,
-            known: Span::default(),
-            channel: 0,
             powered: true,
             sensitivity: centi(spec.sensitivity_dbm),
         });
         let scan_offset = Duration::from_micros(draws.below(round.as_micros()));
+        self.tuned.push(Tuned { until: Instant::ZERO, channel: u8::MAX });
         self.units.push(Unit { spec, scan_offset, draws, events: 0 });
         id
     }
@@ -460,7 +466,7 @@ impl Air {
         }
         self.schedule(pdu.end + TURNAROUND, What::Judge, slot, n);
 
-        let Self { links, receivers, units, flights, on_air, counters, capture, wlan, .. } = self;
+        let Self { links, receivers, tuned, units, flights, on_air, counters, capture, wlan, .. } = self;
         let flight = &flights[slot as usize];
         if flight.cut.is_some() {
             return;
@@ -487,17 +493,20 @@ impl Air {
         let (draws, locked) = (&flight.draws, &mut flight.locked[n]);
 
         let mut lock = |neighbour: &Neighbour, follows: bool| {
-            let receiver = &mut receivers[neighbour.to.index()];
-            if pdu.start < receiver.known.start || receiver.known.end <= pdu.start {
-                let (channel, end) = units[neighbour.to.index()].scan(pdu.start);
-                receiver.known = Span { start: pdu.start, end };
-                receiver.channel = channel.map_or(u8::MAX, |channel| channel as u8);
+            let tuned = &mut tuned[neighbour.to.index()];
+            if tuned.until <= pdu.start {
+                let (channel, until) = units[neighbour.to.index()].scan(pdu.start);
+                *tuned = Tuned { until, channel: channel.map_or(u8::MAX, |channel| channel as u8) };
             }
             // Following a pointer, it is on the right channel for as long as it takes.
-            if (!follows && usize::from(receiver.channel) != n) || !receiver.powered {
+            if !follows && usize::from(tuned.channel) != n {
                 return;
             }
-            let until = receiver.known.end;
+            let receiver = &mut receivers[neighbour.to.index()];
+            if !receiver.powered {
+                return;
+            }
+            let until = tuned.until;
             let counter = if receiver.own.end + TURNAROUND > pdu.start && receiver.own.start <= pdu.start {
                 &mut counters.half_duplex
             } else if receiver.locked > pdu.start {
@@ -602,7 +611,7 @@ struct Rest<'a> {
 impl Rest<'_> {
     /// Whether it makes a signal of `power` milliwatts at `to` unreadable.
     fn drowns(&self, to: StationId, power: f32) -> bool {
-        let arriving = self.rivals.iter().map(|rival| self.links.arriving(*rival, to));
+        let arriving = self.rivals.iter().map(|rival| self.links.noise(*rival, to));
         let sum = arriving.sum::<f32>() + self.wlan;
         sum > 0.0 && power < self.capture * sum
     }

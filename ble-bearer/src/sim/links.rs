@@ -37,8 +37,9 @@ pub(super) struct Links {
     power: Vec<f32>,
     /// A signal must be so much stronger than others, in hundredths of a dB.
     capture: i32,
-    /// For each station, one bit for each that can disturb somebody who hears it, one row after the other; empty until
-    /// settled.
+    /// For each station, one bit for each that disturbs what it hears, one row after the other; empty until settled.
+    loud_at: Vec<u64>,
+    /// For each station, one bit for each that disturbs somebody who hears it.
     rivals: Vec<u64>,
 }
 
@@ -46,8 +47,8 @@ impl Links {
     /// No stations yet; `seed` decides the shadows, `capture` in hundredths of a dB who disturbs whom.
     pub(super) fn new(seed: u64, rule: Topology, capture: i32) -> Self {
         let (stations, listeners, arriving) = Default::default();
-        let (power, rivals) = Default::default();
-        Self { rule, seed, stations, listeners, arriving, power, capture, rivals }
+        let (power, loud_at, rivals) = Default::default();
+        Self { rule, seed, stations, listeners, arriving, power, capture, loud_at, rivals }
     }
 
     /// Adds the next station and its links with those already here. `tx` and `sensitivity` in dBm.
@@ -100,22 +101,32 @@ impl Links {
         self.listeners.get(from.index()).map_or(&[], Vec::as_slice)
     }
 
-    /// The power of `from` that arrives at `to`, in milliwatts. Settled links only.
-    pub(super) fn arriving(&self, from: StationId, to: StationId) -> f32 {
-        self.power[from.index() * self.stations.len() + to.index()]
+    /// The power in milliwatts with which `rival` disturbs what `to` hears: what arrives, if it is at least as strong as the
+    /// capture threshold below the weakest that is received. What is weaker is left out: alone it disturbs nothing. Settled
+    /// links only.
+    pub(super) fn noise(&self, rival: StationId, to: StationId) -> f32 {
+        // The bits of a receiver fit into a cache line or two, the powers do not.
+        if self.bit(&self.loud_at, to, rival) {
+            self.power[rival.index() * self.stations.len() + to.index()]
+        } else {
+            0.0
+        }
+    }
+
+    /// Whether `rival` disturbs somebody who hears `from`. Settled links only.
+    pub(super) fn disturbs(&self, rival: StationId, from: StationId) -> bool {
+        self.bit(&self.rivals, from, rival)
+    }
+
+    fn bit(&self, bits: &[u64], row: StationId, column: StationId) -> bool {
+        let words = self.stations.len().div_ceil(64);
+        bits[row.index() * words + column.index() / 64] >> (column.index() % 64) & 1 == 1
     }
 
     /// `to` as one who can hear `from`.
     pub(super) fn neighbour(&self, from: StationId, to: StationId) -> Option<&Neighbour> {
         let listeners = self.listeners(from);
         listeners.binary_search_by_key(&to, |known| known.to).ok().map(|at| &listeners[at])
-    }
-
-    /// Whether `rival` can disturb somebody who hears `from`: where it arrives at least as strong as the capture threshold
-    /// below the weakest that is received. What is weaker is left out: alone it disturbs nobody. Settled links only.
-    pub(super) fn disturbs(&self, rival: StationId, from: StationId) -> bool {
-        let words = self.stations.len().div_ceil(64);
-        self.rivals[from.index() * words + rival.index() / 64] >> (rival.index() % 64) & 1 == 1
     }
 
     /// Works out what is asked for at every PDU. To be called after stations were added.
@@ -128,11 +139,11 @@ impl Links {
         let least =
             |(.., sensitivity): &(Position, i32, i32)| linear(sensitivity.saturating_sub(self.capture));
         let least: Vec<f32> = self.stations.iter().map(least).collect();
-        let mut loud_at = vec![0_u64; words * self.stations.len()];
+        self.loud_at = vec![0; words * self.stations.len()];
         for (rival, row) in self.arriving.iter().enumerate() {
             for (to, (power, least)) in row.iter().zip(&least).enumerate() {
                 if *power > 0.0 && power >= least {
-                    loud_at[to * words + rival / 64] |= 1 << (rival % 64);
+                    self.loud_at[to * words + rival / 64] |= 1 << (rival % 64);
                 }
             }
         }
@@ -141,7 +152,7 @@ impl Links {
             let at = self.rivals.len();
             self.rivals.resize(at + words, 0);
             for neighbour in listeners {
-                let loud = &loud_at[neighbour.to.index() * words..][..words];
+                let loud = &self.loud_at[neighbour.to.index() * words..][..words];
                 self.rivals[at..].iter_mut().zip(loud).for_each(|(all, loud)| *all |= loud);
             }
         }
@@ -176,7 +187,7 @@ mod tests {
         assert_eq!(links.neighbour(StationId(0), StationId(1)).map(|to| to.strength), Some(-5_975));
         assert_eq!(links.neighbour(StationId(0), StationId(2)), None);
         links.settle();
-        assert_eq!(links.arriving(StationId(0), StationId(2)), 0.0);
+        assert_eq!(links.noise(StationId(0), StationId(2)), 0.0);
         assert_eq!(links.listeners(StationId(0))[0].loss_ppm, 5);
     }
 
@@ -215,7 +226,8 @@ mod tests {
         links.add(Position::new(101.0, 0.0), 0.0, -60.0);
         assert_eq!(heard_by(&links, 0), [1]);
         links.settle();
-        assert!(links.arriving(StationId(0), StationId(2)) > 0.0);
+        assert!(links.noise(StationId(0), StationId(2)) == 0.0, "20 dB below the weakest");
+        assert!(links.power[2] > 0.0);
         assert_eq!(heard_by(&links, 1), [0, 2]);
     }
 
