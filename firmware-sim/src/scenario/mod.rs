@@ -1,11 +1,26 @@
 //! A scenario: who stands where, who hears whom, who says what when, and what goes wrong.
 //!
 //! Owns its meaning as plain data, in SI units but for times, which are [`Duration`]s. How it is written down is
-//! `file`'s business, how it is played the run's.
+//! `file`'s business, where its nodes stand `place`'s, which messages it comes to `plan`'s, how it is played the run's.
+
+mod defaults;
+mod file;
+mod place;
+mod plan;
 
 use std::collections::BTreeMap;
 
 use mesh_protocol::{Duration, MessageType, Priority};
+use serde::{Deserialize, Serialize};
+
+pub use file::ScenarioError;
+pub use plan::{ClosedLoop, Planned};
+
+/// The most nodes a scenario may have: four times the largest that comes with the project. A guess.
+pub const NODES_MAX: u32 = 4_000;
+/// The most messages a scenario may ask for, all traffic together. A guess: far more than a mesh can carry in the
+/// longest run, and few enough to plan in memory.
+pub const MESSAGES_MAX: u64 = 1_000_000;
 
 /// A scenario.
 #[derive(Clone, Debug, PartialEq)]
@@ -233,7 +248,7 @@ pub enum Who {
     Nodes(Vec<u32>),
     /// Any node, drawn anew for each message.
     Any,
-    /// All of them: as a receiver, one message to everyone.
+    /// All of them. As a receiver: one message to everyone. As a sender: each of them sends a stream of its own.
     Everyone,
 }
 
@@ -242,7 +257,7 @@ pub enum Who {
 pub struct Traffic {
     /// Who sends.
     pub from: Who,
-    /// Who receives; never the sender itself.
+    /// Who receives, drawn anew for each message where it may be several; never the sender itself.
     pub to: Who,
     /// Of what type.
     pub kind: MessageType,
@@ -271,7 +286,7 @@ pub enum Pattern {
         /// From an answer to the next one.
         pause: Duration,
     },
-    /// Evenly.
+    /// Evenly. Where everyone sends, each begins at a moment of its own within the first `every`.
     Periodic {
         /// From one to the next.
         every: Duration,
@@ -283,7 +298,7 @@ pub enum Pattern {
         /// How many a second on average.
         rate: f64,
     },
-    /// Several at once, evenly.
+    /// Several at once, evenly. Where everyone sends, all do at once.
     Burst {
         /// How many at once.
         size: u32,
@@ -378,7 +393,8 @@ pub enum FaultKind {
 }
 
 /// What a power cut does to the write under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Flash {
     /// Nothing: it was done.
     Kept,
