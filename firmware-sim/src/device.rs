@@ -15,7 +15,7 @@ use mesh_protocol::{
 const LINK: LinkId = LinkId(0);
 /// SEQs reserved at a time; `docs/protocol.md`, "SEQ".
 const SEQ_BLOCK: u32 = 1024;
-/// Hops allowed to a device's messages: more than any field here is long.
+/// Hops allowed to a device's messages unless it is told otherwise: more than any field here is long.
 const TTL: u8 = 12;
 /// A device's answers expire after this long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -48,6 +48,33 @@ pub struct Delivered {
     pub hops: u8,
     /// Its body; empty for one that came in parts, which a device counts and does not keep.
     pub body: Vec<u8>,
+    /// The message it answers.
+    pub reply_to: Option<MessageRef>,
+}
+
+/// What a device is.
+#[derive(Clone, Debug)]
+pub struct DeviceConfig {
+    /// Its address.
+    pub address: Address,
+    /// Whether it has the node of a gateway, and room for messages of any length.
+    pub gateway: bool,
+    /// Whether it relays.
+    pub relay: bool,
+    /// Hops allowed to its messages.
+    pub ttl: u8,
+    /// Its dice.
+    pub seed: u64,
+    /// Its agents; it answers queries to them with the same body.
+    pub names: Vec<String>,
+}
+
+impl DeviceConfig {
+    /// A small device without agents that relays.
+    #[must_use]
+    pub const fn new(address: Address, seed: u64) -> Self {
+        Self { address, gateway: false, relay: true, ttl: TTL, seed, names: Vec::new() }
+    }
 }
 
 /// What a device's application has and has seen.
@@ -92,30 +119,17 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device at `address` whose agents bear `names`; it answers queries to them with the same body.
+    /// A device in the network with this key. That of a gateway counts the bytes of messages that come in parts, and keeps none.
     #[must_use]
-    pub fn new(
-        now: Instant,
-        address: Address,
-        key: &NetKey,
-        epoch: u32,
-        seed: u64,
-        names: Vec<String>,
-    ) -> Self {
-        let node = SmallNode::new(now, config(address, key, epoch, seed));
-        Self::with_node(now, Core::Small(Box::new(node)), seed, names)
-    }
-
-    /// A device with the node of a gateway, and room for messages of any length; it counts their bytes and keeps none.
-    #[must_use]
-    pub fn gateway(now: Instant, address: Address, key: &NetKey, epoch: u32, seed: u64) -> Self {
-        let node = GatewayNode::new(now, config(address, key, epoch, seed));
-        let mut device = Self::with_node(now, Core::Gateway(Box::new(node)), seed, Vec::new());
-        device.app.parts = Some(BTreeMap::new());
-        device
-    }
-
-    fn with_node(now: Instant, node: Core, seed: u64, names: Vec<String>) -> Self {
+    pub fn new(now: Instant, config: DeviceConfig, key: &NetKey, epoch: u32) -> Self {
+        let DeviceConfig { address, gateway, relay, ttl, seed, names } = config;
+        let keys = Keyring::new(EpochKeys::derive(key, epoch));
+        let config = Config { address, keys, seed, ttl, relay, seq_start: 0, seq_block: SEQ_BLOCK };
+        let node = if gateway {
+            Core::Gateway(Box::new(GatewayNode::new(now, config)))
+        } else {
+            Core::Small(Box::new(SmallNode::new(now, config)))
+        };
         let announce = names.iter().map(|name| (Address::EVERYONE, NameHash::of(name))).collect();
         // Within the first seconds, each device at its own time.
         let announce_at = (!names.is_empty()).then(|| now + Duration::from_millis(1_000 + seed % 3_000));
@@ -128,7 +142,7 @@ impl Device {
                 reserved: 0,
                 waiting: VecDeque::new(),
                 flying: BTreeMap::new(),
-                parts: None,
+                parts: gateway.then(BTreeMap::new),
                 announce,
                 delivered: Vec::new(),
                 outcomes: Vec::new(),
@@ -225,18 +239,6 @@ impl Station for Device {
     }
 }
 
-fn config(address: Address, key: &NetKey, epoch: u32, seed: u64) -> Config {
-    Config {
-        address,
-        keys: Keyring::new(EpochKeys::derive(key, epoch)),
-        seed,
-        ttl: TTL,
-        relay: true,
-        seq_start: 0,
-        seq_block: SEQ_BLOCK,
-    }
-}
-
 struct Shell<'a, 'r> {
     now: Instant,
     app: &'a mut App,
@@ -303,7 +305,7 @@ impl App {
         let taken = part.offset + received.bytes.len() as u32;
         if taken == part.total {
             parts.remove(&(source, id));
-            self.delivered.push(Delivered { at: now, source, id, hops, body: Vec::new() });
+            self.delivered.push(Delivered { at: now, source, id, hops, body: Vec::new(), reply_to: None });
         } else {
             parts.insert((source, id), taken);
         }
@@ -337,7 +339,8 @@ impl App {
             };
             self.waiting.push_back(letter(source, priority, ANSWER_WITHIN, &answer));
         }
-        self.delivered.push(Delivered { at: now, source, id, hops, body: envelope.body.to_vec() });
+        let (body, reply_to) = (envelope.body.to_vec(), envelope.reply_to);
+        self.delivered.push(Delivered { at: now, source, id, hops, body, reply_to });
         Verdict::Delivered
     }
 

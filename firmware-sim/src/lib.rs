@@ -23,7 +23,7 @@ pub mod scenario;
 pub mod stack;
 mod trace;
 
-pub use device::{Delivered, Device, Letter};
+pub use device::{Delivered, Device, DeviceConfig, Letter};
 pub use layout::Layout;
 pub use network::Network;
 pub use run::{Report, Run};

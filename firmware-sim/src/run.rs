@@ -12,7 +12,7 @@ use mesh_protocol::{
 use serde::Serialize;
 
 use crate::device::letter;
-use crate::{Device, Layout, Network, Trace};
+use crate::{Device, DeviceConfig, Layout, Network, Trace};
 
 /// The mesh has this long to find itself before the first message.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -92,7 +92,8 @@ impl Run {
         let mut seeds = Rng::stream(self.seed, "gateways");
         let [west, east] = [0, 1].map(|end: u16| {
             let address = network.gateway_address(end);
-            let device = Device::gateway(Instant::ZERO, address, &key, network.epoch(), seeds.next_u64());
+            let config = DeviceConfig { gateway: true, ..DeviceConfig::new(address, seeds.next_u64()) };
+            let device = Device::new(Instant::ZERO, config, &key, network.epoch());
             world.add(layout.gateways[usize::from(end)], device)
         });
         network.populate(&mut world, &layout, self.seed);
