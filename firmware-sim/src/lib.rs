@@ -16,6 +16,7 @@
 mod device;
 mod layout;
 mod network;
+pub mod report;
 pub mod results;
 mod run;
 pub mod scenario;
