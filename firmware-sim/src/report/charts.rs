@@ -10,7 +10,7 @@ use super::svg::{Anchor, Scale, Shape, Svg, num};
 use super::words::{count, figure, percent, shorten};
 
 /// Width of every plot, in the units of its drawing: those of the page at its widest.
-pub(super) const WIDTH: f64 = 1080.0;
+pub(super) const WIDTH: f64 = 1134.0;
 /// Left of a plot: the axis, its numbers and its name.
 const LEFT: f64 = 72.0;
 const RIGHT: f64 = 20.0;
@@ -58,7 +58,7 @@ pub(super) fn categories(
 ) -> String {
     let rows = stacks.len() as f64;
     let bottom = TOP + AREA;
-    let height = bottom + 40.0 + rows * ROW + 22.0;
+    let height = bottom + 46.0 + rows * ROW;
     let mut svg = Svg::new(WIDTH, height, words.label);
     let all = || spots.cells.iter().flatten().flatten();
     let y = if shares {
@@ -72,7 +72,8 @@ pub(super) fn categories(
     let left = LEFT + 60.0;
     y_axis(&mut svg, left, &y, words.y, if shares { hundredths } else { tick });
     let slot = (WIDTH - left - RIGHT) / spots.categories.len().max(1) as f64;
-    let apart = (slot / (rows + 1.0)).min(26.0);
+    // Points that a line joins stand nearly above each other, so that lines can be compared.
+    let apart = (slot / (rows + 1.0)).min(if shares { 7.0 } else { 26.0 });
     let place = |category: usize, stack: usize| {
         left + slot * (category as f64 + 0.5) + apart * (stack as f64 - (rows - 1.0) / 2.0)
     };
@@ -183,7 +184,7 @@ pub(super) fn curves(label: &str, x_name: &str, stacks: &[String], arrivals: &[A
     svg.finish()
 }
 
-/// The causes of airtime over all stacks, those with the most first: the ones with a colour of their own, then, if
+/// The causes of airtime over all stacks, the well-known first, then those with the most: the ones with a colour of their own, then, if
 /// there are more, the name for the rest.
 pub(super) fn causes(stacks: &[StackSummary]) -> Vec<String> {
     let mut causes: Vec<(u64, &str)> = Vec::new();
@@ -193,7 +194,14 @@ pub(super) fn causes(stacks: &[StackSummary]) -> Vec<String> {
             None => causes.push((*us, cause)),
         }
     }
-    causes.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    // The well-known ones first and always in this order, so that they have the same colour on every page.
+    let known = |name: &str| {
+        ["data", "relay", "ack", "hello", "control"]
+            .iter()
+            .position(|known| *known == name)
+            .unwrap_or(usize::MAX)
+    };
+    causes.sort_by(|a, b| known(a.1).cmp(&known(b.1)).then(b.0.cmp(&a.0)).then(a.1.cmp(b.1)));
     causes.retain(|(us, _)| *us > 0);
     let rest = causes.len() > CAUSES;
     let mut names: Vec<String> = causes

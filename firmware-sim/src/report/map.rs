@@ -14,12 +14,12 @@ use crate::results::{Campaign, NodeResult, RunResult};
 /// Nodes on all maps together. One takes up to 200 bytes, and the page is to stay below 2 MB.
 const NODES: usize = 5_000;
 /// Links on all maps together; one takes about 20 bytes.
-const LINKS: usize = 24_000;
+const LINKS: usize = 20_000;
 /// Links on the maps of one run: more cannot be told apart. A guess.
-const LINKS_EACH: usize = 2_500;
+const LINKS_EACH: usize = 4_000;
 /// Names on one map; the others are said when a node is pointed at. A guess.
 const NAMES: usize = 40;
-/// The largest and the smallest node, in units of the drawing.
+/// The radius of the busiest node where there is room, and of the smallest, in units of the drawing. A guess.
 const RADIUS: (f64, f64) = (11.0, 1.6);
 /// Around what is drawn.
 const MARGIN: f64 = 26.0;
@@ -33,8 +33,24 @@ pub(super) struct Maps {
     pub(super) floors: Vec<(u32, String)>,
 }
 
-/// All maps, and how many seeds have none.
-pub(super) fn maps(campaign: &Campaign, names: &[String]) -> (Vec<Maps>, usize) {
+/// How large nodes are: one measure for all maps, so that sizes can be compared.
+#[derive(Clone, Copy, Debug)]
+struct Measure {
+    /// Events of the busiest node.
+    busiest: u64,
+    /// Its radius.
+    largest: f64,
+}
+
+impl Measure {
+    fn radius(&self, sent: u64) -> f64 {
+        let share = if self.busiest == 0 { 0.0 } else { sent as f64 / self.busiest as f64 };
+        (self.largest * share.sqrt()).max(RADIUS.1)
+    }
+}
+
+/// All maps, what their sizes and lines mean, and how many seeds have none.
+pub(super) fn maps(campaign: &Campaign, names: &[String]) -> (Vec<Maps>, String, usize) {
     let stacks = by_stack(campaign);
     let mut seeds: BTreeMap<u64, Vec<(usize, &RunResult)>> = BTreeMap::new();
     for (place, (_, runs)) in stacks.iter().enumerate() {
@@ -55,27 +71,35 @@ pub(super) fn maps(campaign: &Campaign, names: &[String]) -> (Vec<Maps>, usize) 
         .collect();
     let runs = shown.iter().map(|(_, runs)| runs.len()).sum::<usize>();
     let links = LINKS_EACH.min(LINKS / runs.max(1));
-    // One measure for all maps, so that sizes can be compared.
-    let busiest =
-        shown.iter().flat_map(|(_, runs)| runs).flat_map(|(_, run)| &run.nodes).map(|node| node.sent);
-    let busiest = busiest.max().unwrap_or(0);
-    let maps: Vec<Maps> =
-        shown.iter().map(|(seed, runs)| seed_maps(*seed, runs, names, links, busiest)).collect();
+    let frames: Vec<Frame> = shown
+        .iter()
+        .map(|(_, runs)| Frame::new(runs.iter().flat_map(|(_, run)| &run.nodes), runs.len()))
+        .collect();
+    let runs_shown =
+        || shown.iter().zip(&frames).flat_map(|((_, runs), frame)| runs.iter().map(move |r| (r.1, frame)));
+    let measure = Measure {
+        busiest: runs_shown().flat_map(|(run, _)| &run.nodes).map(|node| node.sent).max().unwrap_or(0),
+        largest: runs_shown()
+            .map(|(run, frame)| frame.room(run))
+            .fold(RADIUS.0, f64::min)
+            .max(2.0 * RADIUS.1),
+    };
+    let maps: Vec<Maps> = shown
+        .iter()
+        .zip(&frames)
+        .map(|((seed, runs), frame)| seed_maps(*seed, runs, names, links, frame, measure))
+        .collect();
     let missing = all - maps.len();
-    (maps, missing)
+    (maps, legend(measure), missing)
 }
 
-/// What the sizes and the lines mean, for [`maps`] of this campaign.
-pub(super) fn legend(maps: &[Maps], campaign: &Campaign) -> String {
-    let shown: BTreeSet<u64> = maps.iter().map(|maps| maps.seed).collect();
-    let nodes = campaign.runs.iter().filter(|run| shown.contains(&run.seed)).flat_map(|run| &run.nodes);
-    let busiest = nodes.map(|node| node.sent).max().unwrap_or(0);
-    let mut svg = Svg::new(820.0, 34.0, "Legend of the maps");
+fn legend(measure: Measure) -> String {
+    let mut svg = Svg::new(1000.0, 34.0, "Legend of the maps");
     let mut x = 4.0;
     svg.text("tick", (x, 21.0), Anchor::Start, "advertising events sent");
     x += 152.0;
-    for part in [busiest / 16, busiest / 4, busiest] {
-        svg.circle("dot", (x + 10.0, 17.0), radius(part, busiest), "");
+    for part in [measure.busiest / 16, measure.busiest / 4, measure.busiest] {
+        svg.circle("dot", (x + 10.0, 17.0), measure.radius(part), "");
         svg.text("tick", (x + 26.0, 21.0), Anchor::Start, &count(part));
         x += 44.0 + 7.0 * count(part).len() as f64;
     }
@@ -90,11 +114,6 @@ pub(super) fn legend(maps: &[Maps], campaign: &Campaign) -> String {
     svg.circle("dot missed", (x + 14.0, 17.0), 6.0, "");
     svg.text("tick", (x + 28.0, 21.0), Anchor::Start, "a message to it was lost");
     svg.finish()
-}
-
-fn radius(sent: u64, busiest: u64) -> f64 {
-    let share = if busiest == 0 { 0.0 } else { sent as f64 / busiest as f64 };
-    (RADIUS.0 * share.sqrt()).max(RADIUS.1)
 }
 
 /// Where metres lie on a map.
@@ -124,8 +143,8 @@ impl Frame {
         let columns = if wide > 3.0 * high { 1 } else { columns.clamp(1, 3) };
         let width = match columns {
             1 => WIDTH,
-            2 => 530.0,
-            _ => 350.0,
+            2 => 560.0,
+            _ => 368.0,
         };
         let tallest = if columns == 1 { 620.0 } else { width * 1.25 };
         let inner = width - 2.0 * MARGIN;
@@ -134,6 +153,17 @@ impl Frame {
         let height = (high * unit + 2.0 * MARGIN).max(90.0) + 24.0;
         let origin = ((width - wide * unit) / 2.0, (height - 24.0 - high * unit) / 2.0);
         Self { width, height, unit, west, north, origin }
+    }
+
+    /// The radius that leaves neighbours apart on the fullest floor of a run, were they spread evenly.
+    fn room(&self, run: &RunResult) -> f64 {
+        let mut floors: BTreeMap<u32, f64> = BTreeMap::new();
+        for node in &run.nodes {
+            *floors.entry(node.floor).or_default() += 1.0;
+        }
+        let most = floors.into_values().fold(1.0, f64::max);
+        let area = (self.width - 2.0 * MARGIN) * (self.height - 2.0 * MARGIN).max(MARGIN);
+        0.4 * (area / most).sqrt()
     }
 
     fn at(&self, node: &NodeResult) -> Point {
@@ -187,8 +217,14 @@ fn pairs(run: &RunResult) -> Vec<Pair> {
     pairs
 }
 
-fn seed_maps(seed: u64, runs: &[(usize, &RunResult)], names: &[String], most: usize, busiest: u64) -> Maps {
-    let frame = Frame::new(runs.iter().flat_map(|(_, run)| &run.nodes), runs.len());
+fn seed_maps(
+    seed: u64,
+    runs: &[(usize, &RunResult)],
+    names: &[String],
+    most: usize,
+    frame: &Frame,
+    measure: Measure,
+) -> Maps {
     let floors: BTreeSet<u32> = runs.iter().flat_map(|(_, run)| &run.nodes).map(|node| node.floor).collect();
     let mut html: Vec<(u32, String)> = floors.iter().map(|floor| (*floor, String::new())).collect();
     for (place, run) in runs {
@@ -212,7 +248,7 @@ fn seed_maps(seed: u64, runs: &[(usize, &RunResult)], names: &[String], most: us
             if leaving > 0 {
                 let _ = write!(caption, "; {} to other floors are not", count(leaving as u64));
             }
-            let svg = draw(run, &frame, *number, &links, busiest, &format!("Map, {name}, seed {seed}"));
+            let svg = draw(run, frame, *number, &links, measure, &format!("Map, {name}, seed {seed}"));
             let _ = write!(
                 out,
                 "<figure class=\"map s{}\"><figcaption>{}<b>{}</b> <span>{caption}</span></figcaption>{svg}</figure>",
@@ -244,7 +280,7 @@ pub(super) fn key(place: usize) -> String {
     svg.finish().trim_end().replace("role=\"img\" aria-label=\"\"", "aria-hidden=\"true\"")
 }
 
-fn draw(run: &RunResult, frame: &Frame, floor: u32, links: &[Pair], busiest: u64, label: &str) -> String {
+fn draw(run: &RunResult, frame: &Frame, floor: u32, links: &[Pair], measure: Measure, label: &str) -> String {
     let mut svg = Svg::new(frame.width, frame.height, label);
     // One path for each tenth of delivery: thousands of links, ten elements.
     let mut paths: BTreeMap<usize, String> = BTreeMap::new();
@@ -296,30 +332,30 @@ fn draw(run: &RunResult, frame: &Frame, floor: u32, links: &[Pair], busiest: u64
             let _ = write!(tip, "\n{} of its own were refused", count(*refused));
         }
         let class = if missed > 0 { "missed" } else { "" };
-        svg.circle(class, frame.at(node), radius(node.sent, busiest), &tip);
+        svg.circle(class, frame.at(node), measure.radius(node.sent), &tip);
     }
     svg.end();
     here.sort_by_key(|(number, _)| *number);
-    label_nodes(&mut svg, frame, &here, busiest);
+    label_nodes(&mut svg, frame, &here, measure);
     scale_bar(&mut svg, frame);
     svg.finish()
 }
 
 /// Names beside nodes, wherever there is room; in a small mesh all have at least their number.
-fn label_nodes(svg: &mut Svg, frame: &Frame, here: &[(usize, &NodeResult)], busiest: u64) {
+fn label_nodes(svg: &mut Svg, frame: &Frame, here: &[(usize, &NodeResult)], measure: Measure) {
     const LETTER: f64 = 6.2; // of the style sheet's 11 px, on average
     let numbers = here.len() <= NAMES;
     let mut taken: Vec<[f64; 4]> = here
         .iter()
         .map(|(_, node)| {
-            let ((x, y), r) = (frame.at(node), radius(node.sent, busiest));
+            let ((x, y), r) = (frame.at(node), measure.radius(node.sent));
             [x - r, y - r, x + r, y + r]
         })
         .collect();
     let named = here.iter().filter(|(_, node)| numbers || !node.name.is_empty()).take(NAMES);
     for (number, node) in named {
         let name = if node.name.is_empty() { number.to_string() } else { shorten(&node.name, 18) };
-        let ((x, y), r) = (frame.at(node), radius(node.sent, busiest) + 3.0);
+        let ((x, y), r) = (frame.at(node), measure.radius(node.sent) + 3.0);
         let wide = LETTER * name.chars().count() as f64;
         let places = [
             (x, y - r - 2.0, Anchor::Middle),

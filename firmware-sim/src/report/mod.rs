@@ -7,6 +7,7 @@
 mod charts;
 mod map;
 mod page;
+mod plots;
 mod series;
 mod summary;
 mod svg;

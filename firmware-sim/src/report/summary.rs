@@ -13,6 +13,9 @@ use crate::results::{Campaign, MessageResult, RunResult};
 /// with a single message.
 pub const FEW: usize = 10;
 
+/// What senders were told while they were told nothing.
+const NOTHING: &str = "nothing";
+
 /// What one stack did, all its runs together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StackSummary {
@@ -240,7 +243,7 @@ impl Figures {
             figures.duplicates += u64::from(message.duplicates);
             let share = share(message);
             shares += share;
-            let told = message.fate.as_deref().unwrap_or("nothing");
+            let told = message.fate.as_deref().unwrap_or(NOTHING);
             let told = figures.told.entry(told.to_owned()).or_default();
             let (truth, counter) = if share >= 1.0 {
                 (&mut told.all, &mut figures.delivered)
@@ -264,10 +267,16 @@ impl Figures {
         figures
     }
 
-    /// Messages of whose fate the sender was told this.
+    /// Messages of whose fate the sender was told this; `nothing` for those of which it was told nothing.
     #[must_use]
     pub fn told(&self, fate: &str) -> u64 {
         self.told.get(fate).map_or(0, Arrived::total)
+    }
+
+    /// Whether no sender was ever told anything: the stack has no receipts, or nothing was sent.
+    #[must_use]
+    pub fn silent(&self) -> bool {
+        self.told.keys().all(|fate| fate == NOTHING)
     }
 
     /// Messages of which the sender was told that they were delivered, and which reached nobody.

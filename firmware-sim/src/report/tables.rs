@@ -2,12 +2,12 @@
 //!
 //! Owns rows and columns. The figures are `summary`'s, the place of a table on the page is `page`'s.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::map::key;
-use super::summary::{Figures, StackSummary};
-use super::words::{count, escape, figure, maybe, maybe_percent, millis, quantile, shorten};
+use super::summary::{FEW, Figures, Quantiles, StackSummary};
+use super::words::{NONE, count, escape, figure, maybe, maybe_percent, millis, quantile, shorten};
 use crate::results::Campaign;
 
 /// Counters of one kind in a table: no stack has as many, and a file of results may have any number. A guess.
@@ -51,16 +51,17 @@ pub(super) fn summary(stacks: &[StackSummary], names: &[String]) -> String {
     }
     out.push_str("</tr></thead>");
     for (place, (stack, name)) in stacks.iter().zip(names).enumerate() {
+        let silent = stack.all.silent();
         out.push_str("<tbody><tr class=\"whole\">");
         let _ = write!(out, "<th class=\"l\">{}{}</th><td class=\"l\">all</td>", key(place), escape(name));
-        cells(&mut out, &stack.all, &shows);
+        cells(&mut out, &stack.all, &shows, silent);
         let (byte, message) = (maybe(stack.airtime_us_per_byte), maybe(stack.events_per_message));
         let _ = write!(out, "<td>{byte}</td><td>{message}</td></tr>");
         for group in &stack.groups {
-            let to = if group.everyone { " to everyone" } else { "" };
+            let to = if group.everyone { " to all" } else { "" };
             let priority = escape(&shorten(&group.priority, 20));
             let _ = write!(out, "<tr><th></th><td class=\"l\">{priority}{to}</td>");
-            cells(&mut out, &group.figures, &shows);
+            cells(&mut out, &group.figures, &shows, silent);
             out.push_str("<td></td><td></td></tr>");
         }
         out.push_str("</tbody>");
@@ -76,7 +77,7 @@ struct Columns {
     trips: bool,
 }
 
-fn cells(out: &mut String, figures: &Figures, shows: &Columns) {
+fn cells(out: &mut String, figures: &Figures, shows: &Columns, silent: bool) {
     // What is bad stands out, nothing bad does not.
     let bad = |out: &mut String, value: u64| {
         let class = if value > 0 { "bad" } else { "zero" };
@@ -96,10 +97,12 @@ fn cells(out: &mut String, figures: &Figures, shows: &Columns) {
     bad(out, figures.undelivered);
     let _ = write!(out, "<td class=\"main\">{}</td>", escaped(figures.delivery));
     good(out, escaped(figures.delivery_of_sent));
-    bad(out, figures.told("unknown"));
-    bad(out, figures.told("expired"));
-    if shows.rejected {
-        bad(out, figures.told("rejected"));
+    for fate in ["unknown", "expired", "rejected"].iter().take(2 + usize::from(shows.rejected)) {
+        if silent {
+            good(out, NONE.to_owned());
+        } else {
+            bad(out, figures.told(fate));
+        }
     }
     good(out, count(figures.duplicates));
     for quantiles in
@@ -174,7 +177,8 @@ fn more(out: &mut String, all: usize, shown: usize, what: &str) {
 /// Counters side by side: of the air and of the stacks themselves.
 pub(super) fn counters(stacks: &[StackSummary], names: &[String]) -> String {
     let mut out = String::new();
-    let kinds: [(&str, fn(&StackSummary) -> &std::collections::BTreeMap<String, u64>); 2] =
+    type Of = fn(&StackSummary) -> &BTreeMap<String, u64>;
+    let kinds: [(&str, Of); 2] =
         [("what became of PDUs", |stack| &stack.air), ("counters of the stack", |stack| &stack.counters)];
     for (head, of) in kinds {
         let all: BTreeSet<&String> = stacks.iter().flat_map(|stack| of(stack).keys()).collect();
@@ -189,8 +193,7 @@ pub(super) fn counters(stacks: &[StackSummary], names: &[String]) -> String {
         for counter in all.iter().take(COUNTERS) {
             let _ = write!(out, "<tr><td class=\"l\">{}</td>", escape(&shorten(counter, 60)));
             for stack in stacks {
-                let value =
-                    of(stack).get(*counter).map_or_else(|| super::words::NONE.to_owned(), |n| count(*n));
+                let value = of(stack).get(*counter).map_or_else(|| NONE.to_owned(), |n| count(*n));
                 let _ = write!(out, "<td>{value}</td>");
             }
             out.push_str("</tr>");
@@ -237,9 +240,9 @@ pub(super) fn numbers(
 }
 
 /// A percentile and what is said of it, for a tip.
-pub(super) fn quantile_tip(name: &str, category: &str, q: &super::summary::Quantiles) -> String {
-    let text = |us: Option<u64>| us.map_or_else(|| super::words::NONE.to_owned(), millis);
-    let few = if q.samples < super::FEW { " – few" } else { "" };
+pub(super) fn quantile_tip(name: &str, category: &str, q: &Quantiles) -> String {
+    let text = |us: Option<u64>| us.map_or_else(|| NONE.to_owned(), millis);
+    let few = if q.samples < FEW { " – few" } else { "" };
     format!(
         "{name}, {category}\np50 {} ms, p99 {} ms, largest {} ms\n{} samples{few}",
         text(q.p50_us),

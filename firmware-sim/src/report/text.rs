@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::summary::{Figures, StackSummary, summary};
 use super::words::{
-    DAGGER, count, figure, list, maybe, maybe_percent, millis, plain, quantile, shorten, some, span,
+    DAGGER, NONE, count, figure, maybe, maybe_percent, millis, plain, quantile, seeds, shorten, some, span,
 };
 use crate::results::Campaign;
 
@@ -23,7 +23,8 @@ const HEAD: [&str; 16] = [
 pub fn table(campaign: &Campaign) -> String {
     let stacks = summary(campaign);
     let mut out = String::new();
-    let _ = writeln!(out, "{}", plain(&campaign.scenario));
+    let name = if campaign.scenario.is_empty() { "no name" } else { &campaign.scenario };
+    let _ = writeln!(out, "{}", shorten(&plain(name), 4 * NAME));
     if stacks.is_empty() {
         out.push_str("no runs\n");
         return out;
@@ -31,11 +32,11 @@ pub fn table(campaign: &Campaign) -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
     for stack in &stacks {
         let name = shorten(&plain(&stack.stack), NAME);
-        rows.push(row(&name, "all", &stack.all, Some(stack)));
+        rows.push(row(&name, "all", &stack.all, stack, true));
         for group in &stack.groups {
             let to = if group.everyone { " to all" } else { "" };
             let of = format!("{}{to}", shorten(&plain(&group.priority), NAME));
-            rows.push(row("", &of, &group.figures, None));
+            rows.push(row("", &of, &group.figures, stack, false));
         }
     }
     let widths: [usize; HEAD.len()] =
@@ -54,8 +55,9 @@ pub fn table(campaign: &Campaign) -> String {
     out
 }
 
-fn row(stack: &str, of: &str, figures: &Figures, whole: Option<&StackSummary>) -> [String; HEAD.len()] {
+fn row(stack: &str, of: &str, figures: &Figures, whole: &StackSummary, cost: bool) -> [String; HEAD.len()] {
     let latency = &figures.latency;
+    let told = |fate| if whole.all.silent() { NONE.to_owned() } else { count(figures.told(fate)) };
     [
         stack.to_owned(),
         of.to_owned(),
@@ -64,15 +66,15 @@ fn row(stack: &str, of: &str, figures: &Figures, whole: Option<&StackSummary>) -
         count(figures.sent),
         count(figures.delivered),
         maybe_percent(figures.delivery),
-        count(figures.told("unknown")),
-        count(figures.told("expired")),
+        told("unknown"),
+        told("expired"),
         count(figures.duplicates),
         quantile(latency.p50_us, latency),
         quantile(latency.p99_us, latency),
         count(latency.samples as u64),
         maybe(figures.hops.mean),
-        whole.map_or_else(String::new, |stack| maybe(stack.airtime_us_per_byte)),
-        whole.map_or_else(String::new, |stack| maybe(stack.events_per_message)),
+        if cost { maybe(whole.airtime_us_per_byte) } else { String::new() },
+        if cost { maybe(whole.events_per_message) } else { String::new() },
     ]
 }
 
@@ -83,7 +85,7 @@ fn notes(out: &mut String, stacks: &[StackSummary]) {
         let runs = some(stack.seeds.len() as u64, "run", "runs");
         let simulated = span(stack.simulated_ms);
         let nodes = some(stack.nodes as u64, "node", "nodes");
-        let _ = writeln!(out, "{name}: {runs} of {nodes}, seed {}, {simulated}", list(&stack.seeds));
+        let _ = writeln!(out, "{name}: {runs} of {nodes}, {}, {simulated}", seeds(&stack.seeds));
         for (why, number) in &all.refusals {
             let why = shorten(&plain(why), 3 * NAME);
             let _ = writeln!(out, "{name}: {} refused: {why}", count(*number));
@@ -97,6 +99,10 @@ fn notes(out: &mut String, stacks: &[StackSummary]) {
         if all.falsely_delivered() > 0 {
             let lost = count(all.falsely_delivered());
             let _ = writeln!(out, "{name}: {lost} reported as delivered, but reached nobody");
+        }
+        if !all.silent() && all.told("nothing") > 0 {
+            let untold = count(all.told("nothing"));
+            let _ = writeln!(out, "{name}: {untold} sent, and the sender was told nothing");
         }
         let trips = &all.round_trip;
         if let (Some(p50), Some(p99)) = (trips.p50_us, trips.p99_us) {

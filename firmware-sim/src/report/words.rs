@@ -126,8 +126,13 @@ pub(super) fn some(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
+/// Seeds with what they are: `seeds 1, 2`.
+pub(super) fn seeds(numbers: &[u64]) -> String {
+    format!("{} {}", if numbers.len() == 1 { "seed" } else { "seeds" }, list(numbers))
+}
+
 /// Numbers as a list, of long ones only the beginning.
-pub(super) fn list(numbers: &[u64]) -> String {
+fn list(numbers: &[u64]) -> String {
     const MOST: usize = 12; // a line of text; a guess
     let mut out: Vec<String> = numbers.iter().take(MOST).map(u64::to_string).collect();
     if numbers.len() > MOST {
