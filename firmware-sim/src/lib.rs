@@ -17,6 +17,7 @@ pub mod capture;
 mod device;
 mod layout;
 mod network;
+pub mod report;
 pub mod results;
 mod run;
 pub mod scenario;
