@@ -17,6 +17,8 @@ pub mod capture;
 mod device;
 mod layout;
 mod network;
+pub mod parallel;
+pub mod play;
 pub mod report;
 pub mod results;
 mod run;

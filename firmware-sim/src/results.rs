@@ -96,6 +96,9 @@ pub struct MessageResult {
     pub kind: String,
     /// Bytes of its body.
     pub bytes: u32,
+    /// When the scenario wanted it sent, in microseconds.
+    #[serde(default)]
+    pub offered_us: u64,
     /// When the stack took it, in microseconds; `None` when it was refused.
     pub sent_us: Option<u64>,
     /// Why the stack did not take it.

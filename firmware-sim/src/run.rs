@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ble_bearer::sim::{AirCounters, AirSettings, StationId, World};
+use ble_bearer::sim::{AirCounters, AirSettings, Observer, Station, StationId, World};
 use mesh_protocol::{
     Address, Duration, Envelope, Instant, MessageId, MessageType, NetKey, Outcome, Priority, Rng,
 };
@@ -213,7 +213,7 @@ fn post(
     world.poke(from, |device, _, _| device.post(letter)).unwrap_or_default()
 }
 
-fn air_counters(world: &World<Device, Trace>) -> BTreeMap<String, u64> {
+pub(crate) fn air_counters<S: Station, O: Observer<S>>(world: &World<S, O>) -> BTreeMap<String, u64> {
     let AirCounters { events, airtime_us, heard, boundary, half_duplex, collision, weak, link_loss, cut } =
         world.counters();
     [

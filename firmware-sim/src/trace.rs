@@ -23,22 +23,39 @@ impl Trace {
         self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// Everything so far.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.transmitted + self.received
+    }
+
+    /// A frame is sent.
+    pub fn sent(&mut self, now: Instant, from: StationId, frame: &[u8]) {
+        self.transmitted += 1;
+        self.note(0, now, from, frame);
+    }
+
+    /// A frame reaches a host.
+    pub fn heard(&mut self, now: Instant, heard: &Reception<'_>) {
+        self.received += 1;
+        self.note(1, now, heard.to, heard.frame);
+    }
+
     fn note(&mut self, what: u8, now: Instant, station: StationId, frame: &[u8]) {
-        self.hash.update([what]);
-        self.hash.update(now.as_micros().to_le_bytes());
-        self.hash.update(station.0.to_le_bytes());
+        let mut head = [what; 13];
+        head[1..9].copy_from_slice(&now.as_micros().to_le_bytes());
+        head[9..].copy_from_slice(&station.0.to_le_bytes());
+        self.hash.update(head);
         self.hash.update(frame);
     }
 }
 
 impl<S> Observer<S> for Trace {
     fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
-        self.transmitted += 1;
-        self.note(0, now, from, frame);
+        self.sent(now, from, frame);
     }
 
     fn received(&mut self, now: Instant, heard: &Reception<'_>) {
-        self.received += 1;
-        self.note(1, now, heard.to, heard.frame);
+        self.heard(now, heard);
     }
 }

@@ -404,6 +404,13 @@ pub fn cause(frame: &[u8], sender: u32) -> &'static str {
     }
 }
 
+/// Which node a frame comes from in the first place.
+#[must_use]
+pub fn origin(frame: &[u8]) -> Option<u32> {
+    let &[_, a0, a1, ..] = frame.first_chunk::<HEADER>()?;
+    Some(u16::from_le_bytes([a0, a1]).into())
+}
+
 /// The address of a node: its number.
 fn address(number: u32) -> Option<u16> {
     u16::try_from(number).ok().filter(|&address| address != EVERYONE)

@@ -5,6 +5,7 @@
 
 mod echo;
 pub mod flood;
+pub mod mesh;
 pub mod sig;
 
 #[cfg(test)]
@@ -13,6 +14,9 @@ mod bus;
 use ble_bearer::Full;
 use ble_bearer::sim::Station;
 use mesh_protocol::{Duration, Instant, MessageType, Priority};
+
+use self::flood::Flood;
+use self::sig::Sig;
 
 /// Whom a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +72,39 @@ pub struct Arrival {
     pub body: Vec<u8>,
 }
 
+impl Refused {
+    /// Its name in results.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TooLong => "too long",
+            Self::Busy => "busy",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl Fate {
+    /// Its name in results.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Sent => "sent",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 /// What a sender was told in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// The receiver has it.
     Delivered,
+    /// It was for many, who do not answer: it was put on the air.
+    Sent,
     /// Nobody knows.
     Unknown,
     /// It never left.
@@ -121,3 +153,49 @@ pub trait Sets {
     /// [`Full`] when the set is not free or the PDU does not fit; nothing is kept of it, and no word follows.
     fn advertise(&mut self, set: usize, pdu: &[u8], copies: u8, interval: Duration) -> Result<(), Full>;
 }
+
+impl Sets for ble_bearer::sim::Radio<'_> {
+    fn advertise(&mut self, set: usize, pdu: &[u8], copies: u8, interval: Duration) -> Result<(), Full> {
+        Self::advertise(self, set, pdu, copies, interval)
+    }
+}
+
+/// A stack that knows no world, as a station of one.
+macro_rules! station {
+    ($stack:ty) => {
+        impl Station for $stack {
+            fn receive(&mut self, now: Instant, frame: &[u8], rssi: i8) -> bool {
+                Self::receive(self, now, frame, rssi)
+            }
+
+            fn run(&mut self, now: Instant, radio: &mut ble_bearer::sim::Radio<'_>) -> Option<Instant> {
+                Self::run(self, now, radio)
+            }
+
+            fn sent(&mut self, now: Instant, set: usize) {
+                Self::sent(self, now, set);
+            }
+        }
+
+        impl Stack for $stack {
+            fn post(&mut self, now: Instant, order: &Order) -> Result<u32, Refused> {
+                Self::post(self, now, order)
+            }
+
+            fn arrivals(&mut self) -> Vec<Arrival> {
+                Self::arrivals(self)
+            }
+
+            fn settled(&mut self) -> Vec<Settled> {
+                Self::settled(self)
+            }
+
+            fn counters(&self) -> Vec<(&'static str, u64)> {
+                Self::counters(self)
+            }
+        }
+    };
+}
+
+station!(Sig);
+station!(Flood);

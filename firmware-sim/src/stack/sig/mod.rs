@@ -24,6 +24,8 @@ use super::echo::{Echoes, Opcode};
 use super::{Arrival, Order, Refused, Sets, Settled, Target};
 use crate::scenario::SigOptions;
 
+/// The longest body that fits an unsegmented message: the access payload less its opcode.
+pub const UNSEGMENTED: u32 = pdu::MAX_UNSEGMENTED as u32 - 1;
 /// Messages that wait, are on the air or are not yet settled, all together. A guess.
 const OUTBOX: usize = 32;
 /// SEQs are stored in steps of so many; after a power cut they go on from the next step: Zephyr's
@@ -359,6 +361,12 @@ pub fn cause(bytes: &[u8], sender: u32) -> &'static str {
         Some(_) if pdu::is_control(bytes) => "ack",
         Some(_) => "data",
     }
+}
+
+/// Which node a PDU comes from in the first place.
+#[must_use]
+pub fn origin(bytes: &[u8]) -> Option<u32> {
+    pdu::origin(bytes).map(|(src, _)| u32::from(src).saturating_sub(1))
 }
 
 /// The unicast address of a node.

@@ -1,0 +1,110 @@
+//! The command line of `mesh-sim`: its words, and which command they lead to.
+//!
+//! Owns arguments, progress bars and exit codes. What the commands do is the library's business.
+
+mod bench;
+mod run;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+#[derive(Parser)]
+#[command(version, about, after_help = "Exit codes: 0 as it should be; 1 not so; 2 wrong usage.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Plays a scenario and prints what became of its messages
+    Run(run::RunArgs),
+    /// Plays a recorded run again and says whether everything happened as it did then
+    Replay(run::ReplayArgs),
+    /// Compares the air with numbers that others measured or worked out
+    Validate(validate::ValidateArgs),
+    /// Measures how fast the simulation is
+    Bench(bench::BenchArgs),
+}
+
+/// Why a command ended badly, and with which exit code.
+struct Failure {
+    text: String,
+    code: u8,
+}
+
+impl Failure {
+    /// It did not work.
+    fn failed(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: 1 }
+    }
+
+    /// It was asked for in the wrong way.
+    fn usage(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: 2 }
+    }
+}
+
+/// What a command comes to: whether all is as it should be.
+type Outcome = Result<bool, Failure>;
+
+pub(crate) fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Replay(args) => run::replay(&args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(Failure { text, code }) => {
+            eprintln!("mesh-sim: {text}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Prints a text; that nobody reads it any more is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("printing the result: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A bar on standard error for so many steps; nothing where nobody would see it.
+fn progress(steps: usize, quiet: bool) -> ProgressBar {
+    let target = if quiet || steps < 2 { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} to go");
+    let bar = ProgressBar::with_draw_target(Some(steps as u64), target);
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// How many threads to use: as many as there are cores, unless told.
+fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Numbers as FIRST..LAST, both included, or one alone.
+fn range(text: &str) -> Result<Vec<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is no number"));
+    let (first, last) = match text.split_once("..") {
+        Some((first, last)) => (number(first)?, number(last)?),
+        None => (number(text)?, number(text)?),
+    };
+    if first > last {
+        return Err(format!("{first} is above {last}"));
+    }
+    if last - first >= 1_000_000 {
+        return Err("at most a million at a time".into());
+    }
+    Ok((first..=last).collect())
+}

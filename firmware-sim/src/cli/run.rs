@@ -1,0 +1,143 @@
+//! `mesh-sim run` and `mesh-sim replay`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use firmware_sim::play::{StackKind, play_all};
+use firmware_sim::record::Recording;
+use firmware_sim::report;
+use firmware_sim::results::Campaign;
+use firmware_sim::scenario::Scenario;
+
+use super::{Failure, Outcome, print, progress, range, threads};
+
+/// What is played when no scenario is named.
+const FIELD: &str = include_str!("../../../scenarios/field.toml");
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  mesh-sim run\n  mesh-sim run scenarios/office.toml --stack all --seeds 1..10 --report office.html\n  \
+                  mesh-sim run scenarios/chain.toml --stack sig --json -\n\nExit codes: 0 every message that was taken arrived, or its \
+                  sender was told otherwise; 1 not so; 2 wrong usage."
+)]
+pub(super) struct RunArgs {
+    /// A scenario file; without one, a field of 50 nodes
+    scenario: Option<PathBuf>,
+    /// Which stack: mesh, sig, flood or all
+    #[arg(long, default_value = "mesh", value_parser = stacks)]
+    stack: Stacks,
+    /// A seed, or several as FIRST..LAST, both included
+    #[arg(long, default_value = "1", value_parser = range_arg, alias = "seed")]
+    seeds: Seeds,
+    /// Write everything that was found as JSON into a file, or to standard output with "-"
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a page with plots into a file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Write what was on the air into a file for Wireshark; of the first stack and seed only
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// Write a recording into a file for `mesh-sim replay`; of the first stack and seed only
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Threads to use [default: one for each core]
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+#[derive(Clone)]
+struct Stacks(Vec<StackKind>);
+
+#[derive(Clone)]
+struct Seeds(Vec<u64>);
+
+fn stacks(text: &str) -> Result<Stacks, String> {
+    if text == "all" {
+        return Ok(Stacks(StackKind::ALL.to_vec()));
+    }
+    let named = text.split(',').map(|name| {
+        let found = StackKind::ALL.into_iter().find(|stack| stack.name() == name);
+        found.ok_or_else(|| format!("{name:?} is no stack: mesh, sig, flood, several with commas, or all"))
+    });
+    Ok(Stacks(named.collect::<Result<_, _>>()?))
+}
+
+fn range_arg(text: &str) -> Result<Seeds, String> {
+    range(text).map(Seeds)
+}
+
+fn read(path: Option<&Path>) -> Result<(Scenario, String), Failure> {
+    let read = match path {
+        Some(path) => Scenario::read(path),
+        None => Scenario::parse("field.toml", FIELD).map(|scenario| (scenario, FIELD.to_owned())),
+    };
+    read.map_err(|error| Failure::usage(error.to_string()))
+}
+
+pub(super) fn write(path: &Path, what: &str, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, bytes)
+        .map_err(|error| Failure::failed(format!("writing {what} to {}: {error}", path.display())))
+}
+
+pub(super) fn run(args: &RunArgs) -> Outcome {
+    let (scenario, source) = read(args.scenario.as_deref())?;
+    let (Stacks(stacks), Seeds(seeds)) = (&args.stack, &args.seeds);
+    let to_stdout = args.json.as_deref() == Some(Path::new("-"));
+    let bar = progress(stacks.len() * seeds.len(), to_stdout);
+    let timeline = args.report.is_some() || args.json.is_some();
+    let runs = play_all(&scenario, stacks, seeds, threads(args.threads), timeline, || bar.inc(1));
+    bar.finish_and_clear();
+    let campaign =
+        Campaign { scenario: scenario.name.clone(), description: scenario.description.clone(), source, runs };
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string(&campaign)
+            .map_err(|error| Failure::failed(format!("writing the results as JSON: {error}")))?;
+        if to_stdout { print(&format!("{text}\n"))? } else { write(path, "the results", text.as_bytes())? }
+    }
+    if let Some(path) = &args.report {
+        write(path, "the report", report::html(&campaign).as_bytes())?;
+    }
+    if let (Some(stack), Some(seed)) = (stacks.first(), seeds.first()) {
+        if let Some(path) = &args.record {
+            let recording = Recording::of(&scenario, &campaign.source, *stack, *seed);
+            write(path, "the recording", recording.to_text().as_bytes())?;
+        }
+        if let Some(path) = &args.pcap {
+            let bytes = firmware_sim::play::capture(&scenario, *stack, *seed)
+                .map_err(|error| Failure::failed(format!("capturing the run: {error}")))?;
+            write(path, "the capture", &bytes)?;
+        }
+    }
+    if !to_stdout {
+        print(&report::table(&campaign))?;
+    }
+    Ok(campaign.runs.iter().all(|run| run.silent_losses() == 0))
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  mesh-sim run --record field.trace && mesh-sim replay field.trace\n\nExit codes: 0 the same; 1 \
+                        different, and where; 2 wrong usage.")]
+pub(super) struct ReplayArgs {
+    /// A file that `mesh-sim run --record` wrote
+    trace: PathBuf,
+}
+
+pub(super) fn replay(args: &ReplayArgs) -> Outcome {
+    let text = std::fs::read_to_string(&args.trace)
+        .map_err(|error| Failure::usage(format!("reading the recording {}: {error}", args.trace.display())))?;
+    let then = Recording::parse(&text)
+        .map_err(|why| Failure::usage(format!("reading the recording {}: {why}", args.trace.display())))?;
+    let (scenario, stack) = then.scenario().map_err(Failure::usage)?;
+    let now = Recording::of(&scenario, &then.source, stack, then.seed);
+    match then.difference(&now) {
+        None => {
+            print(&format!("the same: {} events, trace {}\n", now.events, now.trace))?;
+            Ok(true)
+        }
+        Some(where_) => {
+            print(&format!("different: {where_}\n"))?;
+            Ok(false)
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! Playing a scenario: its nodes on the air, its messages sent, what became of them written down.
+//!
+//! Owns the course of a run. What is observed on the way is `watch`'s business, which messages are due `due`'s, what is made of it all
+//! the reports'.
+
+mod due;
+mod watch;
+
+use std::collections::BTreeMap;
+
+use ble_bearer::sim::{
+    AirSettings, Link, Phy, Position, RadioSpec, ScanPlan, StationId, Step, Topology, Wlan, World,
+};
+use mesh_protocol::{Duration, Instant, NetKey, Rng};
+
+use self::due::{Due, Message};
+use self::watch::{Follow, Watch};
+use crate::Network;
+use crate::results::{LinkResult, MessageResult, NodeResult, RunResult};
+use crate::scenario::{LinkRule, Radio, Scenario};
+use crate::stack::flood::Flood;
+use crate::stack::mesh::Mesh;
+use crate::stack::sig::Sig;
+use crate::stack::{Fate, Order, Refused, Stack, Target};
+
+/// A network stack that can play a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StackKind {
+    /// Ours.
+    Mesh,
+    /// The SIG baseline.
+    Sig,
+    /// Plain flooding.
+    Flood,
+}
+
+impl StackKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Mesh, Self::Sig, Self::Flood];
+
+    /// Its name on the command line and in results.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mesh => "mesh",
+            Self::Sig => "sig",
+            Self::Flood => "flood",
+        }
+    }
+
+    /// What its frame is for the sender: `data`, `ack`, `relay`...
+    fn cause(self, keys: &watch::Keys, sender: u32, frame: &[u8]) -> &'static str {
+        match self {
+            Self::Mesh => keys.cause(sender, frame),
+            Self::Sig => crate::stack::sig::cause(frame, sender),
+            Self::Flood => crate::stack::flood::cause(frame, sender),
+        }
+    }
+}
+
+/// Plays a scenario with a stack; the same seed gives the same result on every machine. With `timeline`, one message is followed, for
+/// which the scenario is played a second time.
+#[must_use]
+pub fn play(scenario: &Scenario, stack: StackKind, seed: u64, timeline: bool) -> RunResult {
+    let mut result = play_with(scenario, stack, seed, None);
+    if timeline && let Some(follow) = Follow::most_hops(&result) {
+        result.timeline = play_with(scenario, stack, seed, Some(follow)).timeline;
+    }
+    result
+}
+
+fn play_with(scenario: &Scenario, stack: StackKind, seed: u64, follow: Option<Follow>) -> RunResult {
+    let network = Network::random(seed);
+    let options = |number: u32| scenario.nodes.get(&number).cloned().unwrap_or_default();
+    let seeds = Rng::stream(seed, "nodes");
+    let dice = |number: u32| seeds.clone().fork(u64::from(number)).next_u64();
+    match stack {
+        StackKind::Mesh => {
+            let key = NetKey::new(network.key());
+            Run::new(scenario, stack, seed, follow, |number| {
+                let node = options(number);
+                let ttl = scenario.stacks.mesh_ttl;
+                Mesh::new(number, node.gateway, node.relay.unwrap_or(true), ttl, dice(number), &key)
+            })
+            .finish()
+        }
+        StackKind::Sig => Run::new(scenario, stack, seed, follow, |number| {
+            let relay = options(number).relay.unwrap_or(true);
+            Sig::new(scenario.stacks.sig.clone(), relay, number, dice(number))
+        })
+        .finish(),
+        StackKind::Flood => {
+            let frame = spec(&scenario.radio, stack, 0).mtu();
+            Run::new(scenario, stack, seed, follow, |number| {
+                let relay = options(number).relay.unwrap_or(true);
+                Flood::new(scenario.stacks.flood_ttl, frame, relay, number, dice(number))
+            })
+            .finish()
+        }
+    }
+}
+
+/// The radio of a node that runs such a stack.
+fn spec(radio: &Radio, stack: StackKind, relay_sets: u8) -> RadioSpec {
+    let (sets, ad_header, tells_sent) = match stack {
+        StackKind::Mesh => (1, 4, false),
+        // Length and type: the mesh message has an AD type of its own.
+        StackKind::Sig => (1 + usize::from(relay_sets), 2, true),
+        StackKind::Flood => (1, 4, true),
+    };
+    RadioSpec {
+        tx_dbm: radio.tx_dbm,
+        sensitivity_dbm: radio.sensitivity_dbm,
+        scan: ScanPlan { interval: radio.scan_interval, window: radio.scan_window },
+        extended: radio.extended.then_some(Phy::OneM),
+        sets,
+        ad_header,
+        tells_sent,
+    }
+}
+
+fn topology(scenario: &Scenario) -> Topology {
+    let ppm = |share: f64| (share * 1e6).round() as u32;
+    match &scenario.links {
+        LinkRule::Radius { reach, attenuation, beyond, loss } => Topology::Reach {
+            metres: *reach,
+            attenuation: *attenuation,
+            beyond: *beyond,
+            loss_ppm: ppm(*loss),
+        },
+        LinkRule::Propagation { exponent, floor_loss, shadowing, fading, loss } => Topology::Propagation {
+            exponent: *exponent,
+            floor_loss: *floor_loss,
+            shadowing: *shadowing,
+            fading: *fading,
+            loss_ppm: ppm(*loss),
+        },
+        LinkRule::Given(links) => {
+            let links = links.iter().flat_map(|link| {
+                let strength = |from: u32| {
+                    let own = scenario.nodes.get(&from).and_then(|node| node.tx_dbm);
+                    let tx = own.unwrap_or(scenario.radio.tx_dbm);
+                    (tx - link.attenuation).round().clamp(-127.0, 20.0) as i8
+                };
+                let one = |from: u32, to: u32| Link {
+                    from: StationId(from),
+                    to: StationId(to),
+                    loss_ppm: ppm(link.loss),
+                    rssi: strength(from),
+                };
+                [one(link.a, link.b), one(link.b, link.a)]
+            });
+            Topology::Given(links.collect())
+        }
+    }
+}
+
+/// A scenario being played.
+struct Run<'s, S: Stack> {
+    scenario: &'s Scenario,
+    stack: StackKind,
+    seed: u64,
+    world: World<S, Watch>,
+    due: Due,
+    messages: Vec<MessageResult>,
+    /// Whose they are: sender and its number for it.
+    known: BTreeMap<(u32, u32), usize>,
+    /// Messages whose end the run waits for.
+    open: usize,
+}
+
+impl<'s, S: Stack> Run<'s, S> {
+    fn new(
+        scenario: &'s Scenario,
+        stack: StackKind,
+        seed: u64,
+        follow: Option<Follow>,
+        node: impl Fn(u32) -> S,
+    ) -> Self {
+        let wlan = scenario.wlan.as_ref().map(|wlan| Wlan {
+            duty_ppm: (wlan.duty * 1e6).round() as u32,
+            burst: wlan.burst,
+            dbm: wlan.dbm,
+        });
+        let settings = AirSettings { capture_db: scenario.radio.capture_db, wlan };
+        let watch = Watch::new(stack, &Network::random(seed), spec(&scenario.radio, stack, 0), follow);
+        let mut world = World::with_observer(seed, topology(scenario), settings, watch);
+        let relay_sets = scenario.stacks.sig.relay_sets;
+        for (number, place) in (0..).zip(scenario.places(seed)) {
+            let own = scenario.nodes.get(&number).and_then(|node| node.tx_dbm);
+            let mut spec = spec(&scenario.radio, stack, relay_sets);
+            spec.tx_dbm = own.unwrap_or(spec.tx_dbm);
+            let position = Position { x: place.x, y: place.y, z: place.z, floor: place.floor };
+            world.add_with(position, spec, node(number));
+        }
+        Self {
+            scenario,
+            stack,
+            seed,
+            due: Due::new(scenario, seed),
+            world,
+            messages: Vec::new(),
+            known: BTreeMap::new(),
+            open: 0,
+        }
+    }
+
+    fn finish(mut self) -> RunResult {
+        let start = Instant::ZERO + self.scenario.settle;
+        let last = start + self.scenario.offered;
+        let end = last + self.scenario.drain;
+        loop {
+            let next = self.due.next().filter(|next| *next <= last);
+            if next.is_none() && self.world.now() >= last && self.open == 0 {
+                break;
+            }
+            let limit = next.unwrap_or(if self.open == 0 { last } else { end }).min(end);
+            match self.world.step_until(limit) {
+                Step::Done(now) => self.hear(now),
+                // A world without seats never stands still.
+                Step::Quiet(_) | Step::Still(_) => {
+                    self.world.advance(limit);
+                    if next.is_none() && limit == end {
+                        break;
+                    }
+                    self.send(limit);
+                }
+            }
+        }
+        self.result()
+    }
+
+    /// Sends what is due.
+    fn send(&mut self, now: Instant) {
+        for message in self.due.take(now) {
+            self.post(now, &message);
+        }
+    }
+
+    fn post(&mut self, now: Instant, message: &Message) {
+        let Message { traffic, from, to, looped } = *message;
+        let settings = &self.scenario.traffic[traffic as usize];
+        let echo = settings.is_echo();
+        let order = Order {
+            to,
+            kind: settings.kind,
+            priority: settings.priority,
+            body: vec![0x55; settings.bytes as usize],
+            within: settings.deadline,
+            echo,
+        };
+        let posted = self.world.poke(StationId(from), |node, now, _| node.post(now, &order));
+        let posted = posted.unwrap_or(Err(Refused::Down));
+        let target = match to {
+            Target::Node(to) => Some(to),
+            Target::Everyone => None,
+        };
+        self.world.observer_mut().posted(now, from, target);
+        let number = self.messages.len();
+        let nodes = self.world.len() as u32;
+        self.messages.push(MessageResult {
+            traffic,
+            from,
+            to: target,
+            offered_us: now.as_micros(),
+            priority: settings.priority.name().to_owned(),
+            kind: settings.kind.name().to_owned(),
+            bytes: settings.bytes,
+            sent_us: posted.is_ok().then(|| now.as_micros()),
+            refused: posted.err().map(|why| why.name().to_owned()),
+            wanted: if to == Target::Everyone { nodes - 1 } else { 1 },
+            ..MessageResult::default()
+        });
+        match posted {
+            Ok(id) => {
+                self.known.insert((from, id), number);
+                self.open += 1;
+                if let Some(looped) = looped {
+                    self.due.posted(looped, number, now + settings.deadline);
+                }
+            }
+            Err(_) => {
+                if let Some(looped) = looped {
+                    self.due.ended(looped, now);
+                }
+            }
+        }
+        self.hear(now);
+    }
+
+    /// Takes down what has reached applications and what senders were told.
+    fn hear(&mut self, now: Instant) {
+        let (arrivals, settled) = self.world.observer_mut().take();
+        for (at, arrival) in arrivals {
+            if let Some(asked) = arrival.answers {
+                let Some(&number) = self.known.get(&(at, asked)) else { continue };
+                let message = &mut self.messages[number];
+                if message.answered_us.is_none() {
+                    message.answered_us = Some(arrival.at.as_micros());
+                    self.settle_if_done(number, now);
+                }
+                continue;
+            }
+            let Some(&number) = self.known.get(&(arrival.from, arrival.id)) else { continue };
+            let first = self.world.observer_mut().first_arrival(number, at);
+            let message = &mut self.messages[number];
+            if first {
+                message.reached += 1;
+                message.delivered_us = Some(arrival.at.as_micros());
+                message.hops = message.hops.max(Some(arrival.hops));
+                self.settle_if_done(number, now);
+            } else {
+                message.duplicates += 1;
+            }
+        }
+        for (at, settled) in settled {
+            let Some(&number) = self.known.get(&(at, settled.id)) else { continue };
+            let message = &mut self.messages[number];
+            if message.fate.is_none() {
+                message.fate = Some(settled.fate.name().to_owned());
+                self.settle_if_done(number, now);
+            }
+        }
+        self.due.check(now);
+    }
+
+    /// Closes a message of which nothing more is expected.
+    fn settle_if_done(&mut self, number: usize, now: Instant) {
+        let message = &self.messages[number];
+        let settings = &self.scenario.traffic[message.traffic as usize];
+        let told = message.fate.is_some() || !self.stack.tells(settings.bytes, message.to.is_some());
+        let failed = message
+            .fate
+            .as_deref()
+            .is_some_and(|fate| fate != Fate::Delivered.name() && fate != Fate::Sent.name());
+        let reached = message.reached == message.wanted;
+        let answered = !settings.is_echo() || message.answered_us.is_some();
+        let done = (reached && told && answered) || (failed && message.to.is_some() && !settings.is_echo());
+        if done && self.world.observer_mut().close(number) {
+            self.open -= 1;
+        }
+        // A loop goes on once its message has come back, or its end is known.
+        let goes_on = if settings.is_echo() { message.answered_us.is_some() } else { done };
+        if goes_on {
+            self.due.came_back(number, now);
+        }
+    }
+
+    fn result(self) -> RunResult {
+        let Self { scenario, stack, seed, world, messages, .. } = self;
+        let now = world.now();
+        let watch = world.observer();
+        let places = scenario.places(seed);
+        let nodes = (0..world.len() as u32).zip(&places).map(|(number, place)| {
+            let seen = watch.node(number);
+            let name = scenario.nodes.get(&number).and_then(|node| node.name.clone());
+            NodeResult {
+                name: name.unwrap_or_default(),
+                x: place.x,
+                y: place.y,
+                floor: place.floor,
+                sent: seen.sent,
+                airtime: seen.airtime_us as f64 / now.as_micros().max(1) as f64,
+                heard: seen.heard,
+            }
+        });
+        let links = watch.links().map(|((from, to), heard)| LinkResult {
+            from,
+            to,
+            rssi: world.air().strength(StationId(from), StationId(to)).unwrap_or(-127.0),
+            heard,
+            delivery: heard as f64 / watch.node(from).sent.max(1) as f64,
+        });
+        let mut counters: BTreeMap<String, u64> = BTreeMap::new();
+        for number in 0..world.len() as u32 {
+            if let Some(node) = world.station(StationId(number)) {
+                for (name, count) in node.counters() {
+                    *counters.entry(name.to_owned()).or_default() += count;
+                }
+            }
+        }
+        counters.retain(|_, count| *count > 0);
+        RunResult {
+            stack: stack.name().to_owned(),
+            seed,
+            trace: watch.digest(),
+            simulated_ms: now.as_micros() / 1_000,
+            nodes: nodes.collect(),
+            links: links.collect(),
+            messages,
+            airtime_us: watch.airtime(),
+            air: crate::run::air_counters(&world),
+            counters,
+            timeline: watch.timeline(),
+        }
+    }
+}
+
+/// Plays a scenario with several stacks and seeds, on so many threads, and tells `done` after each. The order of the results does not
+/// depend on the threads.
+pub fn play_all(
+    scenario: &Scenario,
+    stacks: &[StackKind],
+    seeds: &[u64],
+    threads: usize,
+    timeline: bool,
+    done: impl Fn() + Sync,
+) -> Vec<RunResult> {
+    let jobs: Vec<(StackKind, u64)> =
+        stacks.iter().flat_map(|stack| seeds.iter().map(|seed| (*stack, *seed))).collect();
+    let first = seeds.first().copied();
+    crate::parallel::map(&jobs, threads, |(stack, seed)| {
+        let result = play(scenario, *stack, *seed, timeline && Some(*seed) == first);
+        done();
+        result
+    })
+}
+
+impl StackKind {
+    /// Which node a frame comes from in the first place.
+    fn origin(self, keys: &watch::Keys, frame: &[u8]) -> Option<u32> {
+        match self {
+            Self::Mesh => keys.origin(frame),
+            Self::Sig => crate::stack::sig::origin(frame),
+            Self::Flood => crate::stack::flood::origin(frame),
+        }
+    }
+
+    /// Whether a sender is told what became of such a message.
+    const fn tells(self, bytes: u32, to_one: bool) -> bool {
+        match self {
+            Self::Mesh => true,
+            Self::Sig => to_one && bytes > crate::stack::sig::UNSEGMENTED,
+            Self::Flood => false,
+        }
+    }
+}
+
+/// How long a run of a scenario takes at most, in simulated time.
+#[must_use]
+pub fn longest(scenario: &Scenario) -> Duration {
+    let micros = [scenario.settle, scenario.offered, scenario.drain].map(Duration::as_micros);
+    Duration::from_micros(micros.iter().sum())
+}

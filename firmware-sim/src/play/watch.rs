@@ -1,0 +1,246 @@
+//! What is seen of a run: who sent and heard how much, why, and what reached applications.
+//!
+//! Owns the observation and the trace. Decides nothing and changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ble_bearer::sim::{Observer, RadioSpec, Reception, StationId};
+use mesh_protocol::{Control, EpochKeys, Instant, Keyring, MAX_FRAME, NetKey, frame};
+
+use super::StackKind;
+use crate::results::{RunResult, TimelineStep};
+use crate::stack::mesh::number;
+use crate::stack::{Arrival, Settled, Stack};
+use crate::{Network, Trace};
+
+/// Steps of a timeline that are kept. A guess: more cannot be looked at.
+const STEPS: usize = 400;
+
+/// The network's keys, to look into frames of ours with.
+#[derive(Debug)]
+pub(super) struct Keys(Keyring);
+
+impl Keys {
+    fn open<'b>(&self, bytes: &[u8], buffer: &'b mut [u8; MAX_FRAME]) -> Option<frame::Verified<'b>> {
+        let buffer = buffer.get_mut(..bytes.len())?;
+        buffer.copy_from_slice(bytes);
+        frame::decode(buffer, &self.0).ok()
+    }
+
+    /// Which node a frame of ours comes from in the first place.
+    pub(super) fn origin(&self, bytes: &[u8]) -> Option<u32> {
+        let mut buffer = [0; MAX_FRAME];
+        Some(number(self.open(bytes, &mut buffer)?.frame().src))
+    }
+
+    /// What a frame of ours is for the node that sends it.
+    pub(super) fn cause(&self, sender: u32, bytes: &[u8]) -> &'static str {
+        let mut buffer = [0; MAX_FRAME];
+        let Some(verified) = self.open(bytes, &mut buffer) else { return "other" };
+        let frame = verified.frame();
+        if number(frame.src) != sender {
+            return "relay";
+        }
+        match frame.kind {
+            frame::Kind::Single | frame::Kind::Segment => "data",
+            frame::Kind::Control => match Control::parse(frame.body) {
+                Ok(Control::Hello { .. }) => "hello",
+                Ok(Control::Ack(..)) => "ack",
+                _ => "control",
+            },
+        }
+    }
+}
+
+/// One message to be followed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Follow {
+    from: u32,
+    to: u32,
+    start: Instant,
+    end: Instant,
+}
+
+impl Follow {
+    /// The first message of a run that came the most hops to one node.
+    pub(super) fn most_hops(result: &RunResult) -> Option<Self> {
+        let came = result.messages.iter().filter(|message| message.to.is_some() && message.hops.is_some());
+        let most = came.clone().map(|message| message.hops).max()?;
+        let message =
+            came.filter(|message| message.hops == most).find(|message| message.delivered_us.is_some())?;
+        Some(Self {
+            from: message.from,
+            to: message.to?,
+            start: Instant::from_micros(message.sent_us?),
+            end: Instant::from_micros(message.delivered_us?),
+        })
+    }
+}
+
+/// What one node did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) sent: u64,
+    pub(super) airtime_us: u64,
+    pub(super) heard: u64,
+}
+
+/// Sees everything.
+#[derive(Debug)]
+pub(super) struct Watch {
+    stack: StackKind,
+    spec: RadioSpec,
+    keys: Keys,
+    trace: Trace,
+    nodes: Vec<Seen>,
+    /// For each receiver, how often it heard each sender.
+    links: Vec<BTreeMap<u32, u64>>,
+    airtime: BTreeMap<&'static str, u64>,
+    arrivals: Vec<(u32, Arrival)>,
+    settled: Vec<(u32, Settled)>,
+    /// Which message reached whom.
+    reached: BTreeSet<(usize, u32)>,
+    closed: BTreeSet<usize>,
+    follow: Option<Follow>,
+    steps: Vec<TimelineStep>,
+    followed: BTreeSet<u32>,
+}
+
+impl Watch {
+    pub(super) fn new(stack: StackKind, network: &Network, spec: RadioSpec, follow: Option<Follow>) -> Self {
+        let keys = EpochKeys::derive(&NetKey::new(network.key()), network.epoch());
+        Self {
+            stack,
+            spec,
+            keys: Keys(Keyring::new(keys)),
+            trace: Trace::default(),
+            nodes: Vec::new(),
+            links: Vec::new(),
+            airtime: BTreeMap::new(),
+            arrivals: Vec::new(),
+            settled: Vec::new(),
+            reached: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            follow,
+            steps: Vec::new(),
+            followed: BTreeSet::new(),
+        }
+    }
+
+    /// What reached applications and what senders were told since last asked, and where.
+    pub(super) fn take(&mut self) -> (Vec<(u32, Arrival)>, Vec<(u32, Settled)>) {
+        (std::mem::take(&mut self.arrivals), std::mem::take(&mut self.settled))
+    }
+
+    /// Whether a message reaches this node for the first time.
+    pub(super) fn first_arrival(&mut self, message: usize, at: u32) -> bool {
+        self.reached.insert((message, at))
+    }
+
+    /// Whether a message is closed for the first time.
+    pub(super) fn close(&mut self, message: usize) -> bool {
+        self.closed.insert(message)
+    }
+
+    pub(super) fn node(&self, number: u32) -> Seen {
+        self.nodes.get(number as usize).copied().unwrap_or_default()
+    }
+
+    /// Sender, receiver and how often it was heard, in order.
+    pub(super) fn links(&self) -> impl Iterator<Item = ((u32, u32), u64)> {
+        let mut all = BTreeMap::new();
+        for (to, heard) in (0..).zip(&self.links) {
+            all.extend(heard.iter().map(|(from, count)| ((*from, to), *count)));
+        }
+        all.into_iter()
+    }
+
+    pub(super) fn airtime(&self) -> BTreeMap<String, u64> {
+        self.airtime.iter().map(|(cause, micros)| ((*cause).to_owned(), *micros)).collect()
+    }
+
+    pub(super) fn digest(&self) -> String {
+        self.trace.digest()
+    }
+
+    pub(super) fn timeline(&self) -> Vec<TimelineStep> {
+        self.steps.clone()
+    }
+
+    fn seen(&mut self, station: StationId) -> &mut Seen {
+        let index = station.0 as usize;
+        if self.nodes.len() <= index {
+            self.nodes.resize(index + 1, Seen::default());
+            self.links.resize(index + 1, BTreeMap::new());
+        }
+        &mut self.nodes[index]
+    }
+
+    /// Takes down one step if it belongs to the message that is followed.
+    fn follow(
+        &mut self,
+        now: Instant,
+        node: StationId,
+        what: &str,
+        frame: &[u8],
+        note: impl FnOnce() -> String,
+    ) {
+        let Some(follow) = self.follow else { return };
+        if now < follow.start || now > follow.end || self.steps.len() >= STEPS {
+            return;
+        }
+        let origin = self.stack.origin(&self.keys, frame);
+        // What a node hears again is no step of the message.
+        if origin != Some(follow.from) || (what == "heard" && !self.followed.insert(node.0)) {
+            return;
+        }
+        let (at_us, what) = (now.as_micros(), what.to_owned());
+        self.steps.push(TimelineStep { at_us, node: node.0, what, note: note() });
+    }
+
+    /// A step at the followed message's ends.
+    fn end(&mut self, at: Instant, node: u32, what: &str, note: String) {
+        let Some(follow) = self.follow else { return };
+        let moment = if what == "posted" { follow.start } else { follow.end };
+        if at == moment && (node == follow.from || node == follow.to) && self.steps.len() < STEPS {
+            let (at_us, what) = (at.as_micros(), what.to_owned());
+            self.steps.push(TimelineStep { at_us, node, what, note });
+        }
+    }
+
+    /// A message was posted.
+    pub(super) fn posted(&mut self, now: Instant, from: u32, to: Option<u32>) {
+        if self.follow.is_some_and(|follow| Some(follow.to) == to) {
+            self.end(now, from, "posted", to.map(|to| format!("to {to}")).unwrap_or_default());
+        }
+    }
+}
+
+impl<S: Stack> Observer<S> for Watch {
+    fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
+        Observer::<S>::transmitted(&mut self.trace, now, from, frame);
+        let airtime = self.spec.shape(frame.len()).busy().as_micros();
+        let seen = self.seen(from);
+        seen.sent += 1;
+        seen.airtime_us += airtime;
+        let cause = self.stack.cause(&self.keys, from.0, frame);
+        *self.airtime.entry(cause).or_default() += airtime;
+        self.follow(now, from, "sent", frame, || cause.to_owned());
+    }
+
+    fn received(&mut self, now: Instant, heard: &Reception<'_>) {
+        Observer::<S>::received(&mut self.trace, now, heard);
+        self.seen(heard.to).heard += 1;
+        *self.links[heard.to.0 as usize].entry(heard.from.0).or_default() += 1;
+        let note = || format!("from {} on channel {} at {} dBm", heard.from.0, heard.channel, heard.rssi);
+        self.follow(now, heard.to, "heard", heard.frame, note);
+    }
+
+    fn ran(&mut self, _now: Instant, id: StationId, station: &mut S) {
+        for arrival in station.arrivals() {
+            self.end(arrival.at, id.0, "delivered", format!("after {} hops", arrival.hops));
+            self.arrivals.push((id.0, arrival));
+        }
+        self.settled.extend(station.settled().into_iter().map(|settled| (id.0, settled)));
+    }
+}
