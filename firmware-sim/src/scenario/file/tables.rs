@@ -171,7 +171,7 @@ pub(super) struct RadioTable {
     pub(super) tx_dbm: Option<Dbm>,
     pub(super) sensitivity_dbm: Option<Dbm>,
     pub(super) capture_db: Option<Decibels>,
-    pub(super) scan_interval: Option<Spanned<Scan>>,
+    pub(super) scan_interval: Option<Scan>,
     pub(super) scan_window: Option<Spanned<Scan>>,
 }
 
