@@ -269,6 +269,13 @@ fn values_are_checked_to_the_line() {
             "`traffic.bulk`: integer `3` does not fit; write a table of keys",
         ),
         (
+            "[[traffic]]\nfrom = 0\nto = 1\nbulk = [3]\n",
+            10,
+            "`traffic.bulk`: a list does not fit; write a table of keys",
+        ),
+        ("traffic = []\n[[radio]]\ntx_dbm = 4\n", 8, "`radio`: a list does not fit; write a table of keys"),
+        ("[traffic]\nfrom = 0\n", 7, "`traffic`: a table does not fit; write a list"),
+        (
             "[[traffic]]\nfrom = 0\nto = true\nbulk.count = 1\n",
             9,
             "`traffic.to`: boolean `true` does not fit; write a node's number or name, a list of these, \"any\", \
@@ -596,7 +603,7 @@ impl Dice {
     fn scenario(&mut self) -> Scenario {
         let layout = self.layout();
         let count = layout.nodes();
-        let interval = self.time(2_500, 40_960_000);
+        let interval = self.time(2_500, 10_240_000);
         let mut scenario = Scenario {
             name: format!("no. {} \"'\\ \u{e9}", self.below(1_000)),
             description: ["", "one line", "two\nlines, \"\"\"quoted\"\"\" \\ and a tab\t"]
