@@ -1,8 +1,11 @@
 //! How a scenario is written down: TOML, as `docs/scenarios.md` teaches it.
 //!
 //! Owns reading and writing, and the words for what is wrong in a file: where it stands and what to do. The keys are in
-//! `tables`, single values in `values`, what they mean together in `resolve`, the way back in `write`.
+//! `tables`, single values in `values`, what they mean together in `resolve`, `names` and `events`, the way back in
+//! `write`.
 
+mod events;
+mod names;
 mod resolve;
 mod tables;
 mod values;
@@ -12,13 +15,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use thiserror::Error;
 use toml::de::{DeTable, DeValue};
 use toml::{Deserializer, Spanned};
 
 use self::tables::FileTable;
 use super::Scenario;
+
+/// Keys of the whole file that are no tables of their own.
+const TOP: [&str; 8] = ["name", "description", "settle", "offered", "drain", "nodes", "traffic", "faults"];
 
 /// Why a scenario could not be read.
 #[derive(Debug, Error)]
@@ -68,10 +73,7 @@ impl Scenario {
             what,
         };
         let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
-        let document = DeTable::parse(text).map_err(|error| {
-            let what = format!("this is not TOML: {}; correct it", error.message());
-            invalid(start(&error), what)
-        })?;
+        let document = DeTable::parse(text).map_err(|error| invalid(start(&error), no_toml(text, &error)))?;
         let file = FileTable::deserialize(Deserializer::from(document.clone())).map_err(|error| {
             let at = start(&error);
             // What spans the whole file stands at no key, though one may begin where the file does.
@@ -126,13 +128,31 @@ fn find_value<'a>(value: &'a Spanned<DeValue<'_>>, at: usize) -> Option<Vec<&'a 
     inside.or_else(|| (value.span().start == at).then(Vec::new))
 }
 
+/// What TOML says, with what is easily overlooked.
+fn no_toml(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message();
+    match error.span().and_then(|span| text.get(span)) {
+        Some(key) if message == "duplicate key" => format!(
+            "this is not TOML: the key `{key}` is there already; keep one, and mind that what stands below a `[table]` \
+             belongs to it"
+        ),
+        _ => format!("this is not TOML: {message}; correct it"),
+    }
+}
+
 /// What serde says, in words for those who write scenarios. What it says in no known way stays as it is.
 fn plain(message: &str) -> String {
-    let known = |list: &str| list.trim_start_matches("one of ").to_owned();
+    let known = |list: &str| list.trim_start_matches("one of ").replace(" or ", ", ");
     if let Some((key, expected)) =
         message.strip_prefix("unknown field ").and_then(|rest| rest.split_once(", expected "))
     {
-        return format!("unknown key {key}; known here: {}", known(expected));
+        // The usual slip: a key of the whole file below the first table.
+        let home = if TOP.contains(&key.trim_matches('`')) && !expected.contains("`layout`") {
+            "; move it to before the first `[table]`, where it belongs to the whole scenario"
+        } else {
+            ""
+        };
+        return format!("unknown key {key}; known here: {}{home}", known(expected));
     }
     if let Some((word, expected)) =
         message.strip_prefix("unknown variant ").and_then(|rest| rest.split_once(", expected "))

@@ -3,8 +3,12 @@
 //! Owns the shape, for reading and for writing alike. What it means, and what no table can tell alone, is `resolve`'s
 //! business. Where one of several kinds is meant, each has a key of its own and exactly one of them may be there.
 
+use std::fmt;
+
 use mesh_protocol::{MessageType, Priority};
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Spanned;
 
 use super::values::{DAY, MS, NodeRef, Real, S, Time, WhoRef, Whole};
@@ -32,7 +36,7 @@ pub(super) type Rate = Real<0, 1_000>;
 pub(super) type Nodes = Whole<1, { NODES_MAX as i64 }>;
 /// How many messages.
 pub(super) type Messages = Whole<1, { MESSAGES_MAX as i64 }>;
-/// TTL of the mesh: `mesh_protocol::frame::TTL_MAX` is the most.
+/// TTL of the mesh: four bits, `docs/protocol.md`.
 pub(super) type MeshTtl = Whole<1, { mesh_protocol::frame::TTL_MAX as i64 }>;
 /// TTL of the others: Mesh Protocol, "TTL", has 7 bits.
 pub(super) type Ttl = Whole<1, 127>;
@@ -40,290 +44,275 @@ pub(super) type Ttl = Whole<1, 127>;
 pub(super) type Copies = Whole<1, 8>;
 /// Between copies: Mesh Protocol, "Network Transmit Interval Steps", has 5 bits, for 10 to 320 ms.
 pub(super) type CopyInterval = Time<{ 10 * MS }, { 320 * MS }>;
-/// Core Specification, HCI, "LE Set Extended Scan Parameters": from 2.5 ms; the most is that of most controllers.
-pub(super) type Scan = Time<2_500, { 40_960 * MS }>;
+/// Core Specification, HCI, "LE Set Scan Parameters": 2.5 ms to 10.24 s.
+pub(super) type Scan = Time<2_500, { 10_240 * MS }>;
 
-/// The whole file.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct FileTable {
-    pub(super) name: Option<Spanned<String>>,
-    pub(super) description: Option<String>,
-    pub(super) settle: Option<Any>,
-    pub(super) offered: Option<Span>,
-    pub(super) drain: Option<Any>,
-    pub(super) layout: Spanned<LayoutTable>,
-    pub(super) nodes: Option<Vec<NodeTable>>,
-    pub(super) links: Option<Spanned<LinksTable>>,
-    pub(super) radio: Option<RadioTable>,
-    pub(super) wlan: Option<WlanTable>,
-    pub(super) stacks: Option<StacksTable>,
-    pub(super) traffic: Vec<Spanned<TrafficTable>>,
-    pub(super) faults: Option<Vec<Spanned<FaultTable>>>,
+/// Tables of these names and keys. Each is read from a table alone: what serde derives would take a list too, by the order
+/// of its keys.
+macro_rules! tables {
+    ($($(#[$attribute:meta])* $name:ident { $($key:ident: $type:ty,)* })*) => {$(
+        $(#[$attribute])*
+        #[derive(Debug, Deserialize, Serialize)]
+        #[serde(deny_unknown_fields, remote = "Self")]
+        pub(super) struct $name { $(pub(super) $key: $type,)* }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct OnlyTable;
+
+                impl<'de> Visitor<'de> for OnlyTable {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a table of keys")
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$name, A::Error> {
+                        // The derived one: a function of the type's own goes before that of a trait.
+                        $name::deserialize(MapAccessDeserializer::new(map))
+                    }
+                }
+
+                deserializer.deserialize_map(OnlyTable)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $name::serialize(self, serializer)
+            }
+        }
+    )*};
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct LayoutTable {
-    pub(super) line: Option<RowTable>,
-    pub(super) diagonal: Option<RowTable>,
-    pub(super) grid: Option<Spanned<GridTable>>,
-    pub(super) disc: Option<DiscTable>,
-    pub(super) office: Option<OfficeTable>,
-    pub(super) given: Option<Spanned<Vec<PlaceTable>>>,
-}
+tables! {
+    /// The whole file.
+    FileTable {
+        name: Option<Spanned<String>>,
+        description: Option<String>,
+        settle: Option<Any>,
+        offered: Option<Span>,
+        drain: Option<Any>,
+        layout: Spanned<LayoutTable>,
+        nodes: Option<Vec<NodeTable>>,
+        links: Option<Spanned<LinksTable>>,
+        radio: Option<RadioTable>,
+        wlan: Option<WlanTable>,
+        stacks: Option<StacksTable>,
+        traffic: Vec<Spanned<TrafficTable>>,
+        faults: Option<Vec<Spanned<FaultTable>>>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct RowTable {
-    pub(super) nodes: Nodes,
-    pub(super) spacing: Metres,
-}
+    #[derive(Default)]
+    LayoutTable {
+        line: Option<RowTable>,
+        diagonal: Option<RowTable>,
+        grid: Option<Spanned<GridTable>>,
+        disc: Option<DiscTable>,
+        office: Option<OfficeTable>,
+        given: Option<Spanned<Vec<PlaceTable>>>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct GridTable {
-    pub(super) columns: Nodes,
-    pub(super) rows: Nodes,
-    pub(super) spacing: Metres,
-    pub(super) scatter: Option<Metres>,
-}
+    RowTable {
+        nodes: Nodes,
+        spacing: Metres,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct DiscTable {
-    pub(super) nodes: Nodes,
-    pub(super) radius: Metres,
-    pub(super) apart: Option<Metres>,
-}
+    GridTable {
+        columns: Nodes,
+        rows: Nodes,
+        spacing: Metres,
+        scatter: Option<Metres>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct OfficeTable {
-    pub(super) nodes: Nodes,
-    pub(super) floors: Whole<1, 100>,
-    pub(super) width: Metres,
-    pub(super) depth: Metres,
-    pub(super) height: Option<Metres>,
-}
+    DiscTable {
+        nodes: Nodes,
+        radius: Metres,
+        apart: Option<Metres>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct PlaceTable {
-    pub(super) x: Coordinate,
-    pub(super) y: Coordinate,
-    pub(super) z: Option<Coordinate>,
-    pub(super) floor: Option<Whole<0, 99>>,
-}
+    OfficeTable {
+        nodes: Nodes,
+        floors: Whole<1, 100>,
+        width: Metres,
+        depth: Metres,
+        height: Option<Metres>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct NodeTable {
-    pub(super) number: Spanned<i64>,
-    pub(super) name: Option<Spanned<String>>,
-    pub(super) gateway: Option<bool>,
-    pub(super) relay: Option<bool>,
-    pub(super) drift_ppm: Option<Real<-1_000, 1_000>>,
-    pub(super) tx_dbm: Option<Dbm>,
-    pub(super) place: Option<PlaceTable>,
-}
+    PlaceTable {
+        x: Coordinate,
+        y: Coordinate,
+        z: Option<Coordinate>,
+        floor: Option<Whole<0, 99>>,
+    }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct LinksTable {
-    pub(super) radius: Option<RadiusTable>,
-    pub(super) propagation: Option<PropagationTable>,
-    pub(super) given: Option<Vec<Spanned<LinkTable>>>,
-}
+    NodeTable {
+        number: Spanned<i64>,
+        name: Option<Spanned<String>>,
+        gateway: Option<bool>,
+        relay: Option<bool>,
+        drift_ppm: Option<Real<-1_000, 1_000>>,
+        tx_dbm: Option<Dbm>,
+        place: Option<PlaceTable>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct RadiusTable {
-    pub(super) reach: Metres,
-    pub(super) attenuation: Attenuation,
-    pub(super) beyond: Attenuation,
-    pub(super) loss: Option<Share>,
-}
+    #[derive(Default)]
+    LinksTable {
+        radius: Option<RadiusTable>,
+        propagation: Option<PropagationTable>,
+        given: Option<Vec<Spanned<LinkTable>>>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct PropagationTable {
-    pub(super) exponent: Option<Real<1, 6>>,
-    pub(super) floor_loss: Option<Decibels>,
-    pub(super) shadowing: Option<Decibels>,
-    pub(super) fading: Option<Decibels>,
-    pub(super) loss: Option<Share>,
-}
+    RadiusTable {
+        reach: Metres,
+        attenuation: Attenuation,
+        beyond: Attenuation,
+        loss: Option<Share>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct LinkTable {
-    pub(super) a: Spanned<NodeRef>,
-    pub(super) b: Spanned<NodeRef>,
-    pub(super) attenuation: Attenuation,
-    pub(super) loss: Option<Share>,
-}
+    PropagationTable {
+        exponent: Option<Real<1, 6>>,
+        floor_loss: Option<Decibels>,
+        shadowing: Option<Decibels>,
+        fading: Option<Decibels>,
+        loss: Option<Share>,
+    }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct RadioTable {
-    pub(super) extended: Option<bool>,
-    pub(super) tx_dbm: Option<Dbm>,
-    pub(super) sensitivity_dbm: Option<Dbm>,
-    pub(super) capture_db: Option<Decibels>,
-    pub(super) scan_interval: Option<Spanned<Scan>>,
-    pub(super) scan_window: Option<Spanned<Scan>>,
-}
+    LinkTable {
+        a: Spanned<NodeRef>,
+        b: Spanned<NodeRef>,
+        attenuation: Attenuation,
+        loss: Option<Share>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct WlanTable {
-    pub(super) duty: Share,
-    pub(super) burst: Option<Time<1, { 10 * S }>>,
-    pub(super) dbm: Option<Dbm>,
-}
+    #[derive(Default)]
+    RadioTable {
+        extended: Option<bool>,
+        tx_dbm: Option<Dbm>,
+        sensitivity_dbm: Option<Dbm>,
+        capture_db: Option<Decibels>,
+        scan_interval: Option<Scan>,
+        scan_window: Option<Spanned<Scan>>,
+    }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct StacksTable {
-    pub(super) mesh_ttl: Option<MeshTtl>,
-    pub(super) flood_ttl: Option<Ttl>,
-    pub(super) sig: Option<SigTable>,
-}
+    WlanTable {
+        duty: Share,
+        burst: Option<Time<1, { 10 * S }>>,
+        dbm: Option<Dbm>,
+    }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct SigTable {
-    pub(super) ttl: Option<Ttl>,
-    pub(super) transmit: Option<Copies>,
-    pub(super) transmit_interval: Option<CopyInterval>,
-    pub(super) retransmit: Option<Copies>,
-    pub(super) retransmit_interval: Option<CopyInterval>,
-    pub(super) relay_sets: Option<Whole<0, 16>>,
-    pub(super) host_delay: Option<Time<0, S>>,
-}
+    #[derive(Default)]
+    StacksTable {
+        mesh_ttl: Option<MeshTtl>,
+        flood_ttl: Option<Ttl>,
+        sig: Option<SigTable>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct TrafficTable {
-    pub(super) from: Spanned<WhoRef>,
-    pub(super) to: Spanned<WhoRef>,
-    pub(super) kind: Option<MessageType>,
-    pub(super) priority: Option<Priority>,
-    pub(super) bytes: Option<Whole<0, { mesh_protocol::BODY_MAX as i64 }>>,
-    pub(super) deadline: Option<Span>,
-    pub(super) start: Option<Spanned<Any>>,
-    pub(super) stop: Option<Spanned<Any>>,
-    pub(super) ping: Option<PingTable>,
-    pub(super) periodic: Option<PeriodicTable>,
-    pub(super) poisson: Option<PoissonTable>,
-    pub(super) burst: Option<BurstTable>,
-    pub(super) bulk: Option<BulkTable>,
-}
+    #[derive(Default)]
+    SigTable {
+        ttl: Option<Ttl>,
+        transmit: Option<Copies>,
+        transmit_interval: Option<CopyInterval>,
+        retransmit: Option<Copies>,
+        retransmit_interval: Option<CopyInterval>,
+        relay_sets: Option<Whole<0, 16>>,
+        host_delay: Option<Time<0, S>>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct PingTable {
-    pub(super) count: Messages,
-    pub(super) pause: Option<Any>,
-}
+    TrafficTable {
+        from: Spanned<WhoRef>,
+        to: Spanned<WhoRef>,
+        kind: Option<MessageType>,
+        priority: Option<Priority>,
+        bytes: Option<Whole<0, { mesh_protocol::BODY_MAX as i64 }>>,
+        deadline: Option<Span>,
+        start: Option<Spanned<Any>>,
+        stop: Option<Spanned<Any>>,
+        ping: Option<PingTable>,
+        periodic: Option<PeriodicTable>,
+        poisson: Option<PoissonTable>,
+        burst: Option<BurstTable>,
+        bulk: Option<BulkTable>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct PeriodicTable {
-    pub(super) every: Span,
-    pub(super) jitter: Option<Any>,
-}
+    PingTable {
+        count: Messages,
+        pause: Option<Any>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct PoissonTable {
-    pub(super) rate: Rate,
-}
+    PeriodicTable {
+        every: Span,
+        jitter: Option<Any>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct BurstTable {
-    pub(super) size: Messages,
-    pub(super) every: Span,
-}
+    PoissonTable {
+        rate: Rate,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct BulkTable {
-    pub(super) count: Messages,
-}
+    BurstTable {
+        size: Messages,
+        every: Span,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct FaultTable {
-    pub(super) at: Spanned<Any>,
-    pub(super) crash: Option<CrashTable>,
-    pub(super) partition: Option<PartitionTable>,
-    pub(super) drop: Option<RuleTable>,
-    pub(super) delay: Option<DelayTable>,
-    pub(super) duplicate: Option<RuleTable>,
-    pub(super) corrupt: Option<RuleTable>,
-    pub(super) clock_jump: Option<ClockJumpTable>,
-    pub(super) forge: Option<IntruderTable>,
-    pub(super) replay: Option<ReplayTable>,
-    pub(super) member: Option<IntruderTable>,
-}
+    BulkTable {
+        count: Messages,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct CrashTable {
-    pub(super) node: Spanned<NodeRef>,
-    pub(super) down: Any,
-    pub(super) flash: Option<Flash>,
-}
+    FaultTable {
+        at: Spanned<Any>,
+        crash: Option<CrashTable>,
+        partition: Option<PartitionTable>,
+        drop: Option<RuleTable>,
+        delay: Option<DelayTable>,
+        duplicate: Option<RuleTable>,
+        corrupt: Option<RuleTable>,
+        clock_jump: Option<ClockJumpTable>,
+        forge: Option<IntruderTable>,
+        replay: Option<ReplayTable>,
+        member: Option<IntruderTable>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct PartitionTable {
-    pub(super) nodes: Vec<Spanned<NodeRef>>,
-    pub(super) lasts: Any,
-}
+    CrashTable {
+        node: Spanned<NodeRef>,
+        down: Any,
+        flash: Option<Flash>,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct RuleTable {
-    pub(super) share: Option<Share>,
-    pub(super) from: Option<Spanned<NodeRef>>,
-    pub(super) to: Option<Spanned<NodeRef>>,
-    pub(super) lasts: Any,
-}
+    PartitionTable {
+        nodes: Vec<Spanned<NodeRef>>,
+        lasts: Any,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct DelayTable {
-    pub(super) by: Any,
-    pub(super) share: Option<Share>,
-    pub(super) from: Option<Spanned<NodeRef>>,
-    pub(super) to: Option<Spanned<NodeRef>>,
-    pub(super) lasts: Any,
-}
+    RuleTable {
+        share: Option<Share>,
+        from: Option<Spanned<NodeRef>>,
+        to: Option<Spanned<NodeRef>>,
+        lasts: Any,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct ClockJumpTable {
-    pub(super) node: Spanned<NodeRef>,
-    pub(super) by: Any,
-}
+    DelayTable {
+        by: Any,
+        share: Option<Share>,
+        from: Option<Spanned<NodeRef>>,
+        to: Option<Spanned<NodeRef>>,
+        lasts: Any,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct IntruderTable {
-    pub(super) near: Spanned<NodeRef>,
-    pub(super) rate: Rate,
-    pub(super) lasts: Any,
-}
+    ClockJumpTable {
+        node: Spanned<NodeRef>,
+        by: Any,
+    }
 
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, expecting = "a table of keys")]
-pub(super) struct ReplayTable {
-    pub(super) near: Spanned<NodeRef>,
-    pub(super) after: Any,
-    pub(super) rate: Rate,
-    pub(super) lasts: Any,
+    IntruderTable {
+        near: Spanned<NodeRef>,
+        rate: Rate,
+        lasts: Any,
+    }
+
+    ReplayTable {
+        near: Spanned<NodeRef>,
+        after: Any,
+        rate: Rate,
+        lasts: Any,
+    }
 }

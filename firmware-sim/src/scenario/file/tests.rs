@@ -1,3 +1,5 @@
+//! Reading and writing scenarios: what a file means, what is said of one that means nothing, and the way back.
+
 use mesh_protocol::{Duration, MessageType, Priority, Rng};
 
 use super::super::{
@@ -128,6 +130,12 @@ fn nodes_are_meant_by_number_by_name_and_by_a_word() {
 }
 
 #[test]
+fn a_scan_window_is_as_long_as_its_interval_unless_it_says_otherwise() {
+    let radio = parse(&format!("{LEAST}[radio]\nscan_interval = \"10ms\"\n")).radio;
+    assert_eq!([radio.scan_interval, radio.scan_window], [Duration::from_millis(10); 2]);
+}
+
+#[test]
 fn faults_come_in_order_of_time_and_rules_by_their_own_names() {
     let scenario = parse(&format!(
         "{LEAST}\n[[faults]]\nat = \"20s\"\ndelay = {{ by = \"1s\", share = 0.5, from = 2, lasts = \"5s\" }}\n\
@@ -170,7 +178,18 @@ fn the_shape_of_a_file_is_checked_to_the_line() {
         ("", 1, "the key `layout` is missing; add it"),
         ("layout.line = { nodes = 4, spacing = 5 }\n", 1, "the key `traffic` is missing; add it"),
         ("\n\nlayout = [\n", 3, "this is not TOML: unclosed array, expected `]`; correct it"),
-        ("name = \"a\"\nname = \"b\"\n", 2, "this is not TOML: duplicate key; correct it"),
+        (
+            "name = \"a\"\nname = \"b\"\n",
+            2,
+            "this is not TOML: the key `name` is there already; keep one, and mind that what stands below a `[table]` \
+             belongs to it",
+        ),
+        (
+            "[layout.line]\nnodes = 3\nspacing = 1\ntraffic = []\n",
+            4,
+            "`layout.line`: unknown key `traffic`; known here: `nodes`, `spacing`; move it to before the first `[table]`, \
+             where it belongs to the whole scenario",
+        ),
         ("layout = 3\n", 1, "`layout`: integer `3` does not fit; write a table of keys"),
         ("\n[layout.line]\nspacing = 3\n", 2, "`layout.line`: the key `nodes` is missing; add it"),
         (
@@ -249,6 +268,13 @@ fn values_are_checked_to_the_line() {
             10,
             "`traffic.bulk`: integer `3` does not fit; write a table of keys",
         ),
+        (
+            "[[traffic]]\nfrom = 0\nto = 1\nbulk = [3]\n",
+            10,
+            "`traffic.bulk`: a list does not fit; write a table of keys",
+        ),
+        ("traffic = []\n[[radio]]\ntx_dbm = 4\n", 8, "`radio`: a list does not fit; write a table of keys"),
+        ("[traffic]\nfrom = 0\n", 7, "`traffic`: a table does not fit; write a list"),
         (
             "[[traffic]]\nfrom = 0\nto = true\nbulk.count = 1\n",
             9,
@@ -577,7 +603,7 @@ impl Dice {
     fn scenario(&mut self) -> Scenario {
         let layout = self.layout();
         let count = layout.nodes();
-        let interval = self.time(2_500, 40_960_000);
+        let interval = self.time(2_500, 10_240_000);
         let mut scenario = Scenario {
             name: format!("no. {} \"'\\ \u{e9}", self.below(1_000)),
             description: ["", "one line", "two\nlines, \"\"\"quoted\"\"\" \\ and a tab\t"]

@@ -155,7 +155,7 @@ fn radio(radio: &Radio) -> RadioTable {
         tx_dbm: Some(Real(radio.tx_dbm)),
         sensitivity_dbm: Some(Real(radio.sensitivity_dbm)),
         capture_db: Some(Real(radio.capture_db)),
-        scan_interval: Some(spanned(Time(radio.scan_interval))),
+        scan_interval: Some(Time(radio.scan_interval)),
         scan_window: Some(spanned(Time(radio.scan_window))),
     }
 }
