@@ -13,18 +13,21 @@
 //! # let _ = (Layout::field(3, 1), Network::random(1));
 //! ```
 
+pub mod bench;
 pub mod capture;
 mod device;
 mod layout;
 mod network;
 pub mod parallel;
 pub mod play;
+pub mod record;
 pub mod report;
 pub mod results;
 mod run;
 pub mod scenario;
 pub mod stack;
 mod trace;
+pub mod validate;
 
 pub use device::{Delivered, Device, DeviceConfig, Letter};
 pub use layout::Layout;

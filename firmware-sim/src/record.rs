@@ -70,7 +70,8 @@ impl Recording {
     /// What is wrong with them.
     pub fn scenario(&self) -> Result<(Scenario, StackKind), String> {
         let stack = StackKind::ALL.into_iter().find(|stack| stack.name() == self.stack);
-        let stack = stack.ok_or_else(|| format!("reading the recording: there is no stack {:?}", self.stack))?;
+        let stack =
+            stack.ok_or_else(|| format!("reading the recording: there is no stack {:?}", self.stack))?;
         let scenario = Scenario::parse("recording", &self.source).map_err(|error| error.to_string())?;
         Ok((scenario, stack))
     }

@@ -47,6 +47,22 @@ pub struct RunResult {
     pub timeline: Vec<TimelineStep>,
 }
 
+impl RunResult {
+    /// Messages that were taken and neither reached anyone they were for, nor was their sender told so. Only of stacks that tell senders.
+    #[must_use]
+    pub fn silent_losses(&self) -> usize {
+        if self.stack != "mesh" {
+            return 0;
+        }
+        let lost = |message: &&MessageResult| {
+            message.sent_us.is_some()
+                && message.reached == 0
+                && matches!(message.fate.as_deref(), None | Some("delivered"))
+        };
+        self.messages.iter().filter(lost).count()
+    }
+}
+
 /// One node of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeResult {

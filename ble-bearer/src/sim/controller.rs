@@ -93,8 +93,8 @@ impl Controller {
         self.advertise(now, 0, frame, copies, ADV_INTERVAL)
     }
 
-    /// Takes a frame to be advertised by a set in `copies` events (0 counts as 1). From the start of one to the start of the next
-    /// `interval` passes, and a random delay of up to [`ADV_DELAY`].
+    /// Takes a frame to be advertised by a set in `copies` events (0 counts as 1). From the start of one to the start of
+    /// the next `interval` passes, but never less than [`ADV_INTERVAL`], and a random delay of up to [`ADV_DELAY`].
     ///
     /// # Errors
     /// [`Full`] when the set holds one frame and another one waits, when there is no such set, or when `frame` is longer than the
@@ -113,7 +113,7 @@ impl Controller {
             return Err(Full);
         }
         let frame = FrameBytes::from_slice(frame).map_err(|_| Full)?;
-        let schedule = Schedule { copies: copies.max(1), interval };
+        let schedule = Schedule { copies: copies.max(1), interval: interval.max(ADV_INTERVAL) };
         if place.held.is_some() {
             place.waiting = Some((frame, schedule));
         } else {

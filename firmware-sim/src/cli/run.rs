@@ -38,6 +38,9 @@ pub(super) struct RunArgs {
     /// Write what was on the air into a file for Wireshark; of the first stack and seed only
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
+    /// Take down what this node received, by its number; else each advertising event once
+    #[arg(long, value_name = "NODE", requires = "pcap")]
+    pcap_at: Option<u32>,
     /// Write a recording into a file for `mesh-sim replay`; of the first stack and seed only
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -104,7 +107,7 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
             write(path, "the recording", recording.to_text().as_bytes())?;
         }
         if let Some(path) = &args.pcap {
-            let bytes = firmware_sim::play::capture(&scenario, *stack, *seed)
+            let bytes = firmware_sim::play::capture(&scenario, *stack, *seed, args.pcap_at)
                 .map_err(|error| Failure::failed(format!("capturing the run: {error}")))?;
             write(path, "the capture", &bytes)?;
         }
@@ -116,16 +119,19 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example:\n  mesh-sim run --record field.trace && mesh-sim replay field.trace\n\nExit codes: 0 the same; 1 \
-                        different, and where; 2 wrong usage.")]
+#[command(
+    after_help = "Example:\n  mesh-sim run --record field.trace && mesh-sim replay field.trace\n\nExit codes: 0 the same; 1 \
+                        different, and where; 2 wrong usage."
+)]
 pub(super) struct ReplayArgs {
     /// A file that `mesh-sim run --record` wrote
     trace: PathBuf,
 }
 
 pub(super) fn replay(args: &ReplayArgs) -> Outcome {
-    let text = std::fs::read_to_string(&args.trace)
-        .map_err(|error| Failure::usage(format!("reading the recording {}: {error}", args.trace.display())))?;
+    let text = std::fs::read_to_string(&args.trace).map_err(|error| {
+        Failure::usage(format!("reading the recording {}: {error}", args.trace.display()))
+    })?;
     let then = Recording::parse(&text)
         .map_err(|why| Failure::usage(format!("reading the recording {}: {why}", args.trace.display())))?;
     let (scenario, stack) = then.scenario().map_err(Failure::usage)?;

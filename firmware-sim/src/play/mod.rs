@@ -14,8 +14,9 @@ use ble_bearer::sim::{
 use mesh_protocol::{Duration, Instant, NetKey, Rng};
 
 use self::due::{Due, Message};
-use self::watch::{Follow, Watch};
+use self::watch::{Extras, Follow, Sniffer, Watch};
 use crate::Network;
+use crate::record::Mark;
 use crate::results::{LinkResult, MessageResult, NodeResult, RunResult};
 use crate::scenario::{LinkRule, Radio, Scenario};
 use crate::stack::flood::Flood;
@@ -58,18 +59,41 @@ impl StackKind {
     }
 }
 
-/// Plays a scenario with a stack; the same seed gives the same result on every machine. With `timeline`, one message is followed, for
-/// which the scenario is played a second time.
+/// Plays a scenario with a stack; the same seed gives the same result on every machine. With `timeline`, one message is
+/// followed, for which the scenario is played a second time.
 #[must_use]
 pub fn play(scenario: &Scenario, stack: StackKind, seed: u64, timeline: bool) -> RunResult {
-    let mut result = play_with(scenario, stack, seed, None);
+    let (mut result, _) = play_with(scenario, stack, seed, Extras::default());
     if timeline && let Some(follow) = Follow::most_hops(&result) {
-        result.timeline = play_with(scenario, stack, seed, Some(follow)).timeline;
+        let extras = Extras { follow: Some(follow), ..Extras::default() };
+        result.timeline = play_with(scenario, stack, seed, extras).0.timeline;
     }
     result
 }
 
-fn play_with(scenario: &Scenario, stack: StackKind, seed: u64, follow: Option<Follow>) -> RunResult {
+/// Plays a scenario and returns its trace hash, its number of events, and marks on the way.
+pub(crate) fn record(scenario: &Scenario, stack: StackKind, seed: u64) -> (String, u64, Vec<Mark>) {
+    let extras = Extras { marks: true, ..Extras::default() };
+    let (result, watch) = play_with(scenario, stack, seed, extras);
+    (result.trace, watch.events(), watch.into_marks())
+}
+
+/// Plays a scenario and returns what was on the air, as a pcapng file: what the node `at` received, or else each advertising event
+/// as the first who received it did.
+///
+/// # Errors
+/// When the file cannot be put together.
+pub fn capture(
+    scenario: &Scenario,
+    stack: StackKind,
+    seed: u64,
+    at: Option<u32>,
+) -> std::io::Result<Vec<u8>> {
+    let extras = Extras { capture: Some(Sniffer::new(at)?), ..Extras::default() };
+    play_with(scenario, stack, seed, extras).1.into_capture()
+}
+
+fn play_with(scenario: &Scenario, stack: StackKind, seed: u64, extras: Extras) -> (RunResult, Watch) {
     let network = Network::random(seed);
     let options = |number: u32| scenario.nodes.get(&number).cloned().unwrap_or_default();
     let seeds = Rng::stream(seed, "nodes");
@@ -77,21 +101,21 @@ fn play_with(scenario: &Scenario, stack: StackKind, seed: u64, follow: Option<Fo
     match stack {
         StackKind::Mesh => {
             let key = NetKey::new(network.key());
-            Run::new(scenario, stack, seed, follow, |number| {
+            Run::new(scenario, stack, seed, extras, |number| {
                 let node = options(number);
                 let ttl = scenario.stacks.mesh_ttl;
                 Mesh::new(number, node.gateway, node.relay.unwrap_or(true), ttl, dice(number), &key)
             })
             .finish()
         }
-        StackKind::Sig => Run::new(scenario, stack, seed, follow, |number| {
+        StackKind::Sig => Run::new(scenario, stack, seed, extras, |number| {
             let relay = options(number).relay.unwrap_or(true);
             Sig::new(scenario.stacks.sig.clone(), relay, number, dice(number))
         })
         .finish(),
         StackKind::Flood => {
             let frame = spec(&scenario.radio, stack, 0).mtu();
-            Run::new(scenario, stack, seed, follow, |number| {
+            Run::new(scenario, stack, seed, extras, |number| {
                 let relay = options(number).relay.unwrap_or(true);
                 Flood::new(scenario.stacks.flood_ttl, frame, relay, number, dice(number))
             })
@@ -174,7 +198,7 @@ impl<'s, S: Stack> Run<'s, S> {
         scenario: &'s Scenario,
         stack: StackKind,
         seed: u64,
-        follow: Option<Follow>,
+        extras: Extras,
         node: impl Fn(u32) -> S,
     ) -> Self {
         let wlan = scenario.wlan.as_ref().map(|wlan| Wlan {
@@ -183,7 +207,7 @@ impl<'s, S: Stack> Run<'s, S> {
             dbm: wlan.dbm,
         });
         let settings = AirSettings { capture_db: scenario.radio.capture_db, wlan };
-        let watch = Watch::new(stack, &Network::random(seed), spec(&scenario.radio, stack, 0), follow);
+        let watch = Watch::new(stack, &Network::random(seed), spec(&scenario.radio, stack, 0), extras);
         let mut world = World::with_observer(seed, topology(scenario), settings, watch);
         let relay_sets = scenario.stacks.sig.relay_sets;
         for (number, place) in (0..).zip(scenario.places(seed)) {
@@ -205,7 +229,7 @@ impl<'s, S: Stack> Run<'s, S> {
         }
     }
 
-    fn finish(mut self) -> RunResult {
+    fn finish(mut self) -> (RunResult, Watch) {
         let start = Instant::ZERO + self.scenario.settle;
         let last = start + self.scenario.offered;
         let end = last + self.scenario.drain;
@@ -346,8 +370,8 @@ impl<'s, S: Stack> Run<'s, S> {
         }
     }
 
-    fn result(self) -> RunResult {
-        let Self { scenario, stack, seed, world, messages, .. } = self;
+    fn result(self) -> (RunResult, Watch) {
+        let Self { scenario, stack, seed, mut world, messages, .. } = self;
         let now = world.now();
         let watch = world.observer();
         let places = scenario.places(seed);
@@ -380,7 +404,7 @@ impl<'s, S: Stack> Run<'s, S> {
             }
         }
         counters.retain(|_, count| *count > 0);
-        RunResult {
+        let result = RunResult {
             stack: stack.name().to_owned(),
             seed,
             trace: watch.digest(),
@@ -392,7 +416,9 @@ impl<'s, S: Stack> Run<'s, S> {
             air: crate::run::air_counters(&world),
             counters,
             timeline: watch.timeline(),
-        }
+        };
+        let nothing = Watch::new(stack, &Network::random(seed), RadioSpec::default(), Extras::default());
+        (result, std::mem::replace(world.observer_mut(), nothing))
     }
 }
 
@@ -417,6 +443,14 @@ pub fn play_all(
 }
 
 impl StackKind {
+    /// The AD structure around its frames, behind the length: type, and for manufacturer data the company.
+    const fn ad_type(self) -> &'static [u8] {
+        match self {
+            Self::Mesh | Self::Flood => &[0xff, 0xff, 0xff],
+            Self::Sig => &[0x2a],
+        }
+    }
+
     /// Which node a frame comes from in the first place.
     fn origin(self, keys: &watch::Keys, frame: &[u8]) -> Option<u32> {
         match self {

@@ -3,11 +3,14 @@
 //! Owns the observation and the trace. Decides nothing and changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
-use ble_bearer::sim::{Observer, RadioSpec, Reception, StationId};
+use ble_bearer::sim::{Observer, RadioSpec, Reception, Shape, StationId};
 use mesh_protocol::{Control, EpochKeys, Instant, Keyring, MAX_FRAME, NetKey, frame};
 
 use super::StackKind;
+use crate::capture::{Capture, Pdu, PduKind};
+use crate::record::{MARK_EVERY, Mark};
 use crate::results::{RunResult, TimelineStep};
 use crate::stack::mesh::number;
 use crate::stack::{Arrival, Settled, Stack};
@@ -77,6 +80,60 @@ impl Follow {
     }
 }
 
+/// What is to be seen beside the figures.
+#[derive(Debug, Default)]
+pub(super) struct Extras {
+    pub(super) follow: Option<Follow>,
+    pub(super) marks: bool,
+    pub(super) capture: Option<Sniffer>,
+}
+
+/// Writes a capture.
+#[derive(Debug)]
+pub(super) struct Sniffer {
+    file: Capture<Vec<u8>>,
+    /// Where it stands; `None`: everywhere, and writes each event once.
+    at: Option<u32>,
+    last: BTreeSet<(Instant, u32)>,
+    failed: Option<io::Error>,
+}
+
+impl Sniffer {
+    pub(super) fn new(at: Option<u32>) -> io::Result<Self> {
+        Ok(Self { file: Capture::new(Vec::new())?, at, last: BTreeSet::new(), failed: None })
+    }
+
+    fn heard(&mut self, heard: &Reception<'_>, ad_type: &[u8], shape: Shape) {
+        match self.at {
+            Some(at) if at != heard.to.0 => return,
+            None if !self.last.insert((heard.end, heard.from.0)) => return,
+            _ => {}
+        }
+        // Receptions of one PDU reach their hosts at the same moment: older ones do not come again.
+        while self.last.len() > 64 {
+            self.last.pop_first();
+        }
+        let mut adv_data = vec![(heard.frame.len() + ad_type.len()) as u8];
+        adv_data.extend_from_slice(ad_type);
+        adv_data.extend_from_slice(heard.frame);
+        let (length, kind) = match shape.auxiliary() {
+            Some(auxiliary) => (auxiliary, PduKind::Aux),
+            None => (shape.primary(), PduKind::Legacy),
+        };
+        let pdu = Pdu {
+            at: heard.end - length,
+            channel: heard.channel,
+            rssi_dbm: heard.rssi,
+            sender: heard.from.0,
+            adv_data: &adv_data,
+            kind,
+        };
+        if let Err(error) = self.file.pdu(&pdu) {
+            self.failed.get_or_insert(error);
+        }
+    }
+}
+
 /// What one node did.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
@@ -101,13 +158,14 @@ pub(super) struct Watch {
     /// Which message reached whom.
     reached: BTreeSet<(usize, u32)>,
     closed: BTreeSet<usize>,
-    follow: Option<Follow>,
+    extras: Extras,
+    marks: Vec<Mark>,
     steps: Vec<TimelineStep>,
     followed: BTreeSet<u32>,
 }
 
 impl Watch {
-    pub(super) fn new(stack: StackKind, network: &Network, spec: RadioSpec, follow: Option<Follow>) -> Self {
+    pub(super) fn new(stack: StackKind, network: &Network, spec: RadioSpec, extras: Extras) -> Self {
         let keys = EpochKeys::derive(&NetKey::new(network.key()), network.epoch());
         Self {
             stack,
@@ -121,9 +179,33 @@ impl Watch {
             settled: Vec::new(),
             reached: BTreeSet::new(),
             closed: BTreeSet::new(),
-            follow,
+            extras,
+            marks: Vec::new(),
             steps: Vec::new(),
             followed: BTreeSet::new(),
+        }
+    }
+
+    pub(super) const fn events(&self) -> u64 {
+        self.trace.events()
+    }
+
+    pub(super) fn into_marks(self) -> Vec<Mark> {
+        self.marks
+    }
+
+    pub(super) fn into_capture(self) -> io::Result<Vec<u8>> {
+        match self.extras.capture {
+            None => Ok(Vec::new()),
+            Some(Sniffer { failed: Some(error), .. }) => Err(error),
+            Some(sniffer) => sniffer.file.finish(),
+        }
+    }
+
+    fn mark(&mut self, now: Instant) {
+        let events = self.trace.events();
+        if self.extras.marks && events % MARK_EVERY == 0 {
+            self.marks.push(Mark { events, at_us: now.as_micros(), trace: self.trace.digest() });
         }
     }
 
@@ -185,7 +267,7 @@ impl Watch {
         frame: &[u8],
         note: impl FnOnce() -> String,
     ) {
-        let Some(follow) = self.follow else { return };
+        let Some(follow) = self.extras.follow else { return };
         if now < follow.start || now > follow.end || self.steps.len() >= STEPS {
             return;
         }
@@ -200,7 +282,7 @@ impl Watch {
 
     /// A step at the followed message's ends.
     fn end(&mut self, at: Instant, node: u32, what: &str, note: String) {
-        let Some(follow) = self.follow else { return };
+        let Some(follow) = self.extras.follow else { return };
         let moment = if what == "posted" { follow.start } else { follow.end };
         if at == moment && (node == follow.from || node == follow.to) && self.steps.len() < STEPS {
             let (at_us, what) = (at.as_micros(), what.to_owned());
@@ -210,7 +292,7 @@ impl Watch {
 
     /// A message was posted.
     pub(super) fn posted(&mut self, now: Instant, from: u32, to: Option<u32>) {
-        if self.follow.is_some_and(|follow| Some(follow.to) == to) {
+        if self.extras.follow.is_some_and(|follow| Some(follow.to) == to) {
             self.end(now, from, "posted", to.map(|to| format!("to {to}")).unwrap_or_default());
         }
     }
@@ -218,7 +300,8 @@ impl Watch {
 
 impl<S: Stack> Observer<S> for Watch {
     fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
-        Observer::<S>::transmitted(&mut self.trace, now, from, frame);
+        self.trace.sent(now, from, frame);
+        self.mark(now);
         let airtime = self.spec.shape(frame.len()).busy().as_micros();
         let seen = self.seen(from);
         seen.sent += 1;
@@ -229,7 +312,11 @@ impl<S: Stack> Observer<S> for Watch {
     }
 
     fn received(&mut self, now: Instant, heard: &Reception<'_>) {
-        Observer::<S>::received(&mut self.trace, now, heard);
+        self.trace.heard(now, heard);
+        self.mark(now);
+        if let Some(sniffer) = &mut self.extras.capture {
+            sniffer.heard(heard, self.stack.ad_type(), self.spec.shape(heard.frame.len()));
+        }
         self.seen(heard.to).heard += 1;
         *self.links[heard.to.0 as usize].entry(heard.from.0).or_default() += 1;
         let note = || format!("from {} on channel {} at {} dBm", heard.from.0, heard.channel, heard.rssi);

@@ -53,6 +53,28 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
 }
 
+impl Scenario {
+    /// A scenario with such a layout, without traffic, and otherwise with what a file that says nothing means.
+    #[must_use]
+    pub fn new(name: &str, layout: Layout) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: String::new(),
+            settle: defaults::SETTLE,
+            offered: defaults::OFFERED,
+            drain: defaults::DRAIN,
+            layout,
+            nodes: BTreeMap::new(),
+            links: defaults::LINKS,
+            radio: defaults::RADIO,
+            wlan: None,
+            stacks: defaults::STACKS,
+            traffic: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+}
+
 /// Where nodes stand. Metres.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Layout {
