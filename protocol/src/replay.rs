@@ -3,7 +3,8 @@
 //! Owns one 64-bit window per source and epoch. Is asked only with verified frames. Whether a copy of a known
 //! frame is still of use (a higher TTL) is decided in `seen`.
 //!
-//! Full table: a new source is refused, never an old one forgotten (fail closed).
+//! Full table: a source all of whose frames were for others, and only passed on here, gives way to a new one. One that
+//! this node has taken something from is never forgotten; where all are such, a new one is refused (fail closed).
 
 use heapless::Vec;
 
@@ -37,17 +38,21 @@ struct Window {
     mark: ReplayMark,
     /// Bit n: `mark.seq - n` was met.
     met: u64,
+    /// Something of it was taken here, not only passed on.
+    taken: bool,
 }
 
 /// At most `N` sources, sorted by address so that a look-up is a binary search.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ReplayTable<const N: usize> {
     windows: Vec<Window, N>,
+    /// Where to look next for one that gives way.
+    hand: usize,
 }
 
 impl<const N: usize> ReplayTable<N> {
     pub(crate) const fn new() -> Self {
-        Self { windows: Vec::new() }
+        Self { windows: Vec::new(), hand: 0 }
     }
 
     /// Looks without marking, so that a later check can still refuse the frame.
@@ -72,15 +77,31 @@ impl<const N: usize> ReplayTable<N> {
         }
     }
 
-    /// Marks what [`check`](Self::check) found to be new.
-    pub(crate) fn mark(&mut self, src: Address, epoch: u32, seq: u32) {
-        let fresh = Window { mark: ReplayMark { src, epoch, seq }, met: 1 };
+    /// Makes room for a source in a full table, if there is one that gives way. Each in turn, so that none of them is
+    /// forgotten twice before all others were.
+    pub(crate) fn make_room(&mut self) -> bool {
+        let len = self.windows.len();
+        let gives_way = (0..len).map(|n| (self.hand + n) % len).find(|at| !self.windows[*at].taken);
+        if let Some(at) = gives_way {
+            self.windows.remove(at);
+            self.hand = at;
+        }
+        gives_way.is_some()
+    }
+
+    /// Marks what [`check`](Self::check) found to be new; `taken` if it is not only passed on.
+    pub(crate) fn mark(&mut self, src: Address, epoch: u32, seq: u32, taken: bool) {
+        let fresh = Window { mark: ReplayMark { src, epoch, seq }, met: 1, taken };
         match self.find(src) {
             // `check` has refused the frame when the table is full.
             Err(at) => drop(self.windows.insert(at, fresh)),
-            Ok(at) if epoch > self.windows[at].mark.epoch => self.windows[at] = fresh,
+            Ok(at) if epoch > self.windows[at].mark.epoch => {
+                let taken = taken || self.windows[at].taken;
+                self.windows[at] = Window { taken, ..fresh };
+            }
             Ok(at) => {
                 let window = &mut self.windows[at];
+                window.taken |= taken;
                 if seq > window.mark.seq {
                     let ahead = seq - window.mark.seq;
                     window.met = if ahead >= WINDOW { 0 } else { window.met << ahead } | 1;
@@ -96,7 +117,7 @@ impl<const N: usize> ReplayTable<N> {
     ///
     /// `false` when the table is full.
     pub(crate) fn restore(&mut self, mark: ReplayMark) -> bool {
-        let window = Window { mark, met: u64::MAX };
+        let window = Window { mark, met: u64::MAX, taken: true };
         match self.find(mark.src) {
             Ok(at) => {
                 let known = self.windows[at].mark;
@@ -136,7 +157,7 @@ mod tests {
     ) -> Result<Freshness, Discard> {
         let found = table.check(src, epoch, seq);
         if found == Ok(Freshness::New) {
-            table.mark(src, epoch, seq);
+            table.mark(src, epoch, seq, true);
         }
         found
     }
@@ -173,6 +194,27 @@ mod tests {
         assert_eq!(take(&mut table, Address::new(2), 1, 1), Ok(Freshness::Met));
         assert_eq!(take(&mut table, Address::new(1), 1, 2), Ok(Freshness::New));
         assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn sources_that_were_only_passed_on_give_way_in_turn() {
+        let mut table = ReplayTable::<4>::new();
+        let pass_on = |table: &mut ReplayTable<4>, src: u16, taken: bool| {
+            if table.check(Address::new(src), 1, 1) == Err(Discard::ReplayTableFull) {
+                assert!(table.make_room(), "{src}");
+            }
+            table.mark(Address::new(src), 1, 1, taken);
+            table.marks().map(|mark| mark.src.bits()).collect::<std::vec::Vec<u16>>()
+        };
+        for (src, taken) in [(1, false), (2, true), (3, false), (4, false)] {
+            pass_on(&mut table, src, taken);
+        }
+        assert_eq!(pass_on(&mut table, 9, false), [2, 3, 4, 9]);
+        assert_eq!(pass_on(&mut table, 8, true), [2, 4, 8, 9]);
+        assert_eq!(pass_on(&mut table, 7, true), [2, 7, 8, 9]);
+        assert_eq!(pass_on(&mut table, 6, true), [2, 6, 7, 8]);
+        assert!(!table.make_room(), "something was taken of each");
+        assert_eq!(table.check(Address::new(5), 1, 1), Err(Discard::ReplayTableFull));
     }
 
     #[test]

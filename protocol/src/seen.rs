@@ -73,6 +73,11 @@ impl<const N: usize> SeenCache<N> {
         };
     }
 
+    /// Whether a frame was met and is not forgotten.
+    pub(crate) fn knows(&mut self, key: FrameKey) -> bool {
+        self.find(key).is_some()
+    }
+
     /// Whether a copy that came with `ttl` should be relayed; if so, notes that it was. Once relayed, only a copy
     /// with a TTL at least `gain` higher is worth another time. One of which nothing is known is not relayed.
     pub(crate) fn relay(&mut self, key: FrameKey, ttl: u8, gain: u8) -> bool {

@@ -107,25 +107,51 @@ impl<
             return Err(Discard::WeakMic);
         }
         let except = self.unicast(link);
-        match self.replay.check(key.src, key.epoch, key.seq)? {
-            Freshness::Met => return Err(self.copy(now, key, frame, sealed, except)),
-            Freshness::New => {}
+        let dst = frame.dst;
+        let for_us = dst == self.address || dst == Address::EVERYONE || self.groups.contains(&dst);
+        match self.replay.check(key.src, key.epoch, key.seq) {
+            Ok(Freshness::New) => {}
+            Ok(Freshness::Met) => return Err(self.copy(now, key, frame, sealed, except)),
+            Err(Discard::ReplayTableFull) if self.replay.make_room() => {}
+            Err(Discard::ReplayTableFull) => return self.pass_on(now, key, frame, sealed, except, for_us),
+            Err(why) => return Err(why),
         }
 
-        self.replay.mark(key.src, key.epoch, key.seq);
+        self.replay.mark(key.src, key.epoch, key.seq, for_us);
         self.seen.insert(key);
         let hops = verified.hops();
         self.paths.heard(now, frame.src, hops);
         if hops == 1 {
             self.neighbours.heard(now, frame.src, rssi);
         }
-        if frame.dst != self.address {
+        if dst != self.address {
             self.relay(now, key, frame, sealed, except);
         }
-        if frame.dst == self.address || frame.dst == Address::EVERYONE || self.groups.contains(&frame.dst) {
+        if for_us {
             self.deliver(now, key, frame, hops)?;
         }
         Ok(())
+    }
+
+    /// A frame of a source there is no replay window for: it is relayed, for which the duplicate cache is guard enough,
+    /// and nothing is taken from it.
+    fn pass_on(
+        &mut self,
+        now: Instant,
+        key: FrameKey,
+        frame: &Frame<'_>,
+        sealed: Vec<u8, FRAME>,
+        except: Option<LinkId>,
+        for_us: bool,
+    ) -> Result<(), Discard> {
+        if self.seen.knows(key) {
+            return Err(self.copy(now, key, frame, sealed, except));
+        }
+        if frame.dst != self.address {
+            self.seen.insert(key);
+            self.relay(now, key, frame, sealed, except);
+        }
+        if for_us { Err(Discard::ReplayTableFull) } else { Ok(()) }
     }
 
     /// The link to leave out when relaying: a peer on a connection needs no echo, a broadcast has other listeners.
