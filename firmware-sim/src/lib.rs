@@ -4,13 +4,18 @@
 //! gateways are [`ble_bearer::sim`]'s.
 //!
 //! ```
-//! use firmware_sim::{Layout, Network, Run};
+//! use firmware_sim::play::{StackKind, play};
+//! use firmware_sim::scenario::Scenario;
 //!
-//! let run = Run { nodes: 12, seed: 1, seconds: 20, messages: 5, ..Run::default() };
-//! let report = run.execute();
-//! assert_eq!(report.delivered, 5);
-//! assert_eq!(report.trace, run.execute().trace, "one seed, one trace");
-//! # let _ = (Layout::field(3, 1), Network::random(1));
+//! let scenario = Scenario::parse("pair.toml", r#"
+//!     offered = "20s"
+//!     layout.line = { nodes = 2, spacing = 5 }
+//!     traffic = [{ from = 0, to = 1, periodic = { every = "5s" } }]
+//! "#)?;
+//! let result = play(&scenario, StackKind::Mesh, 1, false);
+//! assert!(result.messages.iter().all(|message| message.fate.as_deref() == Some("delivered")));
+//! assert_eq!(result.trace, play(&scenario, StackKind::Mesh, 1, false).trace, "one seed, one trace");
+//! # Ok::<(), firmware_sim::scenario::ScenarioError>(())
 //! ```
 
 pub mod bench;
@@ -23,7 +28,6 @@ pub mod play;
 pub mod record;
 pub mod report;
 pub mod results;
-mod run;
 pub mod scenario;
 pub mod stack;
 mod trace;
@@ -32,5 +36,4 @@ pub mod validate;
 pub use device::{Delivered, Device, DeviceConfig, Letter};
 pub use layout::Layout;
 pub use network::Network;
-pub use run::{Report, Run};
 pub use trace::Trace;

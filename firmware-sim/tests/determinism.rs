@@ -1,37 +1,73 @@
-//! One seed, one trace: on every machine, in debug and in release.
+//! One seed, one trace: on every machine, on any number of threads, in debug and in release.
 
-use firmware_sim::Run;
+use firmware_sim::play::{StackKind, play, play_all};
+use firmware_sim::record::Recording;
+use firmware_sim::scenario::Scenario;
 
-/// The scenario whose trace is pinned: messages of all priorities and a large one, over a field with losses.
-fn run(seed: u64) -> Run {
-    Run { nodes: 20, seed, seconds: 10, messages: 12, bulk: 2_000, ..Run::default() }
+/// Messages of all priorities and a large one over a field with shadows, fading and losses.
+const SOURCE: &str = include_str!("small.toml");
+
+/// The traces of `mesh-sim run firmware-sim/tests/small.toml --stack all --seed 7 --json -`, built with and without `--release`. A
+/// change of one of these is a change of behaviour: look at the other figures before writing it down.
+const TRACES: [(StackKind, &str); 3] = [
+    (StackKind::Mesh, "02d2f433ea9daa040196188d958f07a63692beb23952067f5305733d8852d13d"),
+    (StackKind::Sig, "62588d65b8b6e48dc3a4e418d105a91451beeda4b0bd90670beddc8610af32c1"),
+    (StackKind::Flood, "e2c30acf898a38b7e52242d1e86ad388cc8be741509ca65a7db76256b2b3af08"),
+];
+
+fn scenario() -> Scenario {
+    Scenario::parse("small.toml", SOURCE).unwrap()
 }
-
-/// What `mesh-sim run --nodes 20 --seed 7 --seconds 10 --messages 12 --bulk 2000` prints, built with and without
-/// `--release`. A change of this number is a change of behaviour: look at the other figures before writing it down.
-const TRACE: &str = "9f26f5ecad7b35bae0bfbd82587fcfd7e1d09a3905031c830e63a8fbc1a55772";
 
 #[test]
 fn the_trace_is_the_same_in_debug_and_release() {
-    assert_eq!(run(7).execute().trace, TRACE);
+    let traces = TRACES.map(|(stack, _)| (stack, play(&scenario(), stack, 7, false).trace));
+    assert_eq!(traces, TRACES.map(|(stack, trace)| (stack, trace.to_owned())));
 }
 
 #[test]
-fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
-    let (once, again, other) = (run(3).execute(), run(3).execute(), run(4).execute());
-    assert_eq!(once.trace, again.trace);
-    assert_ne!(once.trace, other.trace);
-    assert_eq!(once.air, again.air);
+fn threads_and_repetitions_change_nothing_and_another_seed_does() {
+    let seeds = [3, 4, 5];
+    let once = play_all(&scenario(), &[StackKind::Mesh, StackKind::Sig], &seeds, 1, true, || {});
+    let again = play_all(&scenario(), &[StackKind::Mesh, StackKind::Sig], &seeds, 4, true, || {});
+    assert_eq!(once, again);
+    assert_eq!(
+        once.iter().map(|run| (&run.stack[..], run.seed)).collect::<Vec<_>>(),
+        [("mesh", 3), ("mesh", 4), ("mesh", 5), ("sig", 3), ("sig", 4), ("sig", 5),]
+    );
+    let traces: std::collections::BTreeSet<&str> = once.iter().map(|run| &run.trace[..]).collect();
+    assert_eq!(traces.len(), 6);
+    assert!(!once[0].timeline.is_empty() && once[1].timeline.is_empty(), "the first seed has a timeline");
+}
+
+#[test]
+fn a_recording_is_played_again_to_the_last_event_and_a_difference_is_found() {
+    let then = Recording::of(&scenario(), SOURCE, StackKind::Mesh, 9);
+    let read = Recording::parse(&then.to_text()).unwrap();
+    assert_eq!(read, then);
+    let (scenario, stack) = read.scenario().unwrap();
+    let now = Recording::of(&scenario, &read.source, stack, read.seed);
+    assert_eq!(then.difference(&now), None);
+    let mut other = Recording::of(&scenario, &read.source, stack, 10);
+    other.marks[..2].clone_from_slice(&then.marks[..2]);
+    let difference = then.difference(&other).unwrap();
+    assert!(difference.starts_with("both were alike up to event 2000 at "), "{difference}");
 }
 
 #[test]
 fn everything_arrives_over_many_seeds_and_at_a_bounded_cost() {
     for seed in 1..=6 {
-        let report = run(seed).execute();
-        assert_eq!(report.delivered, report.sent, "seed {seed}");
-        assert!(report.bulk_s.is_some(), "seed {seed}: the large message arrived");
-        assert_eq!(report.outcomes.get("delivered"), Some(&(report.sent + 1)), "seed {seed}");
-        // Twenty relays, about five frames a message and twenty of the large one for each: a few times that at most.
-        assert!(report.frames_per_message < 2_000.0, "seed {seed}: {} frames", report.frames_per_message);
+        let run = play(&scenario(), StackKind::Mesh, seed, false);
+        for message in &run.messages {
+            assert_eq!((message.reached, message.duplicates), (1, 0), "seed {seed}: {message:?}");
+            assert_eq!(message.fate.as_deref(), Some("delivered"), "seed {seed}: {message:?}");
+        }
+        // Twenty nodes, about five frames a message and a hundred and twenty of the large one for each, and hellos.
+        assert!(run.air["events"] < 20_000, "seed {seed}: {:?}", run.air);
+        assert_eq!(run.airtime_us.values().sum::<u64>(), run.air["airtime_us"], "every frame has a cause");
+        let sent: u64 = run.nodes.iter().map(|node| node.sent).sum();
+        let heard: u64 = run.links.iter().map(|link| link.heard).sum();
+        assert_eq!(sent, run.air["events"], "seed {seed}");
+        assert!(heard <= run.air["heard"] && heard * 100 > run.air["heard"] * 99, "seed {seed}: {heard}");
     }
 }

@@ -9,7 +9,8 @@ mod watch;
 use std::collections::BTreeMap;
 
 use ble_bearer::sim::{
-    AirSettings, Link, Phy, Position, RadioSpec, ScanPlan, StationId, Step, Topology, Wlan, World,
+    AirCounters, AirSettings, Link, Phy, Position, RadioSpec, ScanPlan, StationId, Step, Topology, Wlan,
+    World,
 };
 use mesh_protocol::{Duration, Instant, NetKey, Rng};
 
@@ -413,7 +414,7 @@ impl<'s, S: Stack> Run<'s, S> {
             links: links.collect(),
             messages,
             airtime_us: watch.airtime(),
-            air: crate::run::air_counters(&world),
+            air: air_counters(&world),
             counters,
             timeline: watch.timeline(),
         };
@@ -468,6 +469,24 @@ impl StackKind {
             Self::Flood => false,
         }
     }
+}
+
+fn air_counters<S: Stack>(world: &World<S, Watch>) -> BTreeMap<String, u64> {
+    let AirCounters { events, airtime_us, heard, boundary, half_duplex, collision, weak, link_loss, cut } =
+        world.counters();
+    [
+        ("events", events),
+        ("airtime_us", airtime_us),
+        ("heard", heard),
+        ("lost_boundary", boundary),
+        ("lost_half_duplex", half_duplex),
+        ("lost_collision", collision),
+        ("lost_weak", weak),
+        ("lost_link", link_loss),
+        ("lost_cut", cut),
+    ]
+    .map(|(name, count)| (name.to_owned(), count))
+    .into()
 }
 
 /// How long a run of a scenario takes at most, in simulated time.

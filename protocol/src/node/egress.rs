@@ -191,7 +191,7 @@ impl<
 }
 
 /// How often to send an own frame: nobody else can do it, so the urgent go once or twice more than a relay would send
-/// them. The third copy of CRITICAL takes its 99th percentile down by a tenth (`mesh-sim run --bulk 16384`).
+/// them. The third copy of CRITICAL takes its 99th percentile down by a tenth (`mesh-sim run scenarios/bulk.toml`).
 ///
 /// Hellos go once: they measure what arrives.
 const fn own_copies(alive: usize, priority: Priority, ttl: u8) -> u8 {

@@ -21,7 +21,7 @@ use super::Link;
 /// With fewer neighbours than this nobody's relay is left out: each may be the only way on. A guess.
 const DENSE: usize = 6;
 /// Copies heard from others that make an own relay needless where it is dense. With one, MEDIUM and LOW lose more by
-/// missed relays than they gain in air; three save little (`mesh-sim run --bulk 16384`).
+/// missed relays than they gain in air; three save little (`mesh-sim run scenarios/bulk.toml`).
 const ENOUGH_HEARD: u8 = 2;
 /// Relay jitter for each neighbour and its bound, by priority: those around have the time to be heard before this
 /// node adds another copy. The urgent are never suppressed and wait for nobody. Guesses, held against the simulated
@@ -429,7 +429,7 @@ const fn ttl_gain(priority: Priority) -> u8 {
 ///
 /// With two neighbours at most the next hop hangs on this node alone: three copies bring 10 % loss to 0.1 %. From
 /// six on, six chances of one copy each do better than that, and a second copy of everything costs more by collision
-/// than it brings (`mesh-sim run --bulk 16384`).
+/// than it brings (`mesh-sim run scenarios/bulk.toml`).
 const fn relay_copies(alive: usize) -> u8 {
     match alive {
         0..=2 => 3,
