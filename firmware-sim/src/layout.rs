@@ -22,16 +22,23 @@ const COLUMNS_MAX: usize = 14;
 pub struct Layout {
     /// One for each relay.
     pub relays: Vec<Position>,
-    /// The western and the eastern end.
-    pub gateways: [Position; 2],
+    /// The western and the eastern end first, then places between them.
+    pub gateways: Vec<Position>,
     /// The relay nearest to the western gateway, one in the middle, and the one nearest to the eastern gateway.
     pub landmarks: [usize; 3],
 }
 
 impl Layout {
-    /// `nodes` relays on a scattered grid, about as long as it is wide.
+    /// `nodes` relays on a scattered grid, about as long as it is wide, and two gateways.
     #[must_use]
     pub fn field(nodes: u16, seed: u64) -> Self {
+        Self::with_gateways(nodes, 2, seed)
+    }
+
+    /// The same relays with any number of gateways: from the third on they stand between the ends, as far from each
+    /// other as it goes, in turn at the northern and the southern edge of the field.
+    #[must_use]
+    pub fn with_gateways(nodes: u16, gateways: u16, seed: u64) -> Self {
         let nodes = usize::from(nodes.max(1));
         let columns = ((nodes as f64).sqrt().round() as usize).clamp(1, COLUMNS_MAX.min(nodes));
         let mut rng = Rng::stream(seed, "layout");
@@ -45,12 +52,42 @@ impl Layout {
             .map(|(x, y)| Position::new(x * SPACING + off(), y * SPACING + off()))
             .collect();
         let length = (columns - 1) as f64 * SPACING;
-        let gateways = [Position::new(-OUTSIDE, 0.0), Position::new(length + OUTSIDE, 0.0)];
+        let ends = [Position::new(-OUTSIDE, 0.0), Position::new(length + OUTSIDE, 0.0)];
         let nearest = |to: Position| {
             (0..nodes).min_by(|a, b| relays[*a].distance(to).total_cmp(&relays[*b].distance(to))).unwrap_or(0)
         };
         let centre = Position::new(length / 2.0, 0.0);
-        let landmarks = [nearest(gateways[0]), nearest(centre), nearest(gateways[1])];
+        let landmarks = [nearest(ends[0]), nearest(centre), nearest(ends[1])];
+        // The shortest column's half: every place between is among relays.
+        let edge = (nodes / columns - 1) as f64 / 2.0 * SPACING;
+        let between = (2..gateways).map(|n| {
+            let along = length * f64::from(n - 1) / f64::from(gateways - 1);
+            Position::new(along, if n % 2 == 0 { edge } else { -edge })
+        });
+        let gateways = ends.into_iter().take(gateways.into()).chain(between).collect();
         Self { relays, gateways, landmarks }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_gateways_change_nothing_for_the_others_and_each_hears_a_relay() {
+        for nodes in [1, 3, 12, 50, 300] {
+            let two = Layout::field(nodes, 7);
+            for gateways in 1..=9 {
+                let layout = Layout::with_gateways(nodes, gateways, 7);
+                assert_eq!((&layout.relays, layout.landmarks), (&two.relays, two.landmarks));
+                assert_eq!(layout.gateways.len(), usize::from(gateways));
+                let ends = layout.gateways.iter().zip(&two.gateways);
+                assert!(ends.into_iter().all(|(one, other)| one == other), "the ends come first");
+                for gateway in &layout.gateways {
+                    let near = layout.relays.iter().filter(|relay| relay.distance(*gateway) < RADIUS).count();
+                    assert!(near > 0, "{gateways} gateways and {nodes} relays: nobody hears {gateway:?}");
+                }
+            }
+        }
     }
 }

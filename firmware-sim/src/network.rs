@@ -1,6 +1,6 @@
 //! A network of simulated relays, ready for gateways to take their seats.
 //!
-//! Owns addresses and names of the relays. Gateways have the first two leases.
+//! Owns addresses and names of the relays. Gateways have the first leases, two unless told otherwise.
 
 use ble_bearer::sim::{Topology, World};
 use mesh_protocol::{Address, Instant, NetKey, Rng};
@@ -16,13 +16,20 @@ const ECHOES: [&str; 3] = ["echo-near", "echo", "echo-far"];
 #[derive(Clone, Debug)]
 pub struct Network {
     key: [u8; 16],
+    gateways: u16,
 }
 
 impl Network {
-    /// A network with this key.
+    /// A network with this key, and leases for two gateways.
     #[must_use]
     pub const fn new(key: [u8; 16]) -> Self {
-        Self { key }
+        Self { key, gateways: 2 }
+    }
+
+    /// The same with leases for so many gateways; the relays have those behind them.
+    #[must_use]
+    pub const fn with_gateways(self, gateways: u16) -> Self {
+        Self { gateways, ..self }
     }
 
     /// A network whose key follows from a seed: for runs that are to be repeated, and for nothing else.
@@ -48,7 +55,7 @@ impl Network {
         EPOCH
     }
 
-    /// The address of gateway `n`, 0 or 1.
+    /// The address of gateway `n`, from 0.
     #[must_use]
     pub const fn gateway_address(&self, n: u16) -> Address {
         Address::new(1 + n)
@@ -57,7 +64,7 @@ impl Network {
     /// The address of relay `n`.
     #[must_use]
     pub const fn relay_address(&self, n: u16) -> Address {
-        Address::new(3 + n)
+        Address::new(1 + self.gateways + n)
     }
 
     /// Names of the agents that answer queries, the one nearest to the western gateway first.

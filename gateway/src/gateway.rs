@@ -14,7 +14,7 @@ use crate::engine::{Engine, EngineError, Identity, Membership, Parts};
 use crate::store::{Store, StoreError};
 
 /// Batches of requests that may wait for the engine; a session that finds no room waits. A guess.
-const COMMANDS: usize = 256;
+pub(crate) const COMMANDS: usize = 256;
 
 /// What a gateway is made of.
 #[derive(Debug)]

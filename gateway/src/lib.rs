@@ -2,7 +2,7 @@
 //!
 //! One task, the [`engine`], owns the mesh node and the bearer. Agents' sessions ([`agents`]) reach it over one bounded
 //! channel; what it promises is in the [`store`] first. [`gateway`] puts these together, [`daemon`] and [`demo`] run
-//! it, [`cli`] is the command line.
+//! it, [`cli`] is the command line; [`whole`] runs several of them with their agents in simulated time.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), mesh_gateway::client::ClientError> {
@@ -32,3 +32,4 @@ pub mod network;
 pub mod settings;
 pub mod simulated;
 pub mod store;
+pub mod whole;

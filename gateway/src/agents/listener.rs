@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use ble_bearer::WallClock;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -151,7 +152,15 @@ impl Listener {
         let mut hall = Hall {
             room: Arc::new(Semaphore::new(limits.connections)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
-            common: Arc::new(Common { engine, limits, token, counters, next_session }),
+            common: Arc::new(Common {
+                // Whoever comes over a socket lives by the wall's clock, whatever time the mesh is in.
+                clock: WallClock::start(),
+                engine,
+                limits,
+                token,
+                counters,
+                next_session,
+            }),
             sessions: JoinSet::new(),
         };
         tokio::pin!(stop);
@@ -173,7 +182,7 @@ impl Listener {
 struct Hall {
     room: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
-    common: Arc<Common>,
+    common: Arc<Common<WallClock>>,
     sessions: JoinSet<()>,
 }
 

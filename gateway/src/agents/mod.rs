@@ -8,6 +8,7 @@ mod counters;
 #[cfg(test)]
 pub(crate) mod fake;
 mod listener;
+mod lobby;
 mod port;
 mod session;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod token;
 
 pub use counters::Counters;
 pub use listener::{Limits, Listen, ListenError, Listener};
+pub use lobby::Lobby;
 pub use port::{PushError, QueueBound, SessionEvents, SessionId, SessionPort, ToEngine, port};
 pub use session::MAX_BATCH;
 pub use token::TokenCheck;

@@ -3,19 +3,23 @@
 //! Owns the rules that need no knowledge of other agents: hello first and in time, the token, the sizes. One task runs
 //! both directions. Reading stops while the engine is busy, so that a hasty agent is slowed; writing takes everything
 //! that waits at once, so that many small events cost one system call. The engine never waits for either.
+//!
+//! A session knows no time but that of the clock it is given: the wall's behind a socket, a simulated one where agents
+//! live in simulated time.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ble_bearer::Clock;
 use bytes::BufMut;
+use mesh_protocol::Duration as Span;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::counters::{Counters, count};
@@ -39,7 +43,9 @@ pub(super) const LINGER: Duration = Duration::from_secs(2);
 const DISCARD: u64 = 16 * 1024 * 1024;
 
 /// What all sessions have in common.
-pub(super) struct Common {
+#[derive(Debug)]
+pub(super) struct Common<C> {
+    pub(super) clock: C,
     pub(super) engine: mpsc::Sender<ToEngine>,
     pub(super) limits: Limits,
     pub(super) token: TokenCheck,
@@ -59,8 +65,9 @@ pub(super) enum Door {
 }
 
 /// Serves a connection from its first byte to its last.
-pub(super) async fn serve<R, W>(common: &Common, door: Door, mut reader: R, mut writer: W)
+pub(super) async fn serve<C, R, W>(common: &Common<C>, door: Door, mut reader: R, mut writer: W)
 where
+    C: Clock,
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
@@ -80,14 +87,17 @@ where
         let mut writing = pin!(write_events(&events, &codec, &mut writer, (&common.engine, id)));
         let mut overtime = pin!(async {
             events.ended().await;
-            sleep(LINGER).await;
+            sleep(&common.clock, LINGER).await;
         });
         let mut reading = pin!(inbound.run(door, port, &mut reader));
         let mut reads = true;
         loop {
+            // In a fixed order, so that what happens does not depend on dice. Writing first: it ends by itself when what
+            // the engine has pushed is written, while an agent that never stops asking could keep reading busy for ever.
             tokio::select! {
-                () = &mut reading, if reads => reads = false,
+                biased;
                 _ = &mut writing => break,
+                () = &mut reading, if reads => reads = false,
                 () = &mut overtime => {
                     count(&common.counters.unread);
                     debug!(session = %id, "the agent did not read its last events in time");
@@ -101,12 +111,26 @@ where
     let (mut rest, mut nowhere) = (reader.take(DISCARD), tokio::io::sink());
     let farewell = async { tokio::join!(writer.shutdown(), tokio::io::copy(&mut rest, &mut nowhere)) };
     // Whether the agent hangs up in time or not, the connection is over.
-    let _ = timeout(LINGER, farewell).await;
+    let _ = within(&common.clock, LINGER, farewell).await;
+}
+
+async fn sleep(clock: &impl Clock, span: Duration) {
+    let span = Span::from_micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+    clock.sleep_until(clock.now() + span).await;
+}
+
+/// What `work` comes to, unless it takes longer than that.
+async fn within<T>(clock: &impl Clock, span: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = sleep(clock, span) => None,
+    }
 }
 
 /// The direction from the agent to the engine.
-struct Inbound<'a> {
-    common: &'a Common,
+struct Inbound<'a, C> {
+    common: &'a Common<C>,
     id: SessionId,
     events: &'a SessionEvents,
     codec: &'a OnceLock<Codec>,
@@ -120,18 +144,19 @@ struct Inbound<'a> {
 /// The agent has said all it will say, or all that is listened to.
 struct Over;
 
-impl Inbound<'_> {
+impl<C: Clock> Inbound<'_, C> {
     /// Reads until there is nothing more to read, then tells the engine. What is still owed to the agent is written
     /// meanwhile.
     async fn run<R: AsyncRead + Unpin>(&mut self, door: Door, port: SessionPort, reader: &mut R) {
         let limits = &self.common.limits;
-        let within = if door == Door::Full { limits.refusal_within } else { limits.hello_within };
-        let hello = match timeout(within, self.hello(door, reader)).await {
-            Ok(Ok(hello)) => hello,
-            Ok(Err(Over)) => return,
-            Err(_) => {
+        let span = if door == Door::Full { limits.refusal_within } else { limits.hello_within };
+        let common = self.common;
+        let hello = match within(&common.clock, span, self.hello(door, reader)).await {
+            Some(Ok(hello)) => hello,
+            Some(Err(Over)) => return,
+            None => {
                 count(&self.common.counters.refused_silent);
-                let message = format!("no hello came within {} s: send it first", within.as_secs());
+                let message = format!("no hello came within {} s: send it first", span.as_secs());
                 return self.events.refuse(ErrorEvent::fatal(ErrorCode::TooLate, message));
             }
         };

@@ -8,13 +8,14 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use ble_bearer::{Clock, WallClock};
 use bytes::BufMut;
+use mesh_protocol::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::sleep;
 use zeroize::Zeroize;
 
 use super::state::State;
@@ -28,6 +29,12 @@ const READ: usize = 32 * 1024;
 const OUTGOING: usize = 256 * 1024;
 /// How long the gateway may take to close after `bye`. A guess, above the gateway's own 2 s.
 const PARTING: Duration = Duration::from_secs(5);
+
+/// The clock on the wall, and where its session's numbers begin.
+fn wall() -> (WallClock, u64) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (WallClock::start(), u64::try_from(now.as_micros()).unwrap_or(1))
+}
 
 /// What the handles of a client share.
 #[derive(Debug)]
@@ -76,22 +83,41 @@ impl Link {
                 let stream = TcpStream::connect(address.as_str()).await.map_err(absent)?;
                 stream.set_nodelay(true).map_err(absent)?;
                 let (reader, writer) = stream.into_split();
-                Self::begin(reader, writer, hello, codec).await
+                Self::begin(reader, writer, hello, codec, wall()).await
             }
             Endpoint::Unix(path) => {
                 let (reader, writer) = UnixStream::connect(path).await.map_err(absent)?.into_split();
-                Self::begin(reader, writer, hello, codec).await
+                Self::begin(reader, writer, hello, codec, wall()).await
             }
         }
     }
 
-    async fn begin<R, W>(
+    /// The same over a stream that is there already, in the time of a clock, from which the session's numbers begin.
+    pub(super) async fn connect_over<S, C>(
+        stream: S,
+        hello: Hello,
+        codec: Codec,
+        clock: C,
+    ) -> Result<(Arc<Self>, Welcome), ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+        C: Clock,
+    {
+        let (reader, writer) = tokio::io::split(stream);
+        // Simulated time may stand still while an agent speaks: there is room for a million requests in a microsecond.
+        let first = clock.now().as_micros() << 20;
+        Self::begin(reader, writer, hello, codec, (clock, first)).await
+    }
+
+    async fn begin<R, W, C>(
         mut reader: R,
         mut writer: W,
         hello: Hello,
         codec: Codec,
+        (clock, first): (C, u64),
     ) -> Result<(Arc<Self>, Welcome), ClientError>
     where
+        C: Clock,
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
     {
@@ -113,14 +139,14 @@ impl Link {
         };
         let link = Arc::new(Self {
             codec,
-            state: Mutex::new(State::new(welcome.resumed_from, welcome.credits)),
+            state: Mutex::new(State::new(welcome.resumed_from, welcome.credits, first)),
             outgoing: Mutex::default(),
             to_write: Notify::new(),
             written: Notify::new(),
             to_read: Notify::new(),
             over: watch::Sender::new(false),
         });
-        tokio::spawn(Arc::clone(&link).run(reader, writer, decoder));
+        tokio::spawn(Arc::clone(&link).run(reader, writer, decoder, clock));
         Ok((link, welcome))
     }
 
@@ -212,18 +238,21 @@ impl Link {
         }
     }
 
-    async fn run<R, W>(self: Arc<Self>, mut reader: R, mut writer: W, decoder: Decoder)
+    async fn run<R, W, C>(self: Arc<Self>, mut reader: R, mut writer: W, decoder: Decoder, clock: C)
     where
+        C: Clock,
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         let parting = async {
             let written = self.write(&mut writer).await;
             // Even where writing failed, the reason may still be on its way here.
-            sleep(PARTING).await;
+            clock.sleep_until(clock.now() + PARTING).await;
             written.and(Err(ClientError::Lost("the gateway did not close after bye".into())))
         };
+        // What the gateway says is the better reason, and no dice decide which of two is told.
         let why = tokio::select! {
+            biased;
             why = self.read(&mut reader, decoder) => why,
             why = parting => why,
         };

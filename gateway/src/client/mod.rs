@@ -30,7 +30,9 @@ mod tests;
 
 use std::sync::Arc;
 
+use ble_bearer::Clock;
 use mesh_protocol::MessageType;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 pub use endpoint::{Endpoint, EndpointError};
@@ -94,9 +96,27 @@ impl Client {
     /// # Errors
     /// As [`Self::connect`].
     pub async fn connect_with(endpoint: &Endpoint, hello: Hello, codec: Codec) -> Result<Self, ClientError> {
-        let (link, welcome) = Link::connect(endpoint, hello, codec).await?;
+        Ok(Self::new(Link::connect(endpoint, hello, codec).await?))
+    }
+
+    /// The same over a stream that leads to a gateway already, in the time of `clock` instead of the wall's.
+    ///
+    /// The numbers of the session's requests begin at the clock's time: two sessions of one agent must not begin at the
+    /// same.
+    ///
+    /// # Errors
+    /// If the stream ends, or the gateway does not take the agent.
+    pub async fn over<S, C>(stream: S, hello: Hello, codec: Codec, clock: C) -> Result<Self, ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+        C: Clock,
+    {
+        Ok(Self::new(Link::connect_over(stream, hello, codec, clock).await?))
+    }
+
+    fn new((link, welcome): (Arc<Link>, Welcome)) -> Self {
         let owner = Arc::new(Owner(link));
-        Ok(Self { welcome, handle: Handle { owner: Arc::clone(&owner) }, inbox: Inbox::new(owner) })
+        Self { welcome, handle: Handle { owner: Arc::clone(&owner) }, inbox: Inbox::new(owner) }
     }
 
     /// What the gateway said when it took the agent.

@@ -3,7 +3,6 @@
 //! A plain table behind a lock; it does no IO and wakes nobody but those whose event has come.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
@@ -62,11 +61,11 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(resumed_from: u64, credits: u32) -> Self {
-        // Receipts of an earlier session come with that session's numbers; starting at the time keeps them apart.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    /// Receipts of an earlier session come with that session's numbers: `first` is the time in microseconds, which
+    /// keeps them apart.
+    pub(super) fn new(resumed_from: u64, credits: u32, first: u64) -> Self {
         Self {
-            next_reference: u64::try_from(now.as_micros()).unwrap_or(1),
+            next_reference: first,
             sends: BTreeMap::new(),
             queries: BTreeMap::new(),
             asks: BTreeMap::new(),

@@ -155,7 +155,7 @@ impl State {
     }
 
     pub(super) fn close_sessions(&mut self) {
-        for (session, key) in self.sessions.drain() {
+        for (session, key) in std::mem::take(&mut self.sessions) {
             if let Some(agent) = self.agents.get_mut(&key) {
                 let why = "the gateway is going away: connect again later";
                 agent.refuse(ErrorEvent::fatal(ErrorCode::ShuttingDown, why));

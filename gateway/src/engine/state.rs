@@ -3,7 +3,7 @@
 //! Owns the meaning of requests and mesh events, as plain functions of (input, time). Knows no sockets and no bearer;
 //! what the node is to do is left in `mesh`, for the loop to carry out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, Verdict};
 
@@ -88,7 +88,8 @@ pub(super) struct State {
     pub(super) held: Held,
     pub(super) by_name: BTreeMap<Name, AgentKey>,
     pub(super) by_hash: BTreeMap<NameHash, AgentKey>,
-    pub(super) sessions: HashMap<SessionId, AgentKey>,
+    /// Ordered: they are told of the gateway's end one after the other.
+    pub(super) sessions: BTreeMap<SessionId, AgentKey>,
     /// How many agents are in each group, by the group's address.
     pub(super) members: BTreeMap<Address, usize>,
     pub(super) next_agent: u32,
@@ -124,7 +125,7 @@ impl State {
             held: Held::default(),
             by_name: BTreeMap::new(),
             by_hash: BTreeMap::new(),
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             members: BTreeMap::new(),
             next_agent: 0,
             outgoing: Outgoing::default(),

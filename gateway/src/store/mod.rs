@@ -10,6 +10,7 @@
 
 mod backend;
 mod batch;
+mod disk;
 mod tables;
 mod writer;
 
@@ -20,12 +21,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use mesh_protocol::{Address, MessageId};
-use redb::StorageBackend;
 use redb::backends::FileBackend;
+use redb::{Database, StorageBackend};
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub use disk::Disk;
 pub use tables::Recovered;
+pub use writer::Hand;
 
 use crate::datadir;
 use backend::{Counting, IoCount};
@@ -218,11 +221,21 @@ pub struct Stats {
     pub waiting_bytes: u64,
 }
 
-/// The open store. [`close`](Store::close) it to be sure that all is written; dropping it does the same without a word.
+/// The open store. [`close`](Store::close) it to be sure that all is written; dropping it does the same without a word,
+/// unless it is written by hand.
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
-    writer: Option<JoinHandle<()>>,
+    writer: Writing,
+}
+
+/// Who writes.
+#[derive(Debug)]
+enum Writing {
+    /// A thread, until it is joined.
+    Thread(Option<JoinHandle<()>>),
+    /// Whoever has the other hand.
+    ByHand(Hand),
 }
 
 impl Store {
@@ -240,14 +253,32 @@ impl Store {
         Self::with_backend(path.clone(), open_file(&path, false)?)
     }
 
+    /// Opens the store on a disk in memory, without a thread: groups are written when [`Hand::write`] says so, so that
+    /// nothing but the caller decides what is on the disk when. Dropping such a store writes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] and [`StoreError::Format`].
+    pub fn open_by_hand(disk: Disk) -> Result<(Self, Recovered, Hand), StoreError> {
+        let (database, shared, recovered) = Self::begin("(memory)".into(), disk)?;
+        let hand = Hand::new(database, shared.clone());
+        Ok((Self { shared, writer: Writing::ByHand(hand.clone()) }, recovered, hand))
+    }
+
     fn with_backend(path: PathBuf, backend: impl StorageBackend) -> Result<(Self, Recovered), StoreError> {
+        let (database, shared, recovered) = Self::begin(path.clone(), backend)?;
+        let writer = writer::start(database, shared.clone())
+            .map_err(|error| StoreError::Open { path, reason: error.to_string() })?;
+        Ok((Self { shared, writer: Writing::Thread(Some(writer)) }, recovered))
+    }
+
+    fn begin(
+        path: PathBuf,
+        backend: impl StorageBackend,
+    ) -> Result<(Database, Arc<Shared>, Recovered), StoreError> {
         let io = Arc::new(IoCount::default());
         let database = tables::open(Counting::new(backend, io.clone()), &path)?;
         let recovered = tables::recover(&database).map_err(|error| tables::open_error(&path, error))?;
-        let shared = Arc::new(Shared::new(path.clone(), io));
-        let writer = writer::start(database, shared.clone())
-            .map_err(|error| StoreError::Open { path, reason: error.to_string() })?;
-        Ok((Self { shared, writer: Some(writer) }, recovered))
+        Ok((database, Arc::new(Shared::new(path, io)), recovered))
     }
 
     /// Queues changes and returns at once; they reach the disk together or not at all, after all earlier ones.
@@ -278,16 +309,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Failed`] when something that was submitted is not on the disk.
     pub fn close(mut self) -> Result<(), StoreError> {
+        if let Writing::ByHand(hand) = &self.writer {
+            hand.finish();
+        }
         self.finish();
         let failed = self.shared.progress.borrow().failed.clone();
         failed.map_or(Ok(()), Err)
     }
 
     fn finish(&mut self) {
-        if let Some(writer) = self.writer.take() {
-            self.shared.finish();
-            // A panic of the writer has been reported as a failure by then.
-            let _ = writer.join();
+        match &mut self.writer {
+            Writing::Thread(writer) => {
+                if let Some(writer) = writer.take() {
+                    self.shared.finish();
+                    // A panic of the writer has been reported as a failure by then.
+                    let _ = writer.join();
+                }
+            }
+            Writing::ByHand(hand) => hand.let_go(),
         }
     }
 }

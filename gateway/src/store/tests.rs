@@ -1,7 +1,5 @@
 //! Everything but the merging of ops, which [`super::batch`] tests itself.
 
-mod disk;
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +8,6 @@ use std::process::{Command, Stdio};
 use mesh_protocol::Rng;
 
 use super::*;
-use disk::Disk;
 
 const AGENT: AgentKey = AgentKey(7);
 
@@ -255,7 +252,7 @@ fn a_store_half_made_when_the_power_was_cut_is_made_again() {
 fn a_file_of_another_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(STORE_FILE);
-    let database = redb::Database::create(&path).unwrap();
+    let database = Database::create(&path).unwrap();
     let transaction = database.begin_write().unwrap();
     let about = redb::TableDefinition::<&str, u32>::new("about");
     transaction.open_table(about).unwrap().insert("format", 2).unwrap();
@@ -283,6 +280,42 @@ fn after_a_failed_write_nothing_more_is_accepted_and_what_was_is_safe() {
     let first = (1, 1_u64.to_be_bytes().to_vec());
     assert!(recovered.inbox[&AGENT].starts_with(&[first]));
     store.close().unwrap();
+}
+
+#[test]
+fn by_hand_nothing_is_written_until_someone_says_so_and_a_cut_loses_just_that() {
+    let disk = Disk::new();
+    let (store, empty, hand) = Store::open_by_hand(disk.clone()).unwrap();
+    assert_eq!(empty, Recovered::default());
+    let first = [store.submit(vec![put_inbox(1)]).unwrap(), store.submit(vec![put_inbox(2)]).unwrap()];
+    assert_eq!((store.progress().borrow().through, store.stats().waiting_ops), (Ticket::default(), 2));
+    assert!(hand.write(), "both go in one group");
+    assert_eq!((store.progress().borrow().through, store.stats().commits), (first[1], 1));
+    assert!(!hand.write(), "nothing waits any more");
+    store.submit(vec![put_inbox(3)]).unwrap();
+    let disk = disk.after_power_cut(&mut Rng::new(1));
+    drop(store);
+    assert!(!hand.write(), "the store is gone");
+
+    let (store, recovered, hand) = Store::open_by_hand(disk.clone()).unwrap();
+    assert_eq!(recovered.inbox[&AGENT].iter().map(|(cursor, _)| *cursor).collect::<Vec<_>>(), [1, 2]);
+    store.submit(vec![put_inbox(4)]).unwrap();
+    store.close().unwrap();
+    assert!(!hand.write());
+    let (_store, recovered, _) = Store::open_by_hand(disk.clone()).unwrap();
+    assert_eq!(recovered.inbox[&AGENT].len(), 3, "closing writes what waits");
+}
+
+#[test]
+fn by_hand_a_failed_write_is_told_of_as_well() {
+    let disk = Disk::new();
+    let (store, _, hand) = Store::open_by_hand(disk.clone()).unwrap();
+    store.submit(vec![put_inbox(1)]).unwrap();
+    disk.fail_after(0);
+    assert!(!hand.write());
+    let failed = store.submit(vec![put_inbox(2)]).unwrap_err();
+    assert!(matches!(failed, StoreError::Failed { .. }), "{failed}");
+    assert_eq!(store.close().unwrap_err(), failed);
 }
 
 /// What an endless run of puts and acks has been told is on the disk.

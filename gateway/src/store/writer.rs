@@ -1,5 +1,5 @@
-//! The queue and the one thread that empties it, group by group. What a group means is [`super::batch`]'s, how it is
-//! stored [`super::tables`]'s.
+//! The queue and what empties it, group by group: one thread, or a [`Hand`]. What a group means is [`super::batch`]'s,
+//! how it is stored [`super::tables`]'s.
 
 use std::collections::VecDeque;
 use std::io;
@@ -41,6 +41,22 @@ struct Queue {
     closing: bool,
     failed: Option<StoreError>,
     stats: Stats,
+}
+
+impl Queue {
+    /// The submissions of the next group; none when none wait.
+    fn take_group(&mut self) -> Vec<Submission> {
+        let (mut group, mut ops, mut bytes) = (Vec::new(), 0, 0);
+        while ops < GROUP_OPS && bytes < GROUP_BYTES {
+            let Some(submission) = self.waiting.pop_front() else {
+                break;
+            };
+            ops += submission.ops.len();
+            bytes += submission.bytes;
+            group.push(submission);
+        }
+        group
+    }
 }
 
 #[derive(Debug)]
@@ -92,16 +108,7 @@ impl Shared {
             }
             queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        let (mut group, mut ops, mut bytes) = (Vec::new(), 0, 0);
-        while ops < GROUP_OPS && bytes < GROUP_BYTES {
-            let Some(submission) = queue.waiting.pop_front() else {
-                break;
-            };
-            ops += submission.ops.len();
-            bytes += submission.bytes;
-            group.push(submission);
-        }
-        Some(group)
+        Some(queue.take_group())
     }
 
     fn written(&self, group: &Group, applied: Applied) {
@@ -159,17 +166,79 @@ pub(super) fn start(database: Database, shared: Arc<Shared>) -> io::Result<JoinH
 
 fn write_all(database: &Database, shared: &Shared) -> Result<(), redb::Error> {
     while let Some(submissions) = shared.next_group() {
-        let mut group = Group { submissions: submissions.len() as u64, ops: 0, bytes: 0 };
-        let mut batch = Batch::default();
-        for submission in submissions {
-            group.ops += submission.ops.len() as u64;
-            group.bytes += submission.bytes as u64;
-            submission.ops.into_iter().for_each(|op| batch.add(op));
-        }
-        let applied = tables::write(database, &batch)?;
-        shared.written(&group, applied);
+        write(database, shared, submissions)?;
     }
     Ok(())
+}
+
+fn write(database: &Database, shared: &Shared, submissions: Vec<Submission>) -> Result<(), redb::Error> {
+    let mut group = Group { submissions: submissions.len() as u64, ops: 0, bytes: 0 };
+    let mut batch = Batch::default();
+    for submission in submissions {
+        group.ops += submission.ops.len() as u64;
+        group.bytes += submission.bytes as u64;
+        submission.ops.into_iter().for_each(|op| batch.add(op));
+    }
+    let applied = tables::write(database, &batch)?;
+    shared.written(&group, applied);
+    Ok(())
+}
+
+/// Writes a store's groups, one at a time, when it is told to. Clones are of the same store; without it they do nothing.
+#[derive(Clone, Debug)]
+pub struct Hand {
+    shared: Arc<Shared>,
+    /// `None` once the store is closed, dropped or failed.
+    database: Arc<Mutex<Option<Database>>>,
+}
+
+impl Hand {
+    pub(super) fn new(database: Database, shared: Arc<Shared>) -> Self {
+        Self { shared, database: Arc::new(Mutex::new(Some(database))) }
+    }
+
+    /// Writes and syncs the next group. False when nothing waits, or nothing can be written any more.
+    pub fn write(&self) -> bool {
+        let mut database = self.lock();
+        let Some(open) = &*database else { return false };
+        let group = self.shared.lock().take_group();
+        if group.is_empty() {
+            return false;
+        }
+        match write(open, &self.shared, group) {
+            Ok(()) => true,
+            Err(error) => {
+                *database = None;
+                self.shared.fail(error.to_string());
+                false
+            }
+        }
+    }
+
+    /// Transactions so far.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.shared.lock().stats.commits
+    }
+
+    /// Writes all that waits and closes the database.
+    pub(super) fn finish(&self) {
+        while self.write() {}
+        let database = self.lock().take();
+        if let Some(Err(error)) = database.map(Database::close) {
+            self.shared.fail(error.to_string());
+        }
+    }
+
+    /// The store is gone: what waits is lost.
+    pub(super) fn let_go(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Database>> {
+        // Should the database panic while it writes, whoever called has the panic; what is left can still be dropped.
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Sees to it that nobody waits for ever if the database should panic.

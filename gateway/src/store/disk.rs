@@ -1,7 +1,10 @@
 //! A disk in memory that can be told to fail, and that forgets what was not synced when its power is cut.
+//!
+//! Owns what is left after a cut. For tests of the store and for gateways that live in simulated time; a gateway that
+//! is meant to last has a file.
 
 use std::io::{Error, Result};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mesh_protocol::Rng;
 use redb::StorageBackend;
@@ -9,9 +12,9 @@ use redb::StorageBackend;
 /// What a disk writes whole or not at all (the smallest sector in use).
 const SECTOR: usize = 512;
 
-/// Clones are the same disk.
-#[derive(Clone, Debug)]
-pub(super) struct Disk(Arc<Mutex<State>>);
+/// A disk in memory. Clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct Disk(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -25,6 +28,12 @@ struct State {
     left: u64,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self { now: Vec::new(), synced: Vec::new(), unsynced: Vec::new(), left: u64::MAX }
+    }
+}
+
 #[derive(Debug)]
 enum Change {
     Len(usize),
@@ -32,22 +41,25 @@ enum Change {
 }
 
 impl Disk {
-    pub(super) fn new() -> Self {
-        Self::holding(Vec::new())
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
     fn holding(image: Vec<u8>) -> Self {
-        let state = State { now: image.clone(), synced: image, unsynced: Vec::new(), left: u64::MAX };
+        let state = State { now: image.clone(), synced: image, ..State::default() };
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// Lets so many changes and syncs pass, and no more.
-    pub(super) fn fail_after(&self, changes: u64) {
+    /// Lets so many changes and syncs pass, and no more: the next ones are errors.
+    pub fn fail_after(&self, changes: u64) {
         self.state().left = changes;
     }
 
     /// The disk as found when the power is back: of what was not synced, any sectors in any combination.
-    pub(super) fn after_power_cut(&self, rng: &mut Rng) -> Self {
+    #[must_use]
+    pub fn after_power_cut(&self, rng: &mut Rng) -> Self {
         let state = self.state();
         let mut image = state.synced.clone();
         for change in &state.unsynced {
@@ -68,15 +80,22 @@ impl Disk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        // Bytes are whole between any two statements that could panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state, unless the disk has failed.
     fn changing(&self) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state();
-        state.left = state.left.checked_sub(1).ok_or_else(|| Error::other("the test's disk has failed"))?;
+        state.left =
+            state.left.checked_sub(1).ok_or_else(|| Error::other("the disk in memory was told to fail"))?;
         Ok(state)
     }
+}
+
+/// A place on the disk.
+fn place(bytes: u64) -> Result<usize> {
+    usize::try_from(bytes).map_err(Error::other)
 }
 
 fn put(image: &mut Vec<u8>, offset: usize, data: &[u8]) {
@@ -93,7 +112,7 @@ impl StorageBackend for Disk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        let offset = usize::try_from(offset).unwrap();
+        let offset = place(offset)?;
         let state = self.state();
         let found =
             state.now.get(offset..offset + out.len()).ok_or_else(|| Error::other("read past the end"))?;
@@ -102,7 +121,7 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
-        let len = usize::try_from(len).unwrap();
+        let len = place(len)?;
         let mut state = self.changing()?;
         state.now.resize(len, 0);
         state.unsynced.push(Change::Len(len));
@@ -111,13 +130,18 @@ impl StorageBackend for Disk {
 
     fn sync_data(&self) -> Result<()> {
         let mut state = self.changing()?;
-        state.synced = state.now.clone();
-        state.unsynced.clear();
+        let State { synced, unsynced, .. } = &mut *state;
+        for change in unsynced.drain(..) {
+            match change {
+                Change::Len(len) => synced.resize(len, 0),
+                Change::Write(offset, data) => put(synced, offset, &data),
+            }
+        }
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        let offset = usize::try_from(offset).unwrap();
+        let offset = place(offset)?;
         let mut state = self.changing()?;
         put(&mut state.now, offset, data);
         state.unsynced.push(Change::Write(offset, data.to_vec()));

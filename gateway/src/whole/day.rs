@@ -1,0 +1,334 @@
+//! A day in an office: agents on every gateway, who say everything there is to say to each other, while gateways come and
+//! go.
+//!
+//! Owns the script: who speaks when, and how an agent lives on when its gateway is away. What was seen goes into
+//! [`super::record`], which judges it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mesh_protocol::{Duration, Instant, MessageType, Priority};
+use tokio::task::JoinSet;
+
+use super::record::{Record, Said};
+use super::{DayReport, Inside, Office, OfficeError};
+use crate::api::codec::Codec;
+use crate::api::{Body, Destination, Hello, Message, Name, NameError, SendRequest};
+use crate::client::{Client, ClientError, Handle, Incoming, Pending};
+
+/// The mesh has this long to find itself before the first message.
+const SETTLE: Duration = Duration::from_secs(8);
+/// An agent whose gateway is away tries again after this long. A guess.
+const AGAIN: Duration = Duration::from_millis(500);
+/// When it is known of everything what became of it, this long is still listened for what comes twice. A guess: above
+/// what a repeat takes through a field.
+const AFTER: Duration = Duration::from_secs(10);
+/// The group that every second agent hears.
+const GROUP: &str = "second";
+
+/// What happens in it.
+#[derive(Clone, Debug)]
+pub struct Day {
+    /// Agents on each gateway.
+    pub agents: usize,
+    /// Messages of each agent to the others, one of another type and priority after the other.
+    pub messages: usize,
+    /// How many of them it says at one moment.
+    pub together: usize,
+    /// Between two messages of one agent, on average.
+    pub gap: Duration,
+    /// When a message is no longer wanted, in milliseconds.
+    pub deadline_ms: u32,
+    /// Bytes of one large message from the first agent to the last; 0 for none.
+    pub large: usize,
+    /// Gateways that are away for a while.
+    pub absences: Vec<Absence>,
+}
+
+/// A gateway that is away for a while.
+#[derive(Clone, Copy, Debug)]
+pub struct Absence {
+    /// Which, from 0.
+    pub gateway: usize,
+    /// When, from the first message on.
+    pub after: Duration,
+    /// How long.
+    pub lasts: Duration,
+    /// How it goes.
+    pub how: Ending,
+}
+
+/// How a gateway goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its power is cut.
+    Cut,
+    /// Its power is cut while one of its agents says something, which is on no disk then.
+    MidSentence,
+    /// It is told to stop, says goodbye and writes what it has.
+    Stop,
+}
+
+impl Default for Day {
+    /// Two agents on each gateway, two messages in a second and a half from each, and nobody is away.
+    fn default() -> Self {
+        Self {
+            agents: 2,
+            messages: 10,
+            together: 2,
+            gap: Duration::from_millis(750),
+            deadline_ms: 60_000,
+            large: 2_000,
+            absences: Vec::new(),
+        }
+    }
+}
+
+/// Which codec an agent speaks: both are in use.
+const fn codec(agent: usize) -> Codec {
+    if agent.is_multiple_of(2) { Codec::Postcard } else { Codec::Json }
+}
+
+fn agent_name(agent: usize) -> Result<Name, NameError> {
+    Name::new(&format!("agent-{agent}"))
+}
+
+fn to_agent(agent: usize) -> Option<Destination> {
+    // Names of a few letters are names.
+    agent_name(agent).ok().map(Destination::agent)
+}
+
+/// Something said: when, and what.
+type Plan = Vec<(Instant, SendRequest)>;
+
+impl Day {
+    /// Lives through it in an office.
+    ///
+    /// # Errors
+    /// As [`Office::run`].
+    pub fn run(&self, office: &Office) -> Result<DayReport, OfficeError> {
+        let day = self.clone();
+        let ran = office.run(|inside| async move { day.live(inside).await })?;
+        let record = ran.result?;
+        Ok(record.report((ran.trace, ran.transmitted, ran.received, ran.commits), ran.ended))
+    }
+
+    async fn live(self, inside: Inside) -> Result<Record, OfficeError> {
+        let record = Shared::default();
+        let start = inside.now() + SETTLE;
+        let mut all = JoinSet::new();
+        let mut ends = start;
+        let mut agents = Vec::new();
+        // The first agents of all gateways, then the second ones.
+        for number in 0..inside.gateways() * self.agents {
+            let Ok(name) = agent_name(number) else { continue };
+            let agent = Agent {
+                number,
+                gateway: number % inside.gateways(),
+                name,
+                inside: inside.clone(),
+                handle: Arc::default(),
+                record: Arc::clone(&record),
+            };
+            tokio::spawn(agent.clone().listen());
+            let plan = self.plan(&inside, number, start);
+            ends = ends.max(plan.last().map_or(start, |(at, _)| *at));
+            all.spawn(agent.clone().speak(plan));
+            agents.push(agent);
+        }
+        for absence in self.absences.iter().copied() {
+            ends = ends.max(start + absence.after + absence.lasts);
+            let agent = agents.get(absence.gateway).filter(|_| absence.gateway < inside.gateways());
+            let agent = agent.cloned().ok_or(OfficeError::NoGateway(absence.gateway))?;
+            all.spawn(agent.lose_gateway(start + absence.after, absence));
+        }
+        while let Some(joined) = all.join_next().await {
+            match joined {
+                Ok(result) => result?,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+        // Everything is settled within its deadline; answers to the last queries come a little later, and a message
+        // whose gateway was away has its whole deadline again.
+        let last = ends + Duration::from_millis(u64::from(self.deadline_ms)).times(2);
+        while inside.now() < last && !look(&record, |record| record.is_settled()) {
+            inside.pause(Duration::from_secs(1)).await;
+        }
+        inside.pause(AFTER).await;
+        Ok(look(&record, std::mem::take))
+    }
+
+    /// What an agent says.
+    fn plan(&self, inside: &Inside, agent: usize, start: Instant) -> Plan {
+        let gateways = inside.gateways();
+        let agents = gateways * self.agents;
+        let mut said = Vec::new();
+        let combinations = MessageType::ALL.into_iter().flat_map(|kind| Priority::ALL.map(|p| (kind, p)));
+        // Each agent begins elsewhere, so that together they say all there is.
+        let combinations = combinations.cycle().skip(agent * self.messages).take(self.messages);
+        for (n, (kind, priority)) in combinations.enumerate() {
+            // Everyone speaks to everyone in turn, but not to itself.
+            let other = (agent + 1 + n % (agents - 1).max(1)) % agents;
+            let text = format!("{agent} to {other}: {} {priority} {n}", kind.name());
+            said.push((to_agent(other), kind, priority, Body::text(text)));
+        }
+        if agent < gateways {
+            let name = |text: &str| Name::new(text).ok();
+            let text = |to: &str| Body::text(format!("{agent} to {to}"));
+            let (group, echo) = (name(GROUP).map(Destination::Group), name("echo").map(Destination::agent));
+            let everyone = Some(Destination::Everyone);
+            said.extend([
+                (group, MessageType::Notification, Priority::Medium, text("the group")),
+                (everyone, MessageType::Notification, Priority::High, text("everyone")),
+                (echo, MessageType::Query, Priority::Medium, text("the echo")),
+            ]);
+        }
+        if self.large > 0 && agent == 0 {
+            let bytes: Vec<u8> = (0..self.large).map(|n| ((n * 31) >> 3) as u8).collect();
+            said.push((to_agent(agents - 1), MessageType::ParameterUpdate, Priority::Low, Body::data(bytes)));
+        }
+        let together = self.together.max(1);
+        let moments = said.into_iter().enumerate();
+        let plan = moments.filter_map(|(n, (to, kind, priority, body))| {
+            // All agents speak at the same moments.
+            let at = start + self.gap.times((n / together * together) as u64);
+            let request = SendRequest::new(to?, kind, body);
+            Some((at, SendRequest { priority, deadline_ms: Some(self.deadline_ms), ..request }))
+        });
+        plan.collect()
+    }
+}
+
+type Shared = Arc<Mutex<Record>>;
+
+fn look<R>(record: &Shared, what: impl FnOnce(&mut Record) -> R) -> R {
+    what(&mut record.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// An agent. Clones are the same one.
+#[derive(Clone, Debug)]
+struct Agent {
+    number: usize,
+    gateway: usize,
+    name: Name,
+    inside: Inside,
+    /// Its session, while it has one.
+    handle: Arc<Mutex<Option<Handle>>>,
+    record: Shared,
+}
+
+impl Agent {
+    /// Says what the plan has for it. What it cannot say as its gateway is away, it does not say.
+    async fn speak(self, plan: Plan) -> Result<(), OfficeError> {
+        for (at, request) in plan {
+            self.inside.until(at).await;
+            self.say(request).await;
+        }
+        Ok(())
+    }
+
+    /// Says something now; what becomes of it is listened for beside.
+    async fn say(&self, request: SendRequest) {
+        let handle = self.session().clone();
+        let Some(handle) = handle else { return look(&self.record, |record| record.unsaid += 1) };
+        let said = Said { to: request.to, body: request.body.clone(), priority: request.priority };
+        match handle.send(request).await {
+            Ok(pending) => drop(tokio::spawn(self.clone().follow(said, pending))),
+            Err(_) => look(&self.record, |record| record.doubt(said)),
+        }
+    }
+
+    async fn follow(self, said: Said, mut pending: Pending) {
+        match pending.accepted().await {
+            Ok(accepted) => look(&self.record, |record| record.accepted(self.number, said, &accepted)),
+            Err(ClientError::Refused(error)) => {
+                return look(&self.record, |record| record.refused(said, error));
+            }
+            // Nobody has said whether it was accepted.
+            Err(_) => return look(&self.record, |record| record.doubt(said)),
+        }
+        // Where the session is lost before its receipt comes, that comes in a later session.
+        if let Ok(receipt) = pending.receipt().await {
+            let now = self.inside.now();
+            look(&self.record, |record| record.receipt(now, self.number, receipt));
+        }
+    }
+
+    /// Listens, and answers queries, for as long as there is an office.
+    async fn listen(self) {
+        let mut handled = None;
+        loop {
+            if let Ok(client) = self.attach(handled).await {
+                let (handle, mut inbox) = client.split();
+                *self.session() = Some(handle.clone());
+                if self.number % 2 == 1
+                    && let Ok(group) = Name::new(GROUP)
+                {
+                    // Lost with the session, it is asked for again in the next one.
+                    drop(handle.subscribe(vec![group], None).await);
+                }
+                while let Ok(incoming) = inbox.next().await {
+                    let now = self.inside.now();
+                    let cursor = match incoming {
+                        Incoming::Message(message) => {
+                            let cursor = message.cursor;
+                            self.heard(now, message).await;
+                            cursor
+                        }
+                        Incoming::Receipt(receipt) => {
+                            let cursor = receipt.cursor;
+                            look(&self.record, |record| record.receipt(now, self.number, receipt));
+                            cursor
+                        }
+                        Incoming::Error(error) => {
+                            look(&self.record, |record| record.error(self.number, error));
+                            None
+                        }
+                    };
+                    handled = handled.max(cursor);
+                }
+                *self.session() = None;
+            }
+            self.inside.pause(AGAIN).await;
+        }
+    }
+
+    async fn heard(&self, now: Instant, message: Message) {
+        if message.kind == MessageType::Query {
+            let body = Body::text(format!("answer to {}", message.id));
+            let answer = SendRequest {
+                priority: message.priority,
+                reply_to: Some(message.id),
+                ..SendRequest::new(message.from, MessageType::Response, body)
+            };
+            self.say(answer).await;
+        }
+        look(&self.record, |record| record.arrived(now, self.number, message));
+    }
+
+    async fn attach(&self, resume: Option<u64>) -> Result<Client, ClientError> {
+        let hello = Hello { resume, ..Hello::new(self.name) };
+        self.inside.connect(self.gateway, hello, codec(self.number)).await
+    }
+
+    /// Its gateway is away for a while.
+    async fn lose_gateway(self, at: Instant, absence: Absence) -> Result<(), OfficeError> {
+        self.inside.until(at).await;
+        match absence.how {
+            Ending::Stop => self.inside.stop(self.gateway).await?,
+            Ending::Cut => self.inside.cut(self.gateway).await?,
+            Ending::MidSentence => {
+                if let Some(to) = to_agent(self.number + 1) {
+                    let text = format!("last words of {} at {} µs", self.number, at.as_micros());
+                    self.say(SendRequest::new(to, MessageType::Task, Body::text(text))).await;
+                }
+                self.inside.cut(self.gateway).await?;
+            }
+        }
+        self.inside.until(at + absence.lasts).await;
+        self.inside.restart(self.gateway)
+    }
+
+    fn session(&self) -> std::sync::MutexGuard<'_, Option<Handle>> {
+        self.handle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,144 @@
+//! One gateway of an office: its seat on the air, its disk, and what runs while it has power.
+//!
+//! Owns start, cut and stop. When a disk is written is the office's to say.
+
+use ble_bearer::sim::{SimBearer, SimClock, StationId};
+use firmware_sim::Network;
+use mesh_protocol::{Duration, Rng};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::{Beside, OfficeError};
+use crate::agents::{Limits, Lobby};
+use crate::engine::{Engine, EngineError, Identity, Membership, Parts};
+use crate::gateway::COMMANDS;
+use crate::store::{Disk, Hand, Store};
+
+/// Hops allowed to its messages: more than any field here is long.
+const TTL: u8 = 12;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Place {
+    number: u16,
+    pub(super) station: StationId,
+    /// What the next start takes; `None` while it runs, and after a cut until it is seated again.
+    pub(super) seat: Option<(SimBearer, SimClock)>,
+    disk: Disk,
+    /// Jitter of each run, and what survives a cut.
+    rng: Rng,
+    fresh: bool,
+    /// Transactions of runs that have ended.
+    pub(super) commits: u64,
+    pub(super) running: Option<Running>,
+}
+
+/// What has power.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) engine: JoinHandle<Result<(), EngineError>>,
+    pub(super) lobby: Lobby<Beside>,
+    stop: watch::Sender<bool>,
+    pub(super) hand: Hand,
+}
+
+impl Place {
+    pub(super) fn new(number: u16, rng: Rng, station: StationId, seat: (SimBearer, SimClock)) -> Self {
+        Self {
+            number,
+            station,
+            seat: Some(seat),
+            disk: Disk::new(),
+            rng,
+            fresh: true,
+            commits: 0,
+            running: None,
+        }
+    }
+
+    /// Starts it from what its disk holds.
+    pub(super) fn start(&mut self, network: &Network) -> Result<(), OfficeError> {
+        let n = usize::from(self.number);
+        let (bearer, clock) = self.seat.take().ok_or(OfficeError::On(n))?;
+        let opened = Store::open_by_hand(self.disk.clone());
+        let (store, recovered, hand) = opened.map_err(|error| OfficeError::Store(n, error))?;
+        let (requests, commands) = mpsc::channel(COMMANDS);
+        let lobby = Lobby::new(requests, Limits::default(), Beside::new(clock.clone()));
+        let parts = Parts {
+            identity: identity(self.number, network),
+            membership: Membership::new(network.key(), network.epoch(), std::mem::take(&mut self.fresh)),
+            ttl: TTL,
+            seed: self.rng.next_u64(),
+            bearer,
+            clock,
+            store,
+            recovered,
+            commands,
+            doors: lobby.counters(),
+        };
+        let engine = Engine::new(parts).map_err(|error| OfficeError::Engine(n, error))?;
+        let (stop, stopped) = watch::channel(false);
+        let engine = tokio::spawn(engine.run(stopped));
+        self.running = Some(Running { engine, lobby, stop, hand });
+        Ok(())
+    }
+
+    /// Writes the next group of its disk. False when nothing waits.
+    pub(super) fn write(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.hand.write())
+    }
+
+    /// Cuts its power: what runs, to be ended, and the disk as it is found when the power is back.
+    pub(super) fn cut(&mut self) -> Option<Running> {
+        let running = self.running.take()?;
+        // Before anything is dropped: what a database writes at its end comes too late.
+        self.disk = self.disk.after_power_cut(&mut self.rng);
+        Some(running)
+    }
+}
+
+impl Running {
+    pub(super) fn has_ended(&self) -> bool {
+        self.engine.is_finished()
+    }
+
+    /// No goodbye, no last words.
+    pub(super) async fn cut(mut self) {
+        self.engine.abort();
+        let ended = (&mut self.engine).await;
+        self.lobby.cut().await;
+        // Cancelled is what it is meant to be.
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+
+    /// Says goodbye to the agents and writes what is to be kept.
+    pub(super) async fn stop(mut self) -> Result<(), EngineError> {
+        let _ = self.stop.send(true);
+        let ended = match (&mut self.engine).await {
+            Ok(ended) => ended,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        // Sessions end by themselves when the engine has let go of them, at the latest after their linger.
+        let mut lobby = self.lobby;
+        tokio::spawn(async move { lobby.ended().await });
+        ended
+    }
+}
+
+fn identity(number: u16, network: &Network) -> Identity {
+    Identity {
+        name: format!("gateway-{number}"),
+        address: network.gateway_address(number),
+        adapter: "sim".into(),
+        default_deadline: Duration::from_secs(60),
+        max_agents: 100,
+        max_credits: 1_024,
+        inbox_messages: 10_000,
+        inbox_bytes: 16 << 20,
+        inbox_total_bytes: 128 << 20,
+    }
+}

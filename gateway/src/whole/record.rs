@@ -1,0 +1,342 @@
+//! What the agents of a [`super::Day`] saw, and whether that is what a gateway promises.
+//!
+//! Owns the verdict: everything accepted is delivered exactly once or truthfully reported, and nothing else is
+//! delivered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesh_protocol::{Instant, Priority};
+use sha2::{Digest, Sha256};
+
+use crate::api::{Accepted, Body, Destination, ErrorEvent, Message, MessageRef, Outcome, Receipt};
+
+/// Something that an agent was told of its message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// When, in microseconds.
+    pub at_us: u64,
+    /// Which agent, from 0.
+    pub agent: usize,
+    /// What.
+    pub receipt: Receipt,
+}
+
+/// Something that an agent was given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arrival {
+    /// When, in microseconds.
+    pub at_us: u64,
+    /// Which agent, from 0.
+    pub agent: usize,
+    /// What.
+    pub message: Message,
+}
+
+/// A day, seen from its end.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DayReport {
+    /// Hash of every frame sent and heard, by whom and when.
+    pub trace: String,
+    /// Advertising events.
+    pub transmitted: u64,
+    /// Frames that reached a host.
+    pub received: u64,
+    /// Transactions of all disks together.
+    pub commits: u64,
+    /// When it ended, in microseconds.
+    pub ended_us: u64,
+    /// Messages that were accepted.
+    pub accepted: usize,
+    /// Messages of which nobody has said whether they are accepted, as their gateway went.
+    pub doubtful: usize,
+    /// Messages that were not said, as the gateway was away.
+    pub unsaid: usize,
+    /// Messages that were refused.
+    pub refused: usize,
+    /// How many messages of each priority were accepted, the most urgent first.
+    pub by_priority: [usize; 4],
+    /// Every receipt, in the order in which they came. One whose ack a power cut has swallowed comes twice.
+    pub receipts: Vec<Told>,
+    /// Every message, in the order in which they came.
+    pub arrivals: Vec<Arrival>,
+    /// What should not have been.
+    pub problems: Vec<String>,
+}
+
+impl DayReport {
+    /// One number for all that happened: the trace, and what every agent was told and given, in order.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let hash = Sha256::digest(format!("{self:?}"));
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// How many messages ended so, each counted once.
+    #[must_use]
+    pub fn outcomes(&self, outcome: Outcome) -> usize {
+        let ids: BTreeSet<MessageRef> = self
+            .receipts
+            .iter()
+            .filter(|told| told.receipt.outcome == outcome)
+            .map(|told| told.receipt.id)
+            .collect();
+        ids.len()
+    }
+}
+
+/// Something an agent says.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    pub(super) to: Destination,
+    pub(super) body: Body,
+    pub(super) priority: Priority,
+}
+
+/// Everything seen.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    accepted: BTreeMap<MessageRef, (usize, Said)>,
+    doubtful: Vec<Said>,
+    pub(super) unsaid: usize,
+    refused: usize,
+    receipts: Vec<Told>,
+    /// Messages that have a receipt.
+    settled: BTreeSet<MessageRef>,
+    arrivals: Vec<Arrival>,
+    problems: Vec<String>,
+}
+
+impl Record {
+    pub(super) fn accepted(&mut self, agent: usize, said: Said, accepted: &Accepted) {
+        if self.accepted.insert(accepted.id, (agent, said)).is_some() {
+            self.problems.push(format!("two messages have the number {}", accepted.id));
+        }
+    }
+
+    pub(super) fn doubt(&mut self, said: Said) {
+        self.doubtful.push(said);
+    }
+
+    pub(super) fn refused(&mut self, said: Said, error: ErrorEvent) {
+        self.refused += 1;
+        self.problems.push(format!("a message to {} was refused: {}", said.to, error.message));
+    }
+
+    pub(super) fn error(&mut self, agent: usize, error: ErrorEvent) {
+        self.problems.push(format!("agent {agent} was told of an error: {}", error.message));
+    }
+
+    pub(super) fn receipt(&mut self, now: Instant, agent: usize, receipt: Receipt) {
+        self.settled.insert(receipt.id);
+        self.receipts.push(Told { at_us: now.as_micros(), agent, receipt });
+    }
+
+    pub(super) fn arrived(&mut self, now: Instant, agent: usize, message: Message) {
+        self.arrivals.push(Arrival { at_us: now.as_micros(), agent, message });
+    }
+
+    /// Whether it is known of every accepted message what became of it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.accepted.keys().all(|id| self.settled.contains(id))
+    }
+
+    pub(super) fn report(
+        mut self,
+        (trace, transmitted, received, commits): (String, u64, u64, u64),
+        ended: Instant,
+    ) -> DayReport {
+        self.judge();
+        let mut by_priority = [0; 4];
+        for (_, said) in self.accepted.values() {
+            by_priority[said.priority as usize] += 1;
+        }
+        DayReport {
+            trace,
+            transmitted,
+            received,
+            commits,
+            ended_us: ended.as_micros(),
+            accepted: self.accepted.len(),
+            doubtful: self.doubtful.len(),
+            unsaid: self.unsaid,
+            refused: self.refused,
+            by_priority,
+            receipts: self.receipts,
+            arrivals: self.arrivals,
+            problems: self.problems,
+        }
+    }
+
+    fn judge(&mut self) {
+        let mut problems = std::mem::take(&mut self.problems);
+        let mut outcomes: BTreeMap<MessageRef, &Told> = BTreeMap::new();
+        for told in &self.receipts {
+            let before = outcomes.insert(told.receipt.id, told);
+            if before.is_some_and(|before| before.receipt.outcome != told.receipt.outcome) {
+                problems.push(format!("message {} ended in two ways: {told:?}", told.receipt.id));
+            }
+            if self.accepted.get(&told.receipt.id).is_some_and(|(agent, _)| *agent != told.agent) {
+                problems.push(format!("somebody else was told what became of message {}", told.receipt.id));
+            }
+        }
+        let mut copies: BTreeMap<(MessageRef, usize), usize> = BTreeMap::new();
+        for Arrival { agent, message, .. } in &self.arrivals {
+            *copies.entry((message.id, *agent)).or_default() += 1;
+            match self.accepted.get(&message.id) {
+                Some((_, said)) if said.body == message.body => {}
+                Some(_) => problems.push(format!("message {} arrived with other bytes", message.id)),
+                // An echo's answer was said by no agent here, but it answers one.
+                None if message.reply_to.is_some_and(|asked| self.accepted.contains_key(&asked)) => {}
+                None if self.doubtful.iter().any(|said| said.body == message.body) => {}
+                None => problems.push(format!("message {} arrived and nobody sent it", message.id)),
+            }
+        }
+        for ((id, agent), count) in &copies {
+            if *count > 1 {
+                problems.push(format!("message {id} came {count} times to agent {agent}"));
+            }
+        }
+        for (id, (_, said)) in &self.accepted {
+            let arrived = copies.range((*id, 0)..=(*id, usize::MAX)).count();
+            let Some(told) = outcomes.get(id) else {
+                problems.push(format!(
+                    "message {id} to {} was accepted and nobody was told what became of it",
+                    said.to
+                ));
+                continue;
+            };
+            let outcome = told.receipt.outcome;
+            let here = matches!(said.to, Destination::Agent { name, .. } if name.as_str() != "echo");
+            match outcome {
+                Outcome::Delivered if here && arrived != 1 => {
+                    problems.push(format!(
+                        "message {id} to {} was reported delivered and came to {arrived} agents",
+                        said.to
+                    ));
+                }
+                Outcome::Expired | Outcome::Rejected if arrived > 0 => {
+                    problems.push(format!("message {id} to {} was reported {outcome:?} and came", said.to));
+                }
+                _ => {}
+            }
+        }
+        self.problems = problems;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_protocol::{Address, MessageId, MessageType};
+
+    use super::*;
+
+    const ID: MessageRef = MessageRef { node: Address::new(1), id: MessageId(7) };
+
+    fn said(text: &str) -> Said {
+        Said { to: "bob".parse().unwrap(), body: Body::text(text), priority: Priority::High }
+    }
+
+    /// Agent 0 has said something to bob, who is agent 1, and it was accepted.
+    fn accepted() -> Record {
+        let mut record = Record::default();
+        record.accepted(0, said("hello"), &Accepted { reference: None, id: ID, durable: true, at_us: 0 });
+        record
+    }
+
+    fn told(record: &mut Record, agent: usize, outcome: Outcome) {
+        let receipt = Receipt {
+            cursor: None,
+            reference: None,
+            id: ID,
+            outcome,
+            at_node: None,
+            why: None,
+            hops: None,
+            at_us: 0,
+        };
+        record.receipt(Instant::ZERO, agent, receipt);
+    }
+
+    fn came(record: &mut Record, text: &str) {
+        let message = Message {
+            cursor: None,
+            id: ID,
+            from: Destination::Node(ID.node),
+            to: "bob".parse().unwrap(),
+            kind: MessageType::Task,
+            priority: Priority::High,
+            reply_to: None,
+            hops: 1,
+            at_us: 0,
+            body: Body::text(text),
+        };
+        record.arrived(Instant::ZERO, 1, message);
+    }
+
+    fn problems(record: Record) -> Vec<String> {
+        record.report((String::new(), 0, 0, 0), Instant::ZERO).problems
+    }
+
+    #[test]
+    fn what_is_promised_is_no_problem() {
+        for outcome in [Outcome::Delivered, Outcome::Unknown] {
+            let mut record = accepted();
+            assert!(!record.is_settled());
+            told(&mut record, 0, outcome);
+            came(&mut record, "hello");
+            // A power cut has swallowed the ack of the receipt.
+            told(&mut record, 0, outcome);
+            assert!(record.is_settled());
+            assert_eq!(problems(record), Vec::<String>::new());
+        }
+        for outcome in [Outcome::Expired, Outcome::Rejected, Outcome::Unknown] {
+            let mut record = accepted();
+            told(&mut record, 0, outcome);
+            assert_eq!(problems(record), Vec::<String>::new());
+        }
+        let mut doubtful = Record::default();
+        doubtful.doubt(said("hello"));
+        came(&mut doubtful, "hello");
+        assert_eq!(problems(doubtful), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_lie_and_every_loss_is_a_problem() {
+        type Deed = fn(&mut Record);
+        let cases: [(&str, &[Deed]); 8] = [
+            ("nobody was told", &[|record| came(record, "hello")]),
+            ("came to 0 agents", &[|record| told(record, 0, Outcome::Delivered)]),
+            (
+                "came 2 times",
+                &[
+                    |record| told(record, 0, Outcome::Delivered),
+                    |record| came(record, "hello"),
+                    |record| came(record, "hello"),
+                ],
+            ),
+            (
+                "Expired and came",
+                &[|record| told(record, 0, Outcome::Expired), |record| came(record, "hello")],
+            ),
+            (
+                "Rejected and came",
+                &[|record| told(record, 0, Outcome::Rejected), |record| came(record, "hello")],
+            ),
+            ("other bytes", &[|record| told(record, 0, Outcome::Delivered), |record| came(record, "hollo")]),
+            (
+                "two ways",
+                &[|record| told(record, 0, Outcome::Unknown), |record| told(record, 0, Outcome::Expired)],
+            ),
+            ("somebody else", &[|record| told(record, 1, Outcome::Expired)]),
+        ];
+        for (problem, deeds) in cases {
+            let mut record = accepted();
+            deeds.iter().for_each(|deed| deed(&mut record));
+            let found = problems(record);
+            assert!(found.len() == 1 && found[0].contains(problem), "{problem}: {found:?}");
+        }
+        let mut stranger = Record::default();
+        came(&mut stranger, "hello");
+        assert!(problems(stranger)[0].contains("nobody sent it"));
+    }
+}

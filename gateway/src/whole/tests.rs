@@ -1,0 +1,131 @@
+//! The office itself; what gateways promise in it is told in `tests/whole.rs`.
+
+use mesh_protocol::MessageType;
+use tokio::io::AsyncReadExt;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::api::{Body, Event, Name, SendRequest};
+
+fn hello(name: &str) -> Hello {
+    Hello::new(Name::new(name).unwrap())
+}
+
+fn task(to: &str, text: &str) -> SendRequest {
+    SendRequest::new(to.parse().unwrap(), MessageType::Task, Body::text(text))
+}
+
+fn small() -> Office {
+    Office { relays: 2, gateways: 2, within: Duration::from_secs(60), ..Office::default() }
+}
+
+/// In which order many tasks get on, all at one moment, two agents on one gateway speaking and listening at once.
+fn rush() -> (Vec<String>, Instant) {
+    let ran = small().run(async |inside| {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = JoinSet::new();
+        for (codec, name, other) in [(Codec::Json, "alice", "bob"), (Codec::Postcard, "bob", "alice")] {
+            let (handle, mut inbox) = inside.connect(0, hello(name), codec).await.unwrap().split();
+            let heard = Arc::clone(&log);
+            tasks.spawn(async move {
+                for _ in 0..60 {
+                    let message = inbox.next_message().await.unwrap();
+                    lock(&heard).push(format!("{name} heard {}", message.body.as_text().unwrap()));
+                }
+            });
+            for n in 0..6 {
+                let (handle, log) = (handle.clone(), Arc::clone(&log));
+                tasks.spawn(async move {
+                    for k in 0..10 {
+                        // Out of step with the others: some speak while others listen.
+                        for _ in 0..(3 * n + k) % 5 {
+                            tokio::spawn(async {}).await.unwrap();
+                        }
+                        handle.ping().await.unwrap();
+                        lock(&log).push(format!("{name} {n} pinged {k}"));
+                        let durable = (n + k) % 2 == 0;
+                        let request = SendRequest { durable, ..task(other, &format!("{n} {k}")) };
+                        let receipt = handle.send(request).await.unwrap().receipt().await.unwrap();
+                        lock(&log).push(format!("{name} {n} was told {:?}", receipt.outcome));
+                    }
+                });
+            }
+        }
+        while let Some(joined) = tasks.join_next().await {
+            joined.unwrap();
+        }
+        let log = std::mem::take(&mut *lock(&log));
+        (log, inside.now())
+    });
+    ran.unwrap().result
+}
+
+#[test]
+fn what_happens_at_one_moment_happens_in_the_same_order_every_time() {
+    let (first, at) = rush();
+    assert_eq!((first.len(), at), (2 * 6 * 10 * 3, Instant::ZERO), "no work takes simulated time");
+    for _ in 0..5 {
+        assert_eq!(rush().0, first);
+    }
+}
+
+#[test]
+fn a_session_waits_in_simulated_time() {
+    let ran = small().run(async |inside| {
+        let mut stream = {
+            let mut places = lock(&inside.shared.places);
+            places[0].running.as_mut().unwrap().lobby.connect()
+        };
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        (said, inside.now())
+    });
+    let (said, at) = ran.unwrap().result;
+    let first: Event = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert!(matches!(&first, Event::Error(error) if error.message.contains("10 s")), "{first:?}");
+    assert_eq!(at, Instant::ZERO + Duration::from_secs(10));
+}
+
+#[test]
+fn a_script_that_can_never_end_is_told_so() {
+    let endless = small().run(async |_| std::future::pending::<()>().await);
+    assert!(matches!(endless, Err(OfficeError::Endless(60))), "{endless:?}");
+
+    let stuck = small().run(async |inside| {
+        let _hold = inside.clock().hold();
+        inside.pause(Duration::from_secs(1)).await;
+    });
+    assert!(matches!(stuck, Err(OfficeError::Stuck { at: 0, still: Still::Held })), "{stuck:?}");
+}
+
+#[test]
+fn a_gateway_without_power_is_not_there_until_it_is_restarted() {
+    let ran = small().run(async |inside| {
+        assert!(matches!(inside.restart(0), Err(OfficeError::On(0))));
+        assert!(matches!(inside.cut(2).await, Err(OfficeError::NoGateway(2))));
+        let alice = inside.connect(0, hello("alice"), Codec::Json).await.unwrap();
+        let kept = alice.handle().send(task("bob", "kept")).await.unwrap().accepted().await.unwrap();
+        // Said, and power is gone before it is on the disk.
+        let mut lost = alice.handle().send(task("bob", "lost")).await.unwrap();
+        inside.cut(0).await.unwrap();
+        assert!(matches!(lost.accepted().await, Err(ClientError::Lost(_))));
+        let nobody = inside.connect(0, hello("alice"), Codec::Json).await;
+        assert!(matches!(nobody, Err(ClientError::Lost(_))));
+        assert!(inside.cut(0).await.is_ok(), "it stays without power");
+        inside.restart(0).unwrap();
+
+        let mut bob = inside.connect(1, hello("bob"), Codec::Postcard).await.unwrap();
+        let message = bob.inbox().next_message().await.unwrap();
+        assert_eq!((message.id, message.body.as_text()), (kept.id, Some("kept")));
+        let alice = inside.connect(0, hello("alice"), Codec::Json).await.unwrap();
+        let next = alice.handle().send(task("bob", "next")).await.unwrap().receipt().await.unwrap();
+        assert!(next.id.id > kept.id.id);
+        assert_eq!(bob.inbox().next_message().await.unwrap().body.as_text(), Some("next"));
+
+        inside.stop(1).await.unwrap();
+        assert!(matches!(bob.inbox().next().await, Err(ClientError::Refused(_) | ClientError::Lost(_))));
+        inside.restart(1).unwrap();
+        assert!(inside.connect(1, hello("bob"), Codec::Json).await.is_ok());
+    });
+    ran.unwrap();
+}
