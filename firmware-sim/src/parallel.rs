@@ -39,6 +39,6 @@ mod tests {
             let results = super::map(&jobs, threads, |job| job * job);
             assert_eq!(results, jobs.iter().map(|job| job * job).collect::<Vec<_>>());
         }
-        assert_eq!(super::map(&[] as &[u64], 4, |job| *job), []);
+        assert!(super::map(&[] as &[u64], 4, |job| *job).is_empty());
     }
 }

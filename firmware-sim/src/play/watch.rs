@@ -134,6 +134,9 @@ impl Sniffer {
     }
 }
 
+/// Something, and the node it happened at.
+pub(super) type At<T> = (u32, T);
+
 /// What one node did.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
@@ -204,13 +207,13 @@ impl Watch {
 
     fn mark(&mut self, now: Instant) {
         let events = self.trace.events();
-        if self.extras.marks && events % MARK_EVERY == 0 {
+        if self.extras.marks && events.is_multiple_of(MARK_EVERY) {
             self.marks.push(Mark { events, at_us: now.as_micros(), trace: self.trace.digest() });
         }
     }
 
     /// What reached applications and what senders were told since last asked, and where.
-    pub(super) fn take(&mut self) -> (Vec<(u32, Arrival)>, Vec<(u32, Settled)>) {
+    pub(super) fn take(&mut self) -> (Vec<At<Arrival>>, Vec<At<Settled>>) {
         (std::mem::take(&mut self.arrivals), std::mem::take(&mut self.settled))
     }
 

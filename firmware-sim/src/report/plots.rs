@@ -14,7 +14,7 @@ use super::{tables, timeline};
 use crate::results::Campaign;
 
 pub(super) fn load(out: &mut String, campaign: &Campaign, names: &[String]) {
-    let (table, untimed) = series::by_load(campaign);
+    let table = series::by_load(campaign);
     let spots = each(&table, |n, stack, cell| {
         let share = cell.share()?;
         let percent = maybe_percent(Some(share));
@@ -38,19 +38,11 @@ pub(super) fn load(out: &mut String, campaign: &Campaign, names: &[String]) {
         "<section><h2>Delivery against offered load</h2>{}{}<p class=\"note\">The load of a message is how many messages \
          the scenario offered in the same second of the same run, itself included. Each point is the delivery of the \
          offered messages of that load, refused ones as not delivered; below it, how many those are. All seeds \
-         together; where there are many loads, they are joined into ranges that hold about as many messages each. A \
-         refused message has no time of its own and counts in the second of the last one that was taken before it. \
+         together; where there are many loads, they are joined into ranges that hold about as many messages each. \
          Hollow: fewer than {FEW} messages.",
         legend(names),
         charts::categories(axes, names, &spots, true)
     );
-    if untimed > 0 {
-        let _ = write!(
-            out,
-            " <b>{} messages are missing here</b>: in their runs none was taken, so that no time is known.",
-            count(untimed)
-        );
-    }
     let cell = |n: usize, stack: usize| {
         let cell = table.cells.get(stack).and_then(|cells| cells.get(n)).copied().unwrap_or_default();
         vec![maybe_percent(cell.share()), count(cell.messages)]

@@ -41,27 +41,22 @@ impl Delivery {
     }
 }
 
-/// Delivery by offered load, and how many messages have no place in it.
+/// Delivery by offered load.
 ///
 /// The load of a message is the number of messages that the scenario offered, anywhere in the mesh, in the same second
-/// of the same run, itself included. A refused message has no time of its own and stands in the second of the last
-/// one taken before it (before any was: the first one taken). In a run in which none was taken there is no time at all.
-pub(super) fn by_load(campaign: &Campaign) -> (Table<Delivery>, u64) {
-    let mut untimed = 0;
+/// of the same run, itself included.
+pub(super) fn by_load(campaign: &Campaign) -> Table<Delivery> {
     let mut loads: Vec<BTreeMap<u64, Delivery>> = Vec::new();
     for (_, runs) in by_stack(campaign) {
         let mut stack: BTreeMap<u64, Delivery> = BTreeMap::new();
         for run in runs {
-            let seconds = seconds(run);
-            if seconds.is_empty() {
-                untimed += run.messages.len() as u64;
-            }
+            let second = |message: &MessageResult| message.offered_us / 1_000_000;
             let mut offered: BTreeMap<u64, u64> = BTreeMap::new();
-            for second in &seconds {
-                *offered.entry(*second).or_default() += 1;
+            for message in &run.messages {
+                *offered.entry(second(message)).or_default() += 1;
             }
-            for (message, second) in run.messages.iter().zip(&seconds) {
-                let load = offered.get(second).copied().unwrap_or(0);
+            for message in &run.messages {
+                let load = offered.get(&second(message)).copied().unwrap_or(0);
                 let cell = stack.entry(load).or_default();
                 cell.messages += 1;
                 cell.shares += share(message);
@@ -90,22 +85,7 @@ pub(super) fn by_load(campaign: &Campaign) -> (Table<Delivery>, u64) {
     let label = |(low, high): &(u64, u64)| {
         if low == high { low.to_string() } else { format!("{low}–{high}") }
     };
-    (Table { categories: bins.iter().map(label).collect(), cells }, untimed)
-}
-
-/// The second in which each message of a run was offered; empty if no time is known.
-fn seconds(run: &RunResult) -> Vec<u64> {
-    let second = |message: &MessageResult| message.sent_us.map(|at| at / 1_000_000);
-    let Some(mut last) = run.messages.iter().find_map(second) else {
-        return Vec::new();
-    };
-    run.messages
-        .iter()
-        .map(|message| {
-            last = second(message).unwrap_or(last);
-            last
-        })
-        .collect()
+    Table { categories: bins.iter().map(label).collect(), cells }
 }
 
 /// Ranges of loads that hold about as many messages each; one for each load where those are few.

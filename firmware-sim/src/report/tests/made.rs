@@ -9,6 +9,7 @@ pub(super) fn sent(priority: &str, to: u32, bytes: u32, at: u64) -> MessageResul
         priority: priority.to_owned(),
         kind: "NOTIFICATION".to_owned(),
         bytes,
+        offered_us: at,
         sent_us: Some(at),
         wanted: 1,
         ..MessageResult::default()
@@ -45,7 +46,8 @@ fn airtime(causes: &[(&str, u64)]) -> std::collections::BTreeMap<String, u64> {
 pub(super) fn campaign() -> Campaign {
     let to_all =
         MessageResult { to: None, reached: 2, wanted: 3, ..told(sent("HIGH", 0, 5, 3_000_000), "unknown") };
-    let refused = MessageResult { sent_us: None, refused: Some("busy".to_owned()), ..sent("LOW", 3, 20, 0) };
+    let refused =
+        MessageResult { sent_us: None, refused: Some("busy".to_owned()), ..sent("LOW", 3, 20, 1_900_000) };
     let first = vec![
         MessageResult {
             duplicates: 1,

@@ -157,6 +157,7 @@ fn message(rng: &mut Rng, place: usize, load: f64, at: u64, nodes: &[NodeResult]
         priority: ["CRITICAL", "HIGH", "MEDIUM", "LOW"][urgency].to_owned(),
         kind: "NOTIFICATION".to_owned(),
         bytes: 24,
+        offered_us: at,
         sent_us: (!refused).then_some(at),
         refused: refused.then(|| "busy".to_owned()),
         delivered_us: arrived.then_some(at + latency),
