@@ -55,9 +55,9 @@ pub fn run(done: impl Fn()) -> Bench {
     let (mut heap, mut thousand, mut hundred, mut recording) = (vec![], vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
         heap.push(heap_rate());
-        thousand.push(flood(1_000, 5, ()));
-        hundred.push(flood(100, 50, ()));
-        let (with, without) = (flood(100, 50, Trace::default()), flood(100, 50, ()));
+        thousand.push(flood(1_000, 30, ()));
+        hundred.push(flood(100, 300, ()));
+        let (with, without) = (flood(100, 300, Trace::default()), flood(100, 300, ()));
         recording.push(without.times_real / with.times_real);
         done();
     }

@@ -16,6 +16,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use mesh_protocol::{Duration, Instant, Rng};
 
@@ -135,7 +136,7 @@ pub struct Delivery<'a> {
     /// The channel: 37 to 39, or 0 to 36 for an AUX_ADV_IND.
     pub channel: u8,
     /// The frame.
-    pub frame: &'a FrameBytes,
+    pub frame: &'a Arc<FrameBytes>,
     /// Who received it, in order of their numbers; at least one.
     pub hearers: &'a [Hearer],
 }
@@ -157,9 +158,6 @@ struct Receiver {
     locked: Instant,
     /// Its own latest advertising event.
     own: Span,
-    powered: bool,
-    /// The weakest signal received on LE 1M, in hundredths of a dBm.
-    sensitivity: i32,
 }
 
 impl Receiver {
@@ -174,14 +172,25 @@ impl Receiver {
 #[derive(Clone, Copy, Debug)]
 struct Tuned {
     until: Instant,
-    /// 0 to 2; another number is none.
+    /// 0 to 2, or none.
     channel: u8,
+}
+
+impl Tuned {
+    const NONE: u8 = u8::MAX;
+    /// Without power, for good.
+    const OFF: Self = Self { until: Instant::from_micros(u64::MAX), channel: Self::NONE };
+    /// Not known.
+    const STALE: Self = Self { until: Instant::ZERO, channel: Self::NONE };
 }
 
 /// What a station's radio is.
 #[derive(Debug)]
 struct Unit {
     spec: RadioSpec,
+    powered: bool,
+    /// The weakest signal received on LE 1M, in hundredths of a dBm.
+    sensitivity: i32,
     /// Where in its round of scan windows it stood at time zero.
     scan_offset: Duration,
     /// What its advertising events meet is drawn from here, each at its own place.
@@ -194,6 +203,14 @@ impl Unit {
     /// The channel (0..3) it scans at `at`, if any, and until when that stays so.
     fn scan(&self, at: Instant) -> (Option<usize>, Instant) {
         self.spec.scan.at(at, self.scan_offset)
+    }
+
+    #[cold]
+    fn tuned(&self, at: Instant) -> Tuned {
+        match self.scan(at) {
+            (Some(channel), until) => Tuned { until, channel: channel as u8 },
+            (None, until) => Tuned { until, channel: Tuned::NONE },
+        }
     }
 }
 
@@ -209,7 +226,7 @@ struct Flight {
     draws: Rng,
     /// Power was cut then.
     cut: Option<Instant>,
-    frame: FrameBytes,
+    frame: Arc<FrameBytes>,
     /// For each PDU, who is with it.
     locked: [Vec<Hearer>; CHANNELS + 1],
     /// For each PDU, who overlaps it and can disturb one of those.
@@ -316,25 +333,22 @@ impl Air {
         let id = self.links.add(position, spec.tx_dbm, spec.sensitivity_dbm);
         let mut draws = self.rng.clone().fork(u64::from(id.0));
         let round = spec.scan.interval.times(CHANNELS as u64);
-        self.receivers.push(Receiver {
-            locked: Instant::ZERO,
-            own: NEVER,
-            powered: true,
-            sensitivity: centi(spec.sensitivity_dbm),
-        });
+        self.receivers.push(Receiver { locked: Instant::ZERO, own: NEVER });
         let scan_offset = Duration::from_micros(draws.below(round.as_micros()));
-        self.tuned.push(Tuned { until: Instant::ZERO, channel: u8::MAX });
-        self.units.push(Unit { spec, scan_offset, draws, events: 0 });
+        self.tuned.push(Tuned::STALE);
+        let sensitivity = centi(spec.sensitivity_dbm);
+        self.units.push(Unit { spec, powered: true, sensitivity, scan_offset, draws, events: 0 });
         id
     }
 
     /// Switches a station off or on. Off, it hears nothing and counts no losses, and what it was sending breaks off.
     pub fn set_powered(&mut self, now: Instant, id: StationId, powered: bool) {
-        let Some(receiver) = self.receivers.get_mut(id.index()) else {
+        let Some(unit) = self.units.get_mut(id.index()) else {
             return;
         };
-        receiver.powered = powered;
-        receiver.locked = Instant::ZERO;
+        unit.powered = powered;
+        self.tuned[id.index()] = if powered { Tuned::STALE } else { Tuned::OFF };
+        self.receivers[id.index()].locked = Instant::ZERO;
         for flight in &mut self.flights {
             if flight.from == id && !powered {
                 flight.cut = flight.cut.or(Some(now));
@@ -348,7 +362,7 @@ impl Air {
     /// Whether a station has power.
     #[must_use]
     pub fn is_powered(&self, id: StationId) -> bool {
-        self.receivers.get(id.index()).is_some_and(|receiver| receiver.powered)
+        self.units.get(id.index()).is_some_and(|unit| unit.powered)
     }
 
     /// Where a station stands.
@@ -401,6 +415,7 @@ impl Air {
         self.counters.events += 1;
         self.counters.airtime_us += shape.busy().as_micros();
         let secondary = draws.below(SECONDARY as u64) as usize;
+        let frame = Arc::new(frame.clone());
         let slot = self.free.pop().unwrap_or_else(|| {
             self.flights.push(Flight {
                 from,
@@ -409,7 +424,7 @@ impl Air {
                 secondary,
                 draws: draws.clone(),
                 cut: None,
-                frame: FrameBytes::new(),
+                frame: Arc::clone(&frame),
                 locked: Default::default(),
                 rivals: Default::default(),
                 followers: Vec::new(),
@@ -419,7 +434,7 @@ impl Air {
         let flight = &mut self.flights[slot as usize];
         (flight.from, flight.start, flight.shape, flight.secondary) = (from, now, shape, secondary);
         (flight.draws, flight.cut) = (draws, None);
-        flight.frame.clone_from(frame);
+        flight.frame = frame;
         self.start(slot, 0);
     }
 
@@ -492,21 +507,9 @@ impl Air {
         let fading = links.fading();
         let (draws, locked) = (&flight.draws, &mut flight.locked[n]);
 
-        let mut lock = |neighbour: &Neighbour, follows: bool| {
-            let tuned = &mut tuned[neighbour.to.index()];
-            if tuned.until <= pdu.start {
-                let (channel, until) = units[neighbour.to.index()].scan(pdu.start);
-                *tuned = Tuned { until, channel: channel.map_or(u8::MAX, |channel| channel as u8) };
-            }
-            // Following a pointer, it is on the right channel for as long as it takes.
-            if !follows && usize::from(tuned.channel) != n {
-                return;
-            }
+        // Of one who listens on the PDU's channel; `until` then, or as long as it takes.
+        let mut lock = |neighbour: &Neighbour, until: Option<Instant>| {
             let receiver = &mut receivers[neighbour.to.index()];
-            if !receiver.powered {
-                return;
-            }
-            let until = tuned.until;
             let counter = if receiver.own.end + TURNAROUND > pdu.start && receiver.own.start <= pdu.start {
                 &mut counters.half_duplex
             } else if receiver.locked > pdu.start {
@@ -518,11 +521,13 @@ impl Air {
                     strength += (f64::from(fading) * normal(bits)).round() as i32;
                     power = linear(strength);
                 }
-                if strength < receiver.sensitivity + weakest {
+                // Of the usual PHY and without fading, a listener's signal is strong enough.
+                let uncertain = fading > 0 || weakest > 0;
+                if uncertain && strength < units[neighbour.to.index()].sensitivity + weakest {
                     &mut counters.weak
                 } else if rest.drowns(neighbour.to, power) {
                     &mut counters.collision
-                } else if !follows && until < pdu.end {
+                } else if let Some(until) = until.filter(|until| *until < pdu.end) {
                     receiver.locked = until;
                     &mut counters.boundary
                 } else {
@@ -539,11 +544,20 @@ impl Air {
             *counter += 1;
         };
         if n < CHANNELS {
-            links.listeners(flight.from).iter().for_each(|neighbour| lock(neighbour, false));
+            for neighbour in links.listeners(flight.from) {
+                let tuned = &mut tuned[neighbour.to.index()];
+                if tuned.until <= pdu.start {
+                    *tuned = units[neighbour.to.index()].tuned(pdu.start);
+                }
+                if usize::from(tuned.channel) == n {
+                    lock(neighbour, Some(tuned.until));
+                }
+            }
         } else {
+            // Following a pointer, they are on the right channel for as long as it takes.
             let followers = flight.followers.drain(..);
             let neighbours = followers.filter_map(|to| links.neighbour(flight.from, to));
-            neighbours.for_each(|neighbour| lock(neighbour, true));
+            neighbours.for_each(|neighbour| lock(neighbour, None));
         }
     }
 

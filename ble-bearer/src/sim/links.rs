@@ -65,7 +65,8 @@ impl Links {
             let made: Vec<Link> = links.iter().filter(latest).copied().collect();
             for link in made {
                 let strength = i32::from(link.rssi) * 100;
-                self.connect((link.from, link.to), strength, link.loss_ppm, true);
+                let heard = strength >= self.stations[link.to.index()].2;
+                self.connect((link.from, link.to), strength, link.loss_ppm, heard);
             }
             return new;
         }

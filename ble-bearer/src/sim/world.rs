@@ -44,7 +44,7 @@ struct Report {
     end: Instant,
     from: StationId,
     channel: u8,
-    frame: FrameBytes,
+    frame: Arc<FrameBytes>,
     hearers: Vec<Hearer>,
 }
 
@@ -391,7 +391,8 @@ impl<S: Station, O: Observer<S>> World<S, O> {
         told.clear();
         told.extend_from_slice(hearers);
         let at = end + REPORT_LATENCY;
-        self.reports.push_back(Report { at, end, from, channel, frame: frame.clone(), hearers: told });
+        let frame = Arc::clone(frame);
+        self.reports.push_back(Report { at, end, from, channel, frame, hearers: told });
     }
 
     /// A frame reaches hosts.
