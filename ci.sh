@@ -8,11 +8,13 @@ cd "$(dirname "$0")"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
 # Cheap ones first: a slip shows within seconds.
-JOBS=(fmt layers clippy test nostd doc deny capture size fuzz demo release)
+JOBS=(fmt layers clippy test nostd doc deny capture size fuzz demo release air)
 # A core with FPU and DSP, and the smallest there is, without atomic read-modify-write.
 MCU_TARGETS=(thumbv7em-none-eabi thumbv6m-none-eabi)
 # Seconds for each fuzz target.
 FUZZ_SECONDS="${FUZZ_SECONDS:-30}"
+# Runs with random faults, from FUZZ_BASE on.
+FUZZ_RUNS="${FUZZ_RUNS:-200}"
 
 fail() {
     echo "ci.sh: $*" >&2
@@ -111,6 +113,17 @@ job_release() {
     cargo test --release --locked -p firmware-sim --test determinism
 }
 
+# The air against published numbers, a recorded run played again, and fuzzed schedules of faults: seeds nobody has seen, and which.
+job_air() {
+    local sim=(cargo run --release --locked -q -p firmware-sim --) base record
+    "${sim[@]}" validate
+    record="$PWD/target/field.trace"
+    "${sim[@]}" run --record "$record"
+    "${sim[@]}" replay "$record"
+    base="${FUZZ_BASE:-$(date +%s)}"
+    "${sim[@]}" fuzz --seeds "$base..$((base + FUZZ_RUNS - 1))"
+}
+
 # The main job, end to end; its exit code is its verdict.
 job_demo() {
     cargo run --release --locked -p mesh-gateway -- demo --json
@@ -153,11 +166,14 @@ job_layers() {
         protocol ble-bearer firmware-sim
     # The core and the simulation, without their tests.
     local pure=() clockless=() file
-    mapfile -t pure < <(find protocol/src firmware-sim/src ble-bearer/src/sim -name '*.rs' \
+    mapfile -t pure < <(find protocol/src firmware-sim/src ble-bearer/src/sim gateway/src/whole -name '*.rs' \
         -not -name 'tests.rs' -not -path '*/tests/*' 2>/dev/null)
-    # lockstep.rs is where simulated time may be told to follow the wall; there and nowhere else.
     for file in "${pure[@]}"; do
-        [ "$file" = ble-bearer/src/sim/lockstep.rs ] || clockless+=("$file")
+        case "$file" in
+        # Where simulated time may be told to follow the wall, where speed is measured, and the command line.
+        ble-bearer/src/sim/lockstep.rs | firmware-sim/src/bench.rs | firmware-sim/src/cli/*) ;;
+        *) clockless+=("$file") ;;
+        esac
     done
     rule "the core and the simulation never ask for the time" \
         '\b(Instant::now|SystemTime|UNIX_EPOCH|thread::sleep|time::sleep)\b' "${clockless[@]}"

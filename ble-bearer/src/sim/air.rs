@@ -20,17 +20,20 @@ use std::sync::Arc;
 
 use mesh_protocol::{Duration, Instant, Rng};
 
+use super::flight::Flight;
 use super::geometry::{Position, StationId, Topology, normal};
 use super::links::{Links, Neighbour};
-use super::phy::{CHANNELS, Phy, Shape};
+use super::phy::CHANNELS;
 use super::power::{centi, linear};
+use super::receiver::{NEVER, Receiver, Span, Tuned, Unit};
 use super::spec::RadioSpec;
+use super::wlan::{Bursts, Wlan};
 use crate::FrameBytes;
 
 /// A radio needs about this long between sending and receiving (the project's radio model).
 pub const TURNAROUND: Duration = Duration::from_micros(300);
 /// Channels that AUX_ADV_INDs are sent on: 0 to 36. The advertising channels follow.
-const SECONDARY: usize = 37;
+pub(super) const SECONDARY: usize = 37;
 /// What the air is like, beside where stations stand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AirSettings {
@@ -44,38 +47,6 @@ pub struct AirSettings {
 impl Default for AirSettings {
     fn default() -> Self {
         Self { capture_db: 10.0, wlan: None }
-    }
-}
-
-/// Bursts of a wireless LAN, on each advertising channel at its own times, equally strong at every receiver.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Wlan {
-    /// Parts in a million of the time that it sends.
-    pub duty_ppm: u32,
-    /// How long it sends at a time.
-    pub burst: Duration,
-    /// How strong it is, in dBm.
-    pub dbm: f64,
-}
-
-/// A wireless LAN at work.
-#[derive(Debug)]
-struct Bursts {
-    wlan: Wlan,
-    power: f32,
-    draws: Rng,
-}
-
-impl Bursts {
-    /// Its power on an advertising channel at any time in `span`.
-    fn power(&self, channel: usize, span: Span) -> f32 {
-        let burst = self.wlan.burst.as_micros().max(1);
-        let (first, last) = (span.start.as_micros() / burst, span.end.as_micros() / burst);
-        let sends = |slot: u64| {
-            let mut draw = self.draws.clone().fork((channel as u64) << 60 | slot);
-            draw.chance(self.wlan.duty_ppm)
-        };
-        if (first..=last).any(sends) { self.power } else { 0.0 }
     }
 }
 
@@ -139,125 +110,6 @@ pub struct Delivery<'a> {
     pub frame: &'a Arc<FrameBytes>,
     /// Who received it, in order of their numbers; at least one.
     pub hearers: &'a [Hearer],
-}
-
-/// A stretch of time, its end excluded.
-#[derive(Clone, Copy, Debug, Default)]
-struct Span {
-    start: Instant,
-    end: Instant,
-}
-
-/// Overlaps nothing.
-const NEVER: Span = Span { start: Instant::from_micros(u64::MAX), end: Instant::ZERO };
-
-/// What a station's radio is doing. Small: this is what every PDU looks at.
-#[derive(Debug)]
-struct Receiver {
-    /// It stays with a PDU until then.
-    locked: Instant,
-    /// Its own latest advertising event.
-    own: Span,
-}
-
-impl Receiver {
-    /// Whether its latest own event keeps it from hearing something in `span`.
-    fn sends_in(&self, span: Span) -> bool {
-        self.own.start < span.end + TURNAROUND && span.start < self.own.end + TURNAROUND
-    }
-}
-
-/// The channel that a station scans, and until when: looked at for everyone in range of every PDU, so that those on other
-/// channels cost next to nothing.
-#[derive(Clone, Copy, Debug)]
-struct Tuned {
-    until: Instant,
-    /// 0 to 2, or none.
-    channel: u8,
-}
-
-impl Tuned {
-    const NONE: u8 = u8::MAX;
-    /// Without power, for good.
-    const OFF: Self = Self { until: Instant::from_micros(u64::MAX), channel: Self::NONE };
-    /// Not known.
-    const STALE: Self = Self { until: Instant::ZERO, channel: Self::NONE };
-}
-
-/// What a station's radio is.
-#[derive(Debug)]
-struct Unit {
-    spec: RadioSpec,
-    powered: bool,
-    /// The weakest signal received on LE 1M, in hundredths of a dBm.
-    sensitivity: i32,
-    /// Where in its round of scan windows it stood at time zero.
-    scan_offset: Duration,
-    /// What its advertising events meet is drawn from here, each at its own place.
-    draws: Rng,
-    /// Advertising events it has sent.
-    events: u64,
-}
-
-impl Unit {
-    /// The channel (0..3) it scans at `at`, if any, and until when that stays so.
-    fn scan(&self, at: Instant) -> (Option<usize>, Instant) {
-        self.spec.scan.at(at, self.scan_offset)
-    }
-
-    #[cold]
-    fn tuned(&self, at: Instant) -> Tuned {
-        match self.scan(at) {
-            (Some(channel), until) => Tuned { until, channel: channel as u8 },
-            (None, until) => Tuned { until, channel: Tuned::NONE },
-        }
-    }
-}
-
-/// One advertising event on its way.
-#[derive(Debug)]
-struct Flight {
-    from: StationId,
-    start: Instant,
-    shape: Shape,
-    /// Where its AUX_ADV_IND goes, 0 to 36.
-    secondary: usize,
-    /// What it meets is drawn from here, for each receiver at its own place.
-    draws: Rng,
-    /// Power was cut then.
-    cut: Option<Instant>,
-    frame: Arc<FrameBytes>,
-    /// For each PDU, who is with it.
-    locked: [Vec<Hearer>; CHANNELS + 1],
-    /// For each PDU, who overlaps it and can disturb one of those.
-    rivals: [Vec<StationId>; CHANNELS + 1],
-    /// Who knows of the AUX_ADV_IND.
-    followers: Vec<StationId>,
-}
-
-impl Flight {
-    fn pdu(&self, n: usize) -> Span {
-        let start = self.start + self.shape.start(n);
-        Span { start, end: start + self.shape.length(n) }
-    }
-
-    /// The channel of PDU `n`: 0 to 36, and the advertising channels from there on.
-    fn channel(&self, n: usize) -> usize {
-        if n < CHANNELS { SECONDARY + n } else { self.secondary }
-    }
-
-    /// How PDU `n` is sent.
-    const fn phy(&self, n: usize) -> Phy {
-        match self.shape {
-            Shape::Extended(_, phy) if n >= CHANNELS => phy,
-            _ => Phy::OneM,
-        }
-    }
-
-    /// Whether PDU `n` has the frame in it.
-    const fn carries(&self, n: usize) -> bool {
-        matches!(self.shape, Shape::Legacy(_)) || n >= CHANNELS
-    }
 }
 
 /// What happens to a PDU at a moment; of those at the same time, judgements come first.

@@ -10,6 +10,7 @@
 
 mod air;
 mod controller;
+mod flight;
 mod geometry;
 mod links;
 mod lockstep;
@@ -17,15 +18,17 @@ mod pace;
 mod phy;
 mod power;
 mod queue;
+mod receiver;
 mod seat;
 mod spec;
 mod station;
+mod wlan;
 mod world;
 
 #[cfg(test)]
 mod tests;
 
-pub use air::{Air, AirCounters, AirSettings, Delivery, Hearer, TURNAROUND, Wlan};
+pub use air::{Air, AirCounters, AirSettings, Delivery, Hearer, TURNAROUND};
 pub use controller::{
     ADV_DELAY, ADV_INTERVAL, COMMAND_LATENCY, Controller, MIN_GAP, REPORT_LATENCY, link_info,
 };
@@ -36,4 +39,5 @@ pub use phy::{CHANNELS, LEGACY_ADV_DATA, Phy, Shape};
 pub use seat::{Hold, SIM_LINK, SimBearer, SimClock};
 pub use spec::{CHANNEL_SWITCH, RadioSpec, SCAN_WINDOW, ScanPlan};
 pub use station::{Observer, Radio, Reception, Station, Verdict};
+pub use wlan::Wlan;
 pub use world::{Step, World};

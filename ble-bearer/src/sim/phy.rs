@@ -13,10 +13,13 @@ pub(super) const CHANNEL_HOP: Duration = Duration::from_micros(150);
 pub(super) const AUX_OFFSET: Duration = Duration::from_micros(300);
 /// Bytes of AdvData that a legacy PDU can carry (Core Specification, Vol 6 Part B, 2.3.1.3).
 pub const LEGACY_ADV_DATA: usize = 31;
-/// Payload of a legacy PDU beside its AdvData: the advertiser's address.
-const LEGACY_PAYLOAD: usize = 6;
 /// Payload of an ADV_EXT_IND that points to an AUX: header 1, flags 1, ADI 2, AuxPtr 3.
 const EXT_IND_PAYLOAD: usize = 7;
+/// The advertiser's address.
+const ADDRESS: usize = 6;
+/// AdvData that fit into one AUX_ADV_IND beside the address; with more, the address moves into the ADV_EXT_INDs (Core Specification,
+/// Vol 6 Part B, 2.3.4: a PDU has at most 255 bytes).
+const WITH_ADDRESS: usize = 245;
 /// Payload of an AUX_ADV_IND beside its AdvData: header 1, flags 1, address 6, ADI 2.
 const AUX_PAYLOAD: usize = 10;
 /// The advertising channels: 37, 38 and 39.
@@ -81,7 +84,10 @@ impl Shape {
     #[must_use]
     pub const fn primary(self) -> Duration {
         match self {
-            Self::Legacy(adv_data) => Phy::OneM.airtime(LEGACY_PAYLOAD + adv_data),
+            Self::Legacy(adv_data) => Phy::OneM.airtime(ADDRESS + adv_data),
+            Self::Extended(adv_data, _) if adv_data > WITH_ADDRESS => {
+                Phy::OneM.airtime(EXT_IND_PAYLOAD + ADDRESS)
+            }
             Self::Extended(..) => Phy::OneM.airtime(EXT_IND_PAYLOAD),
         }
     }
@@ -91,6 +97,9 @@ impl Shape {
     pub const fn auxiliary(self) -> Option<Duration> {
         match self {
             Self::Legacy(_) => None,
+            Self::Extended(adv_data, phy) if adv_data > WITH_ADDRESS => {
+                Some(phy.airtime(AUX_PAYLOAD - ADDRESS + adv_data))
+            }
             Self::Extended(adv_data, phy) => Some(phy.airtime(AUX_PAYLOAD + adv_data)),
         }
     }
@@ -160,5 +169,8 @@ mod tests {
         assert_eq!(event(245, Phy::TwoM).airtime().as_micros(), 2_072);
         assert_eq!(event(32, Phy::OneM).busy().as_micros(), 3 * 136 + 80 + 8 * 42);
         assert_eq!(event(0, Phy::TwoM), Shape::Legacy(0));
+        // The address has moved.
+        assert_eq!(event(249, Phy::OneM).primary().as_micros(), 80 + 8 * 13);
+        assert_eq!(event(249, Phy::OneM).auxiliary().map(Duration::as_micros), Some(80 + 8 * 253));
     }
 }
