@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use ble_bearer::sim::{Step, World};
+use ble_bearer::sim::{AirSettings, Step, World};
 use firmware_sim::{Layout, Network, Trace};
 use mesh_protocol::{Instant, Rng};
 use tokio::task::JoinHandle;
@@ -21,7 +21,12 @@ impl Inside {
         let network = Network::random(office.seed).with_gateways(gateways);
         let layout = Layout::with_gateways(office.relays, gateways, office.seed);
         let loss_ppm = (office.loss_percent.clamp(0.0, 100.0) * 10_000.0) as u32;
-        let mut world = World::with_observer(office.seed, network.topology(loss_ppm), Trace::default());
+        let mut world = World::with_observer(
+            office.seed,
+            network.topology(loss_ppm),
+            AirSettings::default(),
+            Trace::default(),
+        );
         let mut seeds = Rng::stream(office.seed, "gateways");
         let mut places = Vec::new();
         let mut clock = None;
