@@ -263,6 +263,11 @@ impl State {
         waker
     }
 
+    /// Whether there ever was a seat: without one there is neither hold nor sleeper.
+    pub(super) const fn has_seats(&self) -> bool {
+        !self.seats.is_empty()
+    }
+
     pub(super) fn take_switched(&mut self) -> impl Iterator<Item = (StationId, bool)> {
         self.switched.drain(..)
     }

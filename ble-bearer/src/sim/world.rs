@@ -325,23 +325,28 @@ impl<S: Station, O: Observer<S>> World<S, O> {
     /// the panic the world would never go on.
     pub fn step_until(&mut self, limit: Instant) -> Step {
         let mut state = self.shared.lock();
-        let now = state.now();
-        for (id, powered) in state.take_switched() {
-            self.air.set_powered(now, id, powered);
-            self.powered_at[id.index()] = now;
-        }
-        if let Some(still) = state.still() {
-            return Step::Still(still);
-        }
-        // Of those due at the same time the first one: `min_by_key` keeps it.
-        let due = [
+        let mut due = [
             self.air.poll_timeout().map(|at| (at, Due::Air)),
             self.reports.front().map(|report| (report.at, Due::Report)),
             self.next_late().map(|at| (at, Due::Late)),
             self.alarms.next().map(|at| (at, Due::Alarm)),
-            state.next_radio().map(|(at, index)| (at, Due::SeatRadio(index))),
-            state.next_sleep().map(|at| (at, Due::Sleeper)),
+            None,
+            None,
         ];
+        // A world without seats is spared looking for what only they do.
+        if state.has_seats() {
+            let now = state.now();
+            for (id, powered) in state.take_switched() {
+                self.air.set_powered(now, id, powered);
+                self.powered_at[id.index()] = now;
+            }
+            if let Some(still) = state.still() {
+                return Step::Still(still);
+            }
+            due[4] = state.next_radio().map(|(at, index)| (at, Due::SeatRadio(index)));
+            due[5] = state.next_sleep().map(|at| (at, Due::Sleeper));
+        }
+        // Of those due at the same time the first one: `min_by_key` keeps it.
         let Some((at, due)) = due.into_iter().flatten().min_by_key(|(at, _)| *at) else {
             return Step::Quiet(None);
         };
