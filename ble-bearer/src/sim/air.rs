@@ -14,8 +14,7 @@
 //!
 //! An AUX_ADV_IND is received by those who received one of the three ADV_EXT_INDs that point to it, by the same rules.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use mesh_protocol::{Duration, Instant, Rng};
@@ -112,16 +111,21 @@ pub struct Delivery<'a> {
     pub hearers: &'a [Hearer],
 }
 
-/// What happens to a PDU at a moment; of those at the same time, judgements come first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum What {
-    /// It ended one turnaround ago: only then is it known whether a receiver had to turn to sending in the middle of it.
-    Judge,
-    Start,
-}
+/// PDUs to which something happens at a moment: when, whose flight, which PDU of it. In order; what is added is nearly
+/// always the last, so that it finds its place at less cost than in a heap.
+#[derive(Debug, Default)]
+struct Agenda(VecDeque<(Instant, u32, u8)>);
 
-/// When, what, in which order, whose flight, which PDU of it.
-type Pending = Reverse<(Instant, What, u64, u32, u8)>;
+impl Agenda {
+    fn add(&mut self, at: Instant, slot: u32, n: usize) {
+        let later = self.0.iter().rev().take_while(|due| due.0 > at).count();
+        self.0.insert(self.0.len() - later, (at, slot, n as u8));
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.0.front().map(|(at, ..)| *at)
+    }
+}
 
 /// A PDU on a channel.
 #[derive(Debug)]
@@ -145,8 +149,10 @@ pub struct Air {
     rng: Rng,
     flights: Vec<Flight>,
     free: Vec<u32>,
-    pending: BinaryHeap<Pending>,
-    sequence: u64,
+    /// PDUs that start.
+    starts: Agenda,
+    /// PDUs that ended one turnaround ago: only then is it known whether a receiver had to turn to sending in the middle.
+    judgements: Agenda,
     /// On each channel, the PDUs that were there when one started last.
     on_air: [Vec<OnAir>; SECONDARY + CHANNELS],
     /// Those that received the PDU judged last.
@@ -172,8 +178,8 @@ impl Air {
             rng: Rng::stream(seed, "air"),
             flights: Vec::new(),
             free: Vec::new(),
-            pending: BinaryHeap::new(),
-            sequence: 0,
+            starts: Agenda::default(),
+            judgements: Agenda::default(),
             on_air: [const { Vec::new() }; SECONDARY + CHANNELS],
             hearers: Vec::new(),
             counters: AirCounters::default(),
@@ -290,31 +296,24 @@ impl Air {
         self.start(slot, 0);
     }
 
-    fn schedule(&mut self, at: Instant, what: What, slot: u32, n: usize) {
-        self.sequence += 1;
-        self.pending.push(Reverse((at, what, self.sequence, slot, n as u8)));
-    }
-
     /// When [`Air::poll_delivery`] has something to do next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.pending.peek().map(|Reverse((at, ..))| *at)
+        [self.judgements.next(), self.starts.next()].into_iter().flatten().min()
     }
 
     /// Does the next thing that is due at `now`; a frame that somebody received, if that is what comes of it. Ask
     /// [`Air::poll_timeout`] whether more is due.
     pub fn poll_delivery(&mut self, now: Instant) -> Option<Delivery<'_>> {
-        if self.poll_timeout().is_none_or(|at| at > now) {
-            return None;
+        let at = self.poll_timeout().filter(|at| *at <= now)?;
+        // Of what happens at the same time, judgements come first.
+        if self.judgements.next() == Some(at) {
+            let (_, slot, n) = self.judgements.0.pop_front()?;
+            return self.judge(slot, n.into());
         }
-        let Reverse((_, what, _, slot, n)) = self.pending.pop()?;
-        match what {
-            What::Start => {
-                self.start(slot, n.into());
-                None
-            }
-            What::Judge => self.judge(slot, n.into()),
-        }
+        let (_, slot, n) = self.starts.0.pop_front()?;
+        self.start(slot, n.into());
+        None
     }
 
     /// How many flights and how many remembered PDUs there is room for now.
@@ -329,9 +328,9 @@ impl Air {
         let pdu = flight.pdu(n);
         if n + 1 < flight.shape.pdus() {
             let next = flight.pdu(n + 1).start;
-            self.schedule(next, What::Start, slot, n + 1);
+            self.starts.add(next, slot, n + 1);
         }
-        self.schedule(pdu.end + TURNAROUND, What::Judge, slot, n);
+        self.judgements.add(pdu.end + TURNAROUND, slot, n);
 
         let Self { links, receivers, tuned, units, flights, on_air, counters, capture, wlan, .. } = self;
         let flight = &flights[slot as usize];
