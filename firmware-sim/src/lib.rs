@@ -13,7 +13,9 @@
 //! # let _ = (Layout::field(3, 1), Network::random(1));
 //! ```
 
+pub mod chaos;
 mod device;
+pub mod fuzz;
 mod layout;
 mod network;
 pub mod results;
@@ -22,7 +24,7 @@ pub mod scenario;
 pub mod stack;
 mod trace;
 
-pub use device::{Delivered, Device, Letter};
+pub use device::{Delivered, Device, Letter, LocalClock, Look, Note, Options};
 pub use layout::Layout;
 pub use network::Network;
 pub use run::{Report, Run};
