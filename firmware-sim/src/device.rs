@@ -268,11 +268,13 @@ impl Device {
         self.powered = true;
         self.up = false;
         self.promised = None;
-        self.flash.recover();
+        let found = self.flash.recover();
         self.clock = LocalClock::new(now, self.boot.options.drift_ppb);
         self.boot.count += 1;
         self.node = self.boot.node(self.clock.local(now), &self.flash);
         self.set_up(now);
+        // A message whose write was done, and whose agent has not been shown it yet, is in the inbox now.
+        self.app.safe.extend(found.into_iter().filter(|change| matches!(change, Change::Inbox { .. })));
     }
 
     /// Its clock jumps ahead.
@@ -334,13 +336,12 @@ impl Device {
         while let Some(change) = self.app.safe.pop_front() {
             match change {
                 Change::Seq(up_to) => each!(&mut self.node, node => node.seq_reserved(up_to)),
-                Change::Inbox(source, id, priority) => {
-                    if let Some(delivered) = self.app.unsafe_yet.remove(&(source, id)) {
-                        self.app.known.insert((source, id));
-                        self.app.delivered.push(Delivered { at: now, ..delivered });
-                        self.note(Note::Delivered(source, id));
-                        self.app.owed.push((source, id, priority));
-                    }
+                Change::Inbox { source, id, priority, hops, body } => {
+                    self.app.unsafe_yet.remove(&(source, id));
+                    self.app.known.insert((source, id));
+                    self.app.delivered.push(Delivered { at: now, source, id, hops, body });
+                    self.note(Note::Delivered(source, id));
+                    self.app.owed.push((source, id, priority));
                 }
                 Change::Outbox(id, letter) => self.app.waiting.push_back((id, letter)),
                 Change::Ids(_) | Change::Marks(_) | Change::Settled(_) => {}
@@ -401,7 +402,7 @@ impl App {
             parts: options.gateway.then(BTreeMap::new),
             announce,
             known: BTreeSet::new(),
-            unsafe_yet: BTreeMap::new(),
+            unsafe_yet: BTreeSet::new(),
             owed: Vec::new(),
             durable: options.durable,
             delivered: Vec::new(),

@@ -17,7 +17,7 @@
 //! | `sent` | what reaches an application was sent: this number, these bytes, to it |
 //! | `duplicate` | none does so twice within the window; nor at all, where flash remembers |
 //! | `receipt` | a sender is told *delivered* only after the delivery |
-//! | `expired` | what a sender was told cannot have arrived has not |
+//! | `expired` | what a sender was told cannot have arrived has not; nor was it told so before its time |
 //! | `numbers` | a number names one message for ever |
 //! | `accounted` | a node holds every message that it took and has said nothing of |
 //! | `bounds` | tables hold no more than they have room for |
@@ -161,8 +161,8 @@ pub struct Invariants {
 }
 
 impl Invariants {
-    /// For a network with this key, whose nodes are the stations below `nodes`. What is sent under the addresses of `members`, who are none of
-    /// these, may make no sense.
+    /// For a network with this key, whose nodes are the stations below `nodes`. What is sent under the addresses of
+    /// `members`, who are none of these, may make no sense.
     #[must_use]
     pub fn new(key: &NetKey, epoch: u32, nodes: u32, members: Vec<Address>) -> Self {
         Self {
@@ -198,17 +198,18 @@ impl Invariants {
         }
     }
 
-    /// Messages to one node that have not arrived there, but for those that were rejected or went with their device's
-    /// power: source, number, and to whom.
+    /// Messages to one node of ours that have not arrived there, but for those that were rejected, got too old or went with their
+    /// device's power: source, number, and to whom.
     pub fn missing(&self) -> impl Iterator<Item = (Address, MessageId, Address)> + '_ {
-        self.messages.missing().map(|((source, id), to)| (source, id, to))
+        let known = self.messages.missing().filter(|(_, to)| !self.members.contains(to));
+        known.map(|((source, id), to)| (source, id, to))
     }
 
     fn check(&mut self, now: Instant, node: u32, look: &Look, notes: Vec<Note>) -> Result<(), Fault> {
         let mut seen = self.seen.remove(&node).unwrap_or_default();
         let result = self.check_notes(now, node, look, notes, &mut seen).and_then(|()| {
             seen.could_seal = look.can_seal;
-            self.check_look(look, &mut seen)
+            if look.powered { self.check_look(look, &mut seen) } else { Ok(()) }
         });
         self.seen.insert(node, seen);
         result
@@ -241,14 +242,17 @@ impl Invariants {
                     if key.src != address && !look.relays {
                         return Err(("relays", "it relays, and was told not to".into()));
                     }
-                    if let (true, Some(sealed)) = (sealing, self.frames.sealed(key)) {
-                        seen.order.handed(sealed.priority, sealed.single.filter(|_| new))?;
+                    if let Some(sealed) = self.frames.sealed(key) {
+                        let (priority, single) = (sealed.priority, sealed.single.filter(|_| new));
+                        if sealing {
+                            seen.order.handed(priority)?;
+                        }
+                        single.into_iter().for_each(|id| seen.order.done(id));
                     }
                 }
                 Note::Accepted { delivery, bytes } => {
                     let (id, priority) = (delivery.id, delivery.priority);
-                    let to = (delivery.destination, priority);
-                    self.messages.accepted(now, (address, id), to, &bytes, look.durable)?;
+                    self.messages.accepted(now, address, &delivery, &bytes, look.durable)?;
                     if head_len(id) + bytes.len() <= SINGLE_MAX {
                         seen.order.accepted(priority, id);
                     }
@@ -265,7 +269,7 @@ impl Invariants {
                 Note::Verdict(source, id, verdict) => self.messages.verdict(address, (source, id), verdict),
                 Note::Done(id, outcome) => {
                     seen.order.done(id);
-                    self.messages.done(now, (address, id), outcome)?;
+                    self.messages.done(now, look.clock, (address, id), outcome)?;
                 }
                 Note::Jumped => self.messages.jumped(address),
                 Note::Cut { in_write } => {
@@ -283,6 +287,7 @@ impl Invariants {
                         ));
                     }
                     seen.boot += 1;
+                    self.messages.booted(now, address);
                     seen.windows = Windows::restored(&marks);
                     seen.next_seq = 0;
                 }

@@ -77,7 +77,7 @@ pub(super) struct App {
     /// Messages taken, by which a repeat is recognised: RAM, or a copy of what flash has.
     pub(super) known: BTreeSet<(Address, MessageId)>,
     /// Taken and not yet safe in flash.
-    pub(super) unsafe_yet: BTreeMap<(Address, MessageId), Delivered>,
+    pub(super) unsafe_yet: BTreeSet<(Address, MessageId)>,
     /// Receipts that the node had no room for.
     pub(super) owed: Vec<(Address, MessageId, Priority)>,
     /// Whether what is taken and what is sent goes to flash first.
@@ -224,19 +224,18 @@ impl Shell<'_, '_> {
         if self.app.known.contains(&name) {
             return Some(Some(Verdict::Delivered));
         }
-        self.app.unsafe_yet.contains_key(&name).then_some(None)
+        self.app.unsafe_yet.contains(&name).then_some(None)
     }
 
     fn deliver(&mut self, received: &Received<'_>, body: Vec<u8>) -> Option<Verdict> {
         let &Received { source, id, hops, priority, .. } = received;
-        let delivered = Delivered { at: self.now, source, id, hops, body };
         if self.app.durable {
-            self.app.unsafe_yet.insert((source, id), delivered);
-            self.flash.stage(Change::Inbox(source, id, priority));
+            self.app.unsafe_yet.insert((source, id));
+            self.flash.stage(Change::Inbox { source, id, priority, hops, body });
             return None;
         }
         self.app.known.insert((source, id));
-        self.app.delivered.push(delivered);
+        self.app.delivered.push(Delivered { at: self.now, source, id, hops, body });
         self.note(Note::Delivered(source, id));
         Some(Verdict::Delivered)
     }

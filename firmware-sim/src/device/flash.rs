@@ -29,8 +29,8 @@ pub(super) enum Change {
     Ids(u32),
     /// The highest SEQs taken: source, epoch, SEQ.
     Marks(Vec<(Address, u32, u32)>),
-    /// A message that arrived: source, number, how urgent.
-    Inbox(Address, MessageId, Priority),
+    /// A message that arrived.
+    Inbox { source: Address, id: MessageId, priority: Priority, hops: u8, body: Vec<u8> },
     /// An own message.
     Outbox(MessageId, Letter),
     /// One that is done.
@@ -58,7 +58,7 @@ impl Kept {
                     *known = (*known).max((epoch, seq));
                 }
             }
-            Change::Inbox(source, id, _) => drop(self.inbox.insert((*source, *id))),
+            Change::Inbox { source, id, .. } => drop(self.inbox.insert((*source, *id))),
             Change::Outbox(id, letter) => drop(self.outbox.insert(*id, letter.clone())),
             Change::Settled(id) => drop(self.outbox.remove(id)),
         }
@@ -135,10 +135,11 @@ impl Flash {
         true
     }
 
-    /// Power is back: a last record that is whole counts, half a one does not.
-    pub(super) fn recover(&mut self) {
+    /// Power is back: a last record that is whole counts, half a one does not. What it says, which nobody has acted on yet.
+    pub(super) fn recover(&mut self) -> Vec<Change> {
         let changes = read(&std::mem::take(&mut self.tail)).unwrap_or_default();
         changes.iter().for_each(|change| self.kept.apply(change));
+        changes
     }
 }
 
@@ -170,6 +171,11 @@ mod tests {
         Letter { to, priority, within: Duration::from_secs(1), envelope: vec![1, 2, 3] }
     }
 
+    fn inbox(source: u16, id: u32) -> Change {
+        let (source, id) = (Address::new(source), MessageId(id));
+        Change::Inbox { source, id, priority: Priority::Low, hops: 3, body: vec![7; 5] }
+    }
+
     #[test]
     fn a_write_takes_its_time_and_what_came_meanwhile_goes_with_the_next() {
         let mut flash = Flash::new(TAKES);
@@ -191,7 +197,7 @@ mod tests {
         flash.stage(Change::Seq(8));
         assert_eq!(flash.poll(at(0)), [Change::Seq(8)]);
         assert!(!flash.cut(scenario::Flash::Lost), "nothing is under way");
-        flash.recover();
+        assert_eq!(flash.recover(), []);
         assert_eq!(flash.kept().seq, 8);
     }
 
@@ -209,7 +215,8 @@ mod tests {
             flash.poll(at(6));
             flash.stage(Change::Seq(24));
             assert!(flash.cut(how));
-            flash.recover();
+            let found = flash.recover();
+            assert_eq!(found.len(), if seq == 16 { 2 } else { 0 }, "{how:?}");
             assert_eq!(flash.kept().seq, seq, "{how:?}");
             assert_eq!(flash.kept().outbox.len(), usize::from(seq == 16), "{how:?}: all or nothing");
             assert_eq!(flash.poll(at(99)), [], "what had not begun is gone");
@@ -218,10 +225,7 @@ mod tests {
 
     #[test]
     fn half_a_record_is_never_read_wherever_it_breaks_off() {
-        let changes = vec![
-            Change::Marks(vec![(Address::new(1), 1, 7)]),
-            Change::Inbox(Address::new(2), MessageId(5), Priority::Low),
-        ];
+        let changes = vec![Change::Marks(vec![(Address::new(1), 1, 7)]), inbox(2, 5)];
         let whole = record(&changes);
         assert_eq!(read(&whole), Some(changes));
         for len in 0..whole.len() {
@@ -235,7 +239,7 @@ mod tests {
         for change in [
             Change::Marks(vec![(Address::new(1), 1, 7), (Address::new(2), 1, 9)]),
             Change::Marks(vec![(Address::new(1), 1, 5)]),
-            Change::Inbox(Address::new(1), MessageId(2), Priority::Medium),
+            inbox(1, 2),
             Change::Outbox(MessageId(3), letter()),
             Change::Outbox(MessageId(4), letter()),
             Change::Settled(MessageId(3)),
@@ -244,7 +248,7 @@ mod tests {
         }
         flash.poll(at(1));
         flash.cut(scenario::Flash::Torn);
-        flash.recover();
+        assert_eq!(flash.recover(), [], "all was acted on");
         let kept = flash.kept();
         assert_eq!(kept.marks, BTreeMap::from([(Address::new(1), (1, 7)), (Address::new(2), (1, 9))]));
         assert_eq!(kept.inbox, BTreeSet::from([(Address::new(1), MessageId(2))]));

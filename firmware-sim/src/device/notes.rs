@@ -81,6 +81,10 @@ pub enum Note {
 /// What can be seen of a device after it ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
+    /// Whether it has power; without, the rest is what it was before.
+    pub powered: bool,
+    /// What its clock shows.
+    pub clock: Instant,
     /// Its address.
     pub address: Address,
     /// The epoch it sends under.
@@ -145,6 +149,8 @@ impl Device {
         let (outbox, queue, peers) = if gateway { (16, 64, 128) } else { (3, 20, 24) };
         let local = self.clock.local(now);
         each!(&self.node, node => Look {
+            powered: self.powered,
+            clock: local,
             address: node.address(),
             epoch: node.epoch(),
             next_seq: node.next_seq(),
@@ -187,7 +193,7 @@ impl Device {
             hash.add(u64::from(node.next_seq()) << 1 | u64::from(node.in_conflict()));
             hash.add(node.poll_timeout().map_or(u64::MAX, Instant::as_micros));
             let stats = node.stats();
-            for count in [stats.frames_verified, stats.frames_sent, stats.blocks_received] {
+            for count in [stats.frames_sent, stats.blocks_received] {
                 hash.add(count);
             }
         });

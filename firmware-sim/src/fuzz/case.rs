@@ -90,7 +90,7 @@ pub fn case(seed: u64) -> Scenario {
     }
     let until = if mode == Mode::Liveness { Duration::from_micros(offered.as_micros() / 2) } else { offered };
     for _ in 0..rng.below(8) {
-        let fault = fault(count, until, mode, &mut rng);
+        let fault = fault(&case, count, until, mode, &mut rng);
         case.faults.push(fault);
     }
     case.faults.sort_by_key(|fault| fault.at);
@@ -274,21 +274,35 @@ fn traffic(case: &Scenario, count: u32, mode: Mode, rng: &mut Rng) -> Traffic {
     }
 }
 
-fn fault(count: u32, until: Duration, mode: Mode, rng: &mut Rng) -> Fault {
-    let at = rng.jitter(Duration::from_micros(until.as_micros() * 9 / 10));
+fn fault(case: &Scenario, count: u32, until: Duration, mode: Mode, rng: &mut Rng) -> Fault {
+    let latest = Duration::from_micros(until.as_micros() * 9 / 10);
+    // Half of the cuts come to where something goes on.
+    if rng.chance(150_000) {
+        let traffic = &case.traffic[rng.below(case.traffic.len() as u64) as usize];
+        let at = latest.min(traffic.start + rng.jitter(Duration::from_secs(1)));
+        let end = if rng.chance(500_000) { &traffic.from } else { &traffic.to };
+        let node = if let Who::Node(node) = end { *node } else { 0 };
+        let what = FaultKind::Crash {
+            node,
+            down: (until - at).min(rng.jitter(Duration::from_secs(5))),
+            flash: flash(rng),
+        };
+        return Fault { at, what };
+    }
+    let at = rng.jitter(latest);
     let left = until - at;
     // Over when it has to be; what is unsafe may last longer than the run.
     let lasts = Duration::from_millis(100) + rng.jitter(left);
     let lasts = if mode == Mode::Liveness { lasts.min(left) } else { lasts };
     let node = |rng: &mut Rng| rng.below(count.into()) as u32;
     let what = match rng.below(16) {
-        0..=4 => FaultKind::Crash {
+        0..=2 => FaultKind::Crash {
             node: node(rng),
             down: lasts.min(Duration::from_millis(50) + rng.jitter(Duration::from_secs(6))),
-            flash: [Flash::Kept, Flash::Lost, Flash::Torn][rng.below(3) as usize],
+            flash: flash(rng),
         },
-        5 | 6 => FaultKind::Partition { nodes: (0..count).filter(|_| rng.chance(500_000)).collect(), lasts },
-        7..=10 => {
+        3..=5 => FaultKind::Partition { nodes: (0..count).filter(|_| rng.chance(500_000)).collect(), lasts },
+        6..=10 => {
             let (verdict, most) = match rng.below(4) {
                 0 => (Verdict::Drop, 0.9),
                 1 => (Verdict::Delay(rng.jitter(Duration::from_secs(4))), 0.6),
@@ -308,6 +322,10 @@ fn fault(count: u32, until: Duration, mode: Mode, rng: &mut Rng) -> Fault {
         _ => FaultKind::Member { near: node(rng), rate: between(1.0, 8.0, rng), lasts },
     };
     Fault { at, what }
+}
+
+fn flash(rng: &mut Rng) -> Flash {
+    [Flash::Kept, Flash::Lost, Flash::Torn][rng.below(3) as usize]
 }
 
 /// The end of the last fault, counted as their beginnings are.

@@ -95,7 +95,7 @@ fn run(case: &Scenario, seed: u64) -> Result<Stats, Violation> {
     match Mode::of(case) {
         Mode::Safety => play.until(start + case.offered + case.drain)?,
         Mode::Liveness => {
-            play.to_the_end(start + case.offered.max(faults_end(case) + AFTER_FAULTS), case.drain, nodes)?
+            play.settle(start + case.offered.max(faults_end(case) + AFTER_FAULTS), case.drain, nodes)?
         }
     }
     Ok(play.finish())
@@ -139,7 +139,7 @@ impl Play {
     }
 
     /// Goes on until every message is settled: then all have arrived.
-    fn to_the_end(&mut self, earliest: Instant, drain: Duration, nodes: u32) -> Result<(), Violation> {
+    fn settle(&mut self, earliest: Instant, drain: Duration, nodes: u32) -> Result<(), Violation> {
         self.until(earliest)?;
         let last = self.world.now() + drain;
         loop {
@@ -196,9 +196,9 @@ fn options(case: &Scenario, node: Option<&NodeOptions>, rng: &mut Rng) -> Option
         relay: node.and_then(|node| node.relay).unwrap_or(true),
         gateway: node.is_some_and(|node| node.gateway),
         names: Vec::new(),
-        // Small blocks, so that a cut often meets a reservation.
-        seq_block: [8, 16, 64, 1_024][rng.below(4) as usize],
-        flash_write: Duration::from_millis([0, 3, 40, 250][rng.below(4) as usize]),
+        // Small blocks and slow flash, so that a cut often meets a write.
+        seq_block: [8, 8, 32, 1_024][rng.below(4) as usize],
+        flash_write: Duration::from_millis([0, 3, 80, 500][rng.below(4) as usize]),
         durable: rng.chance(500_000),
         // From float to integer, Rust cuts what is too large or no number.
         drift_ppb: node.map_or(0.0, |node| node.drift_ppm * 1_000.0).round() as i64,

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use mesh_protocol::{Address, Duration, Instant, MessageId, Outcome, Part, Priority, Verdict};
+use mesh_protocol::{Address, Delivery, Duration, Instant, MessageId, Outcome, Part, Priority, Verdict};
 
 use super::frames::Fault;
 
@@ -12,6 +12,10 @@ use super::frames::Fault;
 const BYTES_KEPT: Duration = Duration::from_secs(300);
 /// `REMEMBERED_FOR` in `docs/protocol.md`, less what a clock may gain or lose.
 const WINDOW: Duration = Duration::from_millis(29_000);
+
+/// What a node sent before a restart may be under way for so long: `GIVE_UP_AFTER` in `docs/protocol.md`, and what faults hold
+/// it back besides.
+const OLD_LIFE: Duration = Duration::from_millis(15_000);
 
 /// Which message: its source and its number.
 pub(super) type Name = (Address, MessageId);
@@ -22,6 +26,8 @@ pub(super) struct Post {
     bytes: Vec<u8>,
     to: Address,
     priority: Priority,
+    /// By its sender's clock.
+    deadline: Instant,
     /// How often it was taken: again after each restart, where flash keeps it.
     times: u32,
     pub(super) outcome: Option<(Instant, Outcome)>,
@@ -36,7 +42,6 @@ pub(super) struct Post {
 struct Shown {
     at: Instant,
     name: Name,
-    source_boot: u32,
 }
 
 /// What a node holds.
@@ -45,7 +50,7 @@ struct Holder {
     open: BTreeSet<MessageId>,
     shown: VecDeque<Shown>,
     taken: BTreeSet<Name>,
-    boots: u32,
+    booted: Option<Instant>,
 }
 
 /// All messages.
@@ -73,13 +78,14 @@ impl Messages {
     pub(super) fn accepted(
         &mut self,
         now: Instant,
-        name: Name,
-        (to, priority): (Address, Priority),
+        source: Address,
+        delivery: &Delivery,
         bytes: &[u8],
         durable: bool,
     ) -> Result<(), Fault> {
         self.accepted += 1;
-        let (source, id) = name;
+        let Delivery { id, destination: to, priority, deadline } = *delivery;
+        let name = (source, id);
         let new = self.holders.entry(source).or_default().open.insert(id);
         while self.ended.front().is_some_and(|(at, _)| now.since(*at) > BYTES_KEPT)
             && let Some((_, old)) = self.ended.pop_front()
@@ -91,6 +97,7 @@ impl Messages {
         match self.posts.get_mut(&name) {
             Some(post) if durable && new && post.bytes == bytes && post.to == to => {
                 post.times += 1;
+                post.deadline = deadline;
                 (post.outcome, post.lost) = (None, false);
             }
             Some(_) => return Err(("numbers", format!("it gave the number {id} to two messages"))),
@@ -99,6 +106,7 @@ impl Messages {
                     bytes: bytes.to_vec(),
                     to,
                     priority,
+                    deadline,
                     times: 1,
                     outcome: None,
                     lost: false,
@@ -141,18 +149,20 @@ impl Messages {
         if post.outcome.is_some_and(|(_, outcome)| outcome == Outcome::Expired) && post.times == 1 && whole {
             return Err(("expired", text("which its sender was told cannot arrive")));
         }
-        let source_boot = self.holders.get(&name.0).map_or(0, |holder| holder.boots);
+        // A source that goes on after a restart sends again what it had not heard of, as something new.
+        let restarted = self.holders.get(&name.0).and_then(|holder| holder.booted);
         let holder = self.holders.entry(node).or_default();
         if whole {
             let recent = holder.shown.iter().rev().take(room.saturating_sub(1));
             let again = recent
                 .take_while(|shown| now.since(shown.at) < WINDOW)
-                .any(|shown| shown.name == name && shown.source_boot == source_boot);
+                .filter(|shown| restarted.is_none_or(|at| shown.at > at + OLD_LIFE))
+                .any(|shown| shown.name == name);
             if again {
                 return Err(("duplicate", text("and had it within half a minute")));
             }
         }
-        holder.shown.push_back(Shown { at: now, name, source_boot });
+        holder.shown.push_back(Shown { at: now, name });
         if holder.shown.len() > room {
             holder.shown.pop_front();
         }
@@ -182,7 +192,13 @@ impl Messages {
     }
 
     /// The sender was told.
-    pub(super) fn done(&mut self, now: Instant, name: Name, outcome: Outcome) -> Result<(), Fault> {
+    pub(super) fn done(
+        &mut self,
+        now: Instant,
+        clock: Instant,
+        name: Name,
+        outcome: Outcome,
+    ) -> Result<(), Fault> {
         self.settled += 1;
         let (source, id) = name;
         if !self.holders.entry(source).or_default().open.remove(&id) {
@@ -202,6 +218,9 @@ impl Messages {
             Outcome::Expired if !post.delivered.is_empty() && post.times == 1 => {
                 Err(("expired", text("never wholly sent, and it has arrived")))
             }
+            Outcome::Expired | Outcome::Unknown if clock < post.deadline => {
+                Err(("expired", text("too old, and it was not")))
+            }
             Outcome::Sent if !post.to.is_many() => Err(("receipt", text("sent to many, and it was for one"))),
             _ => Ok(()),
         }
@@ -220,7 +239,11 @@ impl Messages {
             holder.taken.clear();
         }
         holder.shown.clear();
-        holder.boots += 1;
+    }
+
+    /// It has come back.
+    pub(super) fn booted(&mut self, now: Instant, node: Address) {
+        self.holders.entry(node).or_default().booted = Some(now);
     }
 
     /// The node's clock jumped ahead: what it remembers for a time may be out of it.
@@ -233,12 +256,12 @@ impl Messages {
         self.holders.get(&node).map_or(0, |holder| holder.open.len())
     }
 
-    /// Messages to one node that have not arrived and were not lost or rejected, and for whom they are.
+    /// Messages to one node that have not arrived, were not lost or rejected and did not get too old; and for whom they are.
     pub(super) fn missing(&self) -> impl Iterator<Item = (Name, Address)> {
         self.posts.iter().filter_map(|(name, post)| {
-            let missing =
-                post.to.is_node() && !post.lost && !post.rejected && !post.delivered.contains(&post.to);
-            missing.then_some((*name, post.to))
+            let old = matches!(post.outcome, Some((_, Outcome::Expired | Outcome::Unknown)));
+            let excused = old || post.lost || post.rejected || post.to.is_many();
+            (!excused && !post.delivered.contains(&post.to)).then_some((*name, post.to))
         })
     }
 }

@@ -28,6 +28,7 @@ impl Order {
         self.waiting[priority as usize].insert(id);
     }
 
+    /// It has been sent, or will not be any more.
     pub(super) fn done(&mut self, id: MessageId) {
         for class in 0..4 {
             self.waiting[class].remove(&id);
@@ -43,8 +44,8 @@ impl Order {
         (self.passed, self.sent) = Default::default();
     }
 
-    /// A frame of this class was handed to the radio; `new` is the message in it, if it is one that had never been sent.
-    pub(super) fn handed(&mut self, priority: Priority, new: Option<MessageId>) -> Result<(), Fault> {
+    /// A frame of this class was handed to the radio, at a time when the node could have sent any of its own.
+    pub(super) fn handed(&mut self, priority: Priority) -> Result<(), Fault> {
         let served = priority as usize;
         for (class, patience) in PATIENCE.into_iter().enumerate() {
             if self.waiting[class].is_empty() {
@@ -71,10 +72,6 @@ impl Order {
                 return Err(("priority", text));
             }
         }
-        if let Some(id) = new {
-            self.waiting[served].remove(&id);
-            self.rest(served);
-        }
         Ok(())
     }
 
@@ -97,25 +94,26 @@ mod tests {
         let mut order = Order::default();
         order.accepted(Priority::Low, ID);
         for _ in 0..19 {
-            order.handed(Priority::High, None).unwrap();
+            order.handed(Priority::High).unwrap();
         }
         let mut served = order.clone();
-        assert_eq!(order.handed(Priority::High, None).unwrap_err().0, "share");
-        served.handed(Priority::Low, None).unwrap();
-        served.handed(Priority::High, None).unwrap();
+        assert_eq!(order.handed(Priority::High).unwrap_err().0, "share");
+        served.handed(Priority::Low).unwrap();
+        served.handed(Priority::High).unwrap();
     }
 
     #[test]
     fn what_is_less_urgent_gets_its_share_and_no_more() {
         let mut order = Order::default();
         order.accepted(Priority::Critical, ID);
-        order.handed(Priority::Low, None).unwrap();
-        order.handed(Priority::Medium, None).unwrap();
-        assert_eq!(order.clone().handed(Priority::Low, None).unwrap_err().0, "priority");
+        order.handed(Priority::Low).unwrap();
+        order.handed(Priority::Medium).unwrap();
+        assert_eq!(order.clone().handed(Priority::Low).unwrap_err().0, "priority");
         let mut sent = order;
-        sent.handed(Priority::Critical, Some(ID)).unwrap();
+        sent.handed(Priority::Critical).unwrap();
+        sent.done(ID);
         for _ in 0..50 {
-            sent.handed(Priority::Low, None).unwrap();
+            sent.handed(Priority::Low).unwrap();
         }
     }
 }
