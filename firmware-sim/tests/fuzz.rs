@@ -45,28 +45,26 @@ fn one_seed_one_result_on_any_number_of_threads() {
     assert_eq!(fuzz::many(1..=6, 1, |_| {}), fuzz::many(1..=6, 3, |_| {}));
 }
 
-/// For `tools/mutants.sh`, and for whoever wants to look further: `FUZZ_SEEDS=1..1000`. Stops at the first failure, which
-/// it makes smaller.
+/// For `tools/mutants.sh`, and for whoever wants to look further: `FUZZ_SEEDS=1..1000`. Stops behind the first failure.
+/// With `FUZZ_SHRINK=200` makes it smaller in so many runs.
 #[test]
 #[ignore = "takes its seeds from FUZZ_SEEDS"]
 fn the_seeds_that_are_asked_for() {
+    let number = |text: &str| text.parse::<u64>().expect("a number");
     let range = std::env::var("FUZZ_SEEDS").expect("FUZZ_SEEDS=FIRST..LAST");
     let (first, last) = range.split_once("..").expect("FUZZ_SEEDS=FIRST..LAST");
-    let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
+    let (first, last) = (number(first), number(last));
     let mut total = fuzz::Stats::default();
     for from in (first..=last).step_by(50) {
         let report = seeds(from..=last.min(from + 49));
         if let Some(failure) = report.failures.first() {
-            println!(
-                "CAUGHT seed {} rule {} after {}",
-                failure.seed,
-                failure.violation.rule,
-                failure.seed - first + 1
-            );
-            println!("{}", explain(&report));
-            let small = fuzz::shrink(failure, 200);
-            println!("smaller: {}\n{:#?}", small.violation, small.case);
-            panic!("{failure}");
+            let (seed, rule) = (failure.seed, failure.violation.rule);
+            println!("CAUGHT seed {seed} rule {rule} after {}", seed - first + 1);
+            if let Ok(tries) = std::env::var("FUZZ_SHRINK") {
+                let small = fuzz::shrink(failure, number(&tries) as u32);
+                println!("smaller: {}\n{:#?}", small.violation, small.case);
+            }
+            panic!("{}", explain(&report));
         }
         total.add(&report.stats);
     }
