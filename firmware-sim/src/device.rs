@@ -1,103 +1,16 @@
-//! One device: a small node, its flash, and an application that answers queries.
+//! One device: a small node, its flash, its clock, and an application that answers queries.
 //!
-//! Owns what firmware would. The node does the mesh; the world does air and time.
+//! Owns what firmware would, power cuts included. The node does the mesh; the world does air and time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ble_bearer::sim::{Radio, Station, link_info};
 use mesh_protocol::{
-    Address, Answer, Config, Delivery, Duration, Envelope, EpochKeys, Event, GatewayNode, Host, Instant,
-    Keyring, LinkId, MessageId, MessageRef, MessageType, NameHash, NetKey, Outcome, Part, Priority, Reason,
-    Received, SmallNode, Stats, Verdict, first_part_len,
+    Address, Config, Delivery, Duration, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId,
+    NameHash, NetKey, Outcome, ReplayMark, Rng, SmallNode, Stats, Verdict, first_part_len,
 };
 
-/// The one link of a device.
-const LINK: LinkId = LinkId(0);
-/// SEQs reserved at a time; `docs/protocol.md`, "SEQ".
-const SEQ_BLOCK: u32 = 1024;
-/// Hops allowed to a device's messages unless it is told otherwise: more than any field here is long.
-const TTL: u8 = 12;
-/// A device's answers expire after this long.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// Answers that wait for room in the node; more queries are refused. A guess.
-const ANSWERS: usize = 8;
-
-/// A message to send.
-#[derive(Clone, Debug)]
-pub struct Letter {
-    /// To which node.
-    pub to: Address,
-    /// How urgent.
-    pub priority: Priority,
-    /// How long anyone wants it.
-    pub within: Duration,
-    /// The envelope's bytes.
-    pub envelope: Vec<u8>,
-}
-
-/// A message that a device has taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivered {
-    /// When its last segment was verified.
-    pub at: Instant,
-    /// Who sent it.
-    pub source: Address,
-    /// Its number there.
-    pub id: MessageId,
-    /// How many hops it came.
-    pub hops: u8,
-    /// Its body; empty for one that came in parts, which a device counts and does not keep.
-    pub body: Vec<u8>,
-    /// The message it answers.
-    pub reply_to: Option<MessageRef>,
-}
-
-/// What a device is.
-#[derive(Clone, Debug)]
-pub struct DeviceConfig {
-    /// Its address.
-    pub address: Address,
-    /// Whether it has the node of a gateway, and room for messages of any length.
-    pub gateway: bool,
-    /// Whether it relays.
-    pub relay: bool,
-    /// Hops allowed to its messages.
-    pub ttl: u8,
-    /// Its dice.
-    pub seed: u64,
-    /// Its agents; it answers queries to them with the same body.
-    pub names: Vec<String>,
-}
-
-impl DeviceConfig {
-    /// A small device without agents that relays.
-    #[must_use]
-    pub const fn new(address: Address, seed: u64) -> Self {
-        Self { address, gateway: false, relay: true, ttl: TTL, seed, names: Vec::new() }
-    }
-}
-
-/// What a device's application has and has seen.
-#[derive(Debug)]
-struct App {
-    names: Vec<String>,
-    next_id: u32,
-    reserved: u32,
-    waiting: VecDeque<Letter>,
-    flying: BTreeMap<MessageId, Vec<u8>>,
-    /// Bytes taken of messages that come in parts; `None` where there is no room for those.
-    parts: Option<BTreeMap<(Address, MessageId), u32>>,
-    announce: Vec<(Address, NameHash)>,
-    delivered: Vec<Delivered>,
-    outcomes: Vec<(Instant, MessageId, Outcome)>,
-}
-
-/// A node of either size.
-#[derive(Debug)]
-enum Core {
-    Small(Box<SmallNode>),
-    Gateway(Box<GatewayNode>),
-}
+use crate::scenario;
 
 /// The same call on a node of either size.
 macro_rules! each {
@@ -109,251 +22,467 @@ macro_rules! each {
     };
 }
 
+mod app;
+mod clock;
+mod flash;
+mod notes;
+
+pub(crate) use app::letter;
+pub use app::{Delivered, Letter};
+pub use clock::LocalClock;
+pub use notes::{Look, Note};
+
+use app::{App, Shell};
+use flash::{Change, Flash, ID_BLOCK};
+use notes::Audit;
+
+/// The one link of a device.
+const LINK: LinkId = LinkId(0);
+/// SEQs reserved at a time; `docs/protocol.md`, "SEQ".
+const SEQ_BLOCK: u32 = 1024;
+/// Hops allowed to a device's messages: more than any field here is long.
+const TTL: u8 = 12;
+/// A device that keeps its replay marks writes them this often. A guess.
+const MARKS_EVERY: Duration = Duration::from_secs(5);
+
+/// How a device differs from the usual one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Hops allowed to its messages, 1 to 15.
+    pub ttl: u8,
+    /// Whether it relays.
+    pub relay: bool,
+    /// Whether it has the node of a gateway, and room for messages of any length; it counts their bytes and keeps none.
+    pub gateway: bool,
+    /// Names of its agents; it answers queries to them with the same body.
+    pub names: Vec<String>,
+    /// SEQs reserved at a time.
+    pub seq_block: u32,
+    /// How long a write to its flash takes.
+    pub flash_write: Duration,
+    /// Whether it keeps, as a gateway does, what it was given to send, what it has delivered and the highest SEQs taken.
+    /// A delivery and its receipt then come only behind the write.
+    pub durable: bool,
+    /// What its clock gains, in parts in a billion; negative if it loses.
+    pub drift_ppb: i64,
+}
+
+impl Default for Options {
+    /// A small node that relays, with flash that takes no time and keeps numbers only, and an exact clock.
+    fn default() -> Self {
+        Self {
+            ttl: TTL,
+            relay: true,
+            gateway: false,
+            names: Vec::new(),
+            seq_block: SEQ_BLOCK,
+            flash_write: Duration::ZERO,
+            durable: false,
+            drift_ppb: 0,
+        }
+    }
+}
+
+/// A node of either size.
+#[derive(Debug)]
+enum Core {
+    Small(Box<SmallNode>),
+    Gateway(Box<GatewayNode>),
+}
+
+/// What a device is started with, each time.
+#[derive(Debug)]
+struct Boot {
+    address: Address,
+    keys: EpochKeys,
+    seed: u64,
+    /// How often it was started.
+    count: u64,
+    options: Options,
+}
+
 /// A device of the simulated network.
 #[derive(Debug)]
 pub struct Device {
+    boot: Boot,
     node: Core,
     app: App,
+    flash: Flash,
+    clock: LocalClock,
     up: bool,
+    powered: bool,
     announce_at: Option<Instant>,
+    marks_at: Option<Instant>,
+    /// When it asked to be run next; `None` also when something else has happened since.
+    promised: Option<Instant>,
+    audit: Option<Box<Audit>>,
 }
 
 impl Device {
-    /// A device in the network with this key. That of a gateway counts the bytes of messages that come in parts, and keeps none.
+    /// A device at `address` whose agents bear `names`; it answers queries to them with the same body.
     #[must_use]
-    pub fn new(now: Instant, config: DeviceConfig, key: &NetKey, epoch: u32) -> Self {
-        let DeviceConfig { address, gateway, relay, ttl, seed, names } = config;
-        let keys = Keyring::new(EpochKeys::derive(key, epoch));
-        let config = Config { address, keys, seed, ttl, relay, seq_start: 0, seq_block: SEQ_BLOCK };
-        let node = if gateway {
-            Core::Gateway(Box::new(GatewayNode::new(now, config)))
-        } else {
-            Core::Small(Box::new(SmallNode::new(now, config)))
-        };
-        let announce = names.iter().map(|name| (Address::EVERYONE, NameHash::of(name))).collect();
-        // Within the first seconds, each device at its own time.
-        let announce_at = (!names.is_empty()).then(|| now + Duration::from_millis(1_000 + seed % 3_000));
-        Self {
-            node,
-            app: App {
-                names,
-                // Numbers of messages go on where the SEQs do, so that they never come again after a restart.
-                next_id: 1,
-                reserved: 0,
-                waiting: VecDeque::new(),
-                flying: BTreeMap::new(),
-                parts: gateway.then(BTreeMap::new),
-                announce,
-                delivered: Vec::new(),
-                outcomes: Vec::new(),
-            },
-            up: false,
-            announce_at,
-        }
+    pub fn new(
+        now: Instant,
+        address: Address,
+        key: &NetKey,
+        epoch: u32,
+        seed: u64,
+        names: Vec<String>,
+    ) -> Self {
+        Self::with(now, address, key, epoch, seed, Options { names, ..Options::default() })
     }
 
-    /// The node's counters.
+    /// A device with the node of a gateway, and room for messages of any length; it counts their bytes and keeps none.
+    #[must_use]
+    pub fn gateway(now: Instant, address: Address, key: &NetKey, epoch: u32, seed: u64) -> Self {
+        Self::with(now, address, key, epoch, seed, Options { gateway: true, ..Options::default() })
+    }
+
+    /// A device of such a kind, switched on for the first time.
+    #[must_use]
+    pub fn with(
+        now: Instant,
+        address: Address,
+        key: &NetKey,
+        epoch: u32,
+        seed: u64,
+        options: Options,
+    ) -> Self {
+        // A clock without drift shows the world's time until the first restart.
+        let clock = if options.drift_ppb == 0 {
+            LocalClock::exact()
+        } else {
+            LocalClock::new(now, options.drift_ppb)
+        };
+        let flash = Flash::new(options.flash_write);
+        let boot = Boot { address, keys: EpochKeys::derive(key, epoch), seed, count: 0, options };
+        let node = boot.node(clock.local(now), &flash);
+        let mut device = Self {
+            node,
+            app: App::new(&boot.options),
+            flash,
+            clock,
+            up: false,
+            powered: true,
+            announce_at: None,
+            marks_at: None,
+            promised: None,
+            audit: None,
+            boot,
+        };
+        device.set_up(now);
+        device
+    }
+
+    /// What follows from flash and from the time of the start.
+    fn set_up(&mut self, now: Instant) {
+        let Boot { seed, options, .. } = &self.boot;
+        // Within the first seconds, each device at its own time.
+        self.announce_at =
+            (!options.names.is_empty()).then(|| now + Duration::from_millis(1_000 + seed % 3_000));
+        self.marks_at = options.durable.then_some(now + MARKS_EVERY);
+        let kept = self.flash.kept();
+        // Numbers of messages never come again: 0 is none, and behind a restart they go on where none was reserved.
+        let first = kept.ids.max(kept.outbox.last_key_value().map_or(0, |(id, _)| id.0 + 1)).max(1);
+        self.app.next_id = first;
+        self.app.ids_asked = kept.ids;
+        if options.durable {
+            self.app.known = kept.inbox.clone();
+            self.app.waiting = kept.outbox.iter().map(|(id, letter)| (*id, letter.clone())).collect();
+        }
+        let marks: Vec<_> = kept.marks.iter().map(|(src, (epoch, seq))| (*src, *epoch, *seq)).collect();
+        let seq = kept.seq;
+        for &(src, epoch, seq) in &marks {
+            // As many as this node had room for when it wrote them.
+            let _ = each!(&mut self.node, node => node.restore_mark(ReplayMark { src, epoch, seq }));
+        }
+        self.note(Note::Booted { seq, marks });
+    }
+
+    /// The node's counters, since the last start.
     #[must_use]
     pub fn stats(&self) -> &Stats {
         each!(&self.node, node => node.stats())
     }
 
+    /// Its address.
+    #[must_use]
+    pub const fn address(&self) -> Address {
+        self.boot.address
+    }
+
     /// First SEQ that the device's flash says is free.
     #[must_use]
     pub const fn reserved(&self) -> u32 {
-        self.app.reserved
+        self.flash.kept().seq
     }
 
-    /// Messages taken so far, in order.
+    /// Messages taken so far, in order, over all starts.
     #[must_use]
     pub fn delivered(&self) -> &[Delivered] {
         &self.app.delivered
     }
 
-    /// What became of this device's own messages, in order.
+    /// What became of this device's own messages, in order, over all starts.
     #[must_use]
     pub fn outcomes(&self) -> &[(Instant, MessageId, Outcome)] {
         &self.app.outcomes
     }
 
+    /// Own messages that wait or are under way.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.app.waiting.len() + self.app.flying.len()
+    }
+
+    /// Whether it has power.
+    #[must_use]
+    pub const fn is_powered(&self) -> bool {
+        self.powered
+    }
+
     /// Gives the device something to send; it goes when the device runs next. Returns its number.
     pub fn post(&mut self, letter: Letter) -> MessageId {
-        self.app.waiting.push_back(letter);
-        MessageId(self.app.next_id + self.app.waiting.len() as u32 - 1)
+        self.promised = None;
+        self.app.post(&mut self.flash, letter)
+    }
+
+    /// Its power is cut: RAM is gone, and `flash` says what has become of a write under way. The world has to be
+    /// [told](ble_bearer::sim::World::set_powered) too.
+    pub fn cut(&mut self, flash: scenario::Flash) {
+        if !self.powered {
+            return;
+        }
+        let in_write = self.flash.cut(flash);
+        self.powered = false;
+        self.promised = None;
+        self.app.forget();
+        self.note(Note::Cut { in_write });
+    }
+
+    /// Its power is back: it goes on with what its flash has, and its clock starts from zero.
+    pub fn restart(&mut self, now: Instant) {
+        if self.powered {
+            return;
+        }
+        self.powered = true;
+        self.up = false;
+        self.promised = None;
+        let found = self.flash.recover();
+        self.clock = LocalClock::new(now, self.boot.options.drift_ppb);
+        self.boot.count += 1;
+        self.node = self.boot.node(self.clock.local(now), &self.flash);
+        self.set_up(now);
+        // A message whose write was done, and whose agent has not been shown it yet, is in the inbox now.
+        self.app.safe.extend(found.into_iter().filter(|change| matches!(change, Change::Inbox { .. })));
+    }
+
+    /// Its clock jumps ahead.
+    pub fn jump(&mut self, now: Instant, by: Duration) {
+        if self.powered {
+            self.clock.jump(now, by);
+            self.promised = None;
+            self.note(Note::Jumped);
+        }
     }
 
     fn send_waiting(&mut self, now: Instant) {
+        if self.app.next_id + ID_BLOCK / 2 > self.app.ids_asked {
+            self.app.ids_asked = self.app.next_id + ID_BLOCK;
+            self.flash.stage(Change::Ids(self.app.ids_asked));
+            self.poll_flash(now);
+        }
         while each!(&self.node, node => node.has_room()) {
-            let Some(letter) = self.app.waiting.pop_front() else { return };
-            let id = MessageId(self.app.next_id);
-            self.app.next_id += 1;
+            let reserved = self.flash.kept().ids;
+            if self.app.waiting.front().is_none_or(|(id, _)| id.0 >= reserved) {
+                return;
+            }
+            let Some((id, letter)) = self.app.waiting.pop_front() else { return };
             let total = letter.envelope.len();
+            let local = self.clock.local(now);
             let delivery = Delivery {
                 id,
                 destination: letter.to,
                 priority: letter.priority,
-                deadline: now + letter.within,
+                deadline: local + letter.within,
             };
             let first = &letter.envelope[..first_part_len(total)];
-            match each!(&mut self.node, node => node.send(now, delivery, total, first)) {
-                Ok(()) => drop(self.app.flying.insert(id, letter.envelope)),
-                Err(_) => self.app.outcomes.push((now, id, Outcome::Expired)),
+            match each!(&mut self.node, node => node.send(local, delivery, total, first)) {
+                Ok(()) => {
+                    if self.audit.is_some() {
+                        self.note(Note::Accepted { delivery, bytes: letter.envelope.clone() });
+                    }
+                    self.app.flying.insert(id, letter.envelope);
+                }
+                Err(why) => {
+                    self.note(Note::Refused(id, why));
+                    self.app.outcomes.push((now, id, Outcome::Expired));
+                    if self.boot.options.durable {
+                        self.flash.stage(Change::Settled(id));
+                    }
+                }
             }
         }
+    }
+
+    fn poll_flash(&mut self, now: Instant) {
+        let safe = self.flash.poll(now);
+        self.app.safe.extend(safe);
+    }
+
+    /// Keeps the promises that waited for flash.
+    fn act_on_flash(&mut self, now: Instant) {
+        self.poll_flash(now);
+        while let Some(change) = self.app.safe.pop_front() {
+            match change {
+                Change::Seq(up_to) => each!(&mut self.node, node => node.seq_reserved(up_to)),
+                Change::Inbox { source, id, priority, hops, body, reply_to } => {
+                    self.app.unsafe_yet.remove(&(source, id));
+                    self.app.known.insert((source, id));
+                    self.app.delivered.push(Delivered { at: now, source, id, hops, body, reply_to });
+                    self.note(Note::Delivered(source, id));
+                    self.app.owed.push((source, id, priority));
+                }
+                Change::Outbox(id, letter) => self.app.waiting.push_back((id, letter)),
+                Change::Ids(_) | Change::Marks(_) | Change::Settled(_) => {}
+            }
+        }
+        self.app.owed.retain(|&(source, id, priority)| {
+            !each!(&mut self.node, node => node.report(source, id, priority, Verdict::Delivered))
+        });
+        if self.marks_at.is_some_and(|at| at <= now) {
+            self.marks_at = Some(now + MARKS_EVERY);
+            let marks: Vec<_> = each!(&self.node, node => {
+                node.replay_marks().map(|mark| (mark.src, mark.epoch, mark.seq)).collect()
+            });
+            let known = &self.flash.kept().marks;
+            let fresh: Vec<_> = marks
+                .into_iter()
+                .filter(|(src, epoch, seq)| known.get(src) != Some(&(*epoch, *seq)))
+                .collect();
+            if !fresh.is_empty() {
+                self.flash.stage(Change::Marks(fresh));
+            }
+            self.poll_flash(now);
+        }
+    }
+}
+
+impl Boot {
+    fn node(&self, now: Instant, flash: &Flash) -> Core {
+        let Options { ttl, relay, seq_block, gateway, .. } = self.options;
+        let config = Config {
+            address: self.address,
+            keys: Keyring::new(self.keys.clone()),
+            // Another one for each start.
+            seed: if self.count == 0 { self.seed } else { Rng::new(self.seed).fork(self.count).next_u64() },
+            ttl,
+            relay,
+            seq_start: flash.kept().seq,
+            seq_block,
+        };
+        if gateway {
+            Core::Gateway(Box::new(GatewayNode::new(now, config)))
+        } else {
+            Core::Small(Box::new(SmallNode::new(now, config)))
+        }
+    }
+}
+
+impl App {
+    fn new(options: &Options) -> Self {
+        let names = options.names.clone();
+        let announce = names.iter().map(|name| (Address::EVERYONE, NameHash::of(name))).collect();
+        Self {
+            names,
+            next_id: 1,
+            ids_asked: 0,
+            waiting: VecDeque::new(),
+            flying: BTreeMap::new(),
+            parts: options.gateway.then(BTreeMap::new),
+            announce,
+            known: BTreeSet::new(),
+            unsafe_yet: BTreeSet::new(),
+            owed: Vec::new(),
+            durable: options.durable,
+            delivered: Vec::new(),
+            outcomes: Vec::new(),
+            safe: VecDeque::new(),
+        }
+    }
+
+    /// A power cut: only the experiment's own log stays.
+    fn forget(&mut self) {
+        self.waiting.clear();
+        self.flying.clear();
+        if let Some(parts) = &mut self.parts {
+            parts.clear();
+        }
+        self.announce = self.names.iter().map(|name| (Address::EVERYONE, NameHash::of(name))).collect();
+        self.known.clear();
+        self.unsafe_yet.clear();
+        self.owed.clear();
+        self.safe.clear();
     }
 }
 
 impl Station for Device {
     fn receive(&mut self, now: Instant, frame: &[u8], rssi: i8) -> bool {
+        if !self.powered {
+            return false;
+        }
+        self.promised = None;
+        let local = self.clock.local(now);
+        let before = self.audit.is_some().then(|| self.digest());
         let mut bytes = [0; mesh_protocol::MAX_FRAME];
         if let Some(bytes) = bytes.get_mut(..frame.len()) {
             bytes.copy_from_slice(frame);
             // The node has counted what it did not take.
-            let _ = each!(&mut self.node, node => node.handle_frame(now, LINK, bytes, Some(rssi)));
+            let result = each!(&mut self.node, node => node.handle_frame(local, LINK, bytes, Some(rssi)));
+            if let Some(before) = before {
+                let unchanged = result.is_err() && before == self.digest();
+                self.note(Note::Frame { result, unchanged });
+            }
         }
         true
     }
 
     fn run(&mut self, now: Instant, radio: &mut Radio<'_>) -> Option<Instant> {
+        if !self.powered {
+            return None;
+        }
+        let promised = self.promised.take();
+        self.check_timer(now, promised);
+        let local = self.clock.local(now);
         if !self.up {
-            self.up = each!(&mut self.node, node => node.handle_link_up(now, LINK, link_info()));
+            self.up = each!(&mut self.node, node => node.handle_link_up(local, LINK, link_info()));
         }
         if self.announce_at.is_some_and(|at| at <= now) {
             self.announce_at = None;
         }
-        loop {
+        let next = loop {
+            self.act_on_flash(now);
             self.send_waiting(now);
             if self.announce_at.is_none() {
                 for (to, name) in self.app.announce.split_off(0) {
                     each!(&mut self.node, node => node.announce(to, name));
                 }
             }
-            let shell = &mut Shell { now, app: &mut self.app, radio };
-            let next = each!(&mut self.node, node => node.drive(now, shell));
-            let idle = self.app.waiting.is_empty() || !each!(&self.node, node => node.has_room());
+            let Self { node, app, flash, audit, .. } = self;
+            let shell = &mut Shell { now, app, flash, audit: audit.as_deref_mut(), radio };
+            let next = each!(node, node => node.drive(local, shell));
+            self.poll_flash(now);
+            let reserved = self.flash.kept().ids;
+            let able = self.app.waiting.front().is_some_and(|(id, _)| id.0 < reserved);
+            let idle = !able || !each!(&self.node, node => node.has_room());
             let said = self.announce_at.is_some() || self.app.announce.is_empty();
-            if idle && said {
-                return [next, self.announce_at].into_iter().flatten().min();
+            if idle && said && self.app.safe.is_empty() {
+                break next;
             }
-        }
-    }
-}
-
-struct Shell<'a, 'r> {
-    now: Instant,
-    app: &'a mut App,
-    radio: &'a mut Radio<'r>,
-}
-
-impl Host for Shell<'_, '_> {
-    fn transmit(&mut self, _link: LinkId, frame: &[u8], copies: u8) {
-        // A frame the controller has no room for is lost, as on the air.
-        let _ = self.radio.send(frame, copies);
-    }
-
-    fn event(&mut self, event: Event<'_>) -> Answer {
-        match event {
-            Event::Received(received) => self.app.received(self.now, &received),
-            Event::ReserveSeq { up_to } => {
-                self.app.reserved = up_to;
-                Answer::Reserved
-            }
-            Event::Done { id, outcome, .. } => {
-                self.app.flying.remove(&id);
-                self.app.outcomes.push((self.now, id, outcome));
-                Answer::None
-            }
-            Event::NameWanted { source, name } => {
-                if self.app.names.iter().any(|own| NameHash::of(own) == name) {
-                    self.app.announce.push((source, name));
-                }
-                Answer::None
-            }
-            _ => Answer::None,
-        }
-    }
-
-    fn load(&mut self, id: MessageId, offset: u32, out: &mut [u8]) -> bool {
-        let offset = offset as usize;
-        let Some(bytes) = self.app.flying.get(&id).and_then(|all| all.get(offset..offset + out.len())) else {
-            return false;
         };
-        out.copy_from_slice(bytes);
-        true
+        let next = next.map(|next| self.clock.world(next));
+        let next = [next, self.announce_at, self.marks_at, self.flash.poll_timeout()];
+        self.promised = next.into_iter().flatten().min();
+        self.promised
     }
-}
-
-impl App {
-    fn received(&mut self, now: Instant, received: &Received<'_>) -> Answer {
-        let verdict = match received.part {
-            None => self.take(now, received),
-            Some(part) => self.take_part(now, received, part),
-        };
-        if received.wants_verdict() { Answer::Verdict(verdict) } else { Answer::None }
-    }
-
-    fn take_part(&mut self, now: Instant, received: &Received<'_>, part: Part) -> Verdict {
-        let &Received { source, id, hops, .. } = received;
-        if self.has_delivered(source, id) {
-            return Verdict::Delivered;
-        }
-        let Some(parts) = &mut self.parts else { return Verdict::Rejected(Reason::TooLarge) };
-        let taken = parts.get(&(source, id)).copied().unwrap_or(0);
-        if part.offset > taken {
-            return Verdict::Restart;
-        }
-        let taken = part.offset + received.bytes.len() as u32;
-        if taken == part.total {
-            parts.remove(&(source, id));
-            self.delivered.push(Delivered { at: now, source, id, hops, body: Vec::new(), reply_to: None });
-        } else {
-            parts.insert((source, id), taken);
-        }
-        Verdict::Delivered
-    }
-
-    fn take(&mut self, now: Instant, received: &Received<'_>) -> Verdict {
-        let &Received { source, id, hops, priority, .. } = received;
-        if self.has_delivered(source, id) {
-            return Verdict::Delivered;
-        }
-        let Ok(envelope) = Envelope::parse(received.bytes) else {
-            return Verdict::Rejected(Reason::Malformed);
-        };
-        if !envelope.to.is_empty() && !self.names.iter().any(|name| name == envelope.to) {
-            return Verdict::Rejected(Reason::NoSuchAgent);
-        }
-        if envelope.kind == MessageType::Query {
-            if self.waiting.len() >= ANSWERS {
-                return Verdict::Rejected(Reason::InboxFull);
-            }
-            let answer = Envelope {
-                kind: MessageType::Response,
-                deadline_ms: None,
-                from: envelope.to,
-                to: envelope.from,
-                processed: false,
-                reply_to: Some(MessageRef { node: source, id }),
-                text: envelope.text,
-                body: envelope.body,
-            };
-            self.waiting.push_back(letter(source, priority, ANSWER_WITHIN, &answer));
-        }
-        let (body, reply_to) = (envelope.body.to_vec(), envelope.reply_to);
-        self.delivered.push(Delivered { at: now, source, id, hops, body, reply_to });
-        Verdict::Delivered
-    }
-
-    fn has_delivered(&self, source: Address, id: MessageId) -> bool {
-        self.delivered.iter().rev().any(|known| (known.source, known.id) == (source, id))
-    }
-}
-
-/// A letter with this envelope in it.
-pub(crate) fn letter(to: Address, priority: Priority, within: Duration, envelope: &Envelope<'_>) -> Letter {
-    let mut bytes = vec![0; mesh_protocol::ENVELOPE_HEAD_MAX + envelope.body.len()];
-    // The envelope came off the air or out of a test: its names and body are within bounds.
-    let len = envelope.write(&mut bytes).unwrap_or(0);
-    bytes.truncate(len);
-    Letter { to, priority, within, envelope: bytes }
 }

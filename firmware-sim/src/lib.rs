@@ -20,7 +20,9 @@
 
 pub mod bench;
 pub mod capture;
+pub mod chaos;
 mod device;
+pub mod fuzz;
 mod layout;
 mod network;
 pub mod parallel;
@@ -33,7 +35,7 @@ pub mod stack;
 mod trace;
 pub mod validate;
 
-pub use device::{Delivered, Device, DeviceConfig, Letter};
+pub use device::{Delivered, Device, Letter, LocalClock, Look, Note, Options};
 pub use layout::Layout;
 pub use network::Network;
 pub use trace::Trace;

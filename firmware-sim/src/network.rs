@@ -5,7 +5,7 @@
 use ble_bearer::sim::{Topology, World};
 use mesh_protocol::{Address, Instant, NetKey, Rng};
 
-use crate::{Device, DeviceConfig, Layout, layout::RADIUS};
+use crate::{Device, Layout, layout::RADIUS};
 
 /// The epoch of every simulated network.
 const EPOCH: u32 = 1;
@@ -97,8 +97,8 @@ impl Network {
                 .map(|(_, name)| name.to_owned())
                 .collect();
             let address = self.relay_address(n as u16);
-            let config = DeviceConfig { names, ..DeviceConfig::new(address, rng.next_u64()) };
-            world.add(*position, Device::new(Instant::ZERO, config, &key, EPOCH));
+            let device = Device::new(Instant::ZERO, address, &key, EPOCH, rng.next_u64(), names);
+            world.add(*position, device);
         }
     }
 }

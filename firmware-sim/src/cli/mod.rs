@@ -3,6 +3,7 @@
 //! Owns arguments, progress bars and exit codes. What the commands do is the library's business.
 
 mod bench;
+mod fuzz;
 mod run;
 mod validate;
 
@@ -26,6 +27,8 @@ enum Command {
     Replay(run::ReplayArgs),
     /// Compares the air with numbers that others measured or worked out
     Validate(validate::ValidateArgs),
+    /// Random networks with random faults; what must hold is checked after every event
+    Fuzz(fuzz::FuzzArgs),
     /// Measures how fast the simulation is
     Bench(bench::BenchArgs),
 }
@@ -56,6 +59,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => run::replay(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match outcome {

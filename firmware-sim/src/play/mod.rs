@@ -16,14 +16,15 @@ use mesh_protocol::{Duration, Instant, NetKey, Rng};
 
 use self::due::{Due, Message};
 use self::watch::{Extras, Follow, Sniffer, Watch};
-use crate::Network;
+use crate::chaos::{Both, Faulty, Place, Rules, Schedule, attackers, links_of_attackers};
 use crate::record::Mark;
 use crate::results::{LinkResult, MessageResult, NodeResult, RunResult};
-use crate::scenario::{LinkRule, Radio, Scenario};
+use crate::scenario::{self, LinkRule, Radio, Scenario};
 use crate::stack::flood::Flood;
 use crate::stack::mesh::Mesh;
 use crate::stack::sig::Sig;
 use crate::stack::{Fate, Order, Refused, Stack, Target};
+use crate::{Network, Options};
 
 /// A network stack that can play a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,8 +105,16 @@ fn play_with(scenario: &Scenario, stack: StackKind, seed: u64, extras: Extras) -
             let key = NetKey::new(network.key());
             Run::new(scenario, stack, seed, extras, |number| {
                 let node = options(number);
-                let ttl = scenario.stacks.mesh_ttl;
-                Mesh::new(number, node.gateway, node.relay.unwrap_or(true), ttl, dice(number), &key)
+                let options = Options {
+                    ttl: scenario.stacks.mesh_ttl,
+                    relay: node.relay.unwrap_or(true),
+                    gateway: node.gateway,
+                    // As the real ones: what a gateway has accepted survives a power cut.
+                    durable: node.gateway,
+                    drift_ppb: (node.drift_ppm * 1_000.0).round() as i64,
+                    ..Options::default()
+                };
+                Mesh::new(number, options, dice(number), &key)
             })
             .finish()
         }
@@ -144,7 +153,7 @@ fn spec(radio: &Radio, stack: StackKind, relay_sets: u8) -> RadioSpec {
     }
 }
 
-fn topology(scenario: &Scenario) -> Topology {
+fn topology(scenario: &Scenario, nodes: u32) -> Topology {
     let ppm = |share: f64| (share * 1e6).round() as u32;
     match &scenario.links {
         LinkRule::Radius { reach, attenuation, beyond, loss } => Topology::Reach {
@@ -175,26 +184,33 @@ fn topology(scenario: &Scenario) -> Topology {
                 };
                 [one(link.a, link.b), one(link.b, link.a)]
             });
-            Topology::Given(links.collect())
+            let mut links: Vec<Link> = links.collect();
+            links.extend(links_of_attackers(&links, nodes, &scenario.faults));
+            Topology::Given(links)
         }
     }
 }
 
+/// The world of a scenario: nodes and those who mean harm, what goes wrong, and the watch.
+type Field<S> = World<Place<S>, Both<Rules, Watch>>;
+
 /// A scenario being played.
-struct Run<'s, S: Stack> {
+struct Run<'s, S: Stack + Faulty> {
     scenario: &'s Scenario,
     stack: StackKind,
     seed: u64,
-    world: World<S, Watch>,
+    world: Field<S>,
+    schedule: Schedule,
     due: Due,
     messages: Vec<MessageResult>,
     /// Whose they are: sender and its number for it.
     known: BTreeMap<(u32, u32), usize>,
+    nodes: u32,
     /// Messages whose end the run waits for.
     open: usize,
 }
 
-impl<'s, S: Stack> Run<'s, S> {
+impl<'s, S: Stack + Faulty> Run<'s, S> {
     fn new(
         scenario: &'s Scenario,
         stack: StackKind,
@@ -209,23 +225,37 @@ impl<'s, S: Stack> Run<'s, S> {
         });
         let settings = AirSettings { capture_db: scenario.radio.capture_db, wlan };
         let watch = Watch::new(stack, &Network::random(seed), spec(&scenario.radio, stack, 0), extras);
-        let mut world = World::with_observer(seed, topology(scenario), settings, watch);
+        let places = scenario.places(seed);
+        let (nodes, faults) = (places.len() as u32, &scenario.faults);
+        let start = Instant::ZERO + scenario.settle;
+        let rules = Rules::new(faults, nodes, start, seed);
+        let mut world = Field::with_observer(seed, topology(scenario, nodes), settings, Both(rules, watch));
         let relay_sets = scenario.stacks.sig.relay_sets;
-        for (number, place) in (0..).zip(scenario.places(seed)) {
+        let position =
+            |place: &scenario::Place| Position { x: place.x, y: place.y, z: place.z, floor: place.floor };
+        for (number, place) in (0..).zip(&places) {
             let own = scenario.nodes.get(&number).and_then(|node| node.tx_dbm);
             let mut spec = spec(&scenario.radio, stack, relay_sets);
             spec.tx_dbm = own.unwrap_or(spec.tx_dbm);
-            let position = Position { x: place.x, y: place.y, z: place.z, floor: place.floor };
-            world.add_with(position, spec, node(number));
+            world.add_with(position(place), spec, Place::Node(node(number)));
+        }
+        let network = Network::random(seed);
+        let key = NetKey::new(network.key());
+        for (near, attacker) in attackers(faults, nodes, start, &key, network.epoch(), seed) {
+            let place = places.get(near as usize).map_or(Position::default(), position);
+            let spec = spec(&scenario.radio, StackKind::Mesh, 0);
+            world.add_with(place, spec, Place::Attacker(Box::new(attacker)));
         }
         Self {
             scenario,
             stack,
             seed,
             due: Due::new(scenario, seed),
+            schedule: Schedule::new(faults, start),
             world,
             messages: Vec::new(),
             known: BTreeMap::new(),
+            nodes,
             open: 0,
         }
     }
@@ -236,6 +266,7 @@ impl<'s, S: Stack> Run<'s, S> {
         let end = last + self.scenario.drain;
         loop {
             let next = self.due.next().filter(|next| *next <= last);
+            let next = [next, self.schedule.next()].into_iter().flatten().min();
             if next.is_none() && self.world.now() >= last && self.open == 0 {
                 break;
             }
@@ -248,6 +279,7 @@ impl<'s, S: Stack> Run<'s, S> {
                     if next.is_none() && limit == end {
                         break;
                     }
+                    self.schedule.apply(&mut self.world);
                     self.send(limit);
                 }
             }
@@ -274,15 +306,20 @@ impl<'s, S: Stack> Run<'s, S> {
             within: settings.deadline,
             echo,
         };
-        let posted = self.world.poke(StationId(from), |node, now, _| node.post(now, &order));
+        let up = self.world.air().is_powered(StationId(from));
+        let posted =
+            self.world.poke(
+                StationId(from),
+                |node, now, _| if up { node.post(now, &order) } else { Err(Refused::Down) },
+            );
         let posted = posted.unwrap_or(Err(Refused::Down));
         let target = match to {
             Target::Node(to) => Some(to),
             Target::Everyone => None,
         };
-        self.world.observer_mut().posted(now, from, target);
+        self.world.observer_mut().1.posted(now, from, target);
         let number = self.messages.len();
-        let nodes = self.world.len() as u32;
+        let nodes = self.nodes;
         self.messages.push(MessageResult {
             traffic,
             from,
@@ -315,7 +352,7 @@ impl<'s, S: Stack> Run<'s, S> {
 
     /// Takes down what has reached applications and what senders were told.
     fn hear(&mut self, now: Instant) {
-        let (arrivals, settled) = self.world.observer_mut().take();
+        let (arrivals, settled) = self.world.observer_mut().1.take();
         for (at, arrival) in arrivals {
             if let Some(asked) = arrival.answers {
                 let Some(&number) = self.known.get(&(at, asked)) else { continue };
@@ -327,7 +364,7 @@ impl<'s, S: Stack> Run<'s, S> {
                 continue;
             }
             let Some(&number) = self.known.get(&(arrival.from, arrival.id)) else { continue };
-            let first = self.world.observer_mut().first_arrival(number, at);
+            let first = self.world.observer_mut().1.first_arrival(number, at);
             let message = &mut self.messages[number];
             if first {
                 message.reached += 1;
@@ -361,7 +398,7 @@ impl<'s, S: Stack> Run<'s, S> {
         let reached = message.reached == message.wanted;
         let answered = !settings.is_echo() || message.answered_us.is_some();
         let done = (reached && told && answered) || (failed && message.to.is_some() && !settings.is_echo());
-        if done && self.world.observer_mut().close(number) {
+        if done && self.world.observer_mut().1.close(number) {
             self.open -= 1;
         }
         // A loop goes on once its message has come back, or its end is known.
@@ -374,9 +411,9 @@ impl<'s, S: Stack> Run<'s, S> {
     fn result(self) -> (RunResult, Watch) {
         let Self { scenario, stack, seed, mut world, messages, .. } = self;
         let now = world.now();
-        let watch = world.observer();
+        let watch = &world.observer().1;
         let places = scenario.places(seed);
-        let nodes = (0..world.len() as u32).zip(&places).map(|(number, place)| {
+        let nodes = (0..).zip(&places).map(|(number, place)| {
             let seen = watch.node(number);
             let name = scenario.nodes.get(&number).and_then(|node| node.name.clone());
             NodeResult {
@@ -419,7 +456,7 @@ impl<'s, S: Stack> Run<'s, S> {
             timeline: watch.timeline(),
         };
         let nothing = Watch::new(stack, &Network::random(seed), RadioSpec::default(), Extras::default());
-        (result, std::mem::replace(world.observer_mut(), nothing))
+        (result, std::mem::replace(&mut world.observer_mut().1, nothing))
     }
 }
 
@@ -471,7 +508,7 @@ impl StackKind {
     }
 }
 
-fn air_counters<S: Stack>(world: &World<S, Watch>) -> BTreeMap<String, u64> {
+fn air_counters<S: Stack>(world: &Field<S>) -> BTreeMap<String, u64> {
     let AirCounters { events, airtime_us, heard, boundary, half_duplex, collision, weak, link_loss, cut } =
         world.counters();
     [

@@ -3,11 +3,13 @@
 //! Owns the translation of node numbers and bodies into addresses and envelopes, and back. Node `n` has the address `n + 1`.
 
 use ble_bearer::sim::{Radio, Station};
-use mesh_protocol::{Address, BODY_MAX, Envelope, Instant, MessageType, NetKey, Outcome};
+use mesh_protocol::{Address, BODY_MAX, Duration, Envelope, Instant, MessageType, NetKey, Outcome};
 
 use super::{Arrival, Fate, Order, Refused, Settled, Stack, Target};
+use crate::chaos::Faulty;
 use crate::device::letter;
-use crate::{Device, DeviceConfig};
+use crate::scenario::Flash;
+use crate::{Device, Options};
 
 /// The epoch of every simulated network.
 const EPOCH: u32 = 1;
@@ -23,9 +25,9 @@ pub struct Mesh {
 impl Mesh {
     /// The node with this number, at most 32,766, in the network with this key.
     #[must_use]
-    pub fn new(number: u32, gateway: bool, relay: bool, ttl: u8, seed: u64, key: &NetKey) -> Self {
-        let config = DeviceConfig { gateway, relay, ttl, ..DeviceConfig::new(address(number), seed) };
-        Self { device: Device::new(Instant::ZERO, config, key, EPOCH), passed_on: (0, 0) }
+    pub fn new(number: u32, options: Options, seed: u64, key: &NetKey) -> Self {
+        let device = Device::with(Instant::ZERO, address(number), key, EPOCH, seed, options);
+        Self { device, passed_on: (0, 0) }
     }
 
     /// The device.
@@ -52,6 +54,20 @@ impl Station for Mesh {
 
     fn run(&mut self, now: Instant, radio: &mut Radio<'_>) -> Option<Instant> {
         self.device.run(now, radio)
+    }
+}
+
+impl Faulty for Mesh {
+    fn cut(&mut self, _now: Instant, flash: Flash) {
+        self.device.cut(flash);
+    }
+
+    fn restart(&mut self, now: Instant) {
+        self.device.restart(now);
+    }
+
+    fn jump(&mut self, now: Instant, by: Duration) {
+        self.device.jump(now, by);
     }
 }
 

@@ -15,6 +15,9 @@ use ble_bearer::Full;
 use ble_bearer::sim::Station;
 use mesh_protocol::{Duration, Instant, MessageType, Priority};
 
+use crate::chaos::Faulty;
+use crate::scenario::Flash;
+
 use self::flood::Flood;
 use self::sig::Sig;
 
@@ -197,5 +200,22 @@ macro_rules! station {
     };
 }
 
+/// What RAM held is gone with the power; what flash keeps is the stack's business. No clock of theirs is kept apart.
+macro_rules! faulty {
+    ($stack:ty) => {
+        impl Faulty for $stack {
+            fn cut(&mut self, _now: Instant, _flash: Flash) {
+                self.power_cut();
+            }
+
+            fn restart(&mut self, _now: Instant) {}
+
+            fn jump(&mut self, _now: Instant, _by: Duration) {}
+        }
+    };
+}
+
+faulty!(Sig);
+faulty!(Flood);
 station!(Sig);
 station!(Flood);

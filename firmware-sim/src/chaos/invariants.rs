@@ -1,0 +1,456 @@
+//! What must hold after every event, whatever goes wrong: an observer that finds the first moment at which it does not.
+//!
+//! Owns the list of rules and the state they need. It looks at devices from outside, by what they [note](crate::Note), and
+//! at the air. Nothing in it is believed because a node says so, where another way of knowing is there.
+//!
+//! | rule | what must hold |
+//! |---|---|
+//! | `unverified` | a frame that its owner never sent changes nothing but counters, and is refused by a check that comes before the MIC's end |
+//! | `refused` | a genuine frame that a node has not taken verifies, and is no replay |
+//! | `replay` | a node takes each frame once, and none at or below what it kept over a restart |
+//! | `genuine` | what a node sends is its own, or was sent by its owner |
+//! | `nonce` | of one node, each new frame has a higher SEQ than all before, over restarts |
+//! | `reservation` | no SEQ is used that flash does not say is reserved |
+//! | `ttl` | a relay lowers TTL; none stands above TTL0 |
+//! | `relays` | a node relays a frame at most twice, the second time with a higher TTL |
+//! | `own_copies` | a node sends its own frame at most three times |
+//! | `sent` | what reaches an application was sent: this number, these bytes, to it |
+//! | `duplicate` | none does so twice within the window; nor at all, where flash remembers |
+//! | `receipt` | a sender is told *delivered* only after the delivery |
+//! | `expired` | what a sender was told cannot have arrived has not; nor was it told so before its time |
+//! | `numbers` | a number names one message for ever |
+//! | `accounted` | a node holds every message that it took and has said nothing of |
+//! | `bounds` | tables hold no more than they have room for |
+//! | `share`, `priority` | the urgent go first, and the others get their share |
+//! | `timer` | nothing is due before `poll_timeout` says so, and nothing late |
+//! | `backwards` | SEQ and epoch never go back |
+//! | `conflict` | no node hears its own address from another, as there is none |
+
+mod frames;
+mod messages;
+mod order;
+mod windows;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ble_bearer::sim::{Observer, Reception, StationId};
+use mesh_protocol::{Address, Discard, EpochKeys, Instant, Keyring, MessageId, NetKey};
+
+use super::Watched;
+use crate::{Look, Note};
+use frames::{Fault, Frames, Heard, Key};
+use messages::{Messages, Showing};
+use order::Order;
+use windows::{Known, Windows};
+
+/// Room for the body of a frame of one message: `SINGLE_MAX` in `docs/protocol.md`.
+const SINGLE_MAX: usize = 13;
+
+/// The first thing that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When.
+    pub at: Instant,
+    /// At which node, by number.
+    pub node: u32,
+    /// Which rule.
+    pub rule: &'static str,
+    /// A sentence.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.at.as_micros() as f64 / 1e6;
+        write!(f, "{seconds:.6} s, node {}: {}: {}", self.node, self.rule, self.what)
+    }
+}
+
+/// How much was looked at: a check that never looked at anything proves nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Times that a device ran.
+    pub runs: u64,
+    /// Frames sealed.
+    pub sealed: u64,
+    /// Frames relayed, copies included.
+    pub relayed: u64,
+    /// Receptions of frames that were taken.
+    pub taken: u64,
+    /// Receptions of frames that were known.
+    pub known: u64,
+    /// Receptions of frames that were shut out as too old, or by what was kept.
+    pub shut_out: u64,
+    /// Receptions of frames that nobody sent.
+    pub strange: u64,
+    /// Messages that nodes took.
+    pub accepted: u64,
+    /// Messages that reached applications.
+    pub delivered: u64,
+    /// Messages that senders were told of.
+    pub settled: u64,
+    /// Messages that went with the power of their device.
+    pub lost: u64,
+    /// Power cuts.
+    pub cuts: u64,
+    /// Of these, in the middle of a write.
+    pub broken_writes: u64,
+}
+
+impl Counts {
+    /// Adds another's numbers.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            runs,
+            sealed,
+            relayed,
+            taken,
+            known,
+            shut_out,
+            strange,
+            accepted,
+            delivered,
+            settled,
+            lost,
+            ..
+        } = self;
+        for (sum, more) in [
+            (runs, other.runs),
+            (sealed, other.sealed),
+            (relayed, other.relayed),
+            (taken, other.taken),
+            (known, other.known),
+            (shut_out, other.shut_out),
+            (strange, other.strange),
+            (accepted, other.accepted),
+            (delivered, other.delivered),
+            (settled, other.settled),
+            (lost, other.lost),
+            (&mut self.cuts, other.cuts),
+            (&mut self.broken_writes, other.broken_writes),
+        ] {
+            *sum += more;
+        }
+    }
+}
+
+/// One node, as seen so far.
+#[derive(Debug, Default)]
+struct Seen {
+    boot: u32,
+    windows: Windows,
+    order: Order,
+    epoch: u32,
+    next_seq: u32,
+    could_seal: bool,
+}
+
+/// The observer. Devices have to be told to [take notes](crate::Device::watch) before they are added.
+#[derive(Debug)]
+pub struct Invariants {
+    nodes: u32,
+    members: Vec<Address>,
+    frames: Frames,
+    messages: Messages,
+    seen: BTreeMap<u32, Seen>,
+    /// What has just reached a host, which is about to run.
+    current: Option<(u32, Heard)>,
+    first: Option<Violation>,
+    counts: Counts,
+}
+
+impl Invariants {
+    /// For a network with this key, whose nodes are the stations below `nodes`. What is sent under the addresses of
+    /// `members`, who are none of these, may make no sense.
+    #[must_use]
+    pub fn new(key: &NetKey, epoch: u32, nodes: u32, members: Vec<Address>) -> Self {
+        Self {
+            nodes,
+            members,
+            frames: Frames::new(Keyring::new(EpochKeys::derive(key, epoch))),
+            messages: Messages::default(),
+            seen: BTreeMap::new(),
+            current: None,
+            first: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The first thing that did not hold; afterwards nothing is looked at any more.
+    #[must_use]
+    pub const fn violation(&self) -> Option<&Violation> {
+        self.first.as_ref()
+    }
+
+    /// How much was looked at.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let (frames, messages) = (&self.frames, &self.messages);
+        Counts {
+            sealed: frames.sealed,
+            relayed: frames.relays,
+            accepted: messages.accepted,
+            delivered: messages.delivered,
+            settled: messages.settled,
+            lost: messages.lost,
+            ..self.counts
+        }
+    }
+
+    /// Messages to one node of ours that have not arrived there, but for those that were rejected, got too old or went with their
+    /// device's power: source, number, and to whom.
+    pub fn missing(&self) -> impl Iterator<Item = (Address, MessageId, Address)> + '_ {
+        let known = self.messages.missing().filter(|(_, to)| !self.members.contains(to));
+        known.map(|((source, id), to)| (source, id, to))
+    }
+
+    fn check(&mut self, now: Instant, node: u32, look: &Look, notes: Vec<Note>) -> Result<(), Fault> {
+        let mut seen = self.seen.remove(&node).unwrap_or_default();
+        let result = self.check_notes(now, node, look, notes, &mut seen).and_then(|()| {
+            seen.could_seal = look.can_seal;
+            if look.powered { self.check_look(look, &mut seen) } else { Ok(()) }
+        });
+        self.seen.insert(node, seen);
+        result
+    }
+
+    fn check_notes(
+        &mut self,
+        now: Instant,
+        node: u32,
+        look: &Look,
+        notes: Vec<Note>,
+        seen: &mut Seen,
+    ) -> Result<(), Fault> {
+        let address = look.address;
+        let sealing = seen.could_seal && look.can_seal;
+        if !sealing {
+            seen.order.reset(false);
+        }
+        for note in notes {
+            match note {
+                Note::Frame { result, unchanged } => {
+                    if let Some((_, heard)) = self.current.take_if(|(to, _)| *to == node) {
+                        self.heard(now, node, look, heard, result, unchanged, seen)?;
+                    }
+                }
+                Note::Handed(frame) => {
+                    let handed =
+                        self.frames.handed(now, (node, seen.boot), address, look.reserved, &frame)?;
+                    let Some((key, new)) = handed else { continue };
+                    if key.src != address && !look.relays {
+                        return Err(("relays", "it relays, and was told not to".into()));
+                    }
+                    if let Some(sealed) = self.frames.sealed(key) {
+                        let (priority, single) = (sealed.priority, sealed.single.filter(|_| new));
+                        if sealing {
+                            seen.order.handed(priority)?;
+                        }
+                        single.into_iter().for_each(|id| seen.order.done(id));
+                    }
+                }
+                Note::Accepted { delivery, bytes } => {
+                    let (id, priority) = (delivery.id, delivery.priority);
+                    self.messages.accepted(now, address, &delivery, &bytes, look.durable)?;
+                    if head_len(id) + bytes.len() <= SINGLE_MAX {
+                        seen.order.accepted(priority, id);
+                    }
+                }
+                Note::Refused(..) => {}
+                Note::Shown { source, destination, id, priority, part, bytes } => {
+                    if !self.members.contains(&source) {
+                        let name = (source, id);
+                        let what = Showing { name, destination, priority, part, bytes: &bytes };
+                        self.messages.shown(now, address, look.paths.1, &what)?;
+                    }
+                }
+                Note::Delivered(source, id) => self.messages.delivered(address, (source, id))?,
+                Note::Verdict(source, id, verdict) => self.messages.verdict(address, (source, id), verdict),
+                Note::Done(id, outcome) => {
+                    seen.order.done(id);
+                    self.messages.done(now, look.clock, (address, id), outcome)?;
+                }
+                Note::Jumped => self.messages.jumped(address),
+                Note::Cut { in_write } => {
+                    self.counts.cuts += 1;
+                    self.counts.broken_writes += u64::from(in_write);
+                    self.messages.cut(address, look.durable);
+                    seen.order.reset(true);
+                }
+                Note::Booted { seq, marks } => {
+                    if seq < seen.next_seq {
+                        let before = seen.next_seq;
+                        return Err((
+                            "backwards",
+                            format!("it starts at SEQ {seq}, and had come to {before}"),
+                        ));
+                    }
+                    seen.boot += 1;
+                    self.messages.booted(now, address);
+                    seen.windows = Windows::restored(&marks);
+                    seen.next_seq = 0;
+                }
+                Note::DueEarlier => {
+                    return Err(("timer", "something was due before poll_timeout said so".into()));
+                }
+                Note::NothingDue => return Err(("timer", "the timer rang, and nothing was due".into())),
+                Note::RangLate => return Err(("timer", "the timer rang late".into())),
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one reception, from both sides")]
+    fn heard(
+        &mut self,
+        now: Instant,
+        node: u32,
+        look: &Look,
+        heard: Heard,
+        result: Result<(), Discard>,
+        unchanged: bool,
+        seen: &mut Seen,
+    ) -> Result<(), Fault> {
+        let before_mic = matches!(
+            result,
+            Err(Discard::TooShort
+                | Discard::TooLong
+                | Discard::Version
+                | Discard::UnknownKey
+                | Discard::Reserved
+                | Discard::Mic)
+        );
+        let (key, ttl) = match heard {
+            Heard::Forgotten => return Ok(()),
+            Heard::Strange => {
+                self.counts.strange += 1;
+                let fine = before_mic && unchanged;
+                let text = || {
+                    format!(
+                        "a frame that nobody sent came to {result:?}, and changed something: {}",
+                        !unchanged
+                    )
+                };
+                return if fine { Ok(()) } else { Err(("unverified", text())) };
+            }
+            Heard::Genuine(key, ttl) => (key, ttl),
+        };
+        let ttl0 = self.frames.sealed(key).map_or(0, |sealed| sealed.ttl0);
+        let name = |key: Key| format!("SEQ {} of {}", key.seq, key.src);
+        if ttl > ttl0 {
+            let fine = result == Err(Discard::Ttl) && unchanged;
+            let text = || format!("{} with TTL {ttl} of {ttl0} came to {result:?}", name(key));
+            return if fine { Ok(()) } else { Err(("unverified", text())) };
+        }
+        if before_mic || matches!(result, Err(Discard::Ttl)) {
+            return Err(("refused", format!("{} came to {result:?}", name(key))));
+        }
+        if key.src == look.address || matches!(result, Err(Discard::WeakMic | Discard::Address)) {
+            let fine = result.is_err() && unchanged;
+            return if fine {
+                Ok(())
+            } else {
+                Err(("replay", format!("{}, its own, came to {result:?}", name(key))))
+            };
+        }
+        self.frames.heard(now, (node, seen.boot), key, ttl, relay_copies(look.alive));
+        let known = seen.windows.look(key);
+        match (result, known) {
+            (Err(Discard::Replay), Known::New) => Err(("refused", format!("{} is no replay", name(key)))),
+            (Err(Discard::Replay | Discard::ReplayTableFull), _) => {
+                self.counts.shut_out += 1;
+                Ok(())
+            }
+            (_, Known::New) => {
+                self.counts.taken += 1;
+                seen.windows.take(key);
+                Ok(())
+            }
+            // A copy, of no use but for its TTL.
+            (Err(Discard::Duplicate), Known::Taken | Known::Kept) => {
+                self.counts.known += 1;
+                Ok(())
+            }
+            _ => Err(("replay", format!("{} came to {result:?}, and is {known:?}", name(key)))),
+        }
+    }
+
+    fn check_look(&self, look: &Look, seen: &mut Seen) -> Result<(), Fault> {
+        let tables = [
+            ("outbox", look.outbox),
+            ("queue", look.queue),
+            ("sources", look.sources),
+            ("neighbours", look.neighbours),
+            ("paths", look.paths),
+        ];
+        if let Some((name, (used, room))) = tables.into_iter().find(|(_, (used, room))| used > room) {
+            return Err(("bounds", format!("its table of {name} holds {used} and has room for {room}")));
+        }
+        let held = self.messages.open(look.address);
+        if held != look.outbox.0 {
+            let text = format!(
+                "it has taken {held} messages that it has not spoken of, and holds {}",
+                look.outbox.0
+            );
+            return Err(("accounted", text));
+        }
+        if look.conflict {
+            return Err(("conflict", "it thinks that another node has its address".into()));
+        }
+        if look.epoch < seen.epoch || look.next_seq < seen.next_seq {
+            let (epoch, seq) = (look.epoch, look.next_seq);
+            return Err(("backwards", format!("it went back to epoch {epoch}, SEQ {seq}")));
+        }
+        (seen.epoch, seen.next_seq) = (look.epoch, look.next_seq);
+        if look.next_seq > look.reserved {
+            let text =
+                format!("it goes on at SEQ {}, and flash has those below {}", look.next_seq, look.reserved);
+            return Err(("reservation", text));
+        }
+        Ok(())
+    }
+}
+
+impl<S: Watched> Observer<S> for Invariants {
+    fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
+        if from.0 >= self.nodes && !self.members.is_empty() && self.first.is_none() {
+            self.frames.betrayed(now, from.0, &self.members, frame);
+        }
+    }
+
+    fn received(&mut self, _now: Instant, reception: &Reception<'_>) {
+        let to = reception.to.0;
+        if to < self.nodes && self.first.is_none() {
+            self.current = Some((to, self.frames.look_up(reception.frame)));
+        }
+    }
+
+    fn ran(&mut self, now: Instant, id: StationId, station: &mut S) {
+        let Some(device) = station.device() else { return };
+        let notes = device.notes();
+        if self.first.is_some() {
+            return;
+        }
+        self.counts.runs += 1;
+        let look = device.look(now);
+        if let Err((rule, what)) = self.check(now, id.0, &look, notes) {
+            self.first = Some(Violation { at: now, node: id.0, rule, what });
+        }
+    }
+}
+
+/// Bytes of the head of a whole message: its number as postcard's varint, and a zero.
+fn head_len(id: MessageId) -> usize {
+    let bits = (32 - id.0.leading_zeros()).max(1) as usize;
+    bits.div_ceil(7) + 1
+}
+
+/// `relay_copies` in `docs/protocol.md`.
+const fn relay_copies(alive: usize) -> u8 {
+    match alive {
+        0..=2 => 3,
+        3..=5 => 2,
+        _ => 1,
+    }
+}

@@ -1,0 +1,320 @@
+//! Frames on the air: who sealed each, under which number, and who may relay it how often.
+//!
+//! Owns the memory of genuine frames, which is what makes a frame genuine here: not that it verifies, but that its owner
+//! was seen to send it. So a node that takes what it should not cannot take its checker along.
+
+use std::collections::BTreeMap;
+
+use mesh_protocol::frame::{Kind, decode};
+use mesh_protocol::{Address, BlockHead, Duration, Instant, Keyring, MAX_FRAME, MessageId, Priority};
+
+/// Frames remembered of each source, the oldest give way: more than a replay window and than any queue holds, many times
+/// over. A guess.
+const REMEMBERED: usize = 4_096;
+/// What each node did with a frame is remembered for so long: five times what a queue may hold it
+/// (`WAIT_MAX` in `docs/protocol.md`). A guess.
+const FOLLOWED_FOR: Duration = Duration::from_secs(10);
+/// `RELAYS_MAX` in `docs/protocol.md`.
+const RELAYS_MAX: u8 = 2;
+/// The most that `own_copies` in `docs/protocol.md` comes to.
+const OWN_COPIES_MAX: u8 = 3;
+/// Where TTL stands, under the mask, with four other bits.
+const HOP: usize = 1;
+
+/// Which frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) src: Address,
+    pub(super) epoch: u32,
+    pub(super) seq: u32,
+}
+
+/// What one node did with one frame.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passage {
+    /// In which of its lives.
+    boot: u32,
+    /// The highest TTL it heard it with.
+    heard: u8,
+    /// As often as a relay of it may go out.
+    copies: u8,
+    /// How often it went out with each TTL.
+    sent: [u8; 16],
+}
+
+/// A genuine frame.
+#[derive(Clone, Debug)]
+pub(super) struct Sealed {
+    hash: u64,
+    hop: u8,
+    origin: u32,
+    at: Instant,
+    own_copies: u8,
+    pub(super) ttl0: u8,
+    pub(super) dst: Address,
+    pub(super) priority: Priority,
+    /// The message in it, if it is a whole one.
+    pub(super) single: Option<MessageId>,
+    passages: BTreeMap<u32, Passage>,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    frames: BTreeMap<(u32, u32), Sealed>,
+    highest: Option<(u32, u32)>,
+    /// The highest that has been forgotten.
+    forgotten: Option<(u32, u32)>,
+    /// Up to here, passages are forgotten.
+    followed: (u32, u32),
+}
+
+/// A frame as a node heard it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Its owner sent it, and it has this TTL now.
+    Genuine(Key, u8),
+    /// Nobody did.
+    Strange,
+    /// It is too long ago to tell.
+    Forgotten,
+}
+
+/// Which rule was broken, and how.
+pub(super) type Fault = (&'static str, String);
+
+/// All genuine frames.
+#[derive(Debug)]
+pub(super) struct Frames {
+    keys: Keyring,
+    sources: BTreeMap<Address, Source>,
+    by_hash: BTreeMap<u64, Key>,
+    pub(super) sealed: u64,
+    pub(super) repeats: u64,
+    pub(super) relays: u64,
+}
+
+impl Frames {
+    pub(super) const fn new(keys: Keyring) -> Self {
+        Self { keys, sources: BTreeMap::new(), by_hash: BTreeMap::new(), sealed: 0, repeats: 0, relays: 0 }
+    }
+
+    fn get(&mut self, key: Key) -> Option<&mut Sealed> {
+        self.sources.get_mut(&key.src)?.frames.get_mut(&(key.epoch, key.seq))
+    }
+
+    pub(super) fn sealed(&self, key: Key) -> Option<&Sealed> {
+        self.sources.get(&key.src)?.frames.get(&(key.epoch, key.seq))
+    }
+
+    /// What `frame` is.
+    pub(super) fn look_up(&mut self, frame: &[u8]) -> Heard {
+        let hash = canonical(frame);
+        if let Some(key) = self.by_hash.get(&hash).copied()
+            && let Some(sealed) = self.get(key)
+        {
+            return Heard::Genuine(key, ((frame[HOP] ^ sealed.hop) >> 4) ^ sealed.ttl0);
+        }
+        // Only where something was forgotten is it worth to look inside.
+        let forgotten = self.sources.values().any(|source| source.forgotten.is_some())
+            && self.open(frame).is_some_and(|(key, ..)| {
+                let source = self.sources.get(&key.src);
+                source.and_then(|source| source.forgotten).is_some_and(|last| (key.epoch, key.seq) <= last)
+            });
+        if forgotten { Heard::Forgotten } else { Heard::Strange }
+    }
+
+    fn open(&self, frame: &[u8]) -> Option<(Key, u8, Sealed)> {
+        let mut bytes = [0; MAX_FRAME];
+        let bytes = bytes.get_mut(..frame.len())?;
+        bytes.copy_from_slice(frame);
+        let verified = decode(bytes, &self.keys).ok()?;
+        let inside = verified.frame();
+        let single = (inside.kind == Kind::Single).then(|| BlockHead::parse(inside.body).ok()).flatten();
+        let key = Key { src: inside.src, epoch: verified.epoch(), seq: inside.seq };
+        let sealed = Sealed {
+            hash: canonical(frame),
+            hop: frame[HOP],
+            origin: 0,
+            at: Instant::ZERO,
+            own_copies: 1,
+            ttl0: inside.ttl0,
+            dst: inside.dst,
+            priority: inside.priority,
+            single: single.map(|(head, _)| head.message),
+            passages: BTreeMap::new(),
+        };
+        Some((key, inside.ttl, sealed))
+    }
+
+    /// A traitor sends something: it counts as genuine if it verifies, whatever it says.
+    pub(super) fn betrayed(&mut self, now: Instant, station: u32, members: &[Address], frame: &[u8]) {
+        if self.look_up(frame) != Heard::Strange {
+            return;
+        }
+        let Some((key, ttl, mut sealed)) = self.open(frame) else { return };
+        if members.contains(&key.src) {
+            (sealed.origin, sealed.at) = (station, now);
+            // TTL0 where it began is what its bytes are compared with.
+            sealed.hop ^= (ttl ^ sealed.ttl0) << 4;
+            self.remember(key, sealed);
+        }
+    }
+
+    /// A node heard a genuine frame, and a relay of it would go out so often.
+    pub(super) fn heard(&mut self, now: Instant, (node, boot): (u32, u32), key: Key, ttl: u8, copies: u8) {
+        let Some(sealed) = self.get(key) else { return };
+        if now.since(sealed.at) > FOLLOWED_FOR {
+            return;
+        }
+        let passage = sealed.passages.entry(node).or_default();
+        if passage.boot != boot {
+            *passage = Passage { boot, ..Passage::default() };
+        }
+        passage.heard = passage.heard.max(ttl);
+        passage.copies = passage.copies.max(copies);
+    }
+
+    /// A node hands a frame to its radio: which one that is, and whether it is a new one.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub(super) fn handed(
+        &mut self,
+        now: Instant,
+        (node, boot): (u32, u32),
+        address: Address,
+        reserved: u32,
+        frame: &[u8],
+    ) -> Result<Option<(Key, bool)>, Fault> {
+        match self.look_up(frame) {
+            Heard::Forgotten => Ok(None),
+            Heard::Genuine(key, ttl) if key.src == address => {
+                self.repeats += 1;
+                let sealed = self.get(key).ok_or_else(|| ("own_copies", String::new()))?;
+                sealed.own_copies += 1;
+                if ttl != sealed.ttl0 {
+                    return Err((
+                        "ttl",
+                        format!("it sent its own SEQ {} with TTL {ttl} of {}", key.seq, sealed.ttl0),
+                    ));
+                }
+                if sealed.own_copies > OWN_COPIES_MAX {
+                    let copies = sealed.own_copies;
+                    return Err(("own_copies", format!("it sent its own SEQ {} {copies} times", key.seq)));
+                }
+                Ok(Some((key, false)))
+            }
+            Heard::Genuine(key, ttl) => {
+                self.relays += 1;
+                self.relayed(now, (node, boot), address, key, ttl)?;
+                Ok(Some((key, false)))
+            }
+            Heard::Strange => {
+                self.new_frame(now, node, address, reserved, frame).map(|key| Some((key, true)))
+            }
+        }
+    }
+
+    fn new_frame(
+        &mut self,
+        now: Instant,
+        node: u32,
+        address: Address,
+        reserved: u32,
+        frame: &[u8],
+    ) -> Result<Key, Fault> {
+        let Some((key, ttl, mut sealed)) = self.open(frame) else {
+            return Err(("genuine", "it sent a frame that does not verify".into()));
+        };
+        let seq = key.seq;
+        if key.src != address {
+            return Err(("genuine", format!("it relayed SEQ {seq} of {}, who never sent that", key.src)));
+        }
+        let highest = self.sources.entry(address).or_default().highest;
+        if let Some(highest) = highest.filter(|highest| (key.epoch, seq) <= *highest) {
+            return Err(("nonce", format!("it sealed a new frame under SEQ {seq} after SEQ {}", highest.1)));
+        }
+        if seq >= reserved {
+            return Err((
+                "reservation",
+                format!("it used SEQ {seq}, and flash has only those below {reserved}"),
+            ));
+        }
+        if ttl != sealed.ttl0 {
+            return Err(("ttl", format!("it sealed SEQ {seq} with TTL {ttl} and TTL0 {}", sealed.ttl0)));
+        }
+        self.sealed += 1;
+        (sealed.origin, sealed.at) = (node, now);
+        self.remember(key, sealed);
+        Ok(key)
+    }
+
+    fn remember(&mut self, key: Key, sealed: Sealed) {
+        let (now, hash) = (sealed.at, sealed.hash);
+        let source = self.sources.entry(key.src).or_default();
+        let name = (key.epoch, key.seq);
+        source.highest = source.highest.max(Some(name));
+        source.frames.insert(name, sealed);
+        for (name, old) in source.frames.range_mut(source.followed..) {
+            if now.since(old.at) <= FOLLOWED_FOR {
+                break;
+            }
+            old.passages = BTreeMap::new();
+            source.followed = *name;
+        }
+        if source.frames.len() > REMEMBERED
+            && let Some((name, old)) = source.frames.pop_first()
+        {
+            source.forgotten = source.forgotten.max(Some(name));
+            self.by_hash.remove(&old.hash);
+        }
+        self.by_hash.insert(hash, key);
+    }
+
+    fn relayed(
+        &mut self,
+        now: Instant,
+        (node, boot): (u32, u32),
+        address: Address,
+        key: Key,
+        ttl: u8,
+    ) -> Result<(), Fault> {
+        let Some(sealed) = self.get(key) else { return Ok(()) };
+        let name = format!("SEQ {} of {}", key.seq, key.src);
+        if ttl >= sealed.ttl0 || ttl == 0 {
+            return Err(("ttl", format!("it relayed {name} with TTL {ttl} of {}", sealed.ttl0)));
+        }
+        if sealed.dst == address {
+            return Err(("relays", format!("it relayed {name}, which was for itself alone")));
+        }
+        if now.since(sealed.at) > FOLLOWED_FOR {
+            return Ok(());
+        }
+        let Some(passage) = sealed.passages.get_mut(&node).filter(|passage| passage.boot == boot) else {
+            return Err(("relays", format!("it relayed {name} without having heard it")));
+        };
+        if ttl >= passage.heard {
+            return Err(("ttl", format!("it relayed {name} with TTL {ttl}, heard with {}", passage.heard)));
+        }
+        let same = &mut passage.sent[usize::from(ttl & 15)];
+        *same += 1;
+        let (same, all) = (*same, passage.sent.iter().sum::<u8>());
+        // A second relay has a higher TTL than the first; either may gain some while it waits.
+        if same > passage.copies || all > passage.copies * RELAYS_MAX {
+            let copies = passage.copies;
+            let text = format!(
+                "it sent {name} on {all} times, {same} of them with TTL {ttl}; two relays are {copies} each"
+            );
+            return Err(("relays", text));
+        }
+        Ok(())
+    }
+}
+
+/// A number for all of a frame that no relay may change. FNV-1a, 64 bits (Fowler, Noll and Vo, 1991).
+fn canonical(frame: &[u8]) -> u64 {
+    frame.iter().enumerate().fold(0xcbf2_9ce4_8422_2325, |hash, (at, byte)| {
+        let byte = if at == HOP { byte & 0x0f } else { *byte };
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

@@ -1,0 +1,267 @@
+//! Messages: what was sent, what arrived, and what senders were told of it.
+//!
+//! Owns the account of every message. Frames are `frames`' business.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use mesh_protocol::{Address, Delivery, Duration, Instant, MessageId, Outcome, Part, Priority, Verdict};
+
+use super::frames::Fault;
+
+/// The bytes of a message are kept for so long after its end: a frame that is held back comes much earlier. A guess.
+const BYTES_KEPT: Duration = Duration::from_secs(300);
+/// `REMEMBERED_FOR` in `docs/protocol.md`, less what a clock may gain or lose.
+const WINDOW: Duration = Duration::from_millis(29_000);
+
+/// What a node sent before a restart may be under way for so long: `GIVE_UP_AFTER` in `docs/protocol.md`, and what faults hold
+/// it back besides.
+const OLD_LIFE: Duration = Duration::from_millis(15_000);
+
+/// Which message: its source and its number.
+pub(super) type Name = (Address, MessageId);
+
+/// A message that a node took from its device.
+#[derive(Clone, Debug)]
+pub(super) struct Post {
+    bytes: Vec<u8>,
+    to: Address,
+    priority: Priority,
+    /// By its sender's clock.
+    deadline: Instant,
+    /// How often it was taken: again after each restart, where flash keeps it.
+    times: u32,
+    pub(super) outcome: Option<(Instant, Outcome)>,
+    /// Its device lost power, and with it the message.
+    pub(super) lost: bool,
+    delivered: BTreeSet<Address>,
+    rejected: bool,
+}
+
+/// A block that a node showed to its application.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    at: Instant,
+    name: Name,
+}
+
+/// What a node holds.
+#[derive(Debug, Default)]
+struct Holder {
+    open: BTreeSet<MessageId>,
+    shown: VecDeque<Shown>,
+    taken: BTreeSet<Name>,
+    booted: Option<Instant>,
+}
+
+/// All messages.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    posts: BTreeMap<Name, Post>,
+    ended: VecDeque<(Instant, Name)>,
+    holders: BTreeMap<Address, Holder>,
+    pub(super) accepted: u64,
+    pub(super) delivered: u64,
+    pub(super) settled: u64,
+    pub(super) lost: u64,
+}
+
+/// What of a message a node shows to its application.
+pub(super) struct Showing<'a> {
+    pub(super) name: Name,
+    pub(super) destination: Address,
+    pub(super) priority: Priority,
+    pub(super) part: Option<Part>,
+    pub(super) bytes: &'a [u8],
+}
+
+impl Messages {
+    pub(super) fn accepted(
+        &mut self,
+        now: Instant,
+        source: Address,
+        delivery: &Delivery,
+        bytes: &[u8],
+        durable: bool,
+    ) -> Result<(), Fault> {
+        self.accepted += 1;
+        let Delivery { id, destination: to, priority, deadline } = *delivery;
+        let name = (source, id);
+        let new = self.holders.entry(source).or_default().open.insert(id);
+        while self.ended.front().is_some_and(|(at, _)| now.since(*at) > BYTES_KEPT)
+            && let Some((_, old)) = self.ended.pop_front()
+        {
+            if let Some(post) = self.posts.get_mut(&old).filter(|post| post.outcome.is_some()) {
+                post.bytes = Vec::new();
+            }
+        }
+        match self.posts.get_mut(&name) {
+            Some(post) if durable && new && post.bytes == bytes && post.to == to => {
+                post.times += 1;
+                post.deadline = deadline;
+                (post.outcome, post.lost) = (None, false);
+            }
+            Some(_) => return Err(("numbers", format!("it gave the number {id} to two messages"))),
+            None => {
+                let post = Post {
+                    bytes: bytes.to_vec(),
+                    to,
+                    priority,
+                    deadline,
+                    times: 1,
+                    outcome: None,
+                    lost: false,
+                    delivered: BTreeSet::new(),
+                    rejected: false,
+                };
+                self.posts.insert(name, post);
+            }
+        }
+        Ok(())
+    }
+
+    /// A node shows something to its application. `room` blocks at least are remembered there.
+    pub(super) fn shown(
+        &mut self,
+        now: Instant,
+        node: Address,
+        room: usize,
+        what: &Showing<'_>,
+    ) -> Result<(), Fault> {
+        let Showing { name, destination, priority, part, bytes } = *what;
+        let text = |why: &str| format!("it has message {} of {}, {why}", name.1, name.0);
+        let Some(post) = self.posts.get(&name) else {
+            return Err(("sent", text("which was never sent")));
+        };
+        if destination != post.to || (destination.is_node() && destination != node) {
+            return Err(("sent", text(&format!("for {destination} and not for {}", post.to))));
+        }
+        if priority != post.priority {
+            return Err(("sent", text(&format!("as {priority} and not as {}", post.priority))));
+        }
+        let whole = part.is_none();
+        let (total, offset) =
+            part.map_or((bytes.len(), 0), |part| (part.total as usize, part.offset as usize));
+        let kept = !post.bytes.is_empty();
+        if kept && (total != post.bytes.len() || post.bytes.get(offset..offset + bytes.len()) != Some(bytes))
+        {
+            return Err(("sent", text("with other bytes than were sent")));
+        }
+        if post.outcome.is_some_and(|(_, outcome)| outcome == Outcome::Expired) && post.times == 1 && whole {
+            return Err(("expired", text("which its sender was told cannot arrive")));
+        }
+        // A source that goes on after a restart sends again what it had not heard of, as something new.
+        let restarted = self.holders.get(&name.0).and_then(|holder| holder.booted);
+        let holder = self.holders.entry(node).or_default();
+        if whole {
+            let recent = holder.shown.iter().rev().take(room.saturating_sub(1));
+            let again = recent
+                .take_while(|shown| now.since(shown.at) < WINDOW)
+                .filter(|shown| restarted.is_none_or(|at| shown.at > at + OLD_LIFE))
+                .any(|shown| shown.name == name);
+            if again {
+                return Err(("duplicate", text("and had it within half a minute")));
+            }
+        }
+        holder.shown.push_back(Shown { at: now, name });
+        if holder.shown.len() > room {
+            holder.shown.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The application has it.
+    pub(super) fn delivered(&mut self, node: Address, name: Name) -> Result<(), Fault> {
+        self.delivered += 1;
+        let post = self.posts.get_mut(&name);
+        post.map(|post| post.delivered.insert(node));
+        if self.holders.entry(node).or_default().taken.insert(name) {
+            Ok(())
+        } else {
+            Err(("duplicate", format!("message {} of {} was delivered twice", name.1, name.0)))
+        }
+    }
+
+    /// The application said something else of a message.
+    pub(super) fn verdict(&mut self, node: Address, name: Name, verdict: Verdict) {
+        if let (Verdict::Rejected(_), Some(post)) = (verdict, self.posts.get_mut(&name)) {
+            post.rejected = true;
+            // A receiver that is not there today may be tomorrow: the node asks again.
+            let holder = self.holders.entry(node).or_default();
+            holder.shown.retain(|shown| shown.name != name);
+        }
+    }
+
+    /// The sender was told.
+    pub(super) fn done(
+        &mut self,
+        now: Instant,
+        clock: Instant,
+        name: Name,
+        outcome: Outcome,
+    ) -> Result<(), Fault> {
+        self.settled += 1;
+        let (source, id) = name;
+        if !self.holders.entry(source).or_default().open.remove(&id) {
+            return Err(("accounted", format!("it was told of message {id}, which it did not hold")));
+        }
+        let Some(post) = self.posts.get_mut(&name) else { return Ok(()) };
+        post.outcome = Some((now, outcome));
+        self.ended.push_back((now, name));
+        let text = |why: &str| format!("it was told that message {id} was {why}");
+        match outcome {
+            Outcome::Delivered | Outcome::Processed if !post.delivered.contains(&post.to) => {
+                Err(("receipt", text(&format!("delivered, and {} does not have it", post.to))))
+            }
+            Outcome::Rejected(_) if !post.rejected => {
+                Err(("receipt", text(&format!("rejected, and {} did not do that", post.to))))
+            }
+            Outcome::Expired if !post.delivered.is_empty() && post.times == 1 => {
+                Err(("expired", text("never wholly sent, and it has arrived")))
+            }
+            Outcome::Expired | Outcome::Unknown if clock < post.deadline => {
+                Err(("expired", text("too old, and it was not")))
+            }
+            Outcome::Sent if !post.to.is_many() => Err(("receipt", text("sent to many, and it was for one"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// A node's power was cut.
+    pub(super) fn cut(&mut self, node: Address, durable: bool) {
+        let holder = self.holders.entry(node).or_default();
+        for id in std::mem::take(&mut holder.open) {
+            if let Some(post) = self.posts.get_mut(&(node, id)) {
+                post.lost = true;
+                self.lost += 1;
+            }
+        }
+        if !durable {
+            holder.taken.clear();
+        }
+        holder.shown.clear();
+    }
+
+    /// It has come back.
+    pub(super) fn booted(&mut self, now: Instant, node: Address) {
+        self.holders.entry(node).or_default().booted = Some(now);
+    }
+
+    /// The node's clock jumped ahead: what it remembers for a time may be out of it.
+    pub(super) fn jumped(&mut self, node: Address) {
+        self.holders.entry(node).or_default().shown.clear();
+    }
+
+    /// How many messages a node must hold.
+    pub(super) fn open(&self, node: Address) -> usize {
+        self.holders.get(&node).map_or(0, |holder| holder.open.len())
+    }
+
+    /// Messages to one node that have not arrived, were not lost or rejected and did not get too old; and for whom they are.
+    pub(super) fn missing(&self) -> impl Iterator<Item = (Name, Address)> {
+        self.posts.iter().filter_map(|(name, post)| {
+            let old = matches!(post.outcome, Some((_, Outcome::Expired | Outcome::Unknown)));
+            let excused = old || post.lost || post.rejected || post.to.is_many();
+            (!excused && !post.delivered.contains(&post.to)).then_some((*name, post.to))
+        })
+    }
+}

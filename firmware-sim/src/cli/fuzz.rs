@@ -1,0 +1,94 @@
+//! `mesh-sim fuzz`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use firmware_sim::fuzz::{self, Failure as Found};
+
+use super::{Failure, Outcome, print, progress, range, run::write, threads};
+
+/// Smaller cases that are tried before the smallest found is shown. A guess: some seconds.
+const TRIES: u32 = 400;
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  mesh-sim fuzz --seeds 1..200\n  mesh-sim fuzz --seeds 4711 --shrink small.toml\n\nExit codes: 0 everything held \
+                  for every seed; 1 something did not, and how to see it again; 2 wrong usage."
+)]
+pub(super) struct FuzzArgs {
+    /// Seeds as FIRST..LAST, both included, or one
+    #[arg(long, default_value = "1..200", value_parser = seeds)]
+    seeds: Seeds,
+    /// Write the first case that fails, made as small as it goes, into a scenario file
+    #[arg(long, value_name = "FILE")]
+    shrink: Option<PathBuf>,
+    /// Threads to use [default: one for each core]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone)]
+struct Seeds(Vec<u64>);
+
+fn seeds(text: &str) -> Result<Seeds, String> {
+    range(text).map(Seeds)
+}
+
+pub(super) fn run(args: &FuzzArgs) -> Outcome {
+    let Seeds(seeds) = &args.seeds;
+    let (Some(first), Some(last)) = (seeds.first(), seeds.last()) else {
+        return Err(Failure::usage("fuzzing: no seeds; see `mesh-sim fuzz --help`"));
+    };
+    // A panic of the core is a finding, and is told of as one.
+    std::panic::set_hook(Box::new(|_| {}));
+    let bar = progress(seeds.len(), args.json);
+    let report =
+        fuzz::many(*first..=*last, threads(args.threads), |progress| bar.set_position(progress.done));
+    bar.finish_and_clear();
+    if let (Some(path), Some(failure)) = (&args.shrink, report.failures.first()) {
+        let small = fuzz::shrink(failure, TRIES);
+        let text = format!("# Seed {}: {}\n{}", small.seed, small.violation, small.case.to_toml());
+        write(path, "the case", text.as_bytes())?;
+    }
+    let held = report.failures.is_empty();
+    if args.json {
+        let failures: Vec<_> = report.failures.iter().map(found).collect();
+        let stats = &report.stats;
+        let text = serde_json::json!({
+            "first": first, "last": last, "held": stats.cases, "failures": failures,
+            "simulated_ms": stats.simulated_ms, "posted": stats.posted, "faults": stats.faults, "attacks": stats.attacks,
+        });
+        print(&format!("{text}\n"))?;
+        return Ok(held);
+    }
+    let mut text = String::new();
+    for failure in &report.failures {
+        let _ = writeln!(text, "{failure}");
+    }
+    let stats = &report.stats;
+    let _ = writeln!(
+        text,
+        "seeds {first} to {last}: {} held, {} did not; {} messages, {} power cuts and clock jumps, {} frames of attackers, {:.1} hours simulated",
+        stats.cases,
+        report.failures.len(),
+        stats.posted,
+        stats.faults,
+        stats.attacks,
+        stats.simulated_ms as f64 / 3.6e6
+    );
+    print(&text)?;
+    Ok(held)
+}
+
+fn found(failure: &Found) -> serde_json::Value {
+    serde_json::json!({
+        "seed": failure.seed,
+        "case": failure.case.name,
+        "violation": failure.violation.to_string(),
+        "command": failure.command(),
+    })
+}

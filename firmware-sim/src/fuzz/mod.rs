@@ -1,0 +1,146 @@
+//! Looks for a network, traffic and faults under which something does not hold.
+//!
+//! Owns seeds: each is one case, and the same one everywhere. `case` draws it, `play` plays it, `shrink` makes one that fails
+//! smaller.
+//!
+//! ```
+//! let stats = firmware_sim::fuzz::run(1).expect("seed 1 is a good one");
+//! assert!(stats.counts.runs > 0);
+//! ```
+
+mod case;
+mod play;
+mod shrink;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+
+use crate::chaos::{Counts, Violation};
+use crate::scenario::Scenario;
+
+pub use case::{Mode, case};
+pub use play::play;
+pub use shrink::shrink;
+
+/// What one case or several came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// How many cases.
+    pub cases: u64,
+    /// Simulated time, in milliseconds.
+    pub simulated_ms: u64,
+    /// Messages given to devices.
+    pub posted: u64,
+    /// Power cuts, restarts and jumps of clocks.
+    pub faults: u64,
+    /// What became of receptions that met a rule.
+    pub met: BTreeMap<&'static str, u64>,
+    /// Frames that attackers sent.
+    pub attacks: u64,
+    /// What the invariants looked at.
+    pub counts: Counts,
+}
+
+impl Stats {
+    /// Adds another's numbers.
+    pub fn add(&mut self, other: &Self) {
+        self.cases += other.cases;
+        self.simulated_ms += other.simulated_ms;
+        self.posted += other.posted;
+        self.faults += other.faults;
+        self.attacks += other.attacks;
+        for (name, count) in &other.met {
+            *self.met.entry(name).or_default() += count;
+        }
+        self.counts.add(&other.counts);
+    }
+}
+
+/// A case in which something did not hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// What did not hold.
+    pub violation: Violation,
+    /// The case: that of the seed, or less of it.
+    pub case: Scenario,
+}
+
+impl Failure {
+    /// The command that runs it again, as its seed has it.
+    #[must_use]
+    pub fn command(&self) -> String {
+        format!("mesh-sim fuzz --seeds {0}..{0}", self.seed)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {} ({}): {}\n  {}", self.seed, self.case.name, self.violation, self.command())
+    }
+}
+
+/// Runs the case of one seed.
+///
+/// # Errors
+/// What did not hold.
+pub fn run(seed: u64) -> Result<Stats, Box<Failure>> {
+    play(&case(seed), seed)
+}
+
+/// How far [`many`] has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Seeds that are done.
+    pub done: u64,
+    /// Seeds in all.
+    pub all: u64,
+    /// Of those done, the ones that failed.
+    pub failed: u64,
+}
+
+/// What many seeds came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Of those that held, all together.
+    pub stats: Stats,
+    /// Those that did not, in order of their seeds.
+    pub failures: Vec<Failure>,
+}
+
+/// Runs the cases of many seeds on so many threads (0 counts as 1), and tells `progress` after each. The same seeds give the same
+/// report, however many threads there are.
+pub fn many(seeds: RangeInclusive<u64>, threads: usize, mut progress: impl FnMut(Progress)) -> Report {
+    let (first, last) = (*seeds.start(), *seeds.end());
+    let all = if first > last { 0 } else { (last - first).saturating_add(1) };
+    let (next, mut report) = (AtomicU64::new(0), Report::default());
+    std::thread::scope(|scope| {
+        let (tell, hear) = mpsc::channel();
+        for _ in 0..threads.max(1) {
+            let (tell, next) = (tell.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let turn = next.fetch_add(1, Ordering::Relaxed);
+                    // Who does not listen any more needs no more results.
+                    if turn >= all || tell.send(run(first + turn)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(tell);
+        for (done, result) in (1..).zip(hear) {
+            match result {
+                Ok(stats) => report.stats.add(&stats),
+                Err(failure) => report.failures.push(*failure),
+            }
+            progress(Progress { done, all, failed: report.failures.len() as u64 });
+        }
+    });
+    report.failures.sort_by_key(|failure| failure.seed);
+    report
+}

@@ -1,0 +1,278 @@
+//! Plays one case on our own stack, under the eyes of the invariants.
+//!
+//! Owns the run and its verdict. What is drawn is `case`'s business, what must hold `chaos::invariants`'.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ble_bearer::sim::{AirSettings, Link, Position, RadioSpec, ScanPlan, StationId, Topology, World};
+use mesh_protocol::{Address, Duration, Envelope, Instant, NetKey, Rng};
+
+use super::case::{Mode, faults_end};
+use super::{Failure, Stats};
+use crate::chaos::{Both, Invariants, Place, Rules, Schedule, Violation, attackers, links_of_attackers};
+use crate::device::letter;
+use crate::scenario::{Layout, LinkRule, NodeOptions, Pattern, Scenario, Traffic, Who};
+use crate::{Device, Letter, Network, Options};
+
+/// The run is looked at this often: what has gone wrong ends it.
+const LOOK: Duration = Duration::from_secs(1);
+/// Faults are over for so long before a case of liveness may end: the longest timer, and neighbours have said hello.
+/// A guess.
+const AFTER_FAULTS: Duration = Duration::from_secs(5);
+
+type Field = World<Place<Device>, Both<Rules, Invariants>>;
+
+/// Plays a case: what it came to.
+///
+/// # Errors
+/// What did not hold.
+pub fn play(case: &Scenario, seed: u64) -> Result<Stats, Box<Failure>> {
+    let failure = |violation| Box::new(Failure { seed, violation, case: case.clone() });
+    // A panic in the core is a finding like any other.
+    match catch_unwind(AssertUnwindSafe(|| run(case, seed))) {
+        Ok(result) => result.map_err(failure),
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("without a word");
+            Err(failure(Violation { at: Instant::ZERO, node: 0, rule: "panic", what: text.into() }))
+        }
+    }
+}
+
+fn run(case: &Scenario, seed: u64) -> Result<Stats, Violation> {
+    let Layout::Given(places) = &case.layout else {
+        let what = "playing a case whose nodes have no given places; give each its place".into();
+        return Err(Violation { at: Instant::ZERO, node: 0, rule: "case", what });
+    };
+    let nodes = u32::try_from(places.len()).unwrap_or(u32::MAX);
+    let start = Instant::ZERO + case.settle;
+    let network = Network::random(seed);
+    let key = NetKey::new(network.key());
+    let strangers = attackers(&case.faults, nodes, start, &key, network.epoch(), seed);
+    let members = strangers.iter().filter_map(|(_, attacker)| attacker.member()).collect();
+
+    let watchers = Both(
+        Rules::new(&case.faults, nodes, start, seed),
+        Invariants::new(&key, network.epoch(), nodes, members),
+    );
+    let settings = AirSettings { capture_db: case.radio.capture_db, wlan: None };
+    let mut world = Field::with_observer(seed, topology(case, nodes), settings, watchers);
+    let position = |node: u32| {
+        places.get(node as usize).map_or(Position::default(), |place| Position {
+            x: place.x,
+            y: place.y,
+            z: place.z,
+            floor: place.floor,
+        })
+    };
+    let spec = RadioSpec {
+        tx_dbm: case.radio.tx_dbm,
+        sensitivity_dbm: case.radio.sensitivity_dbm,
+        scan: ScanPlan { interval: case.radio.scan_interval, window: case.radio.scan_window },
+        ..RadioSpec::default()
+    };
+    let mut seeds = Rng::stream(seed, "devices");
+    let mut rest = Rng::stream(seed, "what a scenario does not say");
+    for node in 0..nodes {
+        let options = options(case, case.nodes.get(&node), &mut rest);
+        let seed = seeds.next_u64();
+        let mut device = Device::with(Instant::ZERO, address(node), &key, network.epoch(), seed, options);
+        device.watch();
+        world.add_with(position(node), spec.clone(), Place::Node(device));
+    }
+    for (near, attacker) in strangers {
+        world.add_with(position(near), RadioSpec::default(), Place::Attacker(Box::new(attacker)));
+    }
+
+    let mut play = Play {
+        world,
+        schedule: Schedule::new(&case.faults, start),
+        posts: posts(case, nodes, start, seed),
+        stats: Stats { cases: 1, ..Stats::default() },
+    };
+    play.until(start + case.offered)?;
+    match Mode::of(case) {
+        Mode::Safety => play.until(start + case.offered + case.drain)?,
+        Mode::Liveness => {
+            play.settle(start + case.offered.max(faults_end(case) + AFTER_FAULTS), case.drain, nodes)?
+        }
+    }
+    Ok(play.finish())
+}
+
+struct Play {
+    world: Field,
+    schedule: Schedule,
+    posts: BTreeMap<(Instant, usize), (u32, Letter)>,
+    stats: Stats,
+}
+
+impl Play {
+    /// Goes on until then, with everything that is planned.
+    fn until(&mut self, end: Instant) -> Result<(), Violation> {
+        loop {
+            let post = self.posts.first_key_value().map(|((at, _), _)| *at);
+            let look = self.world.now() + LOOK;
+            let next = [post, self.schedule.next(), Some(look), Some(end)]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(end);
+            self.world.advance(next.min(end));
+            self.world.observer().1.violation().map_or(Ok(()), |violation| Err(violation.clone()))?;
+            self.stats.faults += self.schedule.apply(&mut self.world) as u64;
+            while let Some(entry) = self.posts.first_entry().filter(|entry| entry.key().0 <= next) {
+                let (from, letter) = entry.remove();
+                let id = StationId(from);
+                let up = self.world.station(id).and_then(Place::node).is_some_and(Device::is_powered);
+                if up {
+                    self.world.poke(id, |place, _, _| place.node_mut().map(|device| device.post(letter)));
+                    self.stats.posted += 1;
+                }
+            }
+            if next >= end {
+                break;
+            }
+        }
+        self.world.observer().1.violation().map_or(Ok(()), |violation| Err(violation.clone()))
+    }
+
+    /// Goes on until every message is settled: then all have arrived.
+    fn settle(&mut self, earliest: Instant, drain: Duration, nodes: u32) -> Result<(), Violation> {
+        self.until(earliest)?;
+        let last = self.world.now() + drain;
+        loop {
+            let busy = (0..nodes).find(|node| {
+                let device = self.world.station(StationId(*node)).and_then(Place::node);
+                device.is_some_and(|device| device.unsettled() > 0)
+            });
+            let now = self.world.now();
+            let violation = |node, what| Err(Violation { at: now, node, rule: "liveness", what });
+            let Some(busy) = busy else {
+                let missing = self.world.observer().1.missing().next();
+                let Some((source, id, to)) = missing else { return Ok(()) };
+                let node = u32::from(source.bits()) - 1;
+                return violation(
+                    node,
+                    format!("its message {id} to {to} has not arrived, and it thinks it is done"),
+                );
+            };
+            if now >= last {
+                let device = self.world.station(StationId(busy)).and_then(Place::node);
+                let left = device.map_or(0, Device::unsettled);
+                let seconds = drain.as_millis() / 1_000;
+                return violation(busy, format!("{left} of its messages wait {seconds} s after all faults"));
+            }
+            self.until(now + LOOK)?;
+        }
+    }
+
+    fn finish(mut self) -> Stats {
+        let Both(rules, invariants) = self.world.observer();
+        self.stats.counts = invariants.counts();
+        for (name, count) in rules.counts() {
+            self.stats.met.insert(name, count);
+        }
+        let strangers =
+            (0..self.world.len() as u32).filter_map(|n| match self.world.station(StationId(n))? {
+                Place::Attacker(attacker) => Some(attacker.sent()),
+                Place::Node(_) => None,
+            });
+        self.stats.attacks = strangers.sum();
+        self.stats.simulated_ms = self.world.now().as_micros() / 1_000;
+        self.stats
+    }
+}
+
+fn address(node: u32) -> Address {
+    Address::new(1 + node as u16)
+}
+
+/// What a scenario says of a node, and by chance what it does not.
+fn options(case: &Scenario, node: Option<&NodeOptions>, rng: &mut Rng) -> Options {
+    Options {
+        ttl: case.stacks.mesh_ttl,
+        relay: node.and_then(|node| node.relay).unwrap_or(true),
+        gateway: node.is_some_and(|node| node.gateway),
+        names: Vec::new(),
+        // Small blocks and slow flash, so that a cut often meets a write.
+        seq_block: [8, 8, 32, 1_024][rng.below(4) as usize],
+        flash_write: Duration::from_millis([0, 3, 80, 500][rng.below(4) as usize]),
+        durable: rng.chance(500_000),
+        // From float to integer, Rust cuts what is too large or no number.
+        drift_ppb: node.map_or(0.0, |node| node.drift_ppm * 1_000.0).round() as i64,
+    }
+}
+
+fn topology(case: &Scenario, nodes: u32) -> Topology {
+    // From float to integer, Rust cuts what is too large or no number.
+    let ppm = |share: f64| (share * 1_000_000.0).round() as u32;
+    match &case.links {
+        LinkRule::Radius { reach, attenuation, beyond, loss } => Topology::Reach {
+            metres: *reach,
+            attenuation: *attenuation,
+            beyond: *beyond,
+            loss_ppm: ppm(*loss),
+        },
+        LinkRule::Propagation { exponent, floor_loss, shadowing, fading, loss } => Topology::Propagation {
+            exponent: *exponent,
+            floor_loss: *floor_loss,
+            shadowing: *shadowing,
+            fading: *fading,
+            loss_ppm: ppm(*loss),
+        },
+        LinkRule::Given(given) => {
+            let mut links: Vec<Link> = given
+                .iter()
+                .flat_map(|link| {
+                    let rssi = (case.radio.tx_dbm - link.attenuation).round() as i8;
+                    Link::both(link.a, link.b, ppm(link.loss)).map(|one| Link { rssi, ..one })
+                })
+                .collect();
+            links.extend(links_of_attackers(&links, nodes, &case.faults));
+            Topology::Given(links)
+        }
+    }
+}
+
+/// Every message, by when it is given to its device.
+fn posts(
+    case: &Scenario,
+    nodes: u32,
+    start: Instant,
+    seed: u64,
+) -> BTreeMap<(Instant, usize), (u32, Letter)> {
+    let mut posts = BTreeMap::new();
+    for (index, traffic) in case.traffic.iter().enumerate() {
+        let mut rng = Rng::stream(seed, "bodies").fork(index as u64);
+        let (Who::Node(from), Pattern::Burst { size, .. }) = (&traffic.from, &traffic.pattern) else {
+            continue;
+        };
+        for _ in 0..*size {
+            let Some(letter) = write(traffic, nodes, &mut rng) else { continue };
+            posts.insert((start + traffic.start, posts.len()), (*from, letter));
+        }
+    }
+    posts
+}
+
+fn write(traffic: &Traffic, nodes: u32, rng: &mut Rng) -> Option<Letter> {
+    let to = match traffic.to {
+        Who::Node(node) if node < nodes => address(node),
+        Who::Everyone => Address::EVERYONE,
+        _ => return None,
+    };
+    let body: Vec<u8> = (0..traffic.bytes).map(|_| rng.next_u64() as u8).collect();
+    let envelope = Envelope {
+        kind: traffic.kind,
+        deadline_ms: None,
+        from: "",
+        to: "",
+        processed: false,
+        reply_to: None,
+        text: false,
+        body: &body,
+    };
+    Some(letter(to, traffic.priority, traffic.deadline, &envelope))
+}

@@ -1,0 +1,72 @@
+//! Random networks with random faults: what must hold does.
+
+use std::ops::RangeInclusive;
+
+use firmware_sim::fuzz::{self, Report};
+
+fn seeds(seeds: RangeInclusive<u64>) -> Report {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    fuzz::many(seeds, threads, |_| {})
+}
+
+fn explain(report: &Report) -> String {
+    report.failures.iter().map(|failure| format!("{failure}\n")).collect()
+}
+
+#[test]
+fn nothing_breaks_over_some_seeds_and_everything_was_looked_at() {
+    let report = seeds(1..=16);
+    assert!(report.failures.is_empty(), "{}", explain(&report));
+    let stats = &report.stats;
+    println!("{stats:#?}");
+    let counts = stats.counts;
+    let looked = [
+        counts.sealed,
+        counts.relayed,
+        counts.taken,
+        counts.known,
+        counts.shut_out,
+        counts.strange,
+        counts.accepted,
+        counts.delivered,
+        counts.settled,
+        counts.lost,
+        counts.cuts,
+        counts.broken_writes,
+        stats.attacks,
+        stats.faults,
+    ];
+    assert!(looked.into_iter().all(|count| count > 0), "{stats:?}");
+    assert!(stats.met.values().all(|count| *count > 0), "{stats:?}");
+}
+
+#[test]
+fn one_seed_one_result_on_any_number_of_threads() {
+    assert_eq!(fuzz::many(1..=6, 1, |_| {}), fuzz::many(1..=6, 3, |_| {}));
+}
+
+/// For `tools/mutants.sh`, and for whoever wants to look further: `FUZZ_SEEDS=1..1000`. Stops behind the first failure.
+/// With `FUZZ_SHRINK=200` makes it smaller in so many runs.
+#[test]
+#[ignore = "takes its seeds from FUZZ_SEEDS"]
+fn the_seeds_that_are_asked_for() {
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    let range = std::env::var("FUZZ_SEEDS").expect("FUZZ_SEEDS=FIRST..LAST");
+    let (first, last) = range.split_once("..").expect("FUZZ_SEEDS=FIRST..LAST");
+    let (first, last) = (number(first), number(last));
+    let mut total = fuzz::Stats::default();
+    for from in (first..=last).step_by(50) {
+        let report = seeds(from..=last.min(from + 49));
+        if let Some(failure) = report.failures.first() {
+            let (seed, rule) = (failure.seed, failure.violation.rule);
+            println!("CAUGHT seed {seed} rule {rule} after {}", seed - first + 1);
+            if let Ok(tries) = std::env::var("FUZZ_SHRINK") {
+                let small = fuzz::shrink(failure, number(&tries) as u32);
+                println!("smaller: {}\n{:#?}", small.violation, small.case);
+            }
+            panic!("{}", explain(&report));
+        }
+        total.add(&report.stats);
+    }
+    println!("{total:#?}");
+}
