@@ -154,5 +154,5 @@ fn the_scenarios_written_out_are_the_same_scenarios() {
         }
         names.insert(scenario.name);
     }
-    assert_eq!(Vec::from_iter(names), ["campus", "chain", "field", "office", "warehouse"]);
+    assert_eq!(Vec::from_iter(names), ["bulk", "campus", "chain", "field", "office", "warehouse"]);
 }
