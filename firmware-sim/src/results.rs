@@ -48,18 +48,10 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// Messages that were taken and neither reached anyone they were for, nor was their sender told so. Only of stacks that tell senders.
+    /// How many messages were lost without their senders' being told in time; only of stacks that tell.
     #[must_use]
     pub fn silent_losses(&self) -> usize {
-        if self.stack != "mesh" {
-            return 0;
-        }
-        let lost = |message: &&MessageResult| {
-            message.sent_us.is_some()
-                && message.reached == 0
-                && matches!(message.fate.as_deref(), None | Some("delivered"))
-        };
-        self.messages.iter().filter(lost).count()
+        self.messages.iter().filter(|message| message.silent).count()
     }
 }
 
@@ -131,6 +123,9 @@ pub struct MessageResult {
     pub hops: Option<u8>,
     /// How often it reached a receiver again.
     pub duplicates: u32,
+    /// Whether it was lost without the sender's being told in time; only of stacks that tell.
+    #[serde(default)]
+    pub silent: bool,
     /// What the sender was told: `delivered`, `unknown`, `expired`, `rejected`; `None` while it was told nothing.
     pub fate: Option<String>,
 }
@@ -142,7 +137,7 @@ pub struct TimelineStep {
     pub at_us: u64,
     /// Which node.
     pub node: u32,
-    /// `posted`, `sent`, `heard`, `delivered`, `settled`.
+    /// `posted`, `sent`, `heard`, `delivered`.
     pub what: String,
     /// More about it: from whom, how loud.
     pub note: String,

@@ -40,6 +40,9 @@ struct Window {
     met: u64,
     /// Something of it was taken here, not only passed on.
     taken: bool,
+    /// It came when the table was full, so that there may have been a window before of which nothing is left: what its
+    /// frames in transit tell of paths and neighbours may be old.
+    late: bool,
 }
 
 /// At most `N` sources, sorted by address so that a look-up is a binary search.
@@ -48,11 +51,13 @@ pub(crate) struct ReplayTable<const N: usize> {
     windows: Vec<Window, N>,
     /// Where to look next for one that gives way.
     hand: usize,
+    /// One has given way to the source that is marked next.
+    made_room: bool,
 }
 
 impl<const N: usize> ReplayTable<N> {
     pub(crate) const fn new() -> Self {
-        Self { windows: Vec::new(), hand: 0 }
+        Self { windows: Vec::new(), hand: 0, made_room: false }
     }
 
     /// Looks without marking, so that a later check can still refuse the frame.
@@ -77,27 +82,26 @@ impl<const N: usize> ReplayTable<N> {
         }
     }
 
-    /// Makes room for a source in a full table, if there is one that gives way. Each in turn, so that none of them is
-    /// forgotten twice before all others were.
+    /// Makes room for a source in a full table, if there is one that gives way: each in turn.
     pub(crate) fn make_room(&mut self) -> bool {
         let len = self.windows.len();
         let gives_way = (0..len).map(|n| (self.hand + n) % len).find(|at| !self.windows[*at].taken);
         if let Some(at) = gives_way {
             self.windows.remove(at);
             self.hand = at;
+            self.made_room = true;
         }
         gives_way.is_some()
     }
 
     /// Marks what [`check`](Self::check) found to be new; `taken` if it is not only passed on.
     pub(crate) fn mark(&mut self, src: Address, epoch: u32, seq: u32, taken: bool) {
-        let fresh = Window { mark: ReplayMark { src, epoch, seq }, met: 1, taken };
+        let fresh = Window { mark: ReplayMark { src, epoch, seq }, met: 1, taken, late: self.made_room };
         match self.find(src) {
-            // `check` has refused the frame when the table is full.
-            Err(at) => drop(self.windows.insert(at, fresh)),
+            Err(at) => self.insert(at, fresh),
             Ok(at) if epoch > self.windows[at].mark.epoch => {
-                let taken = taken || self.windows[at].taken;
-                self.windows[at] = Window { taken, ..fresh };
+                let Window { taken: before, late, .. } = self.windows[at];
+                self.windows[at] = Window { taken: taken || before, late, ..fresh };
             }
             Ok(at) => {
                 let window = &mut self.windows[at];
@@ -113,25 +117,44 @@ impl<const N: usize> ReplayTable<N> {
         }
     }
 
-    /// Restores a mark from before a restart: nothing at or below it is taken again.
-    ///
-    /// `false` when the table is full.
-    pub(crate) fn restore(&mut self, mark: ReplayMark) -> bool {
-        let window = Window { mark, met: u64::MAX, taken: true };
-        match self.find(mark.src) {
-            Ok(at) => {
-                let known = self.windows[at].mark;
-                if (mark.epoch, mark.seq) > (known.epoch, known.seq) {
-                    self.windows[at] = window;
-                }
-                true
-            }
-            Err(at) => self.windows.insert(at, window).is_ok(),
-        }
+    /// Whether what a source's frames in transit tell of the way to it is new.
+    pub(crate) fn is_current(&self, src: Address) -> bool {
+        self.find(src).is_ok_and(|at| self.windows[at].taken || !self.windows[at].late)
     }
 
+    /// Restores a mark from before a restart: nothing at or below it is taken again.
+    ///
+    /// `false` when the table is full of sources that do not give way.
+    pub(crate) fn restore(&mut self, mark: ReplayMark) -> bool {
+        let window = Window { mark, met: u64::MAX, taken: true, late: false };
+        if let Ok(at) = self.find(mark.src) {
+            let known = self.windows[at].mark;
+            if (mark.epoch, mark.seq) > (known.epoch, known.seq) {
+                self.windows[at] = window;
+            }
+            self.windows[at].taken = true;
+            return true;
+        }
+        if self.windows.is_full() && !self.make_room() {
+            return false;
+        }
+        if let Err(at) = self.find(mark.src) {
+            self.insert(at, window);
+        }
+        true
+    }
+
+    /// The marks of sources that something was taken from.
     pub(crate) fn marks(&self) -> impl Iterator<Item = ReplayMark> + '_ {
-        self.windows.iter().map(|window| window.mark)
+        self.windows.iter().filter(|window| window.taken).map(|window| window.mark)
+    }
+
+    /// A new window, where there is room.
+    fn insert(&mut self, at: usize, window: Window) {
+        if self.windows.insert(at, window).is_ok() && at <= self.hand {
+            self.hand += 1;
+        }
+        self.made_room = false;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -204,17 +227,51 @@ mod tests {
                 assert!(table.make_room(), "{src}");
             }
             table.mark(Address::new(src), 1, 1, taken);
-            table.marks().map(|mark| mark.src.bits()).collect::<std::vec::Vec<u16>>()
+            table.windows.iter().map(|window| window.mark.src.bits()).collect::<std::vec::Vec<u16>>()
         };
         for (src, taken) in [(1, false), (2, true), (3, false), (4, false)] {
             pass_on(&mut table, src, taken);
         }
+        let current = |table: &ReplayTable<4>, src| table.is_current(Address::new(src));
+        assert!(current(&table, 1) && current(&table, 3) && !current(&table, 9));
         assert_eq!(pass_on(&mut table, 9, false), [2, 3, 4, 9]);
+        assert!(!current(&table, 9), "it may have been here before");
         assert_eq!(pass_on(&mut table, 8, true), [2, 4, 8, 9]);
+        assert!(current(&table, 8), "something of it was taken");
         assert_eq!(pass_on(&mut table, 7, true), [2, 7, 8, 9]);
         assert_eq!(pass_on(&mut table, 6, true), [2, 6, 7, 8]);
+        assert_eq!(table.marks().count(), 4, "all of which something was taken");
         assert!(!table.make_room(), "something was taken of each");
         assert_eq!(table.check(Address::new(5), 1, 1), Err(Discard::ReplayTableFull));
+    }
+
+    /// Two sources with low addresses once drove each other out for ever, while all others stayed.
+    #[test]
+    fn whoever_has_come_last_gives_way_last() {
+        let mut table = ReplayTable::<4>::new();
+        for src in 1_000..1_004 {
+            table.mark(Address::new(src), 1, 1, false);
+        }
+        for src in 10..14 {
+            assert!(table.make_room());
+            table.mark(Address::new(src), 1, 1, false);
+            assert!(table.find(Address::new(src)).is_ok());
+        }
+        let left: std::vec::Vec<u16> = table.windows.iter().map(|window| window.mark.src.bits()).collect();
+        assert_eq!(left, [10, 11, 12, 13]);
+    }
+
+    #[test]
+    fn a_restored_mark_takes_the_place_of_one_in_transit_and_stays() {
+        let mut table = ReplayTable::<2>::new();
+        table.mark(A, 1, 90, false);
+        table.mark(Address::new(2), 1, 1, false);
+        let mark = |src, seq| ReplayMark { src: Address::new(src), epoch: 1, seq };
+        assert!(table.restore(mark(1, 50)), "known, and newer here");
+        assert!(table.restore(mark(3, 7)), "2 gives way");
+        assert!(!table.restore(mark(4, 7)));
+        assert!(!table.make_room());
+        assert_eq!(table.check(A, 1, 20), Err(Discard::Replay));
     }
 
     #[test]

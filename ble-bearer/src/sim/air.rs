@@ -190,7 +190,7 @@ impl Air {
     pub fn add(&mut self, position: Position, spec: RadioSpec) -> StationId {
         let id = self.links.add(position, spec.tx_dbm, spec.sensitivity_dbm);
         let mut draws = self.rng.clone().fork(u64::from(id.0));
-        let round = spec.scan.interval.times(CHANNELS as u64);
+        let round = spec.scan.round();
         self.receivers.push(Receiver { locked: Instant::ZERO, own: NEVER });
         let scan_offset = Duration::from_micros(draws.below(round.as_micros()));
         self.tuned.push(Tuned::STALE);
@@ -204,9 +204,17 @@ impl Air {
         let Some(unit) = self.units.get_mut(id.index()) else {
             return;
         };
+        if unit.powered == powered {
+            return;
+        }
         unit.powered = powered;
         self.tuned[id.index()] = if powered { Tuned::STALE } else { Tuned::OFF };
-        self.receivers[id.index()].locked = Instant::ZERO;
+        let receiver = &mut self.receivers[id.index()];
+        receiver.locked = Instant::ZERO;
+        receiver.own.end = receiver.own.end.min(now);
+        for other in self.on_air.iter_mut().flatten().filter(|other| other.from == id) {
+            other.end = other.end.min(now);
+        }
         for flight in &mut self.flights {
             if flight.from == id && !powered {
                 flight.cut = flight.cut.or(Some(now));
@@ -267,7 +275,10 @@ impl Air {
         };
         let shape = sender.spec.shape(frame.len());
         self.links.settle();
-        self.receivers[from.index()].own = Span { start: now, end: now + shape.airtime() };
+        let receiver = &mut self.receivers[from.index()];
+        receiver.own = Span { start: now, end: now + shape.airtime() };
+        // What it was receiving it gives up.
+        receiver.locked = receiver.locked.min(now);
         let mut draws = sender.draws.clone().fork(sender.events);
         sender.events += 1;
         self.counters.events += 1;
@@ -293,6 +304,8 @@ impl Air {
         (flight.from, flight.start, flight.shape, flight.secondary) = (from, now, shape, secondary);
         (flight.draws, flight.cut) = (draws, None);
         flight.frame = frame;
+        // Of an event that a power cut broke off.
+        flight.followers.clear();
         self.start(slot, 0);
     }
 

@@ -121,7 +121,11 @@ impl Topology {
                 (distance <= metres).then(|| centi(path_loss(distance, open_room)))
             }
             Self::Reach { metres, attenuation, beyond, .. } => {
-                let loss = if distance <= metres { attenuation * distance / metres } else { beyond };
+                let loss = if distance <= metres {
+                    attenuation * distance / metres.max(f64::MIN_POSITIVE)
+                } else {
+                    beyond
+                };
                 Some(centi(loss))
             }
             Self::Propagation { exponent, floor_loss, shadowing, .. } => {
@@ -156,7 +160,26 @@ impl Topology {
 
 /// Path loss in dB over `distance` metres: 20·log10(f) + 10·N·log10(d) − 28, from the project's radio model (ITU-R P.1238).
 fn path_loss(distance: f64, exponent: f64) -> f64 {
-    20.0 * FREQUENCY_MHZ.log10() + 10.0 * exponent * distance.max(NEAREST).log10() - 28.0
+    20.0 * log10(FREQUENCY_MHZ) + 10.0 * exponent * log10(distance.max(NEAREST)) - 28.0
+}
+
+/// The decimal logarithm of a number of at least one, by sums and products only: that of the system's library may differ from machine
+/// to machine in the last bit, and one bit can decide a link.
+fn log10(x: f64) -> f64 {
+    let (mut tens, mut x) = (0.0, x.clamp(1.0, f64::MAX));
+    while x >= 10.0 {
+        x *= 0.1;
+        tens += 1.0;
+    }
+    // ln x = 2 artanh((x - 1) / (x + 1)), of the fourth root, so that the series is short.
+    let root = x.sqrt().sqrt();
+    let ratio = (root - 1.0) / (root + 1.0);
+    let (square, mut power, mut sum) = (ratio * ratio, ratio, 0.0);
+    for n in 0..16 {
+        sum += power / f64::from(2 * n + 1);
+        power *= square;
+    }
+    tens + 8.0 * sum / std::f64::consts::LN_10
 }
 
 /// A number of standard normal distribution out of 64 random bits: four uniform ones added up, which leaves no value beyond 3.5.
@@ -186,6 +209,14 @@ mod tests {
         assert_eq!(between(&chain, 1.7), Some(9_500));
         assert_eq!(between(&chain, 0.85), Some(4_750));
         assert_eq!(between(&chain, 1.8), Some(19_500));
+    }
+
+    #[test]
+    fn the_logarithm_is_the_logarithm() {
+        for x in [1.0, 1.001, 2.0, 9.999, 10.0, 2_440.0, 12_345.678, 1e12] {
+            assert!((log10(x) - x.log10()).abs() < 1e-12, "{x}");
+        }
+        assert_eq!(log10(0.5), 0.0, "less than a metre counts as one");
     }
 
     #[test]

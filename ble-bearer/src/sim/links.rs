@@ -31,9 +31,9 @@ pub(super) struct Links {
     stations: Vec<(Position, i32, i32)>,
     /// For each station, who can hear it, in order of their numbers.
     listeners: Vec<Vec<Neighbour>>,
-    /// For each station the power in milliwatts that arrives at each other one.
+    /// For each station the power in milliwatts that arrives at each other one; empty while settled.
     arriving: Vec<Vec<f32>>,
-    /// The same, one row after the other; empty until settled.
+    /// The same, one row after the other; empty unless settled.
     power: Vec<f32>,
     /// A signal must be so much stronger than others, in hundredths of a dB.
     capture: i32,
@@ -56,7 +56,11 @@ impl Links {
         let new = StationId(u32::try_from(self.stations.len()).unwrap_or(u32::MAX));
         let (tx, sensitivity) = (centi(tx), centi(sensitivity));
         self.stations.push((position, tx, sensitivity));
-        self.power.clear();
+        if !self.power.is_empty() {
+            let count = self.stations.len() - 1;
+            self.arriving = self.power.chunks(count.max(1)).map(<[f32]>::to_vec).collect();
+            self.power.clear();
+        }
         self.listeners.push(Vec::new());
         self.arriving.iter_mut().for_each(|row| row.push(0.0));
         self.arriving.push(vec![0.0; self.stations.len()]);
@@ -79,8 +83,9 @@ impl Links {
                 continue;
             };
             let loss_ppm = self.rule.loss_ppm();
-            self.connect((new, other), tx - loss, loss_ppm, tx - loss + margin >= other_sensitivity);
-            self.connect((other, new), other_tx - loss, loss_ppm, other_tx - loss + margin >= sensitivity);
+            let (there, back) = (tx.saturating_sub(loss), other_tx.saturating_sub(loss));
+            self.connect((new, other), there, loss_ppm, there.saturating_add(margin) >= other_sensitivity);
+            self.connect((other, new), back, loss_ppm, back.saturating_add(margin) >= sensitivity);
         }
         new
     }
@@ -91,7 +96,8 @@ impl Links {
         let neighbour = Neighbour { to, loss_ppm, strength, power };
         let listeners = &mut self.listeners[from.index()];
         match listeners.binary_search_by_key(&to, |known| known.to) {
-            Ok(at) => listeners[at] = neighbour,
+            Ok(at) if heard => listeners[at] = neighbour,
+            Ok(at) => drop(listeners.remove(at)),
             Err(at) if heard => listeners.insert(at, neighbour),
             Err(_) => {}
         }
@@ -135,13 +141,14 @@ impl Links {
         if !self.power.is_empty() {
             return;
         }
-        self.power = self.arriving.concat();
+        let arriving = std::mem::take(&mut self.arriving);
+        self.power = arriving.concat();
         let words = self.stations.len().div_ceil(64);
         let least =
             |(.., sensitivity): &(Position, i32, i32)| linear(sensitivity.saturating_sub(self.capture));
         let least: Vec<f32> = self.stations.iter().map(least).collect();
         self.loud_at = vec![0; words * self.stations.len()];
-        for (rival, row) in self.arriving.iter().enumerate() {
+        for (rival, row) in arriving.iter().enumerate() {
             for (to, (power, least)) in row.iter().zip(&least).enumerate() {
                 if *power > 0.0 && power >= least {
                     self.loud_at[to * words + rival / 64] |= 1 << (rival % 64);

@@ -115,6 +115,12 @@ impl Shape {
         }
     }
 
+    /// From the start of the event to the end of PDU `n`: 0 to 2 on the advertising channels, 3 the AUX_ADV_IND.
+    #[must_use]
+    pub fn until_end(self, n: usize) -> Duration {
+        self.start(n) + self.length(n)
+    }
+
     /// How many PDUs it has.
     pub(super) const fn pdus(self) -> usize {
         match self {

@@ -30,6 +30,11 @@ impl ScanPlan {
         Self { interval: window, window }
     }
 
+    /// How long it takes to come round to the same channel.
+    pub(super) fn round(self) -> Duration {
+        self.interval.max(Duration::from_millis(1)).times(CHANNELS as u64)
+    }
+
     /// The channel (0..3) scanned at `at`, if any, and until when that stays so. `offset` is where in its round of
     /// three intervals the scanner stood at time zero.
     pub(super) fn at(self, at: Instant, offset: Duration) -> (Option<usize>, Instant) {

@@ -30,7 +30,9 @@ impl Bursts {
     /// Its power on an advertising channel at any time in `span`.
     pub(super) fn power(&self, channel: usize, span: Span) -> f32 {
         let burst = self.wlan.burst.as_micros().max(1);
-        let (first, last) = (span.start.as_micros() / burst, span.end.as_micros() / burst);
+        // The end is excluded; an instant is in its slot.
+        let last = span.end.as_micros().saturating_sub(1).max(span.start.as_micros());
+        let (first, last) = (span.start.as_micros() / burst, last / burst);
         let sends = |slot: u64| {
             let mut draw = self.draws.clone().fork((channel as u64) << 60 | slot);
             draw.chance(self.wlan.duty_ppm)

@@ -4,8 +4,8 @@
 //! machine without clock and without IO: [`World::step`] does one thing at the time it is due, and nobody sleeps.
 //! Letting it follow a clock on the wall is [`super::pace`]'s business.
 //!
-//! What is due at the same time happens in this order: receptions decided on the air, reports to hosts, devices'
-//! radios and timers in the order in which they were set, seats' radios, seats' sleepers.
+//! What is due at the same time happens in this order: receptions decided on the air, reports to hosts, receptions that
+//! were held back, devices' radios and timers in the order in which they were set, seats' radios, seats' sleepers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -214,7 +214,7 @@ impl<S: Station, O: Observer<S>> World<S, O> {
         }
     }
 
-    /// Does something to the device at `id` now, then runs it. `None` when there is none or it is a seat.
+    /// Does something to the device at `id` now, then runs it if it has power. `None` when there is none or it is a seat.
     pub fn poke<R>(
         &mut self,
         id: StationId,
@@ -226,7 +226,9 @@ impl<S: Station, O: Observer<S>> World<S, O> {
         };
         let mut radio = Radio { now, controller: &mut device.controller };
         let result = poke(&mut device.station, now, &mut radio);
-        self.run(now, id);
+        if self.air.is_powered(id) {
+            self.run(now, id);
+        }
         Some(result)
     }
 
@@ -238,6 +240,9 @@ impl<S: Station, O: Observer<S>> World<S, O> {
         let Some(Place::Device(device)) = self.places.get_mut(id.index()) else {
             return;
         };
+        if self.air.is_powered(id) == powered {
+            return;
+        }
         self.air.set_powered(now, id, powered);
         device.controller.reset();
         let alarm = id.index() * ALARMS;

@@ -17,7 +17,7 @@ const FIELD: &str = include_str!("../../../scenarios/field.toml");
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  mesh-sim run\n  mesh-sim run scenarios/office.toml --stack all --seeds 1..10 --report office.html\n  \
-                  mesh-sim run scenarios/chain.toml --stack sig --json -\n\nExit codes: 0 every message that was taken arrived, or its \
+                  mesh-sim run scenarios/chain.toml --stack sig --json -\n\nExit codes: 0 every message that our stack took arrived, or its \
                   sender was told otherwise; 1 not so; 2 wrong usage."
 )]
 pub(super) struct RunArgs {
@@ -85,6 +85,13 @@ pub(super) fn write(path: &Path, what: &str, bytes: &[u8]) -> Result<(), Failure
 
 pub(super) fn run(args: &RunArgs) -> Outcome {
     let (scenario, source) = read(args.scenario.as_deref())?;
+    if let Some(node) = args.pcap_at.filter(|node| *node >= scenario.node_count()) {
+        let nodes = scenario.node_count();
+        return Err(Failure::usage(format!(
+            "capturing at node {node}: the scenario has nodes 0 to {}",
+            nodes - 1
+        )));
+    }
     let (Stacks(stacks), Seeds(seeds)) = (&args.stack, &args.seeds);
     let to_stdout = args.json.as_deref() == Some(Path::new("-"));
     let bar = progress(stacks.len() * seeds.len(), to_stdout);

@@ -12,14 +12,14 @@ use ble_bearer::sim::{
     AirCounters, AirSettings, Link, Phy, Position, RadioSpec, ScanPlan, StationId, Step, Topology, Wlan,
     World,
 };
-use mesh_protocol::{Duration, Instant, NetKey, Rng};
+use mesh_protocol::{Instant, NetKey, Rng};
 
 use self::due::{Due, Message};
 use self::watch::{Extras, Follow, Sniffer, Watch};
 use crate::chaos::{Both, Faulty, Place, Rules, Schedule, attackers, links_of_attackers};
 use crate::record::Mark;
 use crate::results::{LinkResult, MessageResult, NodeResult, RunResult};
-use crate::scenario::{self, LinkRule, Radio, Scenario};
+use crate::scenario::{self, Fault, FaultKind, LinkRule, Radio, Scenario};
 use crate::stack::flood::Flood;
 use crate::stack::mesh::Mesh;
 use crate::stack::sig::Sig;
@@ -266,7 +266,7 @@ impl<'s, S: Stack + Faulty> Run<'s, S> {
         let end = last + self.scenario.drain;
         loop {
             let next = self.due.next().filter(|next| *next <= last);
-            let next = [next, self.schedule.next()].into_iter().flatten().min();
+            let next = [next, self.schedule.next().filter(|at| *at <= end)].into_iter().flatten().min();
             if next.is_none() && self.world.now() >= last && self.open == 0 {
                 break;
             }
@@ -397,20 +397,25 @@ impl<'s, S: Stack + Faulty> Run<'s, S> {
             .is_some_and(|fate| fate != Fate::Delivered.name() && fate != Fate::Sent.name());
         let reached = message.reached == message.wanted;
         let answered = !settings.is_echo() || message.answered_us.is_some();
-        let done = (reached && told && answered) || (failed && message.to.is_some() && !settings.is_echo());
+        let done = (reached && told && answered) || (failed && message.to.is_some());
         if done && self.world.observer_mut().1.close(number) {
             self.open -= 1;
         }
-        // A loop goes on once its message has come back, or its end is known.
-        let goes_on = if settings.is_echo() { message.answered_us.is_some() } else { done };
+        // A loop goes on once its message has come back, or its end is known. Of one to everyone no more is known than that
+        // it was sent.
+        let sent = message.to.is_none() && message.fate.is_some();
+        let goes_on = if settings.is_echo() { message.answered_us.is_some() } else { done || sent };
         if goes_on {
             self.due.came_back(number, now);
         }
     }
 
     fn result(self) -> (RunResult, Watch) {
-        let Self { scenario, stack, seed, mut world, messages, .. } = self;
+        let Self { scenario, stack, seed, mut world, mut messages, .. } = self;
         let now = world.now();
+        for message in &mut messages {
+            message.silent = is_silent(scenario, stack, message, now);
+        }
         let watch = &world.observer().1;
         let places = scenario.places(seed);
         let nodes = (0..).zip(&places).map(|(number, place)| {
@@ -489,12 +494,12 @@ impl StackKind {
         }
     }
 
-    /// Which node a frame comes from in the first place.
-    fn origin(self, keys: &watch::Keys, frame: &[u8]) -> Option<u32> {
+    /// From which node to which node a frame carries a part of a message; `None` for one that carries none, or for many.
+    fn route(self, keys: &watch::Keys, frame: &[u8]) -> Option<(u32, u32)> {
         match self {
-            Self::Mesh => keys.origin(frame),
-            Self::Sig => crate::stack::sig::origin(frame),
-            Self::Flood => crate::stack::flood::origin(frame),
+            Self::Mesh => keys.route(frame),
+            Self::Sig => crate::stack::sig::route(frame),
+            Self::Flood => crate::stack::flood::route(frame),
         }
     }
 
@@ -526,9 +531,15 @@ fn air_counters<S: Stack>(world: &Field<S>) -> BTreeMap<String, u64> {
     .into()
 }
 
-/// How long a run of a scenario takes at most, in simulated time.
-#[must_use]
-pub fn longest(scenario: &Scenario) -> Duration {
-    let micros = [scenario.settle, scenario.offered, scenario.drain].map(Duration::as_micros);
-    Duration::from_micros(micros.iter().sum())
+/// Whether a message was taken and lost, and its sender not told in time. Of stacks that tell; a sender whose power was cut is told nothing.
+fn is_silent(scenario: &Scenario, stack: StackKind, message: &MessageResult, now: Instant) -> bool {
+    let Some(sent) = message.sent_us.filter(|_| stack == StackKind::Mesh && message.reached == 0) else {
+        return false;
+    };
+    let over = Instant::from_micros(sent) + scenario.traffic[message.traffic as usize].deadline <= now;
+    let cut = |fault: &Fault| matches!(fault.what, FaultKind::Crash { node, .. } if node == message.from);
+    match message.fate.as_deref() {
+        None => over && !scenario.faults.iter().any(cut),
+        told => told == Some(Fate::Delivered.name()),
+    }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use ble_bearer::sim::{Observer, RadioSpec, Reception, Shape, StationId};
+use ble_bearer::sim::{CHANNELS, Observer, RadioSpec, Reception, Shape, StationId};
 use mesh_protocol::{Control, EpochKeys, Instant, Keyring, MAX_FRAME, NetKey, frame};
 
 use super::StackKind;
@@ -30,10 +30,13 @@ impl Keys {
         frame::decode(buffer, &self.0).ok()
     }
 
-    /// Which node a frame of ours comes from in the first place.
-    pub(super) fn origin(&self, bytes: &[u8]) -> Option<u32> {
+    /// From which node to which node a frame of ours carries a part of a message.
+    pub(super) fn route(&self, bytes: &[u8]) -> Option<(u32, u32)> {
         let mut buffer = [0; MAX_FRAME];
-        Some(number(self.open(bytes, &mut buffer)?.frame().src))
+        let verified = self.open(bytes, &mut buffer)?;
+        let frame = verified.frame();
+        (frame.kind != frame::Kind::Control && frame.dst.is_node())
+            .then(|| (number(frame.src), number(frame.dst)))
     }
 
     /// What a frame of ours is for the node that sends it.
@@ -106,8 +109,12 @@ impl Sniffer {
     fn heard(&mut self, heard: &Reception<'_>, ad_type: &[u8], shape: Shape) {
         match self.at {
             Some(at) if at != heard.to.0 => return,
-            None if !self.last.insert((heard.end, heard.from.0)) => return,
             _ => {}
+        }
+        let n = heard.channel.checked_sub(37).map_or(CHANNELS, usize::from);
+        // One event is known by when it started.
+        if self.at.is_none() && !self.last.insert((heard.end - shape.until_end(n), heard.from.0)) {
+            return;
         }
         // Receptions of one PDU reach their hosts at the same moment: older ones do not come again.
         while self.last.len() > 64 {
@@ -274,9 +281,9 @@ impl Watch {
         if now < follow.start || now > follow.end || self.steps.len() >= STEPS {
             return;
         }
-        let origin = self.stack.origin(&self.keys, frame);
+        let route = self.stack.route(&self.keys, frame);
         // What a node hears again is no step of the message.
-        if origin != Some(follow.from) || (what == "heard" && !self.followed.insert(node.0)) {
+        if route != Some((follow.from, follow.to)) || (what == "heard" && !self.followed.insert(node.0)) {
             return;
         }
         let (at_us, what) = (now.as_micros(), what.to_owned());
@@ -287,7 +294,7 @@ impl Watch {
     fn end(&mut self, at: Instant, node: u32, what: &str, note: String) {
         let Some(follow) = self.extras.follow else { return };
         let moment = if what == "posted" { follow.start } else { follow.end };
-        if at == moment && (node == follow.from || node == follow.to) && self.steps.len() < STEPS {
+        if at == moment && (node == follow.from || node == follow.to) {
             let (at_us, what) = (at.as_micros(), what.to_owned());
             self.steps.push(TimelineStep { at_us, node, what, note });
         }

@@ -404,11 +404,12 @@ pub fn cause(frame: &[u8], sender: u32) -> &'static str {
     }
 }
 
-/// Which node a frame comes from in the first place.
+/// From which node to which node a frame carries a part of a message; `None` for one that is none, or for many.
 #[must_use]
-pub fn origin(frame: &[u8]) -> Option<u32> {
-    let &[_, a0, a1, ..] = frame.first_chunk::<HEADER>()?;
-    Some(u16::from_le_bytes([a0, a1]).into())
+pub fn route(frame: &[u8]) -> Option<(u32, u32)> {
+    let &[_, a0, a1, _, _, _, _, d0, d1, ..] = frame.first_chunk::<HEADER>()?;
+    let (from, to) = (u16::from_le_bytes([a0, a1]), u16::from_le_bytes([d0, d1]));
+    (to != EVERYONE).then(|| (from.into(), to.into()))
 }
 
 /// The address of a node: its number.

@@ -112,6 +112,9 @@ impl<
         match self.replay.check(key.src, key.epoch, key.seq) {
             Ok(Freshness::New) => {}
             Ok(Freshness::Met) => return Err(self.copy(now, key, frame, sealed, except)),
+            Err(Discard::ReplayTableFull) if self.seen.knows(key) => {
+                return Err(self.copy(now, key, frame, sealed, except));
+            }
             Err(Discard::ReplayTableFull) if self.replay.make_room() => {}
             Err(Discard::ReplayTableFull) => return self.pass_on(now, key, frame, sealed, except, for_us),
             Err(why) => return Err(why),
@@ -120,9 +123,11 @@ impl<
         self.replay.mark(key.src, key.epoch, key.seq, for_us);
         self.seen.insert(key);
         let hops = verified.hops();
-        self.paths.heard(now, frame.src, hops);
-        if hops == 1 {
-            self.neighbours.heard(now, frame.src, rssi);
+        if self.replay.is_current(key.src) {
+            self.paths.heard(now, frame.src, hops);
+            if hops == 1 {
+                self.neighbours.heard(now, frame.src, rssi);
+            }
         }
         if dst != self.address {
             self.relay(now, key, frame, sealed, except);
@@ -133,7 +138,7 @@ impl<
         Ok(())
     }
 
-    /// A frame of a source there is no replay window for: it is relayed, for which the duplicate cache is guard enough,
+    /// A new frame of a source there is no replay window for: it is relayed, for which the duplicate cache is guard enough,
     /// and nothing is taken from it.
     fn pass_on(
         &mut self,
@@ -144,9 +149,6 @@ impl<
         except: Option<LinkId>,
         for_us: bool,
     ) -> Result<(), Discard> {
-        if self.seen.knows(key) {
-            return Err(self.copy(now, key, frame, sealed, except));
-        }
         if frame.dst != self.address {
             self.seen.insert(key);
             self.relay(now, key, frame, sealed, except);

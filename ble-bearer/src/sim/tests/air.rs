@@ -341,3 +341,77 @@ fn memory_stays_bounded_however_long_the_air_is_used() {
     assert!(flights <= 8, "{flights}");
     assert!(remembered <= 3 * 24, "{remembered}");
 }
+
+/// The event that comes next was once followed by those who had known of the broken one.
+#[test]
+fn nobody_follows_what_a_power_cut_broke_off() {
+    let mut air = Air::new(10, room(0), AirSettings::default());
+    let extended = RadioSpec { extended: Some(Phy::OneM), ..RadioSpec::default() };
+    let sender = air.add(Position::default(), extended.clone());
+    let scan = ScanPlan { interval: ms(20), window: ms(10) };
+    let hearer = air.add(Position::default(), RadioSpec { scan, ..extended });
+    let on = |micros| air.scanned_channel(hearer, us(micros));
+    let window = (100_000..).find(|at| on(*at) == Some(37) && on(at - 1).is_none()).unwrap();
+    let start = us(window + 100);
+    air.transmit(start, sender, &frame(100));
+    // The hearer has just received the first pointer.
+    let cut = start + Duration::from_micros(136 + 301);
+    pass(&mut air, cut);
+    air.set_powered(cut, sender, false);
+    air.set_powered(cut, sender, true);
+    assert_eq!(settle(&mut air), []);
+    // All of the next one falls into the hearer's pause.
+    air.transmit(us(window + 12_000), sender, &frame(100));
+    assert_eq!(settle(&mut air), []);
+}
+
+#[test]
+fn what_was_cut_off_neither_disturbs_nor_keeps_anyone_deaf() {
+    // 1 is too weak at 0 to be heard, and strong enough to drown 2.
+    let link = |from, rssi| Link { from: StationId(from), to: StationId(0), loss_ppm: 0, rssi };
+    let links = vec![link(1, -97), link(2, -90)];
+    let heard = |is_cut: bool| {
+        let mut air = stations(Air::new(9, Topology::Given(links.clone()), AirSettings::default()), 3);
+        let base = end_of_37(&air, 0) - ms(1_000);
+        air.transmit(base, StationId(1), &frame(LEGACY_FRAME));
+        pass(&mut air, base + Duration::from_micros(1));
+        air.set_powered(base + Duration::from_micros(1), StationId(1), !is_cut);
+        let next = base + Duration::from_micros(301);
+        pass(&mut air, next);
+        air.transmit(next, StationId(2), &frame(LEGACY_FRAME));
+        settle(&mut air).len()
+    };
+    assert_eq!((heard(false), heard(true)), (0, 1));
+
+    // A radio that is switched on again in what was an event of its own hears at once.
+    let mut air = air(9, 2, 0);
+    let base = end_of_37(&air, 1) - ms(1_000);
+    air.transmit(base, StationId(1), &frame(LEGACY_FRAME));
+    let cut = base + Duration::from_micros(100);
+    pass(&mut air, cut);
+    air.set_powered(cut, StationId(1), false);
+    air.set_powered(cut, StationId(1), true);
+    let next = base + Duration::from_micros(500);
+    pass(&mut air, next);
+    air.transmit(next, StationId(0), &frame(LEGACY_FRAME));
+    assert_eq!(settle(&mut air).len(), 1);
+}
+
+#[test]
+fn one_who_turns_to_sending_gives_up_what_it_was_with() {
+    let mut air = Air::new(10, room(0), AirSettings::default());
+    let extended = RadioSpec { extended: Some(Phy::CodedS8), ..RadioSpec::default() };
+    let a = air.add(Position::default(), extended.clone());
+    let b = air.add(Position::default(), extended);
+    let c = air.add(Position::default(), RadioSpec::default());
+    let start = end_of_37(&air, b.0) - ms(1_000);
+    // An AUX_ADV_IND of 17 ms, in the middle of which b sends; 3 ms later it hears c.
+    for (at, station, len) in [(0, a, 241), (2, b, 1), (6, c, 1)] {
+        let at = start + ms(at);
+        pass(&mut air, at);
+        air.transmit(at, station, &frame(len));
+    }
+    let to_b: Vec<u32> =
+        settle(&mut air).into_iter().filter(|(_, to, _)| *to == b.0).map(|(from, ..)| from).collect();
+    assert_eq!(to_b, [c.0]);
+}

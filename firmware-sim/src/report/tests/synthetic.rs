@@ -158,6 +158,7 @@ fn message(rng: &mut Rng, place: usize, load: f64, at: u64, nodes: &[NodeResult]
         kind: "NOTIFICATION".to_owned(),
         bytes: 24,
         offered_us: at,
+        silent: false,
         sent_us: (!refused).then_some(at),
         refused: refused.then(|| "busy".to_owned()),
         delivered_us: arrived.then_some(at + latency),

@@ -363,10 +363,12 @@ pub fn cause(bytes: &[u8], sender: u32) -> &'static str {
     }
 }
 
-/// Which node a PDU comes from in the first place.
+/// From which node to which node a PDU carries a part of a message; `None` for one that carries none, or for many.
 #[must_use]
-pub fn origin(bytes: &[u8]) -> Option<u32> {
-    pdu::origin(bytes).map(|(src, _)| u32::from(src).saturating_sub(1))
+pub fn route(bytes: &[u8]) -> Option<(u32, u32)> {
+    let (header, _) = pdu::open(bytes).filter(|_| !pdu::is_control(bytes))?;
+    let node = |address: u16| (address <= LAST_UNICAST).then(|| u32::from(address).saturating_sub(1));
+    Some((node(header.src)?, node(header.dst)?))
 }
 
 /// The unicast address of a node.
