@@ -289,8 +289,8 @@ impl Device {
     fn send_waiting(&mut self, now: Instant) {
         if self.app.next_id + ID_BLOCK / 2 > self.app.ids_asked {
             self.app.ids_asked = self.app.next_id + ID_BLOCK;
+            // Together with the first reservation of SEQs, which the node asks for when it is driven.
             self.flash.stage(Change::Ids(self.app.ids_asked));
-            self.poll_flash(now);
         }
         while each!(&self.node, node => node.has_room()) {
             let reserved = self.flash.kept().ids;
