@@ -16,8 +16,10 @@ copy="$(mktemp -d)"
 trap 'rm -rf "$copy"' EXIT
 
 git ls-files -z | grep -zv '^tools/' | tar --null --files-from=- -cf - | tar -xf - -C "$copy"
-# Dependencies are the same for all, and for the next time.
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$home/target/mutants}"
+# Dependencies are the same for all, and for the next time. What an earlier run left behind of the core may be broken: cargo
+# goes by the times of the sources.
+find "$copy" -name '*.rs' -exec touch {} +
+export CARGO_TARGET_DIR="$home/target/mutants"
 
 names=("$@")
 if [ "${#names[@]}" -eq 0 ]; then

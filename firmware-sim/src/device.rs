@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ble_bearer::sim::{Radio, Station, link_info};
 use mesh_protocol::{
-    Address, Config, Delivery, Duration, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId,
-    NameHash, NetKey, Outcome, ReplayMark, Rng, SmallNode, Stats, Verdict, first_part_len,
+    Address, Delivery, Duration, EpochKeys, Instant, LinkId, MessageId, NameHash, NetKey, Outcome,
+    ReplayMark, Stats, Verdict, first_part_len,
 };
 
 use crate::scenario;
@@ -23,83 +23,26 @@ macro_rules! each {
 }
 
 mod app;
+mod boot;
 mod clock;
 mod flash;
 mod notes;
 
 pub(crate) use app::letter;
 pub use app::{Delivered, Letter};
+pub use boot::Options;
 pub use clock::LocalClock;
 pub use notes::{Look, Note};
 
 use app::{App, Shell};
+use boot::{Boot, Core};
 use flash::{Change, Flash, ID_BLOCK};
 use notes::Audit;
 
 /// The one link of a device.
 const LINK: LinkId = LinkId(0);
-/// SEQs reserved at a time; `docs/protocol.md`, "SEQ".
-const SEQ_BLOCK: u32 = 1024;
-/// Hops allowed to a device's messages: more than any field here is long.
-const TTL: u8 = 12;
 /// A device that keeps its replay marks writes them this often. A guess.
 const MARKS_EVERY: Duration = Duration::from_secs(5);
-
-/// How a device differs from the usual one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Options {
-    /// Hops allowed to its messages, 1 to 15.
-    pub ttl: u8,
-    /// Whether it relays.
-    pub relay: bool,
-    /// Whether it has the node of a gateway, and room for messages of any length; it counts their bytes and keeps none.
-    pub gateway: bool,
-    /// Names of its agents; it answers queries to them with the same body.
-    pub names: Vec<String>,
-    /// SEQs reserved at a time.
-    pub seq_block: u32,
-    /// How long a write to its flash takes.
-    pub flash_write: Duration,
-    /// Whether it keeps, as a gateway does, what it was given to send, what it has delivered and the highest SEQs taken.
-    /// A delivery and its receipt then come only behind the write.
-    pub durable: bool,
-    /// What its clock gains, in parts in a billion; negative if it loses.
-    pub drift_ppb: i64,
-}
-
-impl Default for Options {
-    /// A small node that relays, with flash that takes no time and keeps numbers only, and an exact clock.
-    fn default() -> Self {
-        Self {
-            ttl: TTL,
-            relay: true,
-            gateway: false,
-            names: Vec::new(),
-            seq_block: SEQ_BLOCK,
-            flash_write: Duration::ZERO,
-            durable: false,
-            drift_ppb: 0,
-        }
-    }
-}
-
-/// A node of either size.
-#[derive(Debug)]
-enum Core {
-    Small(Box<SmallNode>),
-    Gateway(Box<GatewayNode>),
-}
-
-/// What a device is started with, each time.
-#[derive(Debug)]
-struct Boot {
-    address: Address,
-    keys: EpochKeys,
-    seed: u64,
-    /// How often it was started.
-    count: u64,
-    options: Options,
-}
 
 /// A device of the simulated network.
 #[derive(Debug)]
@@ -289,8 +232,8 @@ impl Device {
     fn send_waiting(&mut self, now: Instant) {
         if self.app.next_id + ID_BLOCK / 2 > self.app.ids_asked {
             self.app.ids_asked = self.app.next_id + ID_BLOCK;
+            // Together with the first reservation of SEQs, which the node asks for when it is driven.
             self.flash.stage(Change::Ids(self.app.ids_asked));
-            self.poll_flash(now);
         }
         while each!(&self.node, node => node.has_room()) {
             let reserved = self.flash.kept().ids;
@@ -364,27 +307,6 @@ impl Device {
                 self.flash.stage(Change::Marks(fresh));
             }
             self.poll_flash(now);
-        }
-    }
-}
-
-impl Boot {
-    fn node(&self, now: Instant, flash: &Flash) -> Core {
-        let Options { ttl, relay, seq_block, gateway, .. } = self.options;
-        let config = Config {
-            address: self.address,
-            keys: Keyring::new(self.keys.clone()),
-            // Another one for each start.
-            seed: if self.count == 0 { self.seed } else { Rng::new(self.seed).fork(self.count).next_u64() },
-            ttl,
-            relay,
-            seq_start: flash.kept().seq,
-            seq_block,
-        };
-        if gateway {
-            Core::Gateway(Box::new(GatewayNode::new(now, config)))
-        } else {
-            Core::Small(Box::new(SmallNode::new(now, config)))
         }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! | rule | what must hold |
 //! |---|---|
-//! | `unverified` | a frame that its owner never sent changes nothing but counters, and is refused by a check that comes before the MIC's end |
+//! | `unverified` | a frame that its owner never sent is refused by the MIC or a check before it, and changes nothing but counters |
 //! | `refused` | a genuine frame that a node has not taken verifies, and is no replay |
 //! | `replay` | a node takes each frame once, and none at or below what it kept over a restart |
 //! | `genuine` | what a node sends is its own, or was sent by its owner |
@@ -26,19 +26,20 @@
 //! | `backwards` | SEQ and epoch never go back |
 //! | `conflict` | no node hears its own address from another, as there is none |
 
+mod findings;
 mod frames;
 mod messages;
 mod order;
 mod windows;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use ble_bearer::sim::{Observer, Reception, StationId};
 use mesh_protocol::{Address, Discard, EpochKeys, Instant, Keyring, MessageId, NetKey};
 
 use super::Watched;
 use crate::{Look, Note};
+pub use findings::{Counts, Violation};
 use frames::{Fault, Frames, Heard, Key};
 use messages::{Messages, Showing};
 use order::Order;
@@ -46,94 +47,6 @@ use windows::{Known, Windows};
 
 /// Room for the body of a frame of one message: `SINGLE_MAX` in `docs/protocol.md`.
 const SINGLE_MAX: usize = 13;
-
-/// The first thing that did not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// When.
-    pub at: Instant,
-    /// At which node, by number.
-    pub node: u32,
-    /// Which rule.
-    pub rule: &'static str,
-    /// A sentence.
-    pub what: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.at.as_micros() as f64 / 1e6;
-        write!(f, "{seconds:.6} s, node {}: {}: {}", self.node, self.rule, self.what)
-    }
-}
-
-/// How much was looked at: a check that never looked at anything proves nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Times that a device ran.
-    pub runs: u64,
-    /// Frames sealed.
-    pub sealed: u64,
-    /// Frames relayed, copies included.
-    pub relayed: u64,
-    /// Receptions of frames that were taken.
-    pub taken: u64,
-    /// Receptions of frames that were known.
-    pub known: u64,
-    /// Receptions of frames that were shut out as too old, or by what was kept.
-    pub shut_out: u64,
-    /// Receptions of frames that nobody sent.
-    pub strange: u64,
-    /// Messages that nodes took.
-    pub accepted: u64,
-    /// Messages that reached applications.
-    pub delivered: u64,
-    /// Messages that senders were told of.
-    pub settled: u64,
-    /// Messages that went with the power of their device.
-    pub lost: u64,
-    /// Power cuts.
-    pub cuts: u64,
-    /// Of these, in the middle of a write.
-    pub broken_writes: u64,
-}
-
-impl Counts {
-    /// Adds another's numbers.
-    pub fn add(&mut self, other: &Self) {
-        let Self {
-            runs,
-            sealed,
-            relayed,
-            taken,
-            known,
-            shut_out,
-            strange,
-            accepted,
-            delivered,
-            settled,
-            lost,
-            ..
-        } = self;
-        for (sum, more) in [
-            (runs, other.runs),
-            (sealed, other.sealed),
-            (relayed, other.relayed),
-            (taken, other.taken),
-            (known, other.known),
-            (shut_out, other.shut_out),
-            (strange, other.strange),
-            (accepted, other.accepted),
-            (delivered, other.delivered),
-            (settled, other.settled),
-            (lost, other.lost),
-            (&mut self.cuts, other.cuts),
-            (&mut self.broken_writes, other.broken_writes),
-        ] {
-            *sum += more;
-        }
-    }
-}
 
 /// One node, as seen so far.
 #[derive(Debug, Default)]

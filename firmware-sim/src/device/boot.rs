@@ -1,0 +1,90 @@
+//! What a device is started with, each time: its address, its keys and how it differs from others.
+//!
+//! Owns the options and the making of nodes. What a restart leaves of the rest is `device`'s and `flash`'s business.
+
+use mesh_protocol::{Address, Config, Duration, EpochKeys, GatewayNode, Instant, Keyring, Rng, SmallNode};
+
+use super::flash::Flash;
+
+/// SEQs reserved at a time; `docs/protocol.md`, "SEQ".
+const SEQ_BLOCK: u32 = 1024;
+/// Hops allowed to a device's messages: more than any field here is long.
+const TTL: u8 = 12;
+
+/// How a device differs from the usual one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Hops allowed to its messages, 1 to 15.
+    pub ttl: u8,
+    /// Whether it relays.
+    pub relay: bool,
+    /// Whether it has the node of a gateway, and room for messages of any length; it counts their bytes and keeps none.
+    pub gateway: bool,
+    /// Names of its agents; it answers queries to them with the same body.
+    pub names: Vec<String>,
+    /// SEQs reserved at a time.
+    pub seq_block: u32,
+    /// How long a write to its flash takes.
+    pub flash_write: Duration,
+    /// Whether it keeps, as a gateway does, what it was given to send, what it has delivered and the highest SEQs taken.
+    /// A delivery and its receipt then come only behind the write.
+    pub durable: bool,
+    /// What its clock gains, in parts in a billion; negative if it loses.
+    pub drift_ppb: i64,
+}
+
+impl Default for Options {
+    /// A small node that relays, with flash that takes no time and keeps numbers only, and an exact clock.
+    fn default() -> Self {
+        Self {
+            ttl: TTL,
+            relay: true,
+            gateway: false,
+            names: Vec::new(),
+            seq_block: SEQ_BLOCK,
+            flash_write: Duration::ZERO,
+            durable: false,
+            drift_ppb: 0,
+        }
+    }
+}
+
+/// A node of either size.
+#[derive(Debug)]
+pub(super) enum Core {
+    Small(Box<SmallNode>),
+    Gateway(Box<GatewayNode>),
+}
+
+/// What a device is started with, each time.
+#[derive(Debug)]
+pub(super) struct Boot {
+    pub(super) address: Address,
+    pub(super) keys: EpochKeys,
+    pub(super) seed: u64,
+    /// How often it was started.
+    pub(super) count: u64,
+    pub(super) options: Options,
+}
+
+impl Boot {
+    /// The node of the next start.
+    pub(super) fn node(&self, now: Instant, flash: &Flash) -> Core {
+        let Options { ttl, relay, seq_block, gateway, .. } = self.options;
+        let config = Config {
+            address: self.address,
+            keys: Keyring::new(self.keys.clone()),
+            // Another one for each start.
+            seed: if self.count == 0 { self.seed } else { Rng::new(self.seed).fork(self.count).next_u64() },
+            ttl,
+            relay,
+            seq_start: flash.kept().seq,
+            seq_block,
+        };
+        if gateway {
+            Core::Gateway(Box::new(GatewayNode::new(now, config)))
+        } else {
+            Core::Small(Box::new(SmallNode::new(now, config)))
+        }
+    }
+}
