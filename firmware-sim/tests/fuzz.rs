@@ -15,7 +15,7 @@ fn explain(report: &Report) -> String {
 
 #[test]
 fn nothing_breaks_over_some_seeds_and_everything_was_looked_at() {
-    let report = seeds(1..=16);
+    let report = seeds(1..=8);
     assert!(report.failures.is_empty(), "{}", explain(&report));
     let stats = &report.stats;
     println!("{stats:#?}");
@@ -42,7 +42,7 @@ fn nothing_breaks_over_some_seeds_and_everything_was_looked_at() {
 
 #[test]
 fn one_seed_one_result_on_any_number_of_threads() {
-    assert_eq!(fuzz::many(1..=6, 1, |_| {}), fuzz::many(1..=6, 3, |_| {}));
+    assert_eq!(fuzz::many(9..=11, 1, |_| {}), fuzz::many(9..=11, 3, |_| {}));
 }
 
 /// For `tools/mutants.sh`, and for whoever wants to look further: `FUZZ_SEEDS=1..1000`. Stops behind the first failure.
