@@ -431,12 +431,16 @@ impl<'s, S: Stack + Faulty> Run<'s, S> {
                 heard: seen.heard,
             }
         });
-        let links = watch.links().map(|((from, to), heard)| LinkResult {
+        // Those who mean harm stand behind the nodes, and in no report.
+        let count = places.len() as u32;
+        let links = watch.links().filter(|((from, to), _)| *from < count && *to < count);
+        let links = links.map(|((from, to), heard)| LinkResult {
             from,
             to,
             rssi: world.air().strength(StationId(from), StationId(to)).unwrap_or(-127.0),
             heard,
-            delivery: heard as f64 / watch.node(from).sent.max(1) as f64,
+            // A scanner that changes its channel within an event can hear it twice.
+            delivery: (heard as f64 / watch.node(from).sent.max(1) as f64).min(1.0),
         });
         let mut counters: BTreeMap<String, u64> = BTreeMap::new();
         for number in 0..world.len() as u32 {

@@ -1,0 +1,70 @@
+//! Scenarios in which things go wrong, played by every stack.
+
+use firmware_sim::play::{StackKind, play};
+use firmware_sim::report;
+use firmware_sim::results::Campaign;
+use firmware_sim::scenario::Scenario;
+
+/// Every fault there is.
+const SOURCE: &str = include_str!("harm.toml");
+
+#[test]
+fn every_stack_plays_on_through_every_fault_and_the_same_way_twice() {
+    let scenario = Scenario::parse("harm.toml", SOURCE).unwrap();
+    let mut runs = Vec::new();
+    for stack in StackKind::ALL {
+        let run = play(&scenario, stack, 1, true);
+        assert_eq!(run, play(&scenario, stack, 1, true), "{}", stack.name());
+        let arrived = run.messages.iter().filter(|message| message.reached > 0).count();
+        assert!(arrived * 10 > run.messages.len() * 7, "{}: {arrived}", stack.name());
+        assert_eq!(run.nodes.len(), 12);
+        let nodes = |link: &firmware_sim::results::LinkResult| link.from < 12 && link.to < 12;
+        assert!(run.links.iter().all(nodes), "strangers are in no report");
+        assert!(run.links.iter().all(|link| link.delivery <= 1.0));
+        assert_eq!(run.silent_losses(), 0, "{}", stack.name());
+        runs.push(run);
+    }
+    // Ours counts what the strangers sent, by reason.
+    for reason in ["mic", "replay"] {
+        assert!(runs[0].counters.get(reason).is_some_and(|count| *count > 0), "{:?}", runs[0].counters);
+    }
+    let campaign = Campaign { scenario: scenario.name, runs, ..Campaign::default() };
+    assert!(report::html(&campaign).contains("<svg"));
+}
+
+#[test]
+fn a_run_ends_however_long_a_fault_lasts() {
+    let source = r#"
+        offered = "5s"
+        drain = "5s"
+        layout.line = { nodes = 2, spacing = 5 }
+        traffic = [{ from = 0, to = 1, periodic = { every = "1s" } }]
+        faults = [{ at = "3s", crash = { node = 1, down = "24h" } }]
+    "#;
+    let scenario = Scenario::parse("long.toml", source).unwrap();
+    let run = play(&scenario, StackKind::Mesh, 1, false);
+    assert_eq!(run.simulated_ms, 20_000, "settling, offering and draining");
+}
+
+#[test]
+fn who_is_down_takes_nothing_and_a_gateway_forgets_nothing() {
+    let source = r#"
+        offered = "20s"
+        drain = "60s"
+        nodes = [{ number = 0, gateway = true }, { number = 2, gateway = true }]
+        layout.line = { nodes = 3, spacing = 5 }
+        links.radius = { reach = 6, attenuation = 80, beyond = 195 }
+        traffic = [{ from = 0, to = 2, deadline = "60s", periodic = { every = "1s" } }]
+        faults = [
+            { at = "3s", crash = { node = 1, down = "10s" } },
+            { at = "4500ms", crash = { node = 0, down = "2s" } },
+        ]
+    "#;
+    let scenario = Scenario::parse("down.toml", source).unwrap();
+    let run = play(&scenario, StackKind::Mesh, 1, false);
+    let refused = run.messages.iter().filter(|message| message.refused.as_deref() == Some("down")).count();
+    assert_eq!(refused, 2, "at 5 and 6 s the sender had no power");
+    for message in run.messages.iter().filter(|message| message.refused.is_none()) {
+        assert_eq!((message.reached, message.fate.as_deref()), (1, Some("delivered")), "{message:?}");
+    }
+}
