@@ -33,8 +33,12 @@ pub(super) struct Links {
     listeners: Vec<Vec<Neighbour>>,
     /// For each station the power in milliwatts that arrives at each other one; empty while settled.
     arriving: Vec<Vec<f32>>,
-    /// The same, one row after the other; empty unless settled.
-    power: Vec<f32>,
+    /// Whether what follows is worked out.
+    settled: bool,
+    /// For each station, one after the other, the power of those that disturb what it hears, in order of their numbers.
+    noise: Vec<f32>,
+    /// For each station and each word of `loud_at`, where in `noise` the first of its bits is.
+    places: Vec<u32>,
     /// A signal must be so much stronger than others, in hundredths of a dB.
     capture: i32,
     /// For each station, one bit for each that disturbs what it hears, one row after the other; empty until settled.
@@ -47,20 +51,28 @@ impl Links {
     /// No stations yet; `seed` decides the shadows, `capture` in hundredths of a dB who disturbs whom.
     pub(super) fn new(seed: u64, rule: Topology, capture: i32) -> Self {
         let (stations, listeners, arriving) = Default::default();
-        let (power, loud_at, rivals) = Default::default();
-        Self { rule, seed, stations, listeners, arriving, power, capture, loud_at, rivals }
+        let (noise, places, loud_at, rivals) = Default::default();
+        Self {
+            rule,
+            seed,
+            stations,
+            listeners,
+            arriving,
+            settled: false,
+            noise,
+            places,
+            capture,
+            loud_at,
+            rivals,
+        }
     }
 
     /// Adds the next station and its links with those already here. `tx` and `sensitivity` in dBm.
     pub(super) fn add(&mut self, position: Position, tx: f64, sensitivity: f64) -> StationId {
         let new = StationId(u32::try_from(self.stations.len()).unwrap_or(u32::MAX));
         let (tx, sensitivity) = (centi(tx), centi(sensitivity));
+        self.unsettle();
         self.stations.push((position, tx, sensitivity));
-        if !self.power.is_empty() {
-            let count = self.stations.len() - 1;
-            self.arriving = self.power.chunks(count.max(1)).map(<[f32]>::to_vec).collect();
-            self.power.clear();
-        }
         self.listeners.push(Vec::new());
         self.arriving.iter_mut().for_each(|row| row.push(0.0));
         self.arriving.push(vec![0.0; self.stations.len()]);
@@ -112,22 +124,26 @@ impl Links {
     /// capture threshold below the weakest that is received. What is weaker is left out: alone it disturbs nothing. Settled
     /// links only.
     pub(super) fn noise(&self, rival: StationId, to: StationId) -> f32 {
-        // The bits of a receiver fit into a cache line or two, the powers do not.
-        if self.bit(&self.loud_at, to, rival) {
-            self.power[rival.index() * self.stations.len() + to.index()]
-        } else {
-            0.0
+        // Bits, places and powers of a receiver lie together in a few hundred bytes: a table of all pairs would not fit a cache.
+        let (word, bit) = (rival.index() / 64, rival.index() % 64);
+        let at = to.index() * self.words() + word;
+        let bits = self.loud_at[at];
+        if bits >> bit & 1 == 0 {
+            return 0.0;
         }
+        let before = (bits & ((1 << bit) - 1)).count_ones();
+        self.noise[(self.places[at] + before) as usize]
     }
 
     /// Whether `rival` disturbs somebody who hears `from`. Settled links only.
     pub(super) fn disturbs(&self, rival: StationId, from: StationId) -> bool {
-        self.bit(&self.rivals, from, rival)
+        let bits = self.rivals[from.index() * self.words() + rival.index() / 64];
+        bits >> (rival.index() % 64) & 1 == 1
     }
 
-    fn bit(&self, bits: &[u64], row: StationId, column: StationId) -> bool {
-        let words = self.stations.len().div_ceil(64);
-        bits[row.index() * words + column.index() / 64] >> (column.index() % 64) & 1 == 1
+    /// Words of a row with one bit for each station.
+    const fn words(&self) -> usize {
+        self.stations.len().div_ceil(64)
     }
 
     /// `to` as one who can hear `from`.
@@ -138,23 +154,27 @@ impl Links {
 
     /// Works out what is asked for at every PDU. To be called after stations were added.
     pub(super) fn settle(&mut self) {
-        if !self.power.is_empty() {
+        if self.settled {
             return;
         }
+        let words = self.words();
         let arriving = std::mem::take(&mut self.arriving);
-        self.power = arriving.concat();
-        let words = self.stations.len().div_ceil(64);
-        let least =
-            |(.., sensitivity): &(Position, i32, i32)| linear(sensitivity.saturating_sub(self.capture));
-        let least: Vec<f32> = self.stations.iter().map(least).collect();
         self.loud_at = vec![0; words * self.stations.len()];
-        for (rival, row) in arriving.iter().enumerate() {
-            for (to, (power, least)) in row.iter().zip(&least).enumerate() {
-                if *power > 0.0 && power >= least {
-                    self.loud_at[to * words + rival / 64] |= 1 << (rival % 64);
+        (self.noise, self.places) = (Vec::new(), Vec::new());
+        for (to, (.., sensitivity)) in self.stations.iter().enumerate() {
+            let least = linear(sensitivity.saturating_sub(self.capture));
+            for word in 0..words {
+                self.places.push(self.noise.len() as u32);
+                for (rival, row) in arriving.iter().enumerate().skip(word * 64).take(64) {
+                    let power = row[to];
+                    if power > 0.0 && power >= least {
+                        self.loud_at[to * words + word] |= 1 << (rival % 64);
+                        self.noise.push(power);
+                    }
                 }
             }
         }
+        self.settled = true;
         self.rivals.clear();
         for listeners in &self.listeners {
             let at = self.rivals.len();
@@ -163,6 +183,16 @@ impl Links {
                 let loud = &self.loud_at[neighbour.to.index() * words..][..words];
                 self.rivals[at..].iter_mut().zip(loud).for_each(|(all, loud)| *all |= loud);
             }
+        }
+    }
+
+    /// Back to rows that can be added to. What disturbs nobody has been left out, and is left out for good.
+    fn unsettle(&mut self) {
+        if self.settled {
+            let count = self.stations.len() as u32;
+            let row = |from| (0..count).map(|to| self.noise(StationId(from), StationId(to))).collect();
+            self.arriving = (0..count).map(row).collect();
+            self.settled = false;
         }
     }
 
@@ -235,7 +265,6 @@ mod tests {
         assert_eq!(heard_by(&links, 0), [1]);
         links.settle();
         assert!(links.noise(StationId(0), StationId(2)) == 0.0, "20 dB below the weakest");
-        assert!(links.power[2] > 0.0);
         assert_eq!(heard_by(&links, 1), [0, 2]);
     }
 
