@@ -54,6 +54,8 @@ pub(super) fn run(args: &FuzzArgs) -> Outcome {
         let text = format!("# Seed {}: {}\n{}", small.seed, small.violation, small.case.to_toml());
         write(path, "the case", text.as_bytes())?;
     }
+    // From here on a panic is one of this program.
+    drop(std::panic::take_hook());
     let held = report.failures.is_empty();
     if args.json {
         let failures: Vec<_> = report.failures.iter().map(found).collect();

@@ -15,10 +15,10 @@ mod shrink;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
 
 use crate::chaos::{Counts, Violation};
+use crate::parallel;
 use crate::scenario::Scenario;
 
 pub use case::{Mode, case};
@@ -114,33 +114,25 @@ pub struct Report {
 
 /// Runs the cases of many seeds on so many threads (0 counts as 1), and tells `progress` after each. The same seeds give the same
 /// report, however many threads there are.
-pub fn many(seeds: RangeInclusive<u64>, threads: usize, mut progress: impl FnMut(Progress)) -> Report {
-    let (first, last) = (*seeds.start(), *seeds.end());
-    let all = if first > last { 0 } else { (last - first).saturating_add(1) };
-    let (next, mut report) = (AtomicU64::new(0), Report::default());
-    std::thread::scope(|scope| {
-        let (tell, hear) = mpsc::channel();
-        for _ in 0..threads.max(1) {
-            let (tell, next) = (tell.clone(), &next);
-            scope.spawn(move || {
-                loop {
-                    let turn = next.fetch_add(1, Ordering::Relaxed);
-                    // Who does not listen any more needs no more results.
-                    if turn >= all || tell.send(run(first + turn)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(tell);
-        for (done, result) in (1..).zip(hear) {
-            match result {
-                Ok(stats) => report.stats.add(&stats),
-                Err(failure) => report.failures.push(*failure),
-            }
-            progress(Progress { done, all, failed: report.failures.len() as u64 });
-        }
+pub fn many(seeds: RangeInclusive<u64>, threads: usize, progress: impl FnMut(Progress) + Send) -> Report {
+    let seeds: Vec<u64> = seeds.collect();
+    let start = Progress { done: 0, all: seeds.len() as u64, failed: 0 };
+    let told = Mutex::new((start, progress));
+    let results = parallel::map(&seeds, threads, |seed| {
+        let result = run(*seed);
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (so_far, progress) = &mut *told;
+        so_far.done += 1;
+        so_far.failed += u64::from(result.is_err());
+        progress(*so_far);
+        result
     });
-    report.failures.sort_by_key(|failure| failure.seed);
+    let mut report = Report::default();
+    for result in results {
+        match result {
+            Ok(stats) => report.stats.add(&stats),
+            Err(failure) => report.failures.push(*failure),
+        }
+    }
     report
 }

@@ -5,14 +5,17 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ble_bearer::sim::{AirSettings, Link, Position, RadioSpec, ScanPlan, StationId, Topology, World};
+use ble_bearer::sim::{AirSettings, Position, RadioSpec, StationId, World};
 use mesh_protocol::{Address, Duration, Envelope, Instant, NetKey, Rng};
 
 use super::case::{Mode, faults_end};
 use super::{Failure, Stats};
-use crate::chaos::{Both, Invariants, Place, Rules, Schedule, Violation, attackers, links_of_attackers};
+use crate::chaos::{Both, Invariants, Place, Rules, Schedule, Violation, attackers};
 use crate::device::letter;
-use crate::scenario::{Layout, LinkRule, NodeOptions, Pattern, Scenario, Traffic, Who};
+use crate::play::StackKind;
+use crate::play::field::{position, spec, topology};
+use crate::scenario::{Layout, NodeOptions, Pattern, Scenario, Traffic, Who};
+use crate::stack::mesh::address;
 use crate::{Device, Letter, Network, Options};
 
 /// The run is looked at this often: what has gone wrong ends it.
@@ -58,20 +61,8 @@ fn run(case: &Scenario, seed: u64) -> Result<Stats, Violation> {
     );
     let settings = AirSettings { capture_db: case.radio.capture_db, wlan: None };
     let mut world = Field::with_observer(seed, topology(case, nodes), settings, watchers);
-    let position = |node: u32| {
-        places.get(node as usize).map_or(Position::default(), |place| Position {
-            x: place.x,
-            y: place.y,
-            z: place.z,
-            floor: place.floor,
-        })
-    };
-    let spec = RadioSpec {
-        tx_dbm: case.radio.tx_dbm,
-        sensitivity_dbm: case.radio.sensitivity_dbm,
-        scan: ScanPlan { interval: case.radio.scan_interval, window: case.radio.scan_window },
-        ..RadioSpec::default()
-    };
+    let position = |node: u32| places.get(node as usize).map_or(Position::default(), position);
+    let spec = spec(&case.radio, StackKind::Mesh, 0);
     let mut seeds = Rng::stream(seed, "devices");
     let mut rest = Rng::stream(seed, "what a scenario does not say");
     for node in 0..nodes {
@@ -185,10 +176,6 @@ impl Play {
     }
 }
 
-fn address(node: u32) -> Address {
-    Address::new(1 + node as u16)
-}
-
 /// What a scenario says of a node, and by chance what it does not.
 fn options(case: &Scenario, node: Option<&NodeOptions>, rng: &mut Rng) -> Options {
     Options {
@@ -202,37 +189,6 @@ fn options(case: &Scenario, node: Option<&NodeOptions>, rng: &mut Rng) -> Option
         durable: rng.chance(500_000),
         // From float to integer, Rust cuts what is too large or no number.
         drift_ppb: node.map_or(0.0, |node| node.drift_ppm * 1_000.0).round() as i64,
-    }
-}
-
-fn topology(case: &Scenario, nodes: u32) -> Topology {
-    // From float to integer, Rust cuts what is too large or no number.
-    let ppm = |share: f64| (share * 1_000_000.0).round() as u32;
-    match &case.links {
-        LinkRule::Radius { reach, attenuation, beyond, loss } => Topology::Reach {
-            metres: *reach,
-            attenuation: *attenuation,
-            beyond: *beyond,
-            loss_ppm: ppm(*loss),
-        },
-        LinkRule::Propagation { exponent, floor_loss, shadowing, fading, loss } => Topology::Propagation {
-            exponent: *exponent,
-            floor_loss: *floor_loss,
-            shadowing: *shadowing,
-            fading: *fading,
-            loss_ppm: ppm(*loss),
-        },
-        LinkRule::Given(given) => {
-            let mut links: Vec<Link> = given
-                .iter()
-                .flat_map(|link| {
-                    let rssi = (case.radio.tx_dbm - link.attenuation).round() as i8;
-                    Link::both(link.a, link.b, ppm(link.loss)).map(|one| Link { rssi, ..one })
-                })
-                .collect();
-            links.extend(links_of_attackers(&links, nodes, &case.faults));
-            Topology::Given(links)
-        }
     }
 }
 

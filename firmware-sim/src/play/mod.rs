@@ -4,22 +4,21 @@
 //! the reports'.
 
 mod due;
+pub(crate) mod field;
 mod watch;
 
 use std::collections::BTreeMap;
 
-use ble_bearer::sim::{
-    AirCounters, AirSettings, Link, Phy, Position, RadioSpec, ScanPlan, StationId, Step, Topology, Wlan,
-    World,
-};
+use ble_bearer::sim::{AirCounters, AirSettings, Position, RadioSpec, StationId, Step, Wlan, World};
 use mesh_protocol::{Instant, NetKey, Rng};
 
 use self::due::{Due, Message};
+use self::field::{position, spec, topology};
 use self::watch::{Extras, Follow, Sniffer, Watch};
-use crate::chaos::{Both, Faulty, Place, Rules, Schedule, attackers, links_of_attackers};
+use crate::chaos::{Both, Faulty, Place, Rules, Schedule, attackers};
 use crate::record::Mark;
 use crate::results::{LinkResult, MessageResult, NodeResult, RunResult};
-use crate::scenario::{self, Fault, FaultKind, LinkRule, Radio, Scenario};
+use crate::scenario::{Fault, FaultKind, Scenario};
 use crate::stack::flood::Flood;
 use crate::stack::mesh::Mesh;
 use crate::stack::sig::Sig;
@@ -134,63 +133,6 @@ fn play_with(scenario: &Scenario, stack: StackKind, seed: u64, extras: Extras) -
     }
 }
 
-/// The radio of a node that runs such a stack.
-fn spec(radio: &Radio, stack: StackKind, relay_sets: u8) -> RadioSpec {
-    let (sets, ad_header, tells_sent) = match stack {
-        StackKind::Mesh => (1, 4, false),
-        // Length and type: the mesh message has an AD type of its own.
-        StackKind::Sig => (1 + usize::from(relay_sets), 2, true),
-        StackKind::Flood => (1, 4, true),
-    };
-    RadioSpec {
-        tx_dbm: radio.tx_dbm,
-        sensitivity_dbm: radio.sensitivity_dbm,
-        scan: ScanPlan { interval: radio.scan_interval, window: radio.scan_window },
-        extended: radio.extended.then_some(Phy::OneM),
-        sets,
-        ad_header,
-        tells_sent,
-    }
-}
-
-fn topology(scenario: &Scenario, nodes: u32) -> Topology {
-    let ppm = |share: f64| (share * 1e6).round() as u32;
-    match &scenario.links {
-        LinkRule::Radius { reach, attenuation, beyond, loss } => Topology::Reach {
-            metres: *reach,
-            attenuation: *attenuation,
-            beyond: *beyond,
-            loss_ppm: ppm(*loss),
-        },
-        LinkRule::Propagation { exponent, floor_loss, shadowing, fading, loss } => Topology::Propagation {
-            exponent: *exponent,
-            floor_loss: *floor_loss,
-            shadowing: *shadowing,
-            fading: *fading,
-            loss_ppm: ppm(*loss),
-        },
-        LinkRule::Given(links) => {
-            let links = links.iter().flat_map(|link| {
-                let strength = |from: u32| {
-                    let own = scenario.nodes.get(&from).and_then(|node| node.tx_dbm);
-                    let tx = own.unwrap_or(scenario.radio.tx_dbm);
-                    (tx - link.attenuation).round().clamp(-127.0, 20.0) as i8
-                };
-                let one = |from: u32, to: u32| Link {
-                    from: StationId(from),
-                    to: StationId(to),
-                    loss_ppm: ppm(link.loss),
-                    rssi: strength(from),
-                };
-                [one(link.a, link.b), one(link.b, link.a)]
-            });
-            let mut links: Vec<Link> = links.collect();
-            links.extend(links_of_attackers(&links, nodes, &scenario.faults));
-            Topology::Given(links)
-        }
-    }
-}
-
 /// The world of a scenario: nodes and those who mean harm, what goes wrong, and the watch.
 type Field<S> = World<Place<S>, Both<Rules, Watch>>;
 
@@ -231,8 +173,6 @@ impl<'s, S: Stack + Faulty> Run<'s, S> {
         let rules = Rules::new(faults, nodes, start, seed);
         let mut world = Field::with_observer(seed, topology(scenario, nodes), settings, Both(rules, watch));
         let relay_sets = scenario.stacks.sig.relay_sets;
-        let position =
-            |place: &scenario::Place| Position { x: place.x, y: place.y, z: place.z, floor: place.floor };
         for (number, place) in (0..).zip(&places) {
             let own = scenario.nodes.get(&number).and_then(|node| node.tx_dbm);
             let mut spec = spec(&scenario.radio, stack, relay_sets);
