@@ -46,7 +46,7 @@ const V1: [f64; 9] = [15.2, 38.0, 55.5, 76.0, 88.3, 100.4, 123.2, 142.7, 159.2];
 const V4: [f64; 5] = [103.6, 119.9, 134.4, 158.3, 195.5];
 /// V6: N advertisers, the mean period T in ms, and the share of events that one continuous scanner hears. Arithmetic:
 /// exp(-2 (N - 1) 376 µs / T).
-const V6: [(u32, u64); 12] = [
+const V6: [(u32, u64); 15] = [
     (10, 25),
     (10, 105),
     (10, 1_005),
@@ -56,8 +56,11 @@ const V6: [(u32, u64); 12] = [
     (100, 25),
     (100, 105),
     (100, 1_005),
+    (500, 25),
     (500, 105),
     (500, 1_005),
+    (1_000, 25),
+    (1_000, 105),
     (1_000, 1_005),
 ];
 /// Runs of V6 and the periods each lasts: with these the shares vary by less than half a point from seed to seed.
