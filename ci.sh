@@ -162,8 +162,10 @@ job_layers() {
     local files
     mapfile -t files < <(others ble-bearer/src/bluez "${rust[@]}")
     rule "only ble-bearer/src/bluez names bluer or btleplug" '\b(bluer|btleplug)\b' "${files[@]}"
-    rule "only the gateway and the client libraries name tokio's net" '\btokio::net\b' \
-        protocol ble-bearer firmware-sim
+    mapfile -t files < <(find protocol ble-bearer firmware-sim -name '*.rs' -not -path '*/target/*' \
+        -not -path ble-bearer/src/hci/port.rs)
+    rule "only the gateway, the client libraries and the bearer's way to a controller name tokio's net" \
+        '\btokio::net\b' "${files[@]}"
     # The core and the simulation, without their tests.
     local pure=() clockless=() file
     mapfile -t pure < <(find protocol/src firmware-sim/src ble-bearer/src/sim gateway/src/whole -name '*.rs' \

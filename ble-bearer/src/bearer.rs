@@ -7,6 +7,8 @@ use std::future::Future;
 
 use mesh_protocol::{LinkId, LinkInfo, MAX_FRAME};
 
+use crate::Health;
+
 /// The bytes of one frame, held in place.
 pub type FrameBytes = heapless::Vec<u8, MAX_FRAME>;
 
@@ -68,4 +70,15 @@ pub trait Bearer: Send {
     /// # Errors
     /// [`Full`] when it is not taken; nothing is kept of it.
     fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full>;
+
+    /// How the adapter is doing. A bearer that cannot break is always well.
+    fn health(&mut self) -> Health {
+        Health::default()
+    }
+
+    /// Is told that frames do not arrive though the adapter says nothing of it, for whoever runs the node can see that:
+    /// an adapter that can be repaired begins with the gentlest way.
+    fn suspect(&mut self, why: &str) {
+        let _ = why;
+    }
 }

@@ -34,9 +34,12 @@
 mod bearer;
 mod clock;
 pub mod conformance;
+pub mod hci;
+mod health;
 pub mod sim;
 mod wrap;
 
 pub use bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full};
 pub use clock::{Clock, WallClock};
+pub use health::{AdapterState, Health};
 pub use wrap::{Lossy, Trace, Traced};

@@ -1,0 +1,99 @@
+//! A frame as advertising data, and whichever way a controller has to put it on the air.
+//!
+//! Owns the AD structure around a frame and the choice between [`Legacy`] and [`Extended`].
+
+use heapless::Vec;
+use mesh_protocol::{Duration, Instant, LEGACY_FRAME, MAX_FRAME};
+
+use super::command::Command;
+use super::extended::Extended;
+use super::legacy::Legacy;
+use crate::Full;
+
+/// Length, type and company.
+const AD_HEADER: usize = 4;
+const MANUFACTURER_DATA: u8 = 0xff;
+
+/// Advertising data that wait to go out.
+#[derive(Debug)]
+pub(super) struct Advert {
+    pub(super) data: Vec<u8, { MAX_FRAME + AD_HEADER }>,
+    /// Advertising events, at least one.
+    pub(super) copies: u8,
+}
+
+impl Advert {
+    pub(super) fn new(company: u16, frame: &[u8], copies: u8) -> Result<Self, Full> {
+        let length = u8::try_from(frame.len() + AD_HEADER - 1).map_err(|_| Full)?;
+        let [low, high] = company.to_le_bytes();
+        let mut data = Vec::from_slice(&[length, MANUFACTURER_DATA, low, high]).map_err(|_| Full)?;
+        data.extend_from_slice(frame).map_err(|_| Full)?;
+        Ok(Self { data, copies: copies.max(1) })
+    }
+}
+
+/// The longest frame in so many bytes of advertising data.
+pub(super) fn frame_within(data: u16) -> usize {
+    usize::from(data).saturating_sub(AD_HEADER).clamp(LEGACY_FRAME, MAX_FRAME)
+}
+
+/// The way that a controller advertises.
+#[derive(Debug)]
+pub(super) enum Advertiser {
+    Legacy(Legacy),
+    Extended(Extended),
+}
+
+/// Passes a call on to whichever it is.
+macro_rules! either {
+    ($self:expr, $way:ident => $call:expr) => {
+        match $self {
+            Advertiser::Legacy($way) => $call,
+            Advertiser::Extended($way) => $call,
+        }
+    };
+}
+
+impl Advertiser {
+    pub(super) fn min_gap(&self, latency: Duration) -> Duration {
+        either!(self, way => way.min_gap(latency))
+    }
+
+    pub(super) fn submit(&mut self, advert: Advert) -> Result<(), Full> {
+        either!(self, way => way.submit(advert))
+    }
+
+    pub(super) fn next(&mut self, now: Instant) -> Option<Command> {
+        either!(self, way => way.next(now))
+    }
+
+    pub(super) fn done(&mut self, now: Instant, ok: bool) {
+        either!(self, way => way.done(now, ok));
+    }
+
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        either!(self, way => way.timeout())
+    }
+
+    pub(super) fn take_counts(&mut self) -> (u64, u64) {
+        either!(self, way => way.take_counts())
+    }
+
+    pub(super) fn terminated(&mut self, handle: u8, events: u8) {
+        if let Self::Extended(extended) = self {
+            extended.terminated(handle, events);
+        }
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        matches!(self, Self::Extended(extended) if extended.is_dead())
+    }
+
+    /// Commands that stop all advertising, and a clean state.
+    pub(super) fn restart(&mut self) -> std::vec::Vec<Command> {
+        match self {
+            Self::Legacy(legacy) => vec![legacy.restart()],
+            Self::Extended(extended) => extended.restart().collect(),
+        }
+    }
+}

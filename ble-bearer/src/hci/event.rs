@@ -1,0 +1,209 @@
+//! What a controller tells its host.
+//!
+//! Owns reading events. Whatever bytes come, nothing here panics: what cannot be read is [`Event::Other`] or
+//! [`Event::Malformed`]. Only events that a host of advertising needs are told apart.
+
+use super::packet::EVENT;
+
+/// An event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A command is done.
+    Complete {
+        /// Which.
+        opcode: u16,
+        /// How many commands may follow now.
+        credits: u8,
+        /// Status first, where the command has one.
+        returned: &'a [u8],
+    },
+    /// A command has begun, or was refused.
+    Status {
+        /// Which.
+        opcode: u16,
+        /// How many commands may follow now.
+        credits: u8,
+        /// 0, or why it was refused.
+        status: u8,
+    },
+    /// The controller says that it is broken.
+    HardwareError(u8),
+    /// Adverts were heard.
+    Adverts(Adverts<'a>),
+    /// An advertising set has done what it was told.
+    SetTerminated {
+        /// Which set.
+        handle: u8,
+        /// 0x43 after as many events as were asked for.
+        status: u8,
+        /// Advertising events that took place.
+        events: u8,
+    },
+    /// Any other event.
+    Other,
+    /// An event whose bytes contradict themselves.
+    Malformed,
+}
+
+/// An advertising report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advert<'a> {
+    /// Content: AD structures.
+    pub data: &'a [u8],
+    /// Signal strength in dBm, if the controller says.
+    pub rssi: Option<i8>,
+}
+
+/// The reports in one event. Ends at the first that is cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adverts<'a> {
+    extended: bool,
+    left: u8,
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for Adverts<'a> {
+    type Item = Advert<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            self.left = self.left.checked_sub(1)?;
+            let (advert, rest) = if self.extended { extended(self.bytes)? } else { legacy(self.bytes)? };
+            self.bytes = rest;
+            if advert.is_some() {
+                return advert;
+            }
+        }
+    }
+}
+
+/// A report of the legacy kind: type, address type, address (6), data, RSSI.
+fn legacy(bytes: &[u8]) -> Option<(Option<Advert<'_>>, &[u8])> {
+    let length = usize::from(*bytes.get(8)?);
+    let data = bytes.get(9..9 + length)?;
+    let rssi = *bytes.get(9 + length)?;
+    Some((Some(Advert { data, rssi: known(rssi) }), &bytes[10 + length..]))
+}
+
+/// A report of the extended kind: type (2), address type, address (6), PHYs (2), set, power, RSSI, interval (2), peer's address type
+/// and address (6), data. What is not whole is passed over: no frame of ours needs two reports.
+fn extended(bytes: &[u8]) -> Option<(Option<Advert<'_>>, &[u8])> {
+    const DATA: usize = 24;
+    let length = usize::from(*bytes.get(DATA - 1)?);
+    let data = bytes.get(DATA..DATA + length)?;
+    let whole = bytes[0] & 0x60 == 0;
+    Some((whole.then_some(Advert { data, rssi: known(bytes[13]) }), &bytes[DATA + length..]))
+}
+
+/// 127 stands for unknown.
+fn known(rssi: u8) -> Option<i8> {
+    let rssi = rssi.cast_signed();
+    (rssi != 127).then_some(rssi)
+}
+
+/// Reads a packet.
+#[must_use]
+pub fn read(packet: &[u8]) -> Event<'_> {
+    let [EVENT, code, length, params @ ..] = packet else { return Event::Malformed };
+    if params.len() != usize::from(*length) {
+        return Event::Malformed;
+    }
+    match (*code, params) {
+        (0x0e, [credits, low, high, returned @ ..]) => {
+            Event::Complete { opcode: u16::from_le_bytes([*low, *high]), credits: *credits, returned }
+        }
+        (0x0f, [status, credits, low, high]) => {
+            Event::Status { opcode: u16::from_le_bytes([*low, *high]), credits: *credits, status: *status }
+        }
+        (0x10, [code]) => Event::HardwareError(*code),
+        (0x3e, [0x02, left, bytes @ ..]) => Event::Adverts(Adverts { extended: false, left: *left, bytes }),
+        (0x3e, [0x0d, left, bytes @ ..]) => Event::Adverts(Adverts { extended: true, left: *left, bytes }),
+        (0x3e, [0x12, status, handle, _, _, events]) => {
+            Event::SetTerminated { handle: *handle, status: *status, events: *events }
+        }
+        (0x0e..=0x10, _) | (0x3e, [] | [0x02 | 0x0d | 0x12, ..]) => Event::Malformed,
+        _ => Event::Other,
+    }
+}
+
+/// The frame in an advert's AD structures: the content of manufacturer data of that company.
+#[must_use]
+pub fn frame_in(mut data: &[u8], company: u16) -> Option<&[u8]> {
+    const MANUFACTURER_DATA: u8 = 0xff;
+    while let [length, rest @ ..] = data {
+        let length = usize::from(*length);
+        // Zero ends the data early; a structure longer than the data is none.
+        let structure = rest.get(..length).filter(|structure| !structure.is_empty())?;
+        if let [MANUFACTURER_DATA, low, high, frame @ ..] = structure
+            && u16::from_le_bytes([*low, *high]) == company
+        {
+            return Some(frame);
+        }
+        data = &rest[length..];
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mesh_protocol::Rng;
+
+    #[test]
+    fn reports_are_read_byte_for_byte() {
+        let mut packet =
+            vec![0x04, 0x3e, 0, 0x02, 1, 0x03, 0x01, 1, 2, 3, 4, 5, 6, 5, 4, 0xff, 0xff, 0xff, 7, 0xc4];
+        packet[2] = packet.len() as u8 - 3;
+        let Event::Adverts(mut adverts) = read(&packet) else { panic!("no adverts") };
+        let advert = adverts.next().unwrap();
+        assert_eq!((advert.rssi, frame_in(advert.data, 0xffff)), (Some(-60), Some(&[7][..])));
+        assert_eq!(adverts.next(), None);
+        assert_eq!(frame_in(advert.data, 0x1234), None);
+    }
+
+    #[test]
+    fn a_report_that_is_not_whole_is_passed_over_and_the_next_is_read() {
+        let report = |kind: u8, byte: u8| {
+            let mut report = vec![kind, 0, 1, 1, 2, 3, 4, 5, 6, 1, 0, 0xff, 127, 127, 0, 0, 0];
+            report.extend([0; 6]);
+            report.extend([5, 4, 0xff, 0xff, 0xff, byte]);
+            report
+        };
+        let mut packet = vec![0x04, 0x3e, 0, 0x0d, 2];
+        packet.extend(report(0x20, 1));
+        packet.extend(report(0x10, 2));
+        packet[2] = packet.len() as u8 - 3;
+        let Event::Adverts(adverts) = read(&packet) else { panic!("no adverts") };
+        let adverts: Vec<_> = adverts.collect();
+        assert_eq!(adverts.len(), 1);
+        assert_eq!((adverts[0].rssi, frame_in(adverts[0].data, 0xffff)), (None, Some(&[2][..])));
+    }
+
+    #[test]
+    fn what_is_no_event_or_contradicts_itself_is_said_to_be_so() {
+        assert_eq!(read(&[]), Event::Malformed);
+        assert_eq!(read(&[0x04, 0x0e, 5, 1, 3, 0x0c, 0]), Event::Malformed);
+        assert_eq!(read(&[0x04, 0x0e, 2, 1, 3]), Event::Malformed);
+        assert_eq!(read(&[0x04, 0x13, 0]), Event::Other);
+        assert_eq!(read(&[0x04, 0x10, 1, 7]), Event::HardwareError(7));
+        assert_eq!(frame_in(&[3, 0xff, 0xff], 0xffff), None);
+        assert_eq!(frame_in(&[0, 3, 0xff, 0xff, 0xff], 0xffff), None);
+        assert_eq!(frame_in(&[2, 1, 6, 4, 0xff, 0xff, 0xff, 9], 0xffff), Some(&[9][..]));
+    }
+
+    #[test]
+    fn random_events_never_panic() {
+        for seed in 0..5_000 {
+            let mut rng = Rng::new(seed);
+            let length = rng.below(256) as usize;
+            let mut packet = vec![EVENT, [0x3e, 0x0e, 0x0f, 0x10][rng.below(4) as usize], length as u8];
+            packet.extend((0..length).map(|_| rng.below(256) as u8));
+            if let Some(kind) = packet.get_mut(3) {
+                *kind = [0x02, 0x0d, 0x12, *kind][rng.below(4) as usize];
+            }
+            if let Event::Adverts(adverts) = read(&packet) {
+                assert!(adverts.map(|advert| advert.data.len()).sum::<usize>() <= 255, "seed {seed}");
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Advertising on an extended controller: a frame in each advertising set, and the controller says when it is out.
+//!
+//! Owns the sets. A frame is started for as many events as it has copies, and *sent* once the controller says that they have
+//! taken place; a set of which nothing is heard in time is stopped, its frame counted as lost, and after
+//! [`DEAD_AFTER`] such in a row the controller's sending counts as dead.
+
+use mesh_protocol::{Duration, Instant};
+
+use super::advert::Advert;
+use super::command::{self, Command};
+use super::options::ADV_DELAY;
+use crate::Full;
+
+/// What a controller may take for a frame beyond what its copies need. A guess: scanning and a neighbour's
+/// connections may stand in the way.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// As many frames in a row that no event confirms are no accident. A guess.
+pub(super) const DEAD_AFTER: u32 = 3;
+/// An advertising event with three PDUs of the longest legacy kind, rounded up.
+const EVENT: Duration = Duration::from_micros(1_500);
+/// The least time between frames, however many sets there are: more would be a burden to the air. A guess.
+const LEAST_GAP: Duration = Duration::from_millis(6);
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Idle,
+    /// Set Data is on its way.
+    Setting { copies: u8 },
+    /// The data are set.
+    Set { copies: u8 },
+    /// Enable is on its way; whether its end was told already.
+    Starting { copies: u8, ended: bool },
+    /// On the air; until then its end must be told.
+    Active { until: Instant },
+    /// Stop is on its way.
+    Stopping,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Extended {
+    interval: Duration,
+    sets: Vec<State>,
+    /// The set whose command is on its way.
+    current: Option<usize>,
+    waiting: Option<Advert>,
+    /// Lost in a row.
+    unconfirmed: u32,
+    sent: u64,
+    lost: u64,
+}
+
+impl Extended {
+    pub(super) fn new(interval: Duration, sets: u8) -> Self {
+        let sets = (0..sets.max(1)).map(|_| State::Idle).collect();
+        Self { interval, sets, current: None, waiting: None, unconfirmed: 0, sent: 0, lost: 0 }
+    }
+
+    /// How long a frame of one copy takes when all sets are in use and each command takes `latency`.
+    pub(super) fn min_gap(&self, latency: Duration) -> Duration {
+        let (commands, sets) = (latency.times(2), self.sets.len() as u64);
+        let busy = (ADV_DELAY + EVENT + commands).as_micros() / sets;
+        Duration::from_micros(busy).max(commands).max(LEAST_GAP)
+    }
+
+    pub(super) fn submit(&mut self, advert: Advert) -> Result<(), Full> {
+        if self.waiting.is_some() {
+            return Err(Full);
+        }
+        self.waiting = Some(advert);
+        Ok(())
+    }
+
+    pub(super) fn next(&mut self, now: Instant) -> Option<Command> {
+        let overdue = |state: &State| matches!(state, State::Active { until } if *until <= now);
+        if let Some(set) = self.sets.iter().position(overdue) {
+            self.sets[set] = State::Stopping;
+            self.current = Some(set);
+            self.lost += 1;
+            self.unconfirmed += 1;
+            return Some(command::stop_set(set as u8));
+        }
+        if let Some(set) = self.sets.iter().position(|state| matches!(state, State::Set { .. }))
+            && let State::Set { copies } = self.sets[set]
+        {
+            self.sets[set] = State::Starting { copies, ended: false };
+            self.current = Some(set);
+            return Some(command::start_set(set as u8, copies));
+        }
+        let set = self.sets.iter().position(|state| matches!(state, State::Idle))?;
+        let advert = self.waiting.take()?;
+        self.sets[set] = State::Setting { copies: advert.copies };
+        self.current = Some(set);
+        Some(command::set_ext_adv_data(set as u8, &advert.data))
+    }
+
+    /// The last command of [`Extended::next`] is done.
+    pub(super) fn done(&mut self, now: Instant, ok: bool) {
+        let Some(set) = self.current.take() else { return };
+        let state = &mut self.sets[set];
+        *state = match (std::mem::take(state), ok) {
+            (State::Setting { copies }, true) => State::Set { copies },
+            (State::Starting { ended: true, .. }, true) => State::Idle,
+            (State::Starting { copies, .. }, true) => {
+                let span = (self.interval + ADV_DELAY).times(u64::from(copies)) + PATIENCE;
+                State::Active { until: now + span }
+            }
+            (State::Setting { .. } | State::Starting { .. }, false) => {
+                self.lost += 1;
+                State::Idle
+            }
+            (State::Stopping, _) => State::Idle,
+            (other, _) => other,
+        };
+    }
+
+    /// The controller says that a set has ended, after so many events.
+    pub(super) fn terminated(&mut self, handle: u8, events: u8) {
+        let Some(state) = self.sets.get_mut(usize::from(handle)) else { return };
+        match state {
+            State::Active { .. } => *state = State::Idle,
+            State::Starting { ended, .. } if !*ended => *ended = true,
+            // It was stopped and has ended by itself as well, or was never started.
+            _ => return,
+        }
+        if events > 0 {
+            self.sent += 1;
+            self.unconfirmed = 0;
+        } else {
+            self.lost += 1;
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        let until = |state: &State| match state {
+            State::Active { until } => Some(*until),
+            _ => None,
+        };
+        self.sets.iter().filter_map(until).min()
+    }
+
+    /// Whether nothing that was handed over came out for a while.
+    pub(super) fn is_dead(&self) -> bool {
+        self.unconfirmed >= DEAD_AFTER
+    }
+
+    /// Forgets what was on the air, and says how to stop it. What waits stays.
+    pub(super) fn restart(&mut self) -> impl Iterator<Item = Command> + use<> {
+        let busy = self.sets.iter().filter(|state| !matches!(state, State::Idle)).count();
+        self.lost += busy as u64;
+        self.unconfirmed = 0;
+        self.current = None;
+        self.sets.iter_mut().for_each(|state| *state = State::Idle);
+        (0..self.sets.len() as u8).map(command::stop_set)
+    }
+
+    /// Frames that are confirmed, and frames that were lost, since the last call.
+    pub(super) fn take_counts(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.sent), std::mem::take(&mut self.lost))
+    }
+}

@@ -1,0 +1,115 @@
+//! Advertising on a legacy controller: one frame at a time.
+//!
+//! Owns the cycle Set Data, Enable, hold, Disable, and when the next step is due. A controller of this kind never says what
+//! it has sent, so a frame is held for as long as its copies can take at the latest: for each of them an interval and the
+//! longest random delay. It cannot listen while an advertising event lasts, which is 1.4 ms of each hold.
+
+use mesh_protocol::{Duration, Instant};
+
+use super::advert::Advert;
+use super::command::{self, Command};
+use super::options::ADV_DELAY;
+use crate::Full;
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Idle,
+    /// Set Data is on its way.
+    Setting { copies: u8 },
+    /// The data are set.
+    Set { copies: u8 },
+    /// Enable is on its way.
+    Enabling { copies: u8 },
+    /// On the air until then.
+    Held { until: Instant },
+    /// Disable is on its way.
+    Disabling,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Legacy {
+    interval: Duration,
+    state: State,
+    waiting: Option<Advert>,
+    sent: u64,
+    lost: u64,
+}
+
+impl Legacy {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, state: State::Idle, waiting: None, sent: 0, lost: 0 }
+    }
+
+    /// How long a frame of one copy takes, when each command takes `latency`.
+    pub(super) fn min_gap(&self, latency: Duration) -> Duration {
+        self.interval + ADV_DELAY + latency.times(3)
+    }
+
+    pub(super) fn submit(&mut self, advert: Advert) -> Result<(), Full> {
+        if self.waiting.is_some() {
+            return Err(Full);
+        }
+        self.waiting = Some(advert);
+        Ok(())
+    }
+
+    pub(super) fn next(&mut self, now: Instant) -> Option<Command> {
+        match self.state {
+            State::Idle => {
+                let advert = self.waiting.take()?;
+                self.state = State::Setting { copies: advert.copies };
+                Some(command::set_adv_data(&advert.data))
+            }
+            State::Set { copies } => {
+                self.state = State::Enabling { copies };
+                Some(command::set_adv_enable(true))
+            }
+            State::Held { until } if until <= now => {
+                self.state = State::Disabling;
+                Some(command::set_adv_enable(false))
+            }
+            _ => None,
+        }
+    }
+
+    /// The last command of [`Legacy::next`] is done.
+    pub(super) fn done(&mut self, now: Instant, ok: bool) {
+        self.state = match (std::mem::take(&mut self.state), ok) {
+            (State::Setting { copies }, true) => State::Set { copies },
+            (State::Enabling { copies }, true) => {
+                State::Held { until: now + (self.interval + ADV_DELAY).times(u64::from(copies)) }
+            }
+            (State::Setting { .. } | State::Enabling { .. }, false) => {
+                self.lost += 1;
+                State::Idle
+            }
+            // It has been on the air for its time, whatever came of the command.
+            (State::Disabling, _) => {
+                self.sent += 1;
+                State::Idle
+            }
+            (other, _) => other,
+        };
+    }
+
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Held { until } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Forgets what was on the air, and says how to stop it. What waits stays.
+    pub(super) fn restart(&mut self) -> Command {
+        self.lost += u64::from(!matches!(self.state, State::Idle));
+        self.state = State::Idle;
+        command::set_adv_enable(false)
+    }
+
+    /// Frames that were on the air for their time, and frames that were not, since the last call.
+    pub(super) fn take_counts(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.sent), std::mem::take(&mut self.lost))
+    }
+}

@@ -1,0 +1,104 @@
+//! A bearer over a stream: reading, writing, being cut off, and opening again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
+
+use crate::hci::{HciBearer, HciOptions, Open, OpenError};
+use crate::{AdapterState, Bearer, BearerEvent, WallClock};
+
+/// Opens one end of a pipe and hands the other one to the test; fails every second time.
+struct Pipes {
+    others: mpsc::UnboundedSender<DuplexStream>,
+    opened: Arc<AtomicU32>,
+}
+
+impl Open for Pipes {
+    type Stream = DuplexStream;
+
+    async fn open(&self) -> Result<DuplexStream, OpenError> {
+        if self.opened.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
+            return Err(OpenError::Rfkill("pipe".into()));
+        }
+        let (ours, theirs) = tokio::io::duplex(64);
+        let _ = self.others.send(theirs);
+        Ok(ours)
+    }
+}
+
+/// Answers commands as a legacy controller does, a byte at a time, until something else than a command comes or the
+/// other end is gone. After `limit` commands it hangs up.
+async fn answer(mut stream: DuplexStream, limit: usize) {
+    for _ in 0..limit {
+        let mut head = [0; 4];
+        if stream.read_exact(&mut head).await.is_err() || head[0] != 0x01 {
+            return;
+        }
+        let mut params = vec![0; usize::from(head[3])];
+        stream.read_exact(&mut params).await.unwrap();
+        let returned: &[u8] = match u16::from_le_bytes([head[1], head[2]]) {
+            0x1001 => &[0, 8, 0, 0, 8, 0x0f, 0, 0, 0],
+            0x1009 => &[0, 6, 5, 4, 3, 2, 1],
+            0x2003 => &[0; 9],
+            _ => &[0],
+        };
+        let mut bytes = vec![0x04, 0x0e, 3 + returned.len() as u8, 1, head[1], head[2]];
+        bytes.extend(returned);
+        for byte in bytes {
+            if stream.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adapter_that_goes_away_and_comes_back_is_used_again() {
+    let (others, mut theirs) = mpsc::unbounded_channel();
+    let opened = Arc::new(AtomicU32::new(0));
+    let port = Pipes { others, opened: Arc::clone(&opened) };
+    let mut bearer = HciBearer::open(port, HciOptions::new(1), WallClock::start()).await.unwrap();
+    // Each controller is set up in ten commands, and gone three later.
+    tokio::spawn(async move {
+        while let Some(stream) = theirs.recv().await {
+            answer(stream, 13).await;
+        }
+    });
+    for round in 0..5 {
+        assert!(matches!(bearer.next_event().await, Ok(BearerEvent::LinkUp { .. })), "round {round}");
+        assert_eq!(bearer.health().state, AdapterState::Up);
+        let link = crate::hci::HCI_LINK;
+        bearer.try_send(link, b"frame", 1).unwrap();
+        bearer.try_send(link, b"too many", 1).unwrap_err();
+        let down = loop {
+            match bearer.next_event().await.unwrap() {
+                BearerEvent::LinkDown { why, .. } => break why,
+                BearerEvent::LinkUp { .. } | BearerEvent::Frame { .. } => {}
+            }
+            let _ = bearer.try_send(link, b"another", 1);
+        };
+        assert!(down.starts_with("the adapter is gone:"), "{down}");
+        assert_eq!(bearer.health().state, AdapterState::Away);
+    }
+    assert!(opened.load(Ordering::Relaxed) >= 9, "half of the attempts failed, and it tried again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_out_of_step_is_opened_anew() {
+    let (others, mut theirs) = mpsc::unbounded_channel();
+    let port = Pipes { others, opened: Arc::default() };
+    let mut bearer = HciBearer::open(port, HciOptions::new(1), WallClock::start()).await.unwrap();
+    let mut stream = theirs.recv().await.unwrap();
+    stream.write_all(&[0x77]).await.unwrap();
+    let again = tokio::spawn(async move {
+        let again = theirs.recv().await.unwrap();
+        answer(again, 100).await;
+    });
+    assert!(matches!(bearer.next_event().await, Ok(BearerEvent::LinkUp { .. })));
+    let trouble = bearer.health().trouble.unwrap();
+    assert!(trouble.contains("blocked") || trouble.contains("0x77"), "{trouble}");
+    again.abort();
+}
