@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use anyhow::Context;
-use mesh_protocol::{Duration, Rng};
+use ble_bearer::{Bearer, WallClock};
+use mesh_protocol::{Address, Duration, Rng};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agents::{Limits, Listen, TokenCheck};
@@ -13,7 +14,8 @@ use crate::cli::output::line;
 use crate::datadir::{self, DataDir};
 use crate::engine::{Identity, Membership};
 use crate::gateway::{Gateway, Plan};
-use crate::network::NETWORK_FILE;
+use crate::network::{NETWORK_FILE, Network};
+use crate::radio;
 use crate::settings::{Adapter, Settings};
 use crate::simulated::{AIR_ENDED, Seat, SimulatedAir, Simulation};
 
@@ -30,7 +32,7 @@ const FILES_BESIDE: u64 = 64;
 pub async fn run(settings: Settings, json: bool) -> anyhow::Result<()> {
     let data_dir = DataDir::open(&settings.gateway.data_dir)?;
     check_open_files(settings.agents.max_connections);
-    match settings.radio.adapter {
+    match settings.radio.adapter.clone() {
         Adapter::Sim => {
             if data_dir.path().join(NETWORK_FILE).exists() {
                 tracing::warn!(
@@ -42,6 +44,54 @@ pub async fn run(settings: Settings, json: bool) -> anyhow::Result<()> {
             datadir::create(&own)?;
             simulated(&settings, &own, json).await
         }
+        Adapter::Hci(port) => {
+            let network = Network::load(data_dir.path())?;
+            let clock = WallClock::start();
+            let bearer = radio::hci(&port, &settings.radio, clock).await?;
+            on_air(&settings, &network, data_dir.path(), bearer, clock, json).await
+        }
+        Adapter::Bluez(name) => anyhow::bail!("opening bluez:{name}: this program cannot share adapters yet"),
+    }
+}
+
+/// A gateway of the network in the data directory.
+async fn on_air<B: Bearer + 'static>(
+    settings: &Settings,
+    network: &Network,
+    data_dir: &Path,
+    bearer: B,
+    clock: WallClock,
+    json: bool,
+) -> anyhow::Result<()> {
+    let plan = Plan {
+        identity: identity(settings, &network.node, network.address),
+        // Whoever made the data directory left a record that no SEQ had been used.
+        membership: Membership::new(*network.key.as_bytes(), network.epoch, false),
+        ttl: settings.mesh.ttl,
+        seed: radio::random()?,
+        bearer,
+        clock,
+        data_dir,
+        listen: listen(settings)?,
+    };
+    let gateway = Gateway::start(plan).await?;
+    let air = format!("{} of the network {} at {}", network.node, network.name, network.address);
+    // Whoever started it may not want to read this; that is no reason to stop.
+    let _ = announce(settings, &gateway, &air, json);
+    serve(gateway).await
+}
+
+fn identity(settings: &Settings, name: &str, address: Address) -> Identity {
+    Identity {
+        name: settings.gateway.name.clone().unwrap_or_else(|| name.to_owned()),
+        address,
+        adapter: settings.radio.adapter.to_string(),
+        default_deadline: Duration::from_millis(settings.mesh.default_deadline.as_millis() as u64),
+        max_agents: settings.agents.max_agents as usize,
+        max_credits: settings.agents.max_credits,
+        inbox_messages: settings.agents.inbox_messages as usize,
+        inbox_bytes: usize::try_from(settings.agents.inbox_bytes).unwrap_or(usize::MAX),
+        inbox_total_bytes: usize::try_from(settings.agents.inbox_total_bytes).unwrap_or(usize::MAX),
     }
 }
 
@@ -57,20 +107,8 @@ async fn simulated(settings: &Settings, data_dir: &Path, json: bool) -> anyhow::
         key,
     };
     let (simulated, [Seat { bearer, clock, .. }]) = SimulatedAir::start(&simulation);
-    let address = simulated.network().gateway_address(0);
-    let name = settings.gateway.name.clone().unwrap_or_else(|| "gateway".into());
     let plan = Plan {
-        identity: Identity {
-            name,
-            address,
-            adapter: settings.radio.adapter.word().into(),
-            default_deadline: Duration::from_millis(settings.mesh.default_deadline.as_millis() as u64),
-            max_agents: settings.agents.max_agents as usize,
-            max_credits: settings.agents.max_credits,
-            inbox_messages: settings.agents.inbox_messages as usize,
-            inbox_bytes: usize::try_from(settings.agents.inbox_bytes).unwrap_or(usize::MAX),
-            inbox_total_bytes: usize::try_from(settings.agents.inbox_total_bytes).unwrap_or(usize::MAX),
-        },
+        identity: identity(settings, "gateway", simulated.network().gateway_address(0)),
         membership: Membership::new(key, simulated.network().epoch(), true),
         ttl: settings.mesh.ttl,
         seed: Rng::stream(settings.sim.seed, "gateways").next_u64(),
@@ -126,7 +164,7 @@ fn announce(settings: &Settings, gateway: &Gateway, air: &str, json: bool) -> an
     if json {
         line(&serde_json::json!({ "ready": true, "tcp": tcp, "unix": unix, "air": air }).to_string())
     } else {
-        let adapter = settings.radio.adapter.word();
+        let adapter = &settings.radio.adapter;
         line(&format!("agents connect to {tcp} or unix:{unix}\nadapter {adapter}: {air}\nstop with Ctrl-C"))
     }
 }

@@ -29,6 +29,7 @@ pub mod demo;
 pub mod engine;
 pub mod gateway;
 pub mod network;
+pub mod radio;
 pub mod settings;
 pub mod simulated;
 pub mod store;

@@ -1,4 +1,8 @@
 //! The bearer's conformance suite against controllers, real and virtual.
 //!
-//! Owns the arms that need hardware, a kernel or another program; each says why when it cannot run. The suite itself is
-//! `ble_bearer::conformance`'s, and its simulated arm runs with that crate's own tests too.
+//! Owns the arms: where two bearers come from that hear each other. The checks are [`ble_bearer::conformance`]'s. An arm that
+//! cannot run says why and counts as skipped, never as passed.
+
+mod hci;
+
+pub use hci::HciArm;

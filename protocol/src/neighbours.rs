@@ -30,6 +30,8 @@ pub struct Neighbour {
     pub delivery_in: Option<u8>,
     /// Share of our hellos that arrive there, in 255ths, as it says.
     pub delivery_out: Option<u8>,
+    /// When it last said so.
+    pub told_of_us: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +94,7 @@ impl<const N: usize> NeighbourTable<N> {
             (covered > 1).then(|| (entry.arrived.count_ones().min(covered) * 255 / covered) as u8);
         if own.is_some() {
             entry.neighbour.delivery_out = own;
+            entry.neighbour.told_of_us = Some(now);
         }
     }
 
@@ -134,6 +137,7 @@ impl<const N: usize> NeighbourTable<N> {
                 rssi: None,
                 delivery_in: None,
                 delivery_out: None,
+                told_of_us: None,
             },
             rssi_smooth: None,
             last_count: None,

@@ -87,7 +87,8 @@ pub struct StatusAgents {
 }
 
 /// What the radio did since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 pub struct StatusRadio {
     /// Frames given to the bearer.
     pub frames_sent: u64,
@@ -95,7 +96,31 @@ pub struct StatusRadio {
     pub frames_received: u64,
     /// Nodes heard lately.
     pub neighbours: u64,
+    /// Whether the adapter carries frames: `starting`, `up`, `repairing` or `away`.
+    pub state: String,
+    /// What the adapter says of itself; empty on the simulated air.
+    pub about: String,
+    /// The last trouble with it and what was done, if there was any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// Frames that the adapter confirmed, or had on the air for their time. The simulated air does not say.
+    pub confirmed: u64,
+    /// Frames given to the adapter that never went out, as far as is known.
+    pub lost: u64,
+    /// How often the adapter was repaired.
+    pub repairs: u64,
 }
+two_forms!(StatusRadio {
+    frames_sent,
+    frames_received,
+    neighbours,
+    state,
+    about,
+    trouble,
+    confirmed,
+    lost,
+    repairs,
+});
 
 /// How the store is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -52,7 +52,12 @@ fn show(settings: &Settings) -> Value {
             "inbox_bytes": agents.inbox_bytes,
             "inbox_total_bytes": agents.inbox_total_bytes,
         },
-        "radio": { "adapter": radio.adapter.word(), "company_id": radio.company_id },
+        "radio": {
+            "adapter": radio.adapter.to_string(),
+            "company_id": radio.company_id,
+            "extended": radio.extended,
+            "long_frames": radio.long_frames,
+        },
         "sim": {
             "nodes": sim.nodes,
             "seed": sim.seed,

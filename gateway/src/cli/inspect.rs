@@ -85,8 +85,8 @@ fn show_status(status: &Status) -> String {
         (
             "radio",
             format!(
-                "{} frames sent, {} received, {} neighbours",
-                radio.frames_sent, radio.frames_received, radio.neighbours
+                "{}, {} frames sent, {} received, {} neighbours",
+                radio.state, radio.frames_sent, radio.frames_received, radio.neighbours
             ),
         ),
         (

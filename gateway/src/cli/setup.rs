@@ -20,8 +20,7 @@ use crate::network::{Invitation, NETWORK_FILE, Network, NetworkError};
 use crate::settings::{self, DEFAULT_COMPANY_ID, FileSettings, Overrides, SETTINGS_FILE, Settings};
 use crate::store::Store;
 
-const LATER: &str = "The radios that use the network come with a later version; until then `mesh-gateway` runs on a \
-                     simulated air, which is a network of its own";
+const THEN: &str = "Start the gateway with `mesh-gateway --adapter hci0` (`mesh-gateway adapters` lists what this machine has)";
 
 pub(super) fn init(args: InitArgs, out: Output) -> anyhow::Result<()> {
     let data_dir = data_dir_or_default(args.data_dir.as_deref())?;
@@ -67,10 +66,10 @@ pub(super) fn init(args: InitArgs, out: Output) -> anyhow::Result<()> {
         format!("{node} is in the network {name} at {address}; its key is in {}", network_file.display())
     })?;
     out.note(if invitation.is_some() {
-        format!("the invitation is used up: delete it. {LATER}")
+        format!("the invitation is used up: delete it. {THEN}")
     } else {
         format!(
-            "change {} if need be, invite others with `mesh-gateway invite NAME`. {LATER}",
+            "change {} if need be, invite others with `mesh-gateway invite NAME`. {THEN}",
             settings_file.display()
         )
     });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mesh_protocol::frame::Kind;
 use mesh_protocol::{Address, MessageType, Mic, Priority};
 
-use crate::settings::Adapter;
+use crate::settings::{Adapter, UnknownAdapter};
 
 /// The most seeds of one demo. A guess: an hour of runs.
 const MAX_SEEDS: u64 = 1_000;
@@ -77,14 +77,9 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
     bits.map(Address::new).ok_or_else(|| "write an address as 0x0000 to 0xffff".to_owned())
 }
 
-/// What the radio is; names the ones that this build has.
+/// What the radio is.
 pub(super) fn adapter(text: &str) -> Result<Adapter, String> {
-    text.parse().map_err(|_| {
-        format!(
-            "this build has the adapters: {}; real radios come in a later version",
-            Adapter::WORDS.join(", ")
-        )
-    })
+    text.parse().map_err(|error: UnknownAdapter| error.to_string())
 }
 
 /// A factor above zero.

@@ -4,6 +4,7 @@
 //! in `state`; agents' sockets are in [`crate::agents`].
 
 mod accept;
+mod air_watch;
 mod directory;
 mod inbox;
 mod incoming;
@@ -29,8 +30,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 
 use crate::agents::{Counters, SessionId, ToEngine};
-use crate::api::{Event, Pong, Request};
+use crate::api::{Event, Pong, Request, Status};
 use crate::store::{Op, Recovered, Store, StoreError};
+use air_watch::AirWatch;
 use journal::{After, Journal};
 use receive::Shell;
 use state::{MeshCommand, State};
@@ -105,6 +107,7 @@ pub struct Engine<B, C: Clock> {
     /// Reports that found no room in the node.
     reports: VecDeque<(Address, MessageId, Priority, Verdict)>,
     frames_received: u64,
+    watch: AirWatch,
     marks_at: Instant,
     /// Keeps a simulated clock still while the disk is waited for.
     hold: Option<C::Hold>,
@@ -182,6 +185,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             bearer_gone: false,
             reports: VecDeque::new(),
             frames_received: 0,
+            watch: AirWatch::new(now),
             marks_at: now + MARKS_EVERY,
             hold: None,
             commands,
@@ -271,19 +275,19 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             // The session answers these two itself.
             Request::Hello(_) | Request::Bye(_) => return,
             Request::Ping(ask) => Event::Pong(Pong { reference: ask.reference }),
-            Request::Status(ask) => Event::Status(Box::new(report::status(
-                &self.state,
-                &self.node,
-                &self.doors,
-                self.frames_received,
-                ask.reference,
-            ))),
+            Request::Status(ask) => Event::Status(Box::new(self.status(ask.reference))),
             Request::Peers(ask) => Event::Peers(report::peers(&self.state, &self.node, ask.reference)),
             Request::Routes(ask) => Event::Routes(report::routes(&self.state, &self.node, ask.reference)),
             Request::Agents(ask) => Event::Agents(report::agents(&self.state, ask.reference)),
         };
         // Behind the answers to what was asked before.
         self.state.promise(self.state.journal.is_busy(), After::Tell { session, event: answer });
+    }
+
+    /// What the gateway says of itself.
+    fn status(&mut self, reference: Option<u64>) -> Status {
+        let adapter = self.bearer.health();
+        report::status(&self.state, &self.node, &self.doors, &adapter, self.frames_received, reference)
     }
 
     fn bearer_event(&mut self, event: Result<BearerEvent, ble_bearer::BearerError>) {
@@ -327,6 +331,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         for promise in self.state.journal.broken() {
             self.state.break_promise(&promise);
         }
+        self.watch.look(now, self.node.neighbours(), &mut self.bearer);
         self.state.timeout();
         loop {
             self.mesh_commands();

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use ble_bearer::AdapterState;
 use mesh_protocol::{Duration, GatewayNode, frame::SEQ_MAX};
 
 use super::state::State;
@@ -20,6 +21,7 @@ pub(super) fn status(
     state: &State,
     node: &GatewayNode,
     doors: &Counters,
+    adapter: &ble_bearer::Health,
     frames_received: u64,
     reference: Option<u64>,
 ) -> Status {
@@ -65,6 +67,12 @@ pub(super) fn status(
             frames_sent: stats.frames_sent,
             frames_received,
             neighbours: node.neighbours_alive(state.now) as u64,
+            state: adapter.state.word().to_owned(),
+            about: adapter.what.clone(),
+            trouble: adapter.trouble.clone(),
+            confirmed: adapter.sent,
+            lost: adapter.lost,
+            repairs: adapter.repairs.iter().sum(),
         },
         counters,
         store: StatusStore {
@@ -72,17 +80,20 @@ pub(super) fn status(
             commits: store.commits,
             bytes: store.bytes_written,
         },
-        health: health(state, node),
+        health: health(state, node, adapter),
     }
 }
 
-fn health(state: &State, node: &GatewayNode) -> Health {
+fn health(state: &State, node: &GatewayNode, adapter: &ble_bearer::Health) -> Health {
     let mut problems = Vec::new();
     if let Some(error) = state.journal.failure() {
         problems.push(error.to_string());
     }
     if let Some(problem) = &state.bearer_problem {
         problems.push(problem.clone());
+    } else if adapter.state != AdapterState::Up {
+        let why = adapter.trouble.as_deref().unwrap_or("it is being set up");
+        problems.push(format!("the radio is {}: {why}; messages are kept", adapter.state));
     }
     if state.conflict {
         problems.push(format!(

@@ -81,6 +81,8 @@ pub(super) struct RawAgents {
 pub(super) struct RawRadio {
     pub(super) adapter: Value<String>,
     pub(super) company_id: Value<i64>,
+    pub(super) extended: Value<bool>,
+    pub(super) long_frames: Value<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

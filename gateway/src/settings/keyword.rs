@@ -75,11 +75,3 @@ keywords! {
         Trace = "trace",
     }
 }
-
-keywords! {
-    /// What sends and receives.
-    Adapter {
-        /// A simulated air with simulated nodes.
-        Sim = "sim",
-    }
-}

@@ -4,6 +4,7 @@
 //! here the file is read and everything is checked, so that whoever gets a `Settings` need not. The settings are not
 //! secret: the network's key belongs to [`crate::network`], the access token stays in its own file.
 
+mod adapter;
 mod file;
 mod keyword;
 mod resolve;
@@ -17,8 +18,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub use adapter::{Adapter, UnknownAdapter};
 pub use file::FileSettings;
-pub use keyword::{Adapter, LogFormat, LogLevel, UnknownKeyword};
+pub use keyword::{LogFormat, LogLevel, UnknownKeyword};
 pub use token::{AccessToken, TokenError};
 
 use crate::datadir::DataDirError;
@@ -88,6 +90,10 @@ pub struct RadioSettings {
     pub adapter: Adapter,
     /// The company identifier of our adverts.
     pub company_id: u16,
+    /// Whether extended advertising is used where the adapter has it.
+    pub extended: bool,
+    /// Whether frames longer than a legacy advert are sent.
+    pub long_frames: bool,
 }
 
 /// The `[sim]` section.
@@ -146,6 +152,10 @@ pub struct Overrides {
     pub adapter: Option<Adapter>,
     /// `radio.company_id`.
     pub company_id: Option<u16>,
+    /// `radio.extended`.
+    pub extended: Option<bool>,
+    /// `radio.long_frames`.
+    pub long_frames: Option<bool>,
     /// `sim.nodes`.
     pub sim_nodes: Option<u16>,
     /// `sim.seed`.

@@ -87,6 +87,8 @@ pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, S
             0..=u16::MAX,
             DEFAULT_COMPANY_ID,
         ),
+        extended: p.choose(over.extended, raw.radio.extended).is_none_or(|(extended, _)| extended),
+        long_frames: p.choose(over.long_frames, raw.radio.long_frames).is_some_and(|(long, _)| long),
     };
     let sim = SimSettings {
         nodes: p.number("sim.nodes", over.sim_nodes, raw.sim.nodes, 1..=1000, 50),

@@ -54,7 +54,12 @@ fn the_defaults_are_the_documented_ones() {
             inbox_bytes: 16_777_216,
             inbox_total_bytes: 134_217_728,
         },
-        radio: RadioSettings { adapter: Adapter::Sim, company_id: 0xFFFF },
+        radio: RadioSettings {
+            adapter: Adapter::Sim,
+            company_id: 0xFFFF,
+            extended: true,
+            long_frames: false,
+        },
         sim: SimSettings { nodes: 50, seed: 1, speed: 1.0, loss_percent: 10.0 },
         mesh: MeshSettings { ttl: 10, default_deadline: Duration::from_secs(60) },
     };
@@ -129,7 +134,7 @@ fn unknown_keys_are_all_named_with_their_lines_and_what_was_probably_meant() {
 #[test]
 fn values_out_of_range_are_all_named_with_their_lines_and_ranges() {
     let text = "[mesh]\nttl = 16\ndefault_deadline_s = -1\n[sim]\nspeed = nan\nloss_percent = 101\nseed = -1\n\
-                [agents]\ninbox_bytes = 1\nlisten = 'localhost'\n[radio]\nadapter = 'hci9'\ncompany_id = 0x10000\n";
+                [agents]\ninbox_bytes = 1\nlisten = 'localhost'\n[radio]\nadapter = 'bt9'\ncompany_id = 0x10000\n";
     assert_eq!(
         problems(text, with_data_dir()),
         [
@@ -137,7 +142,10 @@ fn values_out_of_range_are_all_named_with_their_lines_and_ranges() {
                 "{PATH}:10: agents.listen = \"localhost\": write an IP address and a port, 127.0.0.1:7700"
             ),
             format!("{PATH}:9: agents.inbox_bytes = 1: use 131072 to 1073741824"),
-            format!("{PATH}:12: radio.adapter: \"hci9\" is not one of sim"),
+            format!(
+                "{PATH}:12: radio.adapter: \"bt9\" names no adapter: use sim, hci0 (an adapter of this system), bluez:hci0 (shared \
+                 with bluetoothd), tcp:HOST:PORT, serial:/dev/ttyACM0 or usb:VID:PID"
+            ),
             format!("{PATH}:13: radio.company_id = 65536: use 0 to 65535"),
             format!("{PATH}:7: sim.seed = -1: use 0 to 9223372036854775807"),
             format!("{PATH}:5: sim.speed = NaN: use 0.01 to 1000"),

@@ -42,7 +42,8 @@ pub(super) use frame::{DecodeArgs, EncodeArgs, FrameArgs, FrameCommand, KeyArgs}
         "mesh-gateway --adapter sim --sim-nodes 20       a gateway on a simulated air",
         "mesh-gateway demo                               two gateways and 50 nodes, in this process",
         "mesh-gateway query --to echo 'are you there?'   ask a running gateway's mesh",
-        "mesh-gateway init                               a network, for the radios of a later version",
+        "mesh-gateway init                               a network, to be used with a radio",
+        "mesh-gateway --adapter hci0                     a gateway on this machine's Bluetooth",
     ]
 )]
 pub(super) struct Cli {
@@ -76,7 +77,7 @@ pub(super) enum Command {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Gateway")]
 pub(super) struct DaemonArgs {
-    /// What sends and receives; this build has "sim", a simulated air with simulated nodes
+    /// What sends and receives: sim (a simulated air), hci0, bluez:hci0, tcp:HOST:PORT, serial:PATH or usb:VID:PID
     #[arg(long, env = "MESH_GATEWAY_ADAPTER", value_name = "ADAPTER", value_parser = values::adapter)]
     pub(super) adapter: Option<Adapter>,
     /// The settings file [default: mesh-gateway.toml in the data directory, if it is there]

@@ -1,0 +1,86 @@
+//! Notices an adapter that receives and no longer sends: the adapter itself cannot know, the mesh does.
+//!
+//! Owns the rule. Neighbours say in their hellos whom they hear; when those that are heard, and that once heard this gateway, have not
+//! named it for [`UNHEARD`], its frames do not reach them. What is done about it is the bearer's business.
+
+use ble_bearer::Bearer;
+use mesh_protocol::{Duration, Instant, Neighbour};
+
+/// How often the rule is looked at. A guess.
+const EVERY: Duration = Duration::from_secs(60);
+/// A neighbour heard within this is there: three and a half hellos, as in the core.
+const THERE: Duration = Duration::from_secs(35);
+/// A hello names two neighbours in turn, so one with 36 neighbours names each once in three minutes. A guess; too
+/// short only restarts advertising for nothing.
+pub(super) const UNHEARD: Duration = Duration::from_secs(180);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct AirWatch {
+    next: Instant,
+}
+
+impl AirWatch {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { next: now + EVERY }
+    }
+
+    /// Tells the bearer when the time has come and the neighbours do not hear this gateway.
+    pub(super) fn look<'a>(
+        &mut self,
+        now: Instant,
+        neighbours: impl Iterator<Item = &'a Neighbour>,
+        bearer: &mut impl Bearer,
+    ) {
+        if now < self.next {
+            return;
+        }
+        self.next = now + EVERY;
+        if let Some(there) = unheard(now, neighbours) {
+            let why = format!(
+                "{there} neighbours are heard, and for {} s none has heard this gateway",
+                UNHEARD.as_millis() / 1_000
+            );
+            tracing::warn!(why, "sending seems dead");
+            bearer.suspect(&why);
+        }
+    }
+}
+
+/// How many neighbours are there that once heard this gateway, if none of them still does.
+fn unheard<'a>(now: Instant, neighbours: impl Iterator<Item = &'a Neighbour>) -> Option<usize> {
+    let there = neighbours.filter(|neighbour| now.since(neighbour.last_heard) <= THERE);
+    let told: Vec<Instant> = there.filter_map(|neighbour| neighbour.told_of_us).collect();
+    let latest = told.iter().max()?;
+    (now.since(*latest) > UNHEARD).then_some(told.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mesh_protocol::Address;
+
+    fn neighbour(n: u16, last_heard: u64, told_of_us: Option<u64>) -> Neighbour {
+        let at = |s| Instant::ZERO + Duration::from_secs(s);
+        Neighbour {
+            address: Address::new(n),
+            last_heard: at(last_heard),
+            rssi: None,
+            delivery_in: Some(255),
+            delivery_out: told_of_us.map(|_| 200),
+            told_of_us: told_of_us.map(at),
+        }
+    }
+
+    #[test]
+    fn only_neighbours_that_are_there_and_have_fallen_silent_about_us_count() {
+        let now = Instant::ZERO + Duration::from_secs(1_000);
+        let rule = |neighbours: &[Neighbour]| unheard(now, neighbours.iter());
+        assert_eq!(rule(&[]), None);
+        assert_eq!(rule(&[neighbour(1, 999, None)]), None, "it may never have heard this gateway");
+        assert_eq!(rule(&[neighbour(1, 999, Some(900))]), None);
+        assert_eq!(rule(&[neighbour(1, 999, Some(800))]), Some(1));
+        assert_eq!(rule(&[neighbour(1, 999, Some(800)), neighbour(2, 990, Some(990))]), None);
+        assert_eq!(rule(&[neighbour(1, 999, Some(800)), neighbour(2, 900, Some(990))]), Some(1), "2 is gone");
+    }
+}
