@@ -31,9 +31,11 @@ pub mod record;
 pub mod report;
 pub mod results;
 pub mod scenario;
+pub mod serve;
 pub mod stack;
 mod trace;
 pub mod validate;
+pub mod virtual_controller;
 
 pub use device::{Delivered, Device, Letter, LocalClock, Look, Note, Options};
 pub use layout::Layout;
