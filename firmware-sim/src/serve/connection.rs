@@ -101,9 +101,9 @@ pub(super) async fn serve(shared: Arc<Shared>, station: StationId, stream: TcpSt
     let Some(waits) = waits else { return };
     // Small packets that are waited for; without it they only come later.
     let _ = stream.set_nodelay(true);
-    let (reader, mut writer) = stream.into_split();
+    let (mut reader, mut writer) = stream.into_split();
     let heard = tokio::select! {
-        heard = read(&place, reader) => heard,
+        heard = read(&place, &mut reader) => heard,
         // It cannot be told anything any more.
         _ = write(&place, &mut writer, &waits) => Ok(()),
     };
@@ -113,10 +113,15 @@ pub(super) async fn serve(shared: Arc<Shared>, station: StationId, stream: TcpSt
             loop {
                 let events = place.events();
                 if events.is_empty() {
-                    return writer.shutdown().await;
+                    break;
                 }
                 writer.write_all(&events).await?;
             }
+            writer.shutdown().await?;
+            // Closed with bytes unread, a connection forgets what it has not sent yet.
+            let mut rest = [0; 256];
+            while reader.read(&mut rest).await? > 0 {}
+            io::Result::Ok(())
         };
         // A host that does not read does not learn of it.
         let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
@@ -124,7 +129,7 @@ pub(super) async fn serve(shared: Arc<Shared>, station: StationId, stream: TcpSt
 }
 
 /// Hands over what the host sends, until it goes.
-async fn read(place: &Occupied, mut reader: OwnedReadHalf) -> Result<(), Garbage> {
+async fn read(place: &Occupied, reader: &mut OwnedReadHalf) -> Result<(), Garbage> {
     let mut bytes: Vec<u8> = Vec::with_capacity(READ + h4::PACKET_MAX);
     let mut buffer = vec![0; READ];
     loop {

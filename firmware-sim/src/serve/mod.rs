@@ -131,6 +131,8 @@ pub struct Counters {
     pub posted: u64,
     /// Messages that reached devices, those from hosts among them.
     pub arrived: u64,
+    /// Frames that devices heard and threw away, whatever for.
+    pub discarded: u64,
 }
 
 /// What has been counted at one place.
@@ -283,14 +285,22 @@ impl Server {
                     .map(|controller| controller.counters())
                     .unwrap_or_default(),
             });
-            let (mut posted, mut arrived) = (0, 0);
+            let (mut posted, mut arrived, mut discarded) = (0, 0, 0);
             for number in 0..world.len() as u32 {
                 if let Some(Site::Device(device)) = world.station(StationId(number)) {
                     posted += device.posted();
                     arrived += device.arrived();
+                    discarded += device.discarded();
                 }
             }
-            Counters { places: places.collect(), turned_away, air: world.counters(), posted, arrived }
+            Counters {
+                places: places.collect(),
+                turned_away,
+                air: world.counters(),
+                posted,
+                arrived,
+                discarded,
+            }
         })
     }
 

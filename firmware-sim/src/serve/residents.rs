@@ -76,6 +76,11 @@ impl Resident {
         self.arrived
     }
 
+    /// Frames it has thrown away.
+    pub(super) fn discarded(&self) -> u64 {
+        self.mesh.counters().iter().map(|(_, count)| count).sum()
+    }
+
     fn post(&mut self, now: Instant, traffic: u32, to: Target) -> Option<(u32, Order)> {
         let order = Order { to, ..self.said.orders.get(traffic as usize)?.clone() };
         let id = self.mesh.post(now, &order).ok()?;

@@ -12,8 +12,6 @@ mod extended;
 pub mod h4;
 mod legacy;
 mod scanner;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
