@@ -140,7 +140,7 @@ impl Controller {
         events: Option<u8>,
         interval: Duration,
     ) -> Result<(), Full> {
-        self.settle(now);
+        // Others that have ended stay as they are until they are told of.
         *self.sets.get_mut(set).ok_or(Full)? = Set::default();
         let copies = events.map(|events| events.max(1));
         self.hold(now, set, Cargo::advert(advert), Schedule { copies, interval: interval.max(ADV_INTERVAL) });
@@ -302,6 +302,69 @@ mod tests {
         controller.submit(Instant::ZERO, &[0; LEGACY_FRAME], 1).unwrap();
         controller.reset();
         assert_eq!(controller.poll_timeout(), None);
+    }
+
+    fn advert(byte: u8) -> Advert {
+        let address = super::super::AdvAddress::of(super::super::StationId(0));
+        Advert::new(address, super::super::AdvPdu::NonConnectable, &[2, 0xff, byte]).unwrap()
+    }
+
+    /// Runs the controller up to a time; the start and last byte of every event.
+    fn run_to(controller: &mut Controller, to: Instant) -> Vec<(Instant, u8)> {
+        let mut events = Vec::new();
+        while let Some(at) = controller.poll_timeout().filter(|at| *at <= to) {
+            if let Some(cargo) = controller.poll_transmit(at) {
+                events.push((at, cargo.advert.as_ref().unwrap().data()[2]));
+            }
+        }
+        events
+    }
+
+    #[test]
+    fn a_set_that_is_started_goes_on_until_it_is_stopped_and_changes_with_its_next_event() {
+        let mut controller = Controller::new(Rng::new(4), RadioSpec::default());
+        let interval = Duration::from_millis(100);
+        controller.start(Instant::ZERO, 0, advert(1), None, interval).unwrap();
+        let first = run_to(&mut controller, Instant::from_micros(1_000_000));
+        assert!((9..=10).contains(&first.len()));
+        for pair in first.windows(2) {
+            let gap = pair[1].0.since(pair[0].0);
+            assert!(gap >= interval && gap <= interval + ADV_DELAY);
+        }
+        controller.change(0, advert(2));
+        let second = run_to(&mut controller, Instant::from_micros(2_000_000));
+        assert!(first.iter().all(|event| event.1 == 1) && second.iter().all(|event| event.1 == 2));
+        assert!(second[0].0.since(first[first.len() - 1].0) <= interval + ADV_DELAY, "it keeps its pace");
+        assert_eq!(controller.stop(0), (first.len() + second.len()) as u64);
+        assert_eq!((controller.poll_timeout(), controller.stop(0)), (None, 0));
+        controller.change(0, advert(3));
+        assert_eq!(controller.poll_timeout(), None, "nothing is held that could change");
+    }
+
+    #[test]
+    fn a_set_that_is_stopped_before_its_first_event_never_has_one() {
+        for seed in 0..50 {
+            println!("seed {seed}");
+            let mut controller = Controller::new(Rng::new(seed), RadioSpec::default());
+            controller.start(Instant::ZERO, 0, advert(1), None, ADV_INTERVAL).unwrap();
+            assert_eq!(controller.stop(0), 0);
+            assert_eq!(controller.poll_timeout(), None);
+        }
+    }
+
+    #[test]
+    fn starting_one_set_hides_no_other_s_end() {
+        let spec = RadioSpec { sets: 2, tells_sent: true, ..RadioSpec::default() };
+        let mut controller = Controller::new(Rng::new(5), spec);
+        controller.start(Instant::ZERO, 0, advert(1), Some(1), ADV_INTERVAL).unwrap();
+        let start = controller.poll_timeout().unwrap();
+        assert!(controller.poll_transmit(start).is_some());
+        let end = controller.poll_timeout().unwrap();
+        controller.start(end, 1, advert(2), None, ADV_INTERVAL).unwrap();
+        assert_eq!(controller.poll_timeout(), Some(end), "it is still to be told");
+        assert!(controller.poll_transmit(end).is_none());
+        assert_eq!((controller.poll_sent(), controller.poll_sent()), (Some(0), None));
+        assert!(controller.start(end, 2, advert(3), None, ADV_INTERVAL).is_err(), "no such set");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A device of a served scenario, and what it says by itself.
 //!
-//! Owns the traffic that a device sends: planned messages, and loops that wait for what became of the one before. Each device has its own, so
-//! that nobody beside the world has to know its time.
+//! Owns the traffic that a device sends: planned messages, and loops that wait for what became of the one before. Each device has
+//! its own, so that nobody beside the world has to know its time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
