@@ -1,7 +1,7 @@
 //! Simulated devices: the real [`mesh_protocol::SmallNode`] with a little application, on the simulated air.
 //!
-//! Owns the devices, the layouts they stand in and the runs that measure them. The air, the clock and the seats for
-//! gateways are [`ble_bearer::sim`]'s.
+//! Owns the devices, the layouts they stand in, the runs that measure them, and the virtual controllers through which other processes'
+//! Bluetooth hosts join them. The air, the clock and the seats for gateways are [`ble_bearer::sim`]'s.
 //!
 //! ```
 //! use firmware_sim::play::{StackKind, play};

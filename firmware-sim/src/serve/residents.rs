@@ -126,6 +126,7 @@ impl Resident {
         self.arrived += arrivals.len() as u64;
         let answered: Vec<u32> = arrivals.iter().filter_map(|arrival| arrival.answers).collect();
         let settled: Vec<u32> = self.mesh.settled().iter().map(|settled| settled.id).collect();
+        self.mesh.forget_told();
         for one in &mut self.said.loops {
             let State::Waits(id, _) = one.state else { continue };
             let echo = self.said.orders.get(one.messages.traffic as usize).is_some_and(|order| order.echo);
