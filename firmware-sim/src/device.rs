@@ -172,6 +172,12 @@ impl Device {
         &self.app.outcomes
     }
 
+    /// Forgets what [`delivered`](Self::delivered) and [`outcomes`](Self::outcomes) show, for those who run without end.
+    pub(crate) fn forget_told(&mut self) {
+        self.app.delivered.clear();
+        self.app.outcomes.clear();
+    }
+
     /// Own messages that wait or are under way.
     #[must_use]
     pub fn unsettled(&self) -> usize {

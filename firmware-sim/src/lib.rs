@@ -1,7 +1,7 @@
 //! Simulated devices: the real [`mesh_protocol::SmallNode`] with a little application, on the simulated air.
 //!
-//! Owns the devices, the layouts they stand in and the runs that measure them. The air, the clock and the seats for
-//! gateways are [`ble_bearer::sim`]'s.
+//! Owns the devices, the layouts they stand in, the runs that measure them, and the virtual controllers through which other processes'
+//! Bluetooth hosts join them. The air, the clock and the seats for gateways are [`ble_bearer::sim`]'s.
 //!
 //! ```
 //! use firmware_sim::play::{StackKind, play};
@@ -31,9 +31,11 @@ pub mod record;
 pub mod report;
 pub mod results;
 pub mod scenario;
+pub mod serve;
 pub mod stack;
 mod trace;
 pub mod validate;
+pub mod virtual_controller;
 
 pub use device::{Delivered, Device, Letter, LocalClock, Look, Note, Options};
 pub use layout::Layout;

@@ -19,13 +19,15 @@ use std::sync::Arc;
 
 use mesh_protocol::{Duration, Instant, Rng};
 
+use super::advert::Cargo;
+use super::controller::shape;
 use super::flight::Flight;
 use super::geometry::{Position, StationId, Topology, normal};
 use super::links::{Links, Neighbour};
 use super::phy::CHANNELS;
 use super::power::{centi, linear};
 use super::receiver::{NEVER, Receiver, Span, Tuned, Unit};
-use super::spec::RadioSpec;
+use super::spec::{RadioSpec, ScanPlan};
 use super::wlan::{Bursts, Wlan};
 use crate::FrameBytes;
 
@@ -105,8 +107,8 @@ pub struct Delivery<'a> {
     pub from: StationId,
     /// The channel: 37 to 39, or 0 to 36 for an AUX_ADV_IND.
     pub channel: u8,
-    /// The frame.
-    pub frame: &'a Arc<FrameBytes>,
+    /// What it carried.
+    pub cargo: &'a Arc<Cargo>,
     /// Who received it, in order of their numbers; at least one.
     pub hearers: &'a [Hearer],
 }
@@ -195,7 +197,15 @@ impl Air {
         let scan_offset = Duration::from_micros(draws.below(round.as_micros()));
         self.tuned.push(Tuned::STALE);
         let sensitivity = centi(spec.sensitivity_dbm);
-        self.units.push(Unit { spec, powered: true, sensitivity, scan_offset, draws, events: 0 });
+        self.units.push(Unit {
+            spec,
+            powered: true,
+            scans: true,
+            sensitivity,
+            scan_offset,
+            draws,
+            events: 0,
+        });
         id
     }
 
@@ -219,7 +229,31 @@ impl Air {
             if flight.from == id && !powered {
                 flight.cut = flight.cut.or(Some(now));
             }
-            // What it was listening to is gone too.
+        }
+        self.give_up(id);
+    }
+
+    /// Has a station scan by another plan from now on, its first window on channel 37, or not at all. What it was receiving is lost.
+    pub fn set_scan(&mut self, now: Instant, id: StationId, plan: Option<ScanPlan>) {
+        let Some(unit) = self.units.get_mut(id.index()) else {
+            return;
+        };
+        unit.scans = plan.is_some();
+        if let Some(plan) = plan {
+            unit.spec.scan = plan;
+            let round = plan.round().as_micros();
+            unit.scan_offset = Duration::from_micros(round - now.as_micros() % round);
+        }
+        if unit.powered {
+            self.tuned[id.index()] = Tuned::STALE;
+        }
+        self.receivers[id.index()].locked = Instant::ZERO;
+        self.give_up(id);
+    }
+
+    /// What a station was listening to is gone.
+    fn give_up(&mut self, id: StationId) {
+        for flight in &mut self.flights {
             flight.locked.iter_mut().for_each(|locked| locked.retain(|hearer| hearer.station != id));
             flight.followers.retain(|follower| *follower != id);
         }
@@ -267,13 +301,18 @@ impl Air {
         channel.map(|channel| (SECONDARY + channel) as u8)
     }
 
+    /// Starts one advertising event with a frame at `now`; see [`Air::launch`].
+    pub fn transmit(&mut self, now: Instant, from: StationId, frame: &FrameBytes) {
+        self.launch(now, from, Cargo::frame(frame.clone()));
+    }
+
     /// Starts one advertising event at `now`. Times of successive calls must not run backwards, and a station's
     /// events must not overlap: it has one radio.
-    pub fn transmit(&mut self, now: Instant, from: StationId, frame: &FrameBytes) {
+    pub fn launch(&mut self, now: Instant, from: StationId, cargo: Cargo) {
         let Some(sender) = self.units.get_mut(from.index()) else {
             return;
         };
-        let shape = sender.spec.shape(frame.len());
+        let shape = shape(&sender.spec, &cargo);
         self.links.settle();
         let receiver = &mut self.receivers[from.index()];
         receiver.own = Span { start: now, end: now + shape.airtime() };
@@ -284,7 +323,7 @@ impl Air {
         self.counters.events += 1;
         self.counters.airtime_us += shape.busy().as_micros();
         let secondary = draws.below(SECONDARY as u64) as usize;
-        let frame = Arc::new(frame.clone());
+        let cargo = Arc::new(cargo);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.flights.push(Flight {
                 from,
@@ -293,7 +332,7 @@ impl Air {
                 secondary,
                 draws: draws.clone(),
                 cut: None,
-                frame: Arc::clone(&frame),
+                cargo: Arc::clone(&cargo),
                 locked: Default::default(),
                 rivals: Default::default(),
                 followers: Vec::new(),
@@ -303,7 +342,7 @@ impl Air {
         let flight = &mut self.flights[slot as usize];
         (flight.from, flight.start, flight.shape, flight.secondary) = (from, now, shape, secondary);
         (flight.draws, flight.cut) = (draws, None);
-        flight.frame = frame;
+        flight.cargo = cargo;
         // Of an event that a power cut broke off.
         flight.followers.clear();
         self.start(slot, 0);
@@ -472,7 +511,7 @@ impl Air {
             end: pdu.end,
             from: flight.from,
             channel: flight.channel(n) as u8,
-            frame: &flight.frame,
+            cargo: &flight.cargo,
             hearers,
         })
     }

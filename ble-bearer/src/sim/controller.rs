@@ -3,10 +3,12 @@
 //! Owns when advertising events start, how many copies go out, and how much may wait: one or several advertising sets that share
 //! one radio. Knows neither air nor world: whoever runs it asks [`Controller::poll_timeout`], takes the frame of each event from
 //! [`Controller::poll_transmit`], and reports receptions [`REPORT_LATENCY`] after they ended. No clock and no IO,
-//! so that it can sit behind HCI later.
+//! so that it can sit behind HCI.
 
 use mesh_protocol::{Duration, Instant, LEGACY_FRAME, LinkInfo, LinkKind, Rng};
 
+use super::advert::{Advert, Cargo};
+use super::phy::Shape;
 use super::spec::RadioSpec;
 use crate::{FrameBytes, Full};
 
@@ -35,26 +37,29 @@ pub const fn link_info() -> LinkInfo {
 /// How often a frame is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Schedule {
-    copies: u8,
+    /// Events that are to start yet; `None`: until it is stopped.
+    copies: Option<u8>,
     interval: Duration,
 }
 
 /// The frame that an advertising set holds.
 #[derive(Debug)]
 struct Held {
-    frame: FrameBytes,
+    cargo: Cargo,
     /// When the next event starts; `None` after the last one started.
     next: Option<Instant>,
     schedule: Schedule,
     /// When the last event that started ends.
     end: Instant,
+    /// Events that have started.
+    started: u64,
 }
 
 /// One advertising set with room for one waiting frame.
 #[derive(Debug, Default)]
 struct Set {
     held: Option<Held>,
-    waiting: Option<(FrameBytes, Schedule)>,
+    waiting: Option<(Cargo, Schedule)>,
 }
 
 impl Set {
@@ -112,14 +117,47 @@ impl Controller {
         if frame.len() > self.spec.mtu() || place.waiting.is_some() {
             return Err(Full);
         }
-        let frame = FrameBytes::from_slice(frame).map_err(|_| Full)?;
-        let schedule = Schedule { copies: copies.max(1), interval: interval.max(ADV_INTERVAL) };
+        let cargo = Cargo::frame(FrameBytes::from_slice(frame).map_err(|_| Full)?);
+        let schedule = Schedule { copies: Some(copies.max(1)), interval: interval.max(ADV_INTERVAL) };
         if place.held.is_some() {
-            place.waiting = Some((frame, schedule));
+            place.waiting = Some((cargo, schedule));
         } else {
-            self.hold(now, set, frame, schedule);
+            self.hold(now, set, cargo, schedule);
         }
         Ok(())
+    }
+
+    /// Has a set advertise `advert` in so many `events` (0 counts as 1), or until [`Controller::stop`], instead of what it holds.
+    /// The times are those of [`Controller::advertise`].
+    ///
+    /// # Errors
+    /// [`Full`] when there is no such set.
+    pub fn start(
+        &mut self,
+        now: Instant,
+        set: usize,
+        advert: Advert,
+        events: Option<u8>,
+        interval: Duration,
+    ) -> Result<(), Full> {
+        // Others that have ended stay as they are until they are told of.
+        *self.sets.get_mut(set).ok_or(Full)? = Set::default();
+        let copies = events.map(|events| events.max(1));
+        self.hold(now, set, Cargo::advert(advert), Schedule { copies, interval: interval.max(ADV_INTERVAL) });
+        Ok(())
+    }
+
+    /// Has a set carry something else from its next event on. Nothing when it holds nothing.
+    pub fn change(&mut self, set: usize, advert: Advert) {
+        if let Some(held) = self.sets.get_mut(set).and_then(|set| set.held.as_mut()) {
+            held.cargo = Cargo::advert(advert);
+        }
+    }
+
+    /// Has a set hold nothing: no more of its events start, and nobody is told. How many have started.
+    pub fn stop(&mut self, set: usize) -> u64 {
+        let held = self.sets.get_mut(set).and_then(|set| std::mem::take(set).held);
+        held.map_or(0, |held| held.started)
     }
 
     /// Takes up waiting frames where the last event of the held one has ended.
@@ -134,16 +172,16 @@ impl Controller {
                 if self.spec.tells_sent {
                     self.sent.push(set);
                 }
-                if let Some((frame, schedule)) = self.sets[set].waiting.take() {
-                    self.hold(end, set, frame, schedule);
+                if let Some((cargo, schedule)) = self.sets[set].waiting.take() {
+                    self.hold(end, set, cargo, schedule);
                 }
             }
         }
     }
 
-    fn hold(&mut self, now: Instant, set: usize, frame: FrameBytes, schedule: Schedule) {
+    fn hold(&mut self, now: Instant, set: usize, cargo: Cargo, schedule: Schedule) {
         let start = now + COMMAND_LATENCY + self.rng.jitter(ADV_DELAY);
-        self.sets[set].held = Some(Held { frame, next: Some(start), schedule, end: start });
+        self.sets[set].held = Some(Held { cargo, next: Some(start), schedule, end: start, started: 0 });
     }
 
     /// Forgets every frame, as a power cut does.
@@ -160,10 +198,10 @@ impl Controller {
         self.sets.iter().filter_map(|set| set.timeout(tells_sent)).min()
     }
 
-    /// The frame of the advertising event that starts at `now`, if one does.
+    /// What the advertising event that starts at `now` carries, if one does.
     ///
     /// An event that another set's event stands in the way of starts when that one has ended.
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<&FrameBytes> {
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<&Cargo> {
         self.settle(now);
         let starts = self.sets.iter().enumerate();
         let due =
@@ -175,18 +213,26 @@ impl Controller {
             return if self.free <= now { self.poll_transmit(now) } else { None };
         }
         let held = self.sets[set].held.as_mut()?;
-        held.end = start + self.spec.shape(held.frame.len()).airtime();
+        held.end = start + shape(&self.spec, &held.cargo).airtime();
         self.free = held.end;
-        held.schedule.copies -= 1;
-        let again = held.schedule.copies > 0;
+        held.started += 1;
+        if let Some(copies) = &mut held.schedule.copies {
+            *copies -= 1;
+        }
+        let again = held.schedule.copies != Some(0);
         held.next = again.then(|| start + held.schedule.interval + self.rng.jitter(ADV_DELAY));
-        Some(&held.frame)
+        Some(&held.cargo)
     }
 
     /// A set whose last event has ended, once for each frame, if the radio tells.
     pub fn poll_sent(&mut self) -> Option<usize> {
         (!self.sent.is_empty()).then(|| self.sent.remove(0))
     }
+}
+
+/// The advertising event in which such a radio sends it.
+pub(super) fn shape(spec: &RadioSpec, cargo: &Cargo) -> Shape {
+    cargo.advert.as_ref().map_or_else(|| spec.shape(cargo.frame.len()), |advert| advert.shape())
 }
 
 #[cfg(test)]
@@ -198,7 +244,7 @@ mod tests {
         let mut events = Vec::new();
         while let Some(at) = controller.poll_timeout() {
             if let Some(frame) = controller.poll_transmit(at) {
-                events.push((at, frame[0]));
+                events.push((at, frame.frame[0]));
             }
         }
         events
@@ -258,6 +304,69 @@ mod tests {
         assert_eq!(controller.poll_timeout(), None);
     }
 
+    fn advert(byte: u8) -> Advert {
+        let address = super::super::AdvAddress::of(super::super::StationId(0));
+        Advert::new(address, super::super::AdvPdu::NonConnectable, &[2, 0xff, byte]).unwrap()
+    }
+
+    /// Runs the controller up to a time; the start and last byte of every event.
+    fn run_to(controller: &mut Controller, to: Instant) -> Vec<(Instant, u8)> {
+        let mut events = Vec::new();
+        while let Some(at) = controller.poll_timeout().filter(|at| *at <= to) {
+            if let Some(cargo) = controller.poll_transmit(at) {
+                events.push((at, cargo.advert.as_ref().unwrap().data()[2]));
+            }
+        }
+        events
+    }
+
+    #[test]
+    fn a_set_that_is_started_goes_on_until_it_is_stopped_and_changes_with_its_next_event() {
+        let mut controller = Controller::new(Rng::new(4), RadioSpec::default());
+        let interval = Duration::from_millis(100);
+        controller.start(Instant::ZERO, 0, advert(1), None, interval).unwrap();
+        let first = run_to(&mut controller, Instant::from_micros(1_000_000));
+        assert!((9..=10).contains(&first.len()));
+        for pair in first.windows(2) {
+            let gap = pair[1].0.since(pair[0].0);
+            assert!(gap >= interval && gap <= interval + ADV_DELAY);
+        }
+        controller.change(0, advert(2));
+        let second = run_to(&mut controller, Instant::from_micros(2_000_000));
+        assert!(first.iter().all(|event| event.1 == 1) && second.iter().all(|event| event.1 == 2));
+        assert!(second[0].0.since(first[first.len() - 1].0) <= interval + ADV_DELAY, "it keeps its pace");
+        assert_eq!(controller.stop(0), (first.len() + second.len()) as u64);
+        assert_eq!((controller.poll_timeout(), controller.stop(0)), (None, 0));
+        controller.change(0, advert(3));
+        assert_eq!(controller.poll_timeout(), None, "nothing is held that could change");
+    }
+
+    #[test]
+    fn a_set_that_is_stopped_before_its_first_event_never_has_one() {
+        for seed in 0..50 {
+            println!("seed {seed}");
+            let mut controller = Controller::new(Rng::new(seed), RadioSpec::default());
+            controller.start(Instant::ZERO, 0, advert(1), None, ADV_INTERVAL).unwrap();
+            assert_eq!(controller.stop(0), 0);
+            assert_eq!(controller.poll_timeout(), None);
+        }
+    }
+
+    #[test]
+    fn starting_one_set_hides_no_other_s_end() {
+        let spec = RadioSpec { sets: 2, tells_sent: true, ..RadioSpec::default() };
+        let mut controller = Controller::new(Rng::new(5), spec);
+        controller.start(Instant::ZERO, 0, advert(1), Some(1), ADV_INTERVAL).unwrap();
+        let start = controller.poll_timeout().unwrap();
+        assert!(controller.poll_transmit(start).is_some());
+        let end = controller.poll_timeout().unwrap();
+        controller.start(end, 1, advert(2), None, ADV_INTERVAL).unwrap();
+        assert_eq!(controller.poll_timeout(), Some(end), "it is still to be told");
+        assert!(controller.poll_transmit(end).is_none());
+        assert_eq!((controller.poll_sent(), controller.poll_sent()), (Some(0), None));
+        assert!(controller.start(end, 2, advert(3), None, ADV_INTERVAL).is_err(), "no such set");
+    }
+
     #[test]
     fn sets_share_one_radio_and_tell_when_they_have_sent() {
         for seed in 0..100 {
@@ -273,7 +382,7 @@ mod tests {
             let (mut events, mut sent) = (Vec::new(), Vec::new());
             while let Some(at) = controller.poll_timeout() {
                 if let Some(frame) = controller.poll_transmit(at) {
-                    events.push((at, frame[0]));
+                    events.push((at, frame.frame[0]));
                 }
                 while let Some(set) = controller.poll_sent() {
                     assert!(events.iter().filter(|(_, from)| usize::from(*from) == set).count() == 3);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use mesh_protocol::{Instant, Rng};
 
+use super::advert::Cargo;
 use super::air::{Hearer, SECONDARY};
 use super::geometry::StationId;
 use super::phy::{CHANNELS, Phy, Shape};
 use super::receiver::Span;
-use crate::FrameBytes;
 
 /// One advertising event on its way.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Flight {
     pub(super) draws: Rng,
     /// Power was cut then.
     pub(super) cut: Option<Instant>,
-    pub(super) frame: Arc<FrameBytes>,
+    pub(super) cargo: Arc<Cargo>,
     /// For each PDU, who is with it.
     pub(super) locked: [Vec<Hearer>; CHANNELS + 1],
     /// For each PDU, who overlaps it and can disturb one of those.

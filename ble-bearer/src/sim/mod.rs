@@ -8,6 +8,7 @@
 //! What it is not: a model of bits and of radio waves. Nobody moves. It never asks for the time or for randomness; only
 //! [`Pacer`] knows a clock on the wall, and only to decide when to go on.
 
+mod advert;
 mod air;
 mod controller;
 mod flight;
@@ -28,6 +29,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use advert::{ADV_DATA_MAX, AdvAddress, AdvPdu, Advert, Cargo};
 pub use air::{Air, AirCounters, AirSettings, Delivery, Hearer, TURNAROUND};
 pub use controller::{
     ADV_DELAY, ADV_INTERVAL, COMMAND_LATENCY, Controller, MIN_GAP, REPORT_LATENCY, link_info,

@@ -56,6 +56,8 @@ impl Tuned {
 pub(super) struct Unit {
     pub(super) spec: RadioSpec,
     pub(super) powered: bool,
+    /// Whether it scans at all.
+    pub(super) scans: bool,
     /// The weakest signal received on LE 1M, in hundredths of a dBm.
     pub(super) sensitivity: i32,
     /// Where in its round of scan windows it stood at time zero.
@@ -69,6 +71,9 @@ pub(super) struct Unit {
 impl Unit {
     /// The channel (0..3) it scans at `at`, if any, and until when that stays so.
     pub(super) fn scan(&self, at: Instant) -> (Option<usize>, Instant) {
+        if !self.scans {
+            return (None, Instant::from_micros(u64::MAX));
+        }
         self.spec.scan.at(at, self.scan_offset)
     }
 

@@ -7,14 +7,22 @@ use std::convert::Infallible;
 
 use mesh_protocol::{Duration, Instant};
 
+use super::advert::Advert;
 use super::controller::Controller;
 use super::geometry::StationId;
+use super::spec::ScanPlan;
 use crate::{FrameBytes, Full};
 
 /// A simulated device: a state machine that the world drives.
 pub trait Station {
     /// A frame has come in. Whether anything came of it: then [`Station::run`] follows at once.
     fn receive(&mut self, now: Instant, frame: &[u8], rssi: i8) -> bool;
+
+    /// An advert has come in, whatever is in it. Whether anything came of it, as for [`Station::receive`], which is given the frame
+    /// unless a station looks at adverts itself; without a frame in it, an advert is nothing to a device.
+    fn hear(&mut self, now: Instant, reception: &Reception<'_>) -> bool {
+        reception.has_frame() && self.receive(now, reception.frame, reception.rssi)
+    }
 
     /// The last advertising event of what `set` held has ended; [`Station::run`] follows at once. Only told where the radio
     /// [tells](super::RadioSpec::tells_sent).
@@ -44,6 +52,8 @@ impl Station for Infallible {
 pub struct Radio<'a> {
     pub(super) now: Instant,
     pub(super) controller: &'a mut Controller,
+    /// What the scanner is told: a plan, or to be off.
+    pub(super) scan: Option<Option<ScanPlan>>,
 }
 
 impl Radio<'_> {
@@ -68,6 +78,35 @@ impl Radio<'_> {
     ) -> Result<(), Full> {
         self.controller.advertise(self.now, set, frame, copies, interval)
     }
+
+    /// Has a set advertise until it is stopped, or in so many events; see [`Controller::start`].
+    ///
+    /// # Errors
+    /// [`Full`] when there is no such set.
+    pub fn start(
+        &mut self,
+        set: usize,
+        advert: Advert,
+        events: Option<u8>,
+        interval: Duration,
+    ) -> Result<(), Full> {
+        self.controller.start(self.now, set, advert, events, interval)
+    }
+
+    /// Has a set carry something else from its next event on; see [`Controller::change`].
+    pub fn change(&mut self, set: usize, advert: Advert) {
+        self.controller.change(set, advert);
+    }
+
+    /// Stops a set; how many of its events have started. See [`Controller::stop`].
+    pub fn stop(&mut self, set: usize) -> u64 {
+        self.controller.stop(set)
+    }
+
+    /// Has the scanner work by this plan from now on, or be off; see [`Air::set_scan`](super::Air::set_scan).
+    pub fn scan(&mut self, plan: Option<ScanPlan>) {
+        self.scan = Some(plan);
+    }
 }
 
 /// One reception, as it reaches a host.
@@ -83,8 +122,18 @@ pub struct Reception<'a> {
     pub channel: u8,
     /// Signal strength in dBm.
     pub rssi: i8,
-    /// The frame.
+    /// The frame; empty when an advert has none.
     pub frame: &'a FrameBytes,
+    /// The advert around it, where a host put it together itself.
+    pub advert: Option<&'a Advert>,
+}
+
+impl Reception<'_> {
+    /// Whether there is a frame in it.
+    #[must_use]
+    pub fn has_frame(&self) -> bool {
+        self.advert.is_none_or(|advert| advert.frame().is_some())
+    }
 }
 
 /// What becomes of a reception on its way to the host.
@@ -111,7 +160,7 @@ pub trait Observer<S> {
         Verdict::Pass
     }
 
-    /// An advertising event starts at `now`.
+    /// An advertising event starts at `now`; `frame` is empty when a host's advert has none.
     fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
         let _ = (now, from, frame);
     }

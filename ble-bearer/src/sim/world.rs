@@ -13,6 +13,7 @@ use std::task::Waker;
 
 use mesh_protocol::{Duration, Instant, Rng};
 
+use super::advert::{Advert, Cargo};
 use super::air::{Air, AirCounters, AirSettings, Delivery, Hearer};
 use super::controller::{Controller, REPORT_LATENCY, link_info};
 use super::geometry::{Position, StationId, Topology};
@@ -44,7 +45,7 @@ struct Report {
     end: Instant,
     from: StationId,
     channel: u8,
-    frame: Arc<FrameBytes>,
+    cargo: Arc<Cargo>,
     hearers: Vec<Hearer>,
 }
 
@@ -57,6 +58,7 @@ struct Late {
     channel: u8,
     rssi: i8,
     frame: FrameBytes,
+    advert: Option<Arc<Advert>>,
 }
 
 /// A simulated device, its controller and its alarms.
@@ -224,8 +226,11 @@ impl<S: Station, O: Observer<S>> World<S, O> {
         let Some(Place::Device(device)) = self.places.get_mut(id.index()) else {
             return None;
         };
-        let mut radio = Radio { now, controller: &mut device.controller };
+        let mut radio = Radio { now, controller: &mut device.controller, scan: None };
         let result = poke(&mut device.station, now, &mut radio);
+        if let Some(plan) = radio.scan {
+            self.air.set_scan(now, id, plan);
+        }
         if self.air.is_powered(id) {
             self.run(now, id);
         }
@@ -362,9 +367,9 @@ impl<S: Station, O: Observer<S>> World<S, O> {
         match due {
             Due::SeatRadio(index) => {
                 let (from, controller) = state.radio(index);
-                if let Some(frame) = controller.poll_transmit(now) {
-                    self.air.transmit(now, from, frame);
-                    self.observer.transmitted(now, from, frame);
+                if let Some(cargo) = controller.poll_transmit(now) {
+                    self.air.launch(now, from, cargo.clone());
+                    self.observer.transmitted(now, from, &cargo.frame);
                 }
             }
             Due::Sleeper => {
@@ -394,15 +399,15 @@ impl<S: Station, O: Observer<S>> World<S, O> {
 
     /// Receptions that the air has decided start on their way to the hosts.
     fn receive(&mut self, now: Instant) {
-        let Some(Delivery { end, from, channel, frame, hearers }) = self.air.poll_delivery(now) else {
+        let Some(Delivery { end, from, channel, cargo, hearers }) = self.air.poll_delivery(now) else {
             return;
         };
         let mut told = self.spare.pop().unwrap_or_default();
         told.clear();
         told.extend_from_slice(hearers);
         let at = end + REPORT_LATENCY;
-        let frame = Arc::clone(frame);
-        self.reports.push_back(Report { at, end, from, channel, frame, hearers: told });
+        let cargo = Arc::clone(cargo);
+        self.reports.push_back(Report { at, end, from, channel, cargo, hearers: told });
     }
 
     /// A frame reaches hosts.
@@ -410,14 +415,15 @@ impl<S: Station, O: Observer<S>> World<S, O> {
         let Some(report) = self.reports.pop_front() else {
             return;
         };
-        let Report { end, from, channel, frame, hearers, .. } = &report;
+        let Report { end, from, channel, cargo, hearers, .. } = &report;
+        let (frame, advert) = (&cargo.frame, cargo.advert.as_deref());
         for hearer in hearers {
             let (end, from, to, channel) = (*end, *from, hearer.station, *channel);
             // A power cut in between: nobody is there who could be told.
             if !self.air.is_powered(to) || self.powered_at[to.index()] > end {
                 continue;
             }
-            let reception = Reception { end, from, to, channel, rssi: hearer.rssi(), frame };
+            let reception = Reception { end, from, to, channel, rssi: hearer.rssi(), frame, advert };
             match self.observer.verdict(now, &reception) {
                 Verdict::Pass => self.deliver(now, &reception),
                 Verdict::Drop => {}
@@ -426,16 +432,19 @@ impl<S: Station, O: Observer<S>> World<S, O> {
                     self.deliver(now, &reception);
                     self.hold_back(now, &reception, by);
                 }
-                Verdict::Replace(other) => self.deliver(now, &Reception { frame: &other, ..reception }),
+                Verdict::Replace(other) => {
+                    self.deliver(now, &Reception { frame: &other, advert: None, ..reception });
+                }
             }
         }
         self.spare.push(report.hearers);
     }
 
     fn hold_back(&mut self, now: Instant, reception: &Reception<'_>, by: Duration) {
-        let &Reception { end, from, to, channel, rssi, frame } = reception;
+        let &Reception { end, from, to, channel, rssi, frame, advert } = reception;
         self.held_back += 1;
-        let late = Late { end, from, to, channel, rssi, frame: frame.clone() };
+        let advert = advert.map(|advert| Arc::new(advert.clone()));
+        let late = Late { end, from, to, channel, rssi, frame: frame.clone(), advert };
         self.late.insert((now + by, self.held_back), late);
     }
 
@@ -445,11 +454,13 @@ impl<S: Station, O: Observer<S>> World<S, O> {
 
     /// A reception that was held back reaches its host.
     fn let_go(&mut self, now: Instant) {
-        let Some((_, Late { end, from, to, channel, rssi, frame })) = self.late.pop_first() else {
+        let Some((_, late)) = self.late.pop_first() else {
             return;
         };
+        let Late { end, from, to, channel, rssi, frame, advert } = late;
         if self.air.is_powered(to) && self.powered_at[to.index()] <= end {
-            self.deliver(now, &Reception { end, from, to, channel, rssi, frame: &frame });
+            let advert = advert.as_deref();
+            self.deliver(now, &Reception { end, from, to, channel, rssi, frame: &frame, advert });
         }
     }
 
@@ -459,10 +470,12 @@ impl<S: Station, O: Observer<S>> World<S, O> {
         self.observer.received(now, reception);
         match &mut self.places[to.index()] {
             Place::Device(device) => {
-                if device.station.receive(now, frame, rssi) {
+                if device.station.hear(now, reception) {
                     self.run(now, to);
                 }
             }
+            // An advert without a frame in it is nothing to an engine.
+            Place::Seat(_) if !reception.has_frame() => {}
             Place::Seat(index) => {
                 let event = BearerEvent::Frame { link: SIM_LINK, bytes: frame.clone(), rssi: Some(rssi) };
                 let waker = self.shared.lock().give(*index, event);
@@ -480,9 +493,9 @@ impl<S: Station, O: Observer<S>> World<S, O> {
         if alarm % ALARMS == 0 {
             self.run(now, id);
         } else if let Place::Device(device) = &mut self.places[id.index()] {
-            if let Some(frame) = device.controller.poll_transmit(now) {
-                self.air.transmit(now, id, frame);
-                self.observer.transmitted(now, id, frame);
+            if let Some(cargo) = device.controller.poll_transmit(now) {
+                self.air.launch(now, id, cargo.clone());
+                self.observer.transmitted(now, id, &cargo.frame);
             }
             let mut sent = false;
             while let Some(set) = device.controller.poll_sent() {
@@ -502,8 +515,11 @@ impl<S: Station, O: Observer<S>> World<S, O> {
         let Place::Device(device) = &mut self.places[id.index()] else {
             return;
         };
-        let mut radio = Radio { now, controller: &mut device.controller };
+        let mut radio = Radio { now, controller: &mut device.controller, scan: None };
         let next = device.station.run(now, &mut radio);
+        if let Some(plan) = radio.scan {
+            self.air.set_scan(now, id, plan);
+        }
         self.observer.ran(now, id, &mut device.station);
         let at_once = next.is_some_and(|next| next <= now);
         device.spins = match device.spins {

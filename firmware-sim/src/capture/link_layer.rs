@@ -4,6 +4,7 @@
 
 use std::io;
 
+use ble_bearer::sim::{AdvAddress, StationId};
 use crc::{CRC_24_BLE, Crc};
 use mesh_protocol::Duration;
 
@@ -154,11 +155,9 @@ fn extended(
     (header, payload)
 }
 
-/// A static random address, `c0:01` and the sender's number, least significant byte first. The two bits at the top make
-/// it static, and the `01` keeps the rest from being all zeros, which is not allowed: Part B, 1.3.2.1.
+/// A sender's static random address, least significant byte first.
 fn address(sender: u32) -> [u8; 6] {
-    let [a, b, c, d] = sender.to_le_bytes();
-    [a, b, c, d, 0x01, 0xc0]
+    AdvAddress::of(StationId(sender)).bytes
 }
 
 /// Channels by frequency, 2402 MHz first, as the pseudo-header has them: Part A, 2 and Part B, 1.4.1.

@@ -153,7 +153,7 @@ mod tests {
     fn judge(rules: &mut Rules, at: u64, from: u32, to: u32, frame: &FrameBytes) -> sim::Verdict {
         let now = Instant::ZERO + secs(at);
         let (from, to) = (StationId(from), StationId(to));
-        rules.judge(now, &Reception { end: now, from, to, channel: 37, rssi: -60, frame })
+        rules.judge(now, &Reception { end: now, from, to, channel: 37, rssi: -60, frame, advert: None })
     }
 
     fn rule(verdict: Verdict, share: f64, from: Option<u32>, to: Option<u32>) -> Fault {

@@ -5,6 +5,7 @@
 mod bench;
 mod fuzz;
 mod run;
+mod serve;
 mod validate;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ enum Command {
     Run(run::RunArgs),
     /// Plays a recorded run again and says whether everything happened as it did then
     Replay(run::ReplayArgs),
+    /// Puts virtual Bluetooth controllers on the air of a scenario, for hosts that speak HCI over TCP
+    Serve(serve::ServeArgs),
     /// Compares the air with numbers that others measured or worked out
     Validate(validate::ValidateArgs),
     /// Random networks with random faults; what must hold is checked after every event
@@ -58,6 +61,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => run::replay(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -70,7 +70,7 @@ fn range_arg(text: &str) -> Result<Seeds, String> {
     range(text).map(Seeds)
 }
 
-fn read(path: Option<&Path>) -> Result<(Scenario, String), Failure> {
+pub(super) fn read(path: Option<&Path>) -> Result<(Scenario, String), Failure> {
     let read = match path {
         Some(path) => Scenario::read(path),
         None => Scenario::parse("field.toml", FIELD).map(|scenario| (scenario, FIELD.to_owned())),

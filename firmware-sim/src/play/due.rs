@@ -131,7 +131,7 @@ impl Due {
 
 impl Traffic {
     /// Whether the receiver answers each message.
-    pub(super) const fn is_echo(&self) -> bool {
+    pub(crate) const fn is_echo(&self) -> bool {
         matches!(self.pattern, Pattern::Ping { .. })
     }
 }

@@ -30,6 +30,12 @@ impl Mesh {
         Self { device, passed_on: (0, 0) }
     }
 
+    /// Forgets what has been passed on of arrivals and ends, so that a node that runs without end keeps none of them.
+    pub(crate) fn forget_told(&mut self) {
+        self.device.forget_told();
+        self.passed_on = (0, 0);
+    }
+
     /// The device.
     #[must_use]
     pub const fn device(&self) -> &Device {

@@ -415,3 +415,27 @@ fn one_who_turns_to_sending_gives_up_what_it_was_with() {
         settle(&mut air).into_iter().filter(|(_, to, _)| *to == b.0).map(|(from, ..)| from).collect();
     assert_eq!(to_b, [c.0]);
 }
+
+#[test]
+fn a_scanner_that_is_set_anew_starts_on_37_and_loses_what_it_was_receiving() {
+    let mut air = air(23, 2, 0);
+    let plan = ScanPlan::continuous(Duration::from_millis(100));
+    for offset in [0, 200, 1_000_000, 1_234_567] {
+        air.set_scan(us(offset), StationId(1), Some(plan));
+        assert_eq!(air.scanned_channel(StationId(1), us(offset)), Some(37), "{offset}");
+        assert_eq!(air.scanned_channel(StationId(1), us(offset + 100_000)), Some(38), "{offset}");
+    }
+    let start = us(1_300_000);
+    air.set_scan(start, StationId(1), Some(plan));
+    air.transmit(start, StationId(0), &frame(LEGACY_FRAME));
+    pass(&mut air, start + Duration::from_micros(100));
+    air.set_scan(start + Duration::from_micros(100), StationId(1), None);
+    assert_eq!(settle(&mut air), [], "in the middle of a PDU");
+    assert_eq!(air.scanned_channel(StationId(1), us(9_000_000)), None);
+    air.transmit(us(1_400_000), StationId(0), &frame(LEGACY_FRAME));
+    assert_eq!(settle(&mut air), [], "not at all");
+    air.set_scan(us(1_500_000), StationId(1), Some(plan));
+    air.transmit(us(1_500_000), StationId(0), &frame(LEGACY_FRAME));
+    assert_eq!(settle(&mut air).len(), 1, "and again");
+    assert_eq!(air.counters().heard, 1);
+}
