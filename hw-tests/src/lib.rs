@@ -2,7 +2,21 @@
 //!
 //! Owns the arms: where two bearers come from that hear each other. The checks are [`ble_bearer::conformance`]'s. An arm that
 //! cannot run says why and counts as skipped, never as passed.
+//!
+//! | arm | controllers | runs |
+//! |---|---|---|
+//! | simulated adapter | none: a seat on the simulated air | always |
+//! | virtual controllers | our own, over TCP, on the simulated air | always |
+//! | RootCanal | Android's, over TCP | where `MESH_ROOTCANAL` names its program (`./ci.sh hw`) |
+//! | virtual machine | the kernel's and BlueZ's emulator's | `./ci.sh vm` |
+//! | physical | two adapters of this machine | where `MESH_HW_ADAPTER` names them: `hci0,hci1` |
 
 mod hci;
+mod rootcanal;
+mod simulated;
+mod virtual_controllers;
 
 pub use hci::HciArm;
+pub use rootcanal::RootCanal;
+pub use simulated::SimulatedArm;
+pub use virtual_controllers::{ControllerKind, VirtualArm};

@@ -45,10 +45,28 @@ pub enum Event<'a> {
     Malformed,
 }
 
+/// Whether a report has all of an advert: a report has room for 229 bytes, an advert for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it, or the last part.
+    Last,
+    /// More follows.
+    More,
+    /// The rest was lost.
+    CutShort,
+}
+
+/// Who sent an advert, and from which of its sets.
+pub type Sender = ([u8; 6], u8);
+
 /// An advertising report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advert<'a> {
-    /// Content: AD structures.
+    /// Whose.
+    pub from: Sender,
+    /// Whether this is all of it.
+    pub part: Part,
+    /// Content: AD structures, or a part of them.
     pub data: &'a [u8],
     /// Signal strength in dBm, if the controller says.
     pub rssi: Option<i8>,
@@ -66,33 +84,35 @@ impl<'a> Iterator for Adverts<'a> {
     type Item = Advert<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            self.left = self.left.checked_sub(1)?;
-            let (advert, rest) = if self.extended { extended(self.bytes)? } else { legacy(self.bytes)? };
-            self.bytes = rest;
-            if advert.is_some() {
-                return advert;
-            }
-        }
+        self.left = self.left.checked_sub(1)?;
+        let (advert, rest) = if self.extended { extended(self.bytes)? } else { legacy(self.bytes)? };
+        self.bytes = rest;
+        Some(advert)
     }
 }
 
 /// A report of the legacy kind: type, address type, address (6), data, RSSI.
-fn legacy(bytes: &[u8]) -> Option<(Option<Advert<'_>>, &[u8])> {
+fn legacy(bytes: &[u8]) -> Option<(Advert<'_>, &[u8])> {
     let length = usize::from(*bytes.get(8)?);
     let data = bytes.get(9..9 + length)?;
-    let rssi = *bytes.get(9 + length)?;
-    Some((Some(Advert { data, rssi: known(rssi) }), &bytes[10 + length..]))
+    let rssi = known(*bytes.get(9 + length)?);
+    let from = (bytes[2..8].try_into().ok()?, 0);
+    Some((Advert { from, part: Part::Last, data, rssi }, &bytes[10 + length..]))
 }
 
 /// A report of the extended kind: type (2), address type, address (6), PHYs (2), set, power, RSSI, interval (2), peer's address type
-/// and address (6), data. What is not whole is passed over: no frame of ours needs two reports.
-fn extended(bytes: &[u8]) -> Option<(Option<Advert<'_>>, &[u8])> {
+/// and address (6), data.
+fn extended(bytes: &[u8]) -> Option<(Advert<'_>, &[u8])> {
     const DATA: usize = 24;
     let length = usize::from(*bytes.get(DATA - 1)?);
     let data = bytes.get(DATA..DATA + length)?;
-    let whole = bytes[0] & 0x60 == 0;
-    Some((whole.then_some(Advert { data, rssi: known(bytes[13]) }), &bytes[DATA + length..]))
+    let part = match bytes[0] >> 5 & 0x03 {
+        0 => Part::Last,
+        1 => Part::More,
+        _ => Part::CutShort,
+    };
+    let from = (bytes[3..9].try_into().ok()?, bytes[11]);
+    Some((Advert { from, part, data, rssi: known(bytes[13]) }, &bytes[DATA + length..]))
 }
 
 /// 127 stands for unknown.
@@ -162,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_is_not_whole_is_passed_over_and_the_next_is_read() {
+    fn parts_of_an_advert_are_told_from_whole_ones() {
         let report = |kind: u8, byte: u8| {
             let mut report = vec![kind, 0, 1, 1, 2, 3, 4, 5, 6, 1, 0, 0xff, 127, 127, 0, 0, 0];
             report.extend([0; 6]);
@@ -175,8 +195,9 @@ mod tests {
         packet[2] = packet.len() as u8 - 3;
         let Event::Adverts(adverts) = read(&packet) else { panic!("no adverts") };
         let adverts: Vec<_> = adverts.collect();
-        assert_eq!(adverts.len(), 1);
-        assert_eq!((adverts[0].rssi, frame_in(adverts[0].data, 0xffff)), (None, Some(&[2][..])));
+        let parts: Vec<_> = adverts.iter().map(|advert| (advert.part, advert.data[4], advert.rssi)).collect();
+        assert_eq!(parts, [(Part::More, 1, None), (Part::Last, 2, None)]);
+        assert_eq!(adverts[0].from, ([1, 2, 3, 4, 5, 6], 0xff));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::extended::Extended;
 use super::legacy::Legacy;
 use super::options::{COMMAND_TIMEOUT, HciOptions, Scan};
 use super::packet::Packet;
+use super::parts::Parts;
 use super::setup::{Adapter, Setup, rescan};
 use crate::{AdapterState, BearerEvent, FrameBytes, Full, Health};
 
@@ -115,6 +116,7 @@ pub struct Host {
     /// Commands of a repair, before any of the advertiser's.
     mending: VecDeque<Command>,
     events: VecDeque<BearerEvent>,
+    parts: Parts,
     reopen: Option<String>,
     link_up: bool,
     /// The slowest command of the last setup, reset apart.
@@ -140,6 +142,7 @@ impl Host {
             starved: None,
             mending: VecDeque::new(),
             events: VecDeque::new(),
+            parts: Parts::default(),
             reopen: None,
             link_up: false,
             latency: USUAL_LATENCY,
@@ -237,7 +240,8 @@ impl Host {
 
     fn heard(&mut self, now: Instant, advert: event::Advert<'_>) {
         (self.silent_since, self.silence) = (now, SILENCE);
-        let Some(frame) = event::frame_in(advert.data, self.options.company) else { return };
+        let Some(data) = self.parts.whole(&advert) else { return };
+        let Some(frame) = event::frame_in(&data, self.options.company) else { return };
         let Ok(bytes) = FrameBytes::from_slice(frame) else { return };
         if self.events.len() >= BACKLOG {
             self.health.overrun += 1;

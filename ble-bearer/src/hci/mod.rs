@@ -10,7 +10,7 @@
 //! | `host` | one command at a time, health and repair |
 //! | `setup` | what a controller can do, and making it ready |
 //! | `advert`, `legacy`, `extended` | the schedulers |
-//! | `command`, `event`, `packet` | bytes |
+//! | `command`, `event`, `parts`, `packet` | bytes |
 
 mod advert;
 mod bearer;
@@ -21,6 +21,7 @@ mod host;
 mod legacy;
 mod options;
 pub mod packet;
+mod parts;
 mod port;
 #[cfg(feature = "serial")]
 mod serial;
