@@ -90,7 +90,7 @@ struct Scene {
 
 impl Scene {
     /// No gateway will take a message.
-    fn refused(&mut self, now: Instant, said: &Said, why: &str) {
+    fn not_taken(&mut self, now: Instant, said: &Said, why: &str) {
         if let Some(number) = said.number {
             self.asked -= 1;
             self.course.refused(now, number, why);
@@ -127,12 +127,12 @@ impl Witness for Scene {
     }
 
     fn doubt(&mut self, now: Instant, said: Said) {
-        self.refused(now, &said, "power went before it was accepted");
+        self.not_taken(now, &said, "power went before it was accepted");
         self.record.doubt(now, said);
     }
 
     fn refused(&mut self, now: Instant, said: Said, error: ErrorEvent) {
-        self.refused(now, &said, &error.code.to_string());
+        self.not_taken(now, &said, &error.code.to_string());
         match error.code {
             ErrorCode::Busy => self.record.turned_away(),
             _ => self.record.refused(now, said, error),
@@ -140,7 +140,7 @@ impl Witness for Scene {
     }
 
     fn unsaid(&mut self, now: Instant, said: Said) {
-        self.refused(now, &said, "down");
+        self.not_taken(now, &said, "down");
         self.record.unsaid(now, said);
     }
 
