@@ -6,7 +6,7 @@
 //! scenario ([`play`]). What is said in an office is a script's business, an ordinary future, or a [`Day`]'s; in a scenario it
 //! stands in its file. The parts: `ground` puts a world together, `place` is one gateway and its power, `idle` knows when nobody
 //! has anything to do, `drive` lets the next thing happen then; `agent` lives on one gateway and `record` judges what agents saw;
-//! `day` and `scene` are scripts, and `playable` says which scenarios can be played.
+//! `day` and `scene` are scripts, `ledger` takes down the second, and `playable` says which scenarios can be played.
 //!
 //! # Why one seed gives one run
 //! One thread runs all tasks in the order in which they were woken. Only when every one of them waits does something
@@ -46,6 +46,7 @@ mod day;
 mod drive;
 mod ground;
 mod idle;
+mod ledger;
 mod place;
 mod playable;
 mod record;

@@ -429,4 +429,50 @@ mod tests {
         came(&mut stranger, "hello");
         assert!(problems(stranger)[0].contains("nobody sent it"));
     }
+
+    #[test]
+    fn a_receipt_before_the_delivery_is_a_problem() {
+        for (came_at, told_at, wrong) in [(5, 5, false), (5, 7, false), (5, 4, true)] {
+            let mut record = accepted();
+            told(&mut record, 0, Outcome::Delivered);
+            came(&mut record, "hello");
+            record.receipts[0].receipt.at_us = told_at;
+            record.arrivals[0].message.at_us = came_at;
+            let found = problems(record);
+            assert_eq!(found.iter().any(|problem| problem.contains("before it came")), wrong, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn who_has_time_left_need_not_be_told_yet() {
+        let at = |secs| Instant::ZERO + Duration::from_secs(secs);
+        let wanted = |durable| {
+            let mut record = Record::default();
+            let said = Said { within: Some(Duration::from_secs(5)), ..said("hello") };
+            record.accepted(at(0), 0, said, &Accepted { reference: None, id: ID, durable, at_us: 0 });
+            record
+        };
+        let report = |record: Record, ended| {
+            let report = record.report((String::new(), 0, 0, 0), at(ended));
+            (report.open, report.problems.len())
+        };
+        assert_eq!(report(wanted(true), 6), (1, 0));
+        assert_eq!(report(wanted(true), 7), (0, 1), "five seconds and two are over");
+        let mut back = wanted(true);
+        back.back(at(4), 0);
+        assert_eq!(report(back, 10), (1, 0), "it has its whole deadline again");
+        assert_eq!(report(wanted(false), 100), (1, 0), "nobody has promised to tell");
+    }
+
+    #[test]
+    fn only_who_loses_its_memory_may_take_a_message_twice() {
+        for (forgetful, wrong) in [(1, 0), (2, 1)] {
+            let mut record = accepted();
+            record.forgets(forgetful);
+            told(&mut record, 0, Outcome::Delivered);
+            came(&mut record, "hello");
+            came(&mut record, "hello");
+            assert_eq!(problems(record).len(), wrong, "{forgetful} forgets, 1 has it twice");
+        }
+    }
 }

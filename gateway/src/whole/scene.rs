@@ -1,7 +1,7 @@
 //! A scenario played with real gateways: agents say what its traffic has for gateways, devices post the rest, and what goes wrong
 //! goes wrong at its time.
 //!
-//! Owns the script and what it takes down. Which messages there are, and what became of each, is
+//! Owns the script. What is taken down is `ledger`'s business. Which messages there are, and what became of each, is
 //! [`firmware_sim::play::course`]'s business, as in runs without gateways; whether a promise was broken is `record`'s.
 
 use std::collections::BTreeMap;
@@ -12,17 +12,15 @@ use firmware_sim::play::course::{Course, Message as Wanted};
 use firmware_sim::play::{StackKind, post, result};
 use firmware_sim::results::RunResult;
 use firmware_sim::scenario::{Fault, FaultKind, Scenario};
-use firmware_sim::stack::mesh::{address, number};
-use firmware_sim::stack::{Arrival, Fate, Order, Settled, Target};
-use mesh_protocol::{Address, Duration, Instant, MessageId, MessageType};
+use firmware_sim::stack::mesh::address;
+use firmware_sim::stack::{Order, Target};
+use mesh_protocol::{Duration, Instant, MessageType};
 
 use super::agent::{Agent, Witness, codec};
+use super::ledger::{Ledger, message};
 use super::record::{Record, Said};
 use super::{DayReport, Inside, OfficeError, Unplayable, ground, lock, playable, run};
-use crate::api::{
-    Accepted, Body, Destination, ErrorCode, ErrorEvent, Message, MessageRef, Name, Outcome, Receipt,
-    SendRequest,
-};
+use crate::api::{Accepted, Body, Destination, Message, Name, SendRequest};
 
 /// When everything is settled, this long is still listened for what comes twice. A guess: above what a repeat takes through a
 /// field.
@@ -78,104 +76,6 @@ pub fn play(scenario: &Scenario, seed: u64) -> Result<Played, PlayError> {
     Ok(Played { day, result })
 }
 
-/// What is taken down: the messages of the scenario, and everything that was seen.
-#[derive(Debug)]
-struct Scene {
-    inside: Inside,
-    course: Course,
-    record: Record,
-    /// Messages that agents were told to say and of which no gateway has said whether it takes them.
-    asked: usize,
-}
-
-impl Scene {
-    /// No gateway will take a message.
-    fn not_taken(&mut self, now: Instant, said: &Said, why: &str) {
-        if let Some(number) = said.number {
-            self.asked -= 1;
-            self.course.refused(now, number, why);
-        }
-        self.inside.shared.news.notify_one();
-    }
-
-    /// Something has happened at a device.
-    fn hear(&mut self, now: Instant, (arrivals, settled): (Vec<(u32, Arrival)>, Vec<(u32, Settled)>)) {
-        for (at, arrival) in arrivals {
-            self.course.arrived(now, at, &arrival);
-            self.record.arrived(arrival.at, at as usize, as_message(at, arrival));
-        }
-        for (at, Settled { at: when, id, fate }) in settled {
-            self.course.told(now, at, id, fate);
-            let id = message(address(at), id);
-            // Answers are a device's own, and nobody waits for what became of them.
-            if self.record.knows(id) {
-                self.record.receipt(when, at as usize, as_receipt(when, id, fate));
-            }
-        }
-        self.course.check(now);
-    }
-}
-
-impl Witness for Scene {
-    fn accepted(&mut self, now: Instant, agent: usize, said: Said, accepted: &Accepted) {
-        if let Some(number) = said.number {
-            self.asked -= 1;
-            self.course.accepted(now, number, accepted.id.id.0);
-        }
-        self.record.accepted(now, agent, said, accepted);
-        self.inside.shared.news.notify_one();
-    }
-
-    fn doubt(&mut self, now: Instant, said: Said) {
-        self.not_taken(now, &said, "power went before it was accepted");
-        self.record.doubt(now, said);
-    }
-
-    fn refused(&mut self, now: Instant, said: Said, error: ErrorEvent) {
-        self.not_taken(now, &said, &error.code.to_string());
-        match error.code {
-            ErrorCode::Busy => self.record.turned_away(),
-            _ => self.record.refused(now, said, error),
-        }
-    }
-
-    fn unsaid(&mut self, now: Instant, said: Said) {
-        self.not_taken(now, &said, "down");
-        self.record.unsaid(now, said);
-    }
-
-    fn error(&mut self, agent: usize, error: ErrorEvent) {
-        self.record.error(agent, error);
-    }
-
-    fn receipt(&mut self, now: Instant, agent: usize, receipt: Receipt) {
-        let fate = match receipt.outcome {
-            Outcome::Delivered | Outcome::Processed => Fate::Delivered,
-            Outcome::Sent => Fate::Sent,
-            Outcome::Expired => Fate::Expired,
-            Outcome::Rejected => Fate::Rejected,
-            Outcome::Unknown => Fate::Unknown,
-        };
-        self.course.told(now, agent as u32, receipt.id.id.0, fate);
-        self.record.receipt(now, agent, receipt);
-        self.inside.shared.news.notify_one();
-    }
-
-    fn arrived(&mut self, now: Instant, agent: usize, message: Message) {
-        let arrival = Arrival {
-            at: now,
-            from: number(message.id.node),
-            id: message.id.id.0,
-            hops: message.hops,
-            answers: message.reply_to.map(|asked| asked.id.0),
-            body: Vec::new(),
-        };
-        self.course.arrived(now, agent as u32, &arrival);
-        self.record.arrived(now, agent, message);
-        self.inside.shared.news.notify_one();
-    }
-}
-
 /// A power cut of a gateway, or its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Power {
@@ -186,7 +86,7 @@ enum Power {
 /// A scenario being played.
 struct Play {
     inside: Inside,
-    scene: Arc<Mutex<Scene>>,
+    ledger: Arc<Mutex<Ledger>>,
     /// By the number of their node.
     agents: BTreeMap<u32, Agent>,
     /// What befalls devices.
@@ -212,9 +112,9 @@ impl Play {
         }
         let powers = powers(&own, start);
         let course = Course::new(scenario, StackKind::Mesh, seed);
-        let scene = Arc::new(Mutex::new(Scene { inside: inside.clone(), course, record, asked: 0 }));
+        let ledger = Arc::new(Mutex::new(Ledger { inside: inside.clone(), course, record, asked: 0 }));
         let agents = gateways.iter().enumerate().map(|(gateway, &(node, name))| {
-            let witness: Arc<Mutex<dyn Witness>> = scene.clone();
+            let witness: Arc<Mutex<dyn Witness>> = ledger.clone();
             let agent = Agent {
                 number: node as usize,
                 gateway,
@@ -228,7 +128,7 @@ impl Play {
             };
             (node, agent)
         });
-        Self { agents: agents.collect(), devices: Schedule::new(&others, start), powers, inside, scene }
+        Self { agents: agents.collect(), devices: Schedule::new(&others, start), powers, inside, ledger }
     }
 
     async fn live(mut self, seed: u64) -> Result<(Record, RunResult), OfficeError> {
@@ -236,14 +136,14 @@ impl Play {
             tokio::spawn(agent.clone().listen());
         }
         let (last, end) = {
-            let scene = lock(&self.scene);
-            (scene.course.last(), scene.course.end())
+            let ledger = lock(&self.ledger);
+            (ledger.course.last(), ledger.course.end())
         };
         loop {
             self.hear();
             let (due, open) = {
-                let scene = lock(&self.scene);
-                (scene.course.next(), scene.course.open() + scene.asked)
+                let ledger = lock(&self.ledger);
+                (ledger.course.next(), ledger.course.open() + ledger.asked)
             };
             let power = self.powers.first().map(|(at, ..)| *at);
             let faults = [self.devices.next(), power].into_iter().flatten().filter(|at| *at <= end);
@@ -266,23 +166,23 @@ impl Play {
         }
         self.inside.pause(AFTER).await;
         self.hear();
-        let mut scene = lock(&self.scene);
-        let mut result = self.inside.with(|world| result(world, &scene.course, seed));
+        let mut ledger = lock(&self.ledger);
+        let mut result = self.inside.with(|world| result(world, &ledger.course, seed));
         STACK.clone_into(&mut result.stack);
         let devices = result.messages.iter().filter(|message| !self.agents.contains_key(&message.from));
         let silent = devices.filter(|message| message.silent).count();
         if silent > 0 {
-            scene
+            ledger
                 .record
                 .problem(format!("{silent} messages of devices were lost and their senders not told"));
         }
-        Ok((std::mem::take(&mut scene.record), result))
+        Ok((std::mem::take(&mut ledger.record), result))
     }
 
     /// Takes down what has happened at devices.
     fn hear(&self) {
         let news = self.inside.with(|world| world.observer_mut().1.take());
-        lock(&self.scene).hear(self.inside.now(), news);
+        lock(&self.ledger).hear(self.inside.now(), news);
     }
 
     /// Cuts the power of gateways that is to be cut by now, and gives it back where that is due.
@@ -296,7 +196,7 @@ impl Play {
                 Power::Cut => self.inside.cut(agent.gateway).await?,
                 Power::Back => {
                     self.inside.restart(agent.gateway)?;
-                    lock(&self.scene).record.back(self.inside.now(), agent.number);
+                    lock(&self.ledger).record.back(self.inside.now(), agent.number);
                 }
             }
         }
@@ -306,7 +206,7 @@ impl Play {
     /// Sends what is due.
     fn send(&self) {
         let now = self.inside.now();
-        let due = lock(&self.scene).course.take(now);
+        let due = lock(&self.ledger).course.take(now);
         for wanted in due {
             self.offer(now, &wanted);
             self.hear();
@@ -314,27 +214,27 @@ impl Play {
     }
 
     fn offer(&self, now: Instant, wanted: &Wanted) {
-        let mut scene = lock(&self.scene);
-        let number = scene.course.offered(now, wanted);
-        let mut order = scene.course.order(wanted);
+        let mut ledger = lock(&self.ledger);
+        let number = ledger.course.offered(now, wanted);
+        let mut order = ledger.course.order(wanted);
         stamp(&mut order.body, number);
         if let Some(agent) = self.agents.get(&wanted.from) {
-            scene.asked += 1;
+            ledger.asked += 1;
             let (agent, request) = (agent.clone(), self.request(&order));
             tokio::spawn(async move { agent.say(request, Some(number)).await });
             return;
         }
         match self.inside.with(|world| post(world, wanted.from, &order)) {
             Ok(id) => {
-                scene.course.accepted(now, number, id);
+                ledger.course.accepted(now, number, id);
                 let to = self.destination(order.to);
                 let (within, body) = (Some(order.within), Body::data(order.body));
                 let said = Said { to, body, priority: order.priority, within, number: Some(number) };
                 let id = message(address(wanted.from), id);
                 let accepted = Accepted { reference: None, id, durable: false, at_us: now.as_micros() };
-                scene.record.accepted(now, wanted.from as usize, said, &accepted);
+                ledger.record.accepted(now, wanted.from as usize, said, &accepted);
             }
-            Err(why) => scene.course.refused(now, number, why.name()),
+            Err(why) => ledger.course.refused(now, number, why.name()),
         }
     }
 
@@ -403,48 +303,5 @@ fn answer(message: &Message) -> SendRequest {
         reply_to: Some(message.id),
         deadline_ms: Some(ANSWER_MS),
         ..SendRequest::new(message.from, MessageType::Response, message.body.clone())
-    }
-}
-
-const fn message(node: Address, id: u32) -> MessageRef {
-    MessageRef { node, id: MessageId(id) }
-}
-
-/// What a device's application was given, as an agent would have been.
-fn as_message(at: u32, arrival: Arrival) -> Message {
-    let kind = if arrival.answers.is_some() { MessageType::Response } else { MessageType::Notification };
-    Message {
-        cursor: None,
-        id: message(address(arrival.from), arrival.id),
-        from: Destination::Node(address(arrival.from)),
-        to: Destination::Node(address(at)),
-        kind,
-        // Devices do not tell applications.
-        priority: mesh_protocol::Priority::Medium,
-        reply_to: arrival.answers.map(|id| message(address(at), id)),
-        hops: arrival.hops,
-        at_us: arrival.at.as_micros(),
-        body: Body::data(arrival.body),
-    }
-}
-
-/// What a device was told, as an agent would have been.
-const fn as_receipt(at: Instant, id: MessageRef, fate: Fate) -> Receipt {
-    let outcome = match fate {
-        Fate::Delivered => Outcome::Delivered,
-        Fate::Sent => Outcome::Sent,
-        Fate::Unknown => Outcome::Unknown,
-        Fate::Expired => Outcome::Expired,
-        Fate::Rejected => Outcome::Rejected,
-    };
-    Receipt {
-        cursor: None,
-        reference: None,
-        id,
-        outcome,
-        at_node: None,
-        why: None,
-        hops: None,
-        at_us: at.as_micros(),
     }
 }
