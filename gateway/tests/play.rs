@@ -139,6 +139,14 @@ const PAIR: &str = "settle = \"5s\"\noffered = \"6s\"\nnodes = [{ number = 0, ga
                     traffic = [{ from = 0, to = 1, priority = \"HIGH\", periodic.every = \"1s\" }]\n";
 
 #[test]
+fn agents_are_there_from_the_first_moment_on() {
+    let scenario = Scenario::parse("at-once.toml", &PAIR.replace("5s", "0s")).unwrap();
+    let Played { day, result } = played(&scenario, seed());
+    assert_eq!((day.problems, day.unsaid), (Vec::<String>::new(), 0));
+    assert!(result.messages.iter().all(|message| message.reached == 1), "{:?}", result.messages);
+}
+
+#[test]
 fn the_command_prints_a_table_or_one_object_and_ends_with_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
     let pair = file(folder.path(), "pair.toml", PAIR);

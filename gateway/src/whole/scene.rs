@@ -135,6 +135,8 @@ impl Play {
         for agent in self.agents.values() {
             tokio::spawn(agent.clone().listen());
         }
+        // All are attached before the first word, even if that comes at once.
+        self.inside.pause(Duration::from_micros(1)).await;
         let (last, end) = {
             let ledger = lock(&self.ledger);
             (ledger.course.last(), ledger.course.end())
