@@ -2,7 +2,7 @@
 //!
 //! Owns addresses and names of the relays. Gateways have the first leases, two unless told otherwise.
 
-use ble_bearer::sim::{Topology, World};
+use ble_bearer::sim::{Observer, Station, Topology, World};
 use mesh_protocol::{Address, Instant, NetKey, Rng};
 
 use crate::{Device, Layout, layout::RADIUS};
@@ -80,12 +80,11 @@ impl Network {
     }
 
     /// Puts the relays of a layout into a world.
-    pub fn populate<O: ble_bearer::sim::Observer<Device>>(
-        &self,
-        world: &mut World<Device, O>,
-        layout: &Layout,
-        seed: u64,
-    ) {
+    pub fn populate<S, O>(&self, world: &mut World<S, O>, layout: &Layout, seed: u64)
+    where
+        S: Station + From<Device>,
+        O: Observer<S>,
+    {
         let key = NetKey::new(self.key);
         let mut rng = Rng::stream(seed, "relays");
         for (n, position) in layout.relays.iter().enumerate() {
@@ -98,7 +97,7 @@ impl Network {
                 .collect();
             let address = self.relay_address(n as u16);
             let device = Device::new(Instant::ZERO, address, &key, EPOCH, rng.next_u64(), names);
-            world.add(*position, device);
+            world.add(*position, device.into());
         }
     }
 }

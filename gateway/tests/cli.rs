@@ -70,6 +70,7 @@ fn every_command_explains_itself_with_examples_and_exit_codes() {
     let commands = [
         "",
         "demo",
+        "play",
         "send",
         "listen",
         "query",

@@ -154,10 +154,15 @@ impl<S: Station, O: Observer<S>> World<S, O> {
         id
     }
 
-    /// Adds a place for an asynchronous device. The world stands still until the bearer is first waited on, or
-    /// dropped.
+    /// Adds a place for an asynchronous device, with the usual radio. The world stands still until the bearer is first
+    /// waited on, or dropped.
     pub fn seat(&mut self, position: Position) -> (StationId, SimBearer, SimClock) {
-        let (id, controller) = self.add_place(position, RadioSpec::default());
+        self.seat_with(position, RadioSpec::default())
+    }
+
+    /// Adds a place for an asynchronous device with such a radio.
+    pub fn seat_with(&mut self, position: Position, spec: RadioSpec) -> (StationId, SimBearer, SimClock) {
+        let (id, controller) = self.add_place(position, spec);
         let mut state = self.shared.lock();
         let key = state.add_seat(id, controller);
         state.give(key.index, link_up());

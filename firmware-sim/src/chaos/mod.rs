@@ -91,6 +91,12 @@ impl<S> Place<S> {
     }
 }
 
+impl<S: From<Device>> From<Device> for Place<S> {
+    fn from(device: Device) -> Self {
+        Self::Node(device.into())
+    }
+}
+
 impl<S: Station> Station for Place<S> {
     fn receive(&mut self, now: Instant, frame: &[u8], rssi: i8) -> bool {
         match self {

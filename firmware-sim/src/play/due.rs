@@ -12,11 +12,13 @@ use crate::stack::Target;
 
 /// A message to be sent now.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Message {
-    /// The traffic it belongs to.
-    pub(super) traffic: u32,
-    pub(super) from: u32,
-    pub(super) to: Target,
+pub struct Message {
+    /// The traffic it belongs to: an index of [`Scenario::traffic`].
+    pub traffic: u32,
+    /// The node that sends it.
+    pub from: u32,
+    /// Who receives it.
+    pub to: Target,
     /// The loop it belongs to, if any.
     pub(super) looped: Option<usize>,
 }

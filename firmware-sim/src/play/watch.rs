@@ -141,8 +141,8 @@ impl Sniffer {
     }
 }
 
-/// Something, and the node it happened at.
-pub(super) type At<T> = (u32, T);
+/// Something, and the number of the node it happened at.
+pub type At<T> = (u32, T);
 
 /// What one node did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -154,7 +154,7 @@ pub(super) struct Seen {
 
 /// Sees everything.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub struct Watch {
     stack: StackKind,
     spec: RadioSpec,
     keys: Keys,
@@ -163,11 +163,8 @@ pub(super) struct Watch {
     /// For each receiver, how often it heard each sender.
     links: Vec<BTreeMap<u32, u64>>,
     airtime: BTreeMap<&'static str, u64>,
-    arrivals: Vec<(u32, Arrival)>,
-    settled: Vec<(u32, Settled)>,
-    /// Which message reached whom.
-    reached: BTreeSet<(usize, u32)>,
-    closed: BTreeSet<usize>,
+    arrivals: Vec<At<Arrival>>,
+    settled: Vec<At<Settled>>,
     extras: Extras,
     marks: Vec<Mark>,
     steps: Vec<TimelineStep>,
@@ -187,13 +184,27 @@ impl Watch {
             airtime: BTreeMap::new(),
             arrivals: Vec::new(),
             settled: Vec::new(),
-            reached: BTreeSet::new(),
-            closed: BTreeSet::new(),
             extras,
             marks: Vec::new(),
             steps: Vec::new(),
             followed: BTreeSet::new(),
         }
+    }
+
+    /// The eyes on a network of ours, whose key follows from the seed and whose radios are such.
+    #[must_use]
+    pub fn ours(seed: u64, spec: RadioSpec) -> Self {
+        Self::new(StackKind::Mesh, &Network::random(seed), spec, Extras::default())
+    }
+
+    pub(super) const fn stack(&self) -> StackKind {
+        self.stack
+    }
+
+    /// Everything on the air so far.
+    #[must_use]
+    pub const fn trace(&self) -> &Trace {
+        &self.trace
     }
 
     pub(super) const fn events(&self) -> u64 {
@@ -219,19 +230,15 @@ impl Watch {
         }
     }
 
-    /// What reached applications and what senders were told since last asked, and where.
-    pub(super) fn take(&mut self) -> (Vec<At<Arrival>>, Vec<At<Settled>>) {
+    /// Whether anything has reached applications, or senders were told anything, since last taken.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.arrivals.is_empty() || !self.settled.is_empty()
+    }
+
+    /// What reached applications and what senders were told since last taken, and where.
+    pub fn take(&mut self) -> (Vec<At<Arrival>>, Vec<At<Settled>>) {
         (std::mem::take(&mut self.arrivals), std::mem::take(&mut self.settled))
-    }
-
-    /// Whether a message reaches this node for the first time.
-    pub(super) fn first_arrival(&mut self, message: usize, at: u32) -> bool {
-        self.reached.insert((message, at))
-    }
-
-    /// Whether a message is closed for the first time.
-    pub(super) fn close(&mut self, message: usize) -> bool {
-        self.closed.insert(message)
     }
 
     pub(super) fn node(&self, number: u32) -> Seen {

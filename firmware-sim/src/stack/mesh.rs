@@ -3,7 +3,7 @@
 //! Owns the translation of node numbers and bodies into addresses and envelopes, and back. Node `n` has the address `n + 1`.
 
 use ble_bearer::sim::{Radio, Station};
-use mesh_protocol::{Address, BODY_MAX, Duration, Envelope, Instant, MessageType, NetKey, Outcome};
+use mesh_protocol::{Address, BODY_MAX, Duration, Envelope, Instant, NetKey, Outcome};
 
 use super::{Arrival, Fate, Order, Refused, Settled, Stack, Target};
 use crate::chaos::Faulty;
@@ -27,7 +27,7 @@ impl Mesh {
     #[must_use]
     pub fn new(number: u32, options: Options, seed: u64, key: &NetKey) -> Self {
         let device = Device::with(Instant::ZERO, address(number), key, EPOCH, seed, options);
-        Self { device, passed_on: (0, 0) }
+        device.into()
     }
 
     /// Forgets what has been passed on of arrivals and ends, so that a node that runs without end keeps none of them.
@@ -43,13 +43,22 @@ impl Mesh {
     }
 }
 
+impl From<Device> for Mesh {
+    /// A device that has taken and sent nothing yet.
+    fn from(device: Device) -> Self {
+        Self { device, passed_on: (0, 0) }
+    }
+}
+
 /// The address of a node.
-pub(crate) fn address(number: u32) -> Address {
+#[must_use]
+pub fn address(number: u32) -> Address {
     Address::new(u16::try_from(number + 1).unwrap_or(u16::MAX))
 }
 
 /// The number of the node with this address.
-pub(crate) fn number(address: Address) -> u32 {
+#[must_use]
+pub fn number(address: Address) -> u32 {
     u32::from(address.bits()).saturating_sub(1)
 }
 
@@ -86,14 +95,8 @@ impl Stack for Mesh {
             Target::Node(number) => address(number),
             Target::Everyone => Address::EVERYONE,
         };
-        // Whoever has the node answers queries, and nothing else.
-        let kind = match (order.echo, order.kind) {
-            (true, _) => MessageType::Query,
-            (false, MessageType::Query) => MessageType::Notification,
-            (false, kind) => kind,
-        };
         let envelope = Envelope {
-            kind,
+            kind: order.sent_as(),
             deadline_ms: None,
             from: "",
             to: "",

@@ -47,6 +47,18 @@ pub struct Order {
     pub echo: bool,
 }
 
+impl Order {
+    /// The type it has on its way: whoever has it answers queries, and nothing else.
+    #[must_use]
+    pub const fn sent_as(&self) -> MessageType {
+        match (self.echo, self.kind) {
+            (true, _) => MessageType::Query,
+            (false, MessageType::Query) => MessageType::Notification,
+            (false, kind) => kind,
+        }
+    }
+}
+
 /// Why a stack did not take a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {

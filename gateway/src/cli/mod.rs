@@ -2,7 +2,7 @@
 //!
 //! Arguments are read in two stages, as typed (`args`) and as resolved (each command's own file). Nothing here knows
 //! how a gateway works: commands are clients of a running one ([`crate::client`]), prepare its data directory, or hand
-//! over to [`crate::daemon`] and [`crate::demo`].
+//! over to [`crate::daemon`], [`crate::demo`] and [`crate::whole`].
 //!
 //! Exit codes: 0 done, 1 it did not work, 2 wrong usage. A closed pipe on standard output is success.
 
@@ -16,6 +16,7 @@ mod inspect;
 mod listen;
 mod logs;
 pub(crate) mod output;
+mod play;
 mod query;
 mod receipt;
 mod send;
@@ -124,6 +125,7 @@ fn dispatch(cli: Cli, out: Output) -> anyhow::Result<()> {
             );
             Ok(())
         }
+        Command::Play(args) => play::run(&args, out),
         Command::Send(args) => client(send::run(args, out)),
         Command::Listen(args) => client(listen::run(args, out)),
         Command::Query(args) => client(query::run(args, out)),

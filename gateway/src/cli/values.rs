@@ -10,7 +10,7 @@ use mesh_protocol::{Address, MessageType, Mic, Priority};
 
 use crate::settings::{Adapter, UnknownAdapter};
 
-/// The most seeds of one demo. A guess: an hour of runs.
+/// The most seeds of one command. A guess: an hour of demos.
 const MAX_SEEDS: u64 = 1_000;
 
 /// `30s`, `500ms`, `5m`, `2h`; a bare number is seconds. At most what a deadline can be, 2^32 - 1 ms.

@@ -1,24 +1,21 @@
 //! A day in an office: agents on every gateway, who say everything there is to say to each other, while gateways come and
 //! go.
 //!
-//! Owns the script: who speaks when, and how an agent lives on when its gateway is away. What was seen goes into
-//! [`super::record`], which judges it.
+//! Owns the script: who speaks when, and which gateway goes when. How an agent lives on meanwhile is `agent`'s business; what was
+//! seen goes into `record`, which judges it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use mesh_protocol::{Duration, Instant, MessageType, Priority};
 use tokio::task::JoinSet;
 
-use super::record::{Record, Said};
-use super::{DayReport, Inside, Office, OfficeError};
-use crate::api::codec::Codec;
-use crate::api::{Body, Destination, Hello, Message, Name, NameError, SendRequest};
-use crate::client::{Client, ClientError, Handle, Incoming, Pending};
+use super::agent::{Agent, Witness, codec};
+use super::record::Record;
+use super::{DayReport, Inside, Office, OfficeError, lock};
+use crate::api::{Body, Destination, Message, Name, NameError, SendRequest};
 
 /// The mesh has this long to find itself before the first message.
 const SETTLE: Duration = Duration::from_secs(8);
-/// An agent whose gateway is away tries again after this long. A guess.
-const AGAIN: Duration = Duration::from_millis(500);
 /// When it is known of everything what became of it, this long is still listened for what comes twice. A guess: above
 /// what a repeat takes through a field.
 const AFTER: Duration = Duration::from_secs(10);
@@ -83,11 +80,6 @@ impl Default for Day {
     }
 }
 
-/// Which codec an agent speaks: both are in use.
-const fn codec(agent: usize) -> Codec {
-    if agent.is_multiple_of(2) { Codec::Postcard } else { Codec::Json }
-}
-
 fn agent_name(agent: usize) -> Result<Name, NameError> {
     Name::new(&format!("agent-{agent}"))
 }
@@ -121,25 +113,30 @@ impl Day {
         // The first agents of all gateways, then the second ones.
         for number in 0..inside.gateways() * self.agents {
             let Ok(name) = agent_name(number) else { continue };
+            let group = Name::new(GROUP).ok().filter(|_| number % 2 == 1);
+            let witness: Arc<Mutex<dyn Witness>> = record.clone();
             let agent = Agent {
                 number,
                 gateway: number % inside.gateways(),
                 name,
+                codec: codec(number),
+                groups: group.into_iter().collect(),
+                answer,
                 inside: inside.clone(),
                 handle: Arc::default(),
-                record: Arc::clone(&record),
+                witness,
             };
             tokio::spawn(agent.clone().listen());
             let plan = self.plan(&inside, number, start);
             ends = ends.max(plan.last().map_or(start, |(at, _)| *at));
-            all.spawn(agent.clone().speak(plan));
+            all.spawn(speak(agent.clone(), plan));
             agents.push(agent);
         }
         for absence in self.absences.iter().copied() {
             ends = ends.max(start + absence.after + absence.lasts);
             let agent = agents.get(absence.gateway).filter(|_| absence.gateway < inside.gateways());
             let agent = agent.cloned().ok_or(OfficeError::NoGateway(absence.gateway))?;
-            all.spawn(agent.lose_gateway(start + absence.after, absence));
+            all.spawn(lose_gateway(agent, start + absence.after, absence));
         }
         while let Some(joined) = all.join_next().await {
             match joined {
@@ -150,11 +147,11 @@ impl Day {
         // Everything is settled within its deadline; answers to the last queries come a little later, and a message
         // whose gateway was away has its whole deadline again.
         let last = ends + Duration::from_millis(u64::from(self.deadline_ms)).times(2);
-        while inside.now() < last && !look(&record, |record| record.is_settled()) {
+        while inside.now() < last && !lock(&record).is_settled() {
             inside.pause(Duration::from_secs(1)).await;
         }
         inside.pause(AFTER).await;
-        Ok(look(&record, std::mem::take))
+        Ok(std::mem::take(&mut *lock(&record)))
     }
 
     /// What an agent says.
@@ -200,135 +197,39 @@ impl Day {
 
 type Shared = Arc<Mutex<Record>>;
 
-fn look<R>(record: &Shared, what: impl FnOnce(&mut Record) -> R) -> R {
-    what(&mut record.lock().unwrap_or_else(PoisonError::into_inner))
+/// Says what the plan has for an agent. What it cannot say as its gateway is away, it does not say.
+async fn speak(agent: Agent, plan: Plan) -> Result<(), OfficeError> {
+    for (at, request) in plan {
+        agent.inside.until(at).await;
+        agent.say(request, None).await;
+    }
+    Ok(())
 }
 
-/// An agent. Clones are the same one.
-#[derive(Clone, Debug)]
-struct Agent {
-    number: usize,
-    gateway: usize,
-    name: Name,
-    inside: Inside,
-    /// Its session, while it has one.
-    handle: Arc<Mutex<Option<Handle>>>,
-    record: Shared,
+/// The gateway of an agent is away for a while.
+async fn lose_gateway(agent: Agent, at: Instant, absence: Absence) -> Result<(), OfficeError> {
+    let Agent { gateway, number, inside, .. } = &agent;
+    inside.until(at).await;
+    match absence.how {
+        Ending::Stop => inside.stop(*gateway).await?,
+        Ending::Cut => inside.cut(*gateway).await?,
+        Ending::MidSentence => {
+            if let Some(to) = to_agent(number + 1) {
+                let text = format!("last words of {number} at {} µs", at.as_micros());
+                agent.say(SendRequest::new(to, MessageType::Task, Body::text(text)), None).await;
+            }
+            inside.cut(*gateway).await?;
+        }
+    }
+    inside.until(at + absence.lasts).await;
+    inside.restart(*gateway)
 }
 
-impl Agent {
-    /// Says what the plan has for it. What it cannot say as its gateway is away, it does not say.
-    async fn speak(self, plan: Plan) -> Result<(), OfficeError> {
-        for (at, request) in plan {
-            self.inside.until(at).await;
-            self.say(request).await;
-        }
-        Ok(())
-    }
-
-    /// Says something now; what becomes of it is listened for beside.
-    async fn say(&self, request: SendRequest) {
-        let handle = self.session().clone();
-        let Some(handle) = handle else { return look(&self.record, |record| record.unsaid += 1) };
-        let said = Said { to: request.to, body: request.body.clone(), priority: request.priority };
-        match handle.send(request).await {
-            Ok(pending) => drop(tokio::spawn(self.clone().follow(said, pending))),
-            Err(_) => look(&self.record, |record| record.doubt(said)),
-        }
-    }
-
-    async fn follow(self, said: Said, mut pending: Pending) {
-        match pending.accepted().await {
-            Ok(accepted) => look(&self.record, |record| record.accepted(self.number, said, &accepted)),
-            Err(ClientError::Refused(error)) => {
-                return look(&self.record, |record| record.refused(said, error));
-            }
-            // Nobody has said whether it was accepted.
-            Err(_) => return look(&self.record, |record| record.doubt(said)),
-        }
-        // Where the session is lost before its receipt comes, that comes in a later session.
-        if let Ok(receipt) = pending.receipt().await {
-            let now = self.inside.now();
-            look(&self.record, |record| record.receipt(now, self.number, receipt));
-        }
-    }
-
-    /// Listens, and answers queries, for as long as there is an office.
-    async fn listen(self) {
-        let mut handled = None;
-        loop {
-            if let Ok(client) = self.attach(handled).await {
-                let (handle, mut inbox) = client.split();
-                *self.session() = Some(handle.clone());
-                if self.number % 2 == 1
-                    && let Ok(group) = Name::new(GROUP)
-                {
-                    // Lost with the session, it is asked for again in the next one.
-                    drop(handle.subscribe(vec![group], None).await);
-                }
-                while let Ok(incoming) = inbox.next().await {
-                    let now = self.inside.now();
-                    let cursor = match incoming {
-                        Incoming::Message(message) => {
-                            let cursor = message.cursor;
-                            self.heard(now, message).await;
-                            cursor
-                        }
-                        Incoming::Receipt(receipt) => {
-                            let cursor = receipt.cursor;
-                            look(&self.record, |record| record.receipt(now, self.number, receipt));
-                            cursor
-                        }
-                        Incoming::Error(error) => {
-                            look(&self.record, |record| record.error(self.number, error));
-                            None
-                        }
-                    };
-                    handled = handled.max(cursor);
-                }
-                *self.session() = None;
-            }
-            self.inside.pause(AGAIN).await;
-        }
-    }
-
-    async fn heard(&self, now: Instant, message: Message) {
-        if message.kind == MessageType::Query {
-            let body = Body::text(format!("answer to {}", message.id));
-            let answer = SendRequest {
-                priority: message.priority,
-                reply_to: Some(message.id),
-                ..SendRequest::new(message.from, MessageType::Response, body)
-            };
-            self.say(answer).await;
-        }
-        look(&self.record, |record| record.arrived(now, self.number, message));
-    }
-
-    async fn attach(&self, resume: Option<u64>) -> Result<Client, ClientError> {
-        let hello = Hello { resume, ..Hello::new(self.name) };
-        self.inside.connect(self.gateway, hello, codec(self.number)).await
-    }
-
-    /// Its gateway is away for a while.
-    async fn lose_gateway(self, at: Instant, absence: Absence) -> Result<(), OfficeError> {
-        self.inside.until(at).await;
-        match absence.how {
-            Ending::Stop => self.inside.stop(self.gateway).await?,
-            Ending::Cut => self.inside.cut(self.gateway).await?,
-            Ending::MidSentence => {
-                if let Some(to) = to_agent(self.number + 1) {
-                    let text = format!("last words of {} at {} µs", self.number, at.as_micros());
-                    self.say(SendRequest::new(to, MessageType::Task, Body::text(text))).await;
-                }
-                self.inside.cut(self.gateway).await?;
-            }
-        }
-        self.inside.until(at + absence.lasts).await;
-        self.inside.restart(self.gateway)
-    }
-
-    fn session(&self) -> std::sync::MutexGuard<'_, Option<Handle>> {
-        self.handle.lock().unwrap_or_else(PoisonError::into_inner)
+fn answer(message: &Message) -> SendRequest {
+    let body = Body::text(format!("answer to {}", message.id));
+    SendRequest {
+        priority: message.priority,
+        reply_to: Some(message.id),
+        ..SendRequest::new(message.from, MessageType::Response, body)
     }
 }

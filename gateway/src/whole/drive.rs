@@ -5,49 +5,33 @@
 
 use std::sync::{Arc, Mutex};
 
-use ble_bearer::sim::{AirSettings, Step, World};
-use firmware_sim::{Layout, Network, Trace};
+use ble_bearer::sim::Step;
 use mesh_protocol::{Instant, Rng};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::ground::Ground;
 use super::idle::{Beside, Idle};
 use super::place::{Place, Running};
-use super::{Going, Inside, Office, OfficeError, Shared, lock};
+use super::{Going, Inside, OfficeError, Shared, lock};
 use crate::engine::EngineError;
 
 impl Inside {
-    pub(super) fn new(office: &Office) -> Self {
-        let gateways = office.gateways.clamp(1, 100);
-        let network = Network::random(office.seed).with_gateways(gateways);
-        let layout = Layout::with_gateways(office.relays, gateways, office.seed);
-        let loss_ppm = (office.loss_percent.clamp(0.0, 100.0) * 10_000.0) as u32;
-        let mut world = World::with_observer(
-            office.seed,
-            network.topology(loss_ppm),
-            AirSettings::default(),
-            Trace::default(),
-        );
-        let mut seeds = Rng::stream(office.seed, "gateways");
-        let mut places = Vec::new();
-        let mut clock = None;
-        for (n, position) in (0..gateways).zip(&layout.gateways) {
-            let (station, bearer, seat) = world.seat(*position);
-            let seat = (bearer, seat);
-            clock.get_or_insert_with(|| Beside::new(seat.1.clone()));
-            places.push(Place::new(n, seeds.fork(n.into()), station, seat));
-        }
-        network.populate(&mut world, &layout, office.seed);
-        // There is at least one gateway.
-        let clock = clock.unwrap_or_else(|| unreachable!("an office without a gateway"));
+    pub(super) fn new(ground: Ground) -> Result<Self, OfficeError> {
+        let Ground { seed, network, world, sites, ttl, within, listens } = ground;
+        let mut seeds = Rng::stream(seed, "gateways");
+        let clock = sites.first().map(|site| Beside::new(site.seat.1.clone()));
+        let places = (0..).zip(sites).map(|(n, site)| Place::new(n, site, ttl, seeds.fork(n as u64)));
         let shared = Shared {
-            within: Instant::ZERO + office.within,
+            within: Instant::ZERO + within,
             network,
-            layout,
+            places: Mutex::new(places.collect()),
             world: Mutex::new(world),
-            places: Mutex::new(places),
             goings: Mutex::default(),
+            news: Notify::new(),
+            listens,
         };
-        Self { shared: Arc::new(shared), clock }
+        Ok(Self { shared: Arc::new(shared), clock: clock.ok_or(OfficeError::NoGateway(0))? })
     }
 
     pub(super) fn start(&self, gateway: usize) -> Result<(), OfficeError> {
@@ -93,12 +77,16 @@ impl Inside {
         }
     }
 
-    /// Lets the world go on until that gives someone something to do.
+    /// Lets the world go on until that gives someone something to do, or until there are news of devices for whoever listens.
     fn go_on(&self) -> Result<(), OfficeError> {
         let mut world = lock(&self.shared.world);
         let mut happened = false;
         loop {
             match world.step_until(self.shared.within) {
+                Step::Done(_) if self.shared.listens && world.observer().1.has_news() => {
+                    self.shared.news.notify_one();
+                    return Ok(());
+                }
                 Step::Done(_) => happened = true,
                 Step::Still(_) if happened => return Ok(()),
                 Step::Still(still) => return Err(OfficeError::Stuck { at: world.now().as_micros(), still }),

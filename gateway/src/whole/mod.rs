@@ -1,10 +1,12 @@
 //! The whole system under one clock: gateways, their disks, their agents and the air between them, and one seed that
 //! decides everything.
 //!
-//! Owns an [`Office`]: a field of relays with gateways in it, each with the real engine, the real store and the real
-//! sessions, in one thread, over streams in memory, in simulated time. What is said in it is a script's business, an
-//! ordinary future, or a [`Day`]'s. The parts: `place` is one gateway and its power, `idle` knows when
-//! nobody has anything to do, `drive` lets the next thing happen then, `day` is a script with a verdict.
+//! Owns gateways among simulated devices, each with the real engine, the real store and the real sessions, in one thread, over
+//! streams in memory, in simulated time. The world they stand in is an [`Office`], a generated field with relays, or that of a
+//! scenario ([`play`]). What is said in an office is a script's business, an ordinary future, or a [`Day`]'s; in a scenario it
+//! stands in its file. The parts: `ground` puts a world together, `place` is one gateway and its power, `idle` knows when nobody
+//! has anything to do, `drive` lets the next thing happen then; `agent` lives on one gateway and `record` judges what agents saw;
+//! `day` and `scene` are scripts, `ledger` takes down the second, and `playable` says which scenarios can be played.
 //!
 //! # Why one seed gives one run
 //! One thread runs all tasks in the order in which they were woken. Only when every one of them waits does something
@@ -39,21 +41,28 @@
 //! assert_eq!((first.trace, first.result.unwrap().1), (second.trace, second.result.unwrap().1));
 //! ```
 
+mod agent;
 mod day;
 mod drive;
+mod ground;
 mod idle;
+mod ledger;
 mod place;
+mod playable;
 mod record;
+mod scene;
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ble_bearer::Clock;
-use ble_bearer::sim::{Still, World};
-use firmware_sim::{Device, Layout, Network, Trace};
+use ble_bearer::sim::Still;
+use firmware_sim::Network;
+use firmware_sim::play::field::Field;
+use firmware_sim::stack::mesh::Mesh;
 use mesh_protocol::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::api::Hello;
 use crate::api::codec::Codec;
@@ -61,10 +70,13 @@ use crate::client::{Client, ClientError};
 use crate::engine::EngineError;
 use crate::store::StoreError;
 pub use day::{Absence, Day, Ending};
+use ground::Ground;
 pub use idle::Beside;
 use idle::Idle;
 use place::Place;
+pub use playable::Unplayable;
 pub use record::{Arrival, DayReport, Told};
+pub use scene::{PlayError, Played, play};
 
 /// What to simulate.
 #[derive(Clone, Debug)]
@@ -159,28 +171,37 @@ impl Office {
         F: FnOnce(Inside) -> Fut,
         Fut: Future<Output: Send> + Send + 'static,
     {
-        let idle = Idle::default();
-        let parked = idle.clone();
-        // Neither IO nor timers are enabled: what needs either has no place here.
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().on_thread_park(move || parked.parked()).build()?;
-        let inside = Inside::new(self);
-        runtime.block_on(async {
-            for n in 0..usize::from(self.gateways) {
-                inside.start(n)?;
-            }
-            let script = tokio::spawn(script(inside.clone()));
-            let result = inside.drive(&idle, script).await?;
-            let ended = inside.now();
-            // The digest before the goodbyes: what agents do once the script has ended is nobody's interest.
-            let (trace, transmitted, received) = inside.with(|world| {
-                let trace = world.observer();
-                (trace.digest(), trace.transmitted, trace.received)
-            });
-            let commits = inside.end_all().await?;
-            Ok(Ran { result, trace, transmitted, received, commits, ended })
-        })
+        run(self.ground(), script)
     }
+}
+
+/// Runs a script in a new world, as [`Office::run`] does.
+fn run<F, Fut>(ground: Ground, script: F) -> Result<Ran<Fut::Output>, OfficeError>
+where
+    F: FnOnce(Inside) -> Fut,
+    Fut: Future<Output: Send> + Send + 'static,
+{
+    let idle = Idle::default();
+    let parked = idle.clone();
+    // Neither IO nor timers are enabled: what needs either has no place here.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().on_thread_park(move || parked.parked()).build()?;
+    let inside = Inside::new(ground)?;
+    runtime.block_on(async {
+        for n in 0..inside.gateways() {
+            inside.start(n)?;
+        }
+        let script = tokio::spawn(script(inside.clone()));
+        let result = inside.drive(&idle, script).await?;
+        let ended = inside.now();
+        // The digest before the goodbyes: what agents do once the script has ended is nobody's interest.
+        let (trace, transmitted, received) = inside.with(|world| {
+            let trace = world.observer().1.trace();
+            (trace.digest(), trace.transmitted, trace.received)
+        });
+        let commits = inside.end_all().await?;
+        Ok(Ran { result, trace, transmitted, received, commits, ended })
+    })
 }
 
 /// The office as its script sees it. Clones are the same office.
@@ -193,12 +214,14 @@ pub struct Inside {
 #[derive(Debug)]
 struct Shared {
     network: Network,
-    layout: Layout,
     within: Instant,
-    world: Mutex<World<Device, Trace>>,
+    world: Mutex<Field<Mesh>>,
     places: Mutex<Vec<Place>>,
     /// Gateways that are to go.
     goings: Mutex<VecDeque<Going>>,
+    /// Something has happened that whoever listens wants to hear of.
+    news: Notify,
+    listens: bool,
 }
 
 /// A gateway that is to go, and who wants to know when it is gone.
@@ -210,7 +233,7 @@ struct Going {
     gone: oneshot::Sender<Result<(), OfficeError>>,
 }
 
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T: ?Sized>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     // Who panicked while it was held has said so; looking at what is left does no harm.
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -306,14 +329,8 @@ impl Inside {
         &self.shared.network
     }
 
-    /// Where everything stands. The first stations are the gateways.
-    #[must_use]
-    pub fn layout(&self) -> &Layout {
-        &self.shared.layout
-    }
-
     /// Looks into the world.
-    pub fn with<R>(&self, look: impl FnOnce(&mut World<Device, Trace>) -> R) -> R {
+    pub fn with<R>(&self, look: impl FnOnce(&mut Field<Mesh>) -> R) -> R {
         look(&mut lock(&self.shared.world))
     }
 }

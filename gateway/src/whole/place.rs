@@ -1,26 +1,27 @@
-//! One gateway of an office: its seat on the air, its disk, and what runs while it has power.
+//! One gateway of a world: its seat on the air, its disk, and what runs while it has power.
 //!
-//! Owns start, cut and stop. When a disk is written is the office's to say.
+//! Owns start, cut and stop. When a disk is written is `drive`'s to say.
 
 use ble_bearer::sim::{SimBearer, SimClock, StationId};
 use firmware_sim::Network;
-use mesh_protocol::{Duration, Rng};
+use mesh_protocol::{Address, Duration, Rng};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::ground::Site;
 use super::{Beside, OfficeError};
 use crate::agents::{Limits, Lobby};
 use crate::engine::{Engine, EngineError, Identity, Membership, Parts};
 use crate::gateway::COMMANDS;
 use crate::store::{Disk, Hand, Store};
 
-/// Hops allowed to its messages: more than any field here is long.
-const TTL: u8 = 12;
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Place {
-    number: u16,
+    number: usize,
+    name: String,
+    address: Address,
+    ttl: u8,
     pub(super) station: StationId,
     /// What the next start takes; `None` while it runs, and after a cut until it is seated again.
     pub(super) seat: Option<(SimBearer, SimClock)>,
@@ -43,11 +44,15 @@ pub(super) struct Running {
 }
 
 impl Place {
-    pub(super) fn new(number: u16, rng: Rng, station: StationId, seat: (SimBearer, SimClock)) -> Self {
+    /// The gateway with this number, from 0, at its site; hops allowed to its messages, and its dice.
+    pub(super) fn new(number: usize, site: Site, ttl: u8, rng: Rng) -> Self {
         Self {
             number,
-            station,
-            seat: Some(seat),
+            name: site.name,
+            address: site.address,
+            ttl,
+            station: site.station,
+            seat: Some(site.seat),
             disk: Disk::new(),
             rng,
             fresh: true,
@@ -58,16 +63,16 @@ impl Place {
 
     /// Starts it from what its disk holds.
     pub(super) fn start(&mut self, network: &Network) -> Result<(), OfficeError> {
-        let n = usize::from(self.number);
+        let n = self.number;
         let (bearer, clock) = self.seat.take().ok_or(OfficeError::On(n))?;
         let opened = Store::open_by_hand(self.disk.clone());
         let (store, recovered, hand) = opened.map_err(|error| OfficeError::Store(n, error))?;
         let (requests, commands) = mpsc::channel(COMMANDS);
         let lobby = Lobby::new(requests, Limits::default(), Beside::new(clock.clone()));
         let parts = Parts {
-            identity: identity(self.number, network),
+            identity: self.identity(),
             membership: Membership::new(network.key(), network.epoch(), std::mem::take(&mut self.fresh)),
-            ttl: TTL,
+            ttl: self.ttl,
             seed: self.rng.next_u64(),
             bearer,
             clock,
@@ -81,6 +86,20 @@ impl Place {
         let engine = tokio::spawn(engine.run(stopped));
         self.running = Some(Running { engine, lobby, stop, hand });
         Ok(())
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            name: self.name.clone(),
+            address: self.address,
+            adapter: "sim".into(),
+            default_deadline: Duration::from_secs(60),
+            max_agents: 100,
+            max_credits: 1_024,
+            inbox_messages: 10_000,
+            inbox_bytes: 16 << 20,
+            inbox_total_bytes: 128 << 20,
+        }
     }
 
     /// Writes the next group of its disk. False when nothing waits.
@@ -126,19 +145,5 @@ impl Running {
         let mut lobby = self.lobby;
         tokio::spawn(async move { lobby.ended().await });
         ended
-    }
-}
-
-fn identity(number: u16, network: &Network) -> Identity {
-    Identity {
-        name: format!("gateway-{number}"),
-        address: network.gateway_address(number),
-        adapter: "sim".into(),
-        default_deadline: Duration::from_secs(60),
-        max_agents: 100,
-        max_credits: 1_024,
-        inbox_messages: 10_000,
-        inbox_bytes: 16 << 20,
-        inbox_total_bytes: 128 << 20,
     }
 }

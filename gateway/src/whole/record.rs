@@ -1,13 +1,14 @@
-//! What the agents of a [`super::Day`] saw, and whether that is what a gateway promises.
+//! What agents saw, and whether that is what a gateway promises.
 //!
-//! Owns the verdict: everything accepted is delivered exactly once or truthfully reported, and nothing else is
-//! delivered.
+//! Owns the verdict: everything accepted is delivered exactly once or truthfully reported, in this order, and nothing else is
+//! delivered. A simulated device counts as an agent that promises less: see [`Record::forgets`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_protocol::{Instant, Priority};
+use mesh_protocol::{Duration, Instant, Priority};
 use sha2::{Digest, Sha256};
 
+use super::agent::Witness;
 use crate::api::{Accepted, Body, Destination, ErrorEvent, Message, MessageRef, Outcome, Receipt};
 
 /// Something that an agent was told of its message.
@@ -53,6 +54,8 @@ pub struct DayReport {
     pub unsaid: usize,
     /// Messages that were refused.
     pub refused: usize,
+    /// Accepted messages that were still on their way when it ended, in time.
+    pub open: usize,
     /// How many messages of each priority were accepted, the most urgent first.
     pub by_priority: [usize; 4],
     /// Every receipt, in the order in which they came. One whose ack a power cut has swallowed comes twice.
@@ -90,12 +93,29 @@ pub(super) struct Said {
     pub(super) to: Destination,
     pub(super) body: Body,
     pub(super) priority: Priority,
+    /// How long it is wanted. Without, its sender has to know what became of it when all is over, whenever that is.
+    pub(super) within: Option<Duration>,
+    /// The script's number for it.
+    pub(super) number: Option<usize>,
 }
+
+/// Something accepted.
+#[derive(Debug)]
+struct Taken {
+    agent: usize,
+    said: Said,
+    /// Whether it is on a disk.
+    durable: bool,
+    at: Instant,
+}
+
+/// When its deadline has passed, a sender is told within so much: its session may have to come back. A guess.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Everything seen.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    accepted: BTreeMap<MessageRef, (usize, Said)>,
+    accepted: BTreeMap<MessageRef, Taken>,
     doubtful: Vec<Said>,
     pub(super) unsaid: usize,
     refused: usize,
@@ -103,36 +123,73 @@ pub(super) struct Record {
     /// Messages that have a receipt.
     settled: BTreeSet<MessageRef>,
     arrivals: Vec<Arrival>,
+    /// Those who lose what they know with their power.
+    forgetful: BTreeSet<usize>,
+    /// When each whose gateway was away had it back.
+    back: BTreeMap<usize, Instant>,
     problems: Vec<String>,
 }
 
-impl Record {
-    pub(super) fn accepted(&mut self, agent: usize, said: Said, accepted: &Accepted) {
-        if self.accepted.insert(accepted.id, (agent, said)).is_some() {
-            self.problems.push(format!("two messages have the number {}", accepted.id));
+impl Witness for Record {
+    fn accepted(&mut self, _now: Instant, agent: usize, said: Said, accepted: &Accepted) {
+        let &Accepted { id, durable, at_us, .. } = accepted;
+        let taken = Taken { agent, said, durable, at: Instant::from_micros(at_us) };
+        if self.accepted.insert(id, taken).is_some() && !self.forgetful.contains(&agent) {
+            self.problems.push(format!("two messages have the number {id}"));
         }
     }
 
-    pub(super) fn doubt(&mut self, said: Said) {
+    fn doubt(&mut self, _now: Instant, said: Said) {
         self.doubtful.push(said);
     }
 
-    pub(super) fn refused(&mut self, said: Said, error: ErrorEvent) {
+    fn refused(&mut self, _now: Instant, said: Said, error: ErrorEvent) {
         self.refused += 1;
         self.problems.push(format!("a message to {} was refused: {}", said.to, error.message));
     }
 
-    pub(super) fn error(&mut self, agent: usize, error: ErrorEvent) {
+    fn unsaid(&mut self, _now: Instant, _said: Said) {
+        self.unsaid += 1;
+    }
+
+    fn error(&mut self, agent: usize, error: ErrorEvent) {
         self.problems.push(format!("agent {agent} was told of an error: {}", error.message));
     }
 
-    pub(super) fn receipt(&mut self, now: Instant, agent: usize, receipt: Receipt) {
+    fn receipt(&mut self, now: Instant, agent: usize, receipt: Receipt) {
         self.settled.insert(receipt.id);
         self.receipts.push(Told { at_us: now.as_micros(), agent, receipt });
     }
 
-    pub(super) fn arrived(&mut self, now: Instant, agent: usize, message: Message) {
+    fn arrived(&mut self, now: Instant, agent: usize, message: Message) {
         self.arrivals.push(Arrival { at_us: now.as_micros(), agent, message });
+    }
+}
+
+impl Record {
+    /// This one loses what it knows when its power is cut: it may take a message twice.
+    pub(super) fn forgets(&mut self, agent: usize) {
+        self.forgetful.insert(agent);
+    }
+
+    /// The gateway of this one is back, and what waited there has its whole deadline again.
+    pub(super) fn back(&mut self, now: Instant, agent: usize) {
+        self.back.insert(agent, now);
+    }
+
+    /// A message was refused for a reason that everyone may have.
+    pub(super) const fn turned_away(&mut self) {
+        self.refused += 1;
+    }
+
+    /// Something else that should not have been.
+    pub(super) fn problem(&mut self, what: String) {
+        self.problems.push(what);
+    }
+
+    /// Whether such a message was accepted.
+    pub(super) fn knows(&self, id: MessageRef) -> bool {
+        self.accepted.contains_key(&id)
     }
 
     /// Whether it is known of every accepted message what became of it.
@@ -145,10 +202,10 @@ impl Record {
         (trace, transmitted, received, commits): (String, u64, u64, u64),
         ended: Instant,
     ) -> DayReport {
-        self.judge();
+        let open = self.judge(ended);
         let mut by_priority = [0; 4];
-        for (_, said) in self.accepted.values() {
-            by_priority[said.priority as usize] += 1;
+        for taken in self.accepted.values() {
+            by_priority[taken.said.priority as usize] += 1;
         }
         DayReport {
             trace,
@@ -160,6 +217,7 @@ impl Record {
             doubtful: self.doubtful.len(),
             unsaid: self.unsaid,
             refused: self.refused,
+            open,
             by_priority,
             receipts: self.receipts,
             arrivals: self.arrivals,
@@ -167,7 +225,15 @@ impl Record {
         }
     }
 
-    fn judge(&mut self) {
+    /// Whether there is still time to tell the sender of a message what became of it.
+    fn is_in_time(&self, taken: &Taken, ended: Instant) -> bool {
+        let since = self.back.get(&taken.agent).map_or(taken.at, |back| taken.at.max(*back));
+        taken.said.within.is_some_and(|within| since + within + TOLD_WITHIN > ended)
+    }
+
+    /// Looks for what should not have been; how many messages are still on their way, in time.
+    fn judge(&mut self, ended: Instant) -> usize {
+        let mut open = 0;
         let mut problems = std::mem::take(&mut self.problems);
         let mut outcomes: BTreeMap<MessageRef, &Told> = BTreeMap::new();
         for told in &self.receipts {
@@ -175,15 +241,18 @@ impl Record {
             if before.is_some_and(|before| before.receipt.outcome != told.receipt.outcome) {
                 problems.push(format!("message {} ended in two ways: {told:?}", told.receipt.id));
             }
-            if self.accepted.get(&told.receipt.id).is_some_and(|(agent, _)| *agent != told.agent) {
+            if self.accepted.get(&told.receipt.id).is_some_and(|taken| taken.agent != told.agent) {
                 problems.push(format!("somebody else was told what became of message {}", told.receipt.id));
             }
         }
         let mut copies: BTreeMap<(MessageRef, usize), usize> = BTreeMap::new();
+        let mut first_at: BTreeMap<MessageRef, u64> = BTreeMap::new();
         for Arrival { agent, message, .. } in &self.arrivals {
             *copies.entry((message.id, *agent)).or_default() += 1;
+            let first = first_at.entry(message.id).or_insert(message.at_us);
+            *first = message.at_us.min(*first);
             match self.accepted.get(&message.id) {
-                Some((_, said)) if said.body == message.body => {}
+                Some(taken) if taken.said.body == message.body => {}
                 Some(_) => problems.push(format!("message {} arrived with other bytes", message.id)),
                 // An echo's answer was said by no agent here, but it answers one.
                 None if message.reply_to.is_some_and(|asked| self.accepted.contains_key(&asked)) => {}
@@ -192,13 +261,18 @@ impl Record {
             }
         }
         for ((id, agent), count) in &copies {
-            if *count > 1 {
+            if *count > 1 && !self.forgetful.contains(agent) {
                 problems.push(format!("message {id} came {count} times to agent {agent}"));
             }
         }
-        for (id, (_, said)) in &self.accepted {
+        for (id, taken) in &self.accepted {
+            let said = &taken.said;
             let arrived = copies.range((*id, 0)..=(*id, usize::MAX)).count();
             let Some(told) = outcomes.get(id) else {
+                if !taken.durable || self.is_in_time(taken, ended) {
+                    open += 1;
+                    continue;
+                }
                 problems.push(format!(
                     "message {id} to {} was accepted and nobody was told what became of it",
                     said.to
@@ -206,13 +280,22 @@ impl Record {
                 continue;
             };
             let outcome = told.receipt.outcome;
-            let here = matches!(said.to, Destination::Agent { name, .. } if name.as_str() != "echo");
+            let here = match said.to {
+                Destination::Agent { name, .. } => name.as_str() != "echo",
+                Destination::Node(_) => true,
+                Destination::Group(_) | Destination::Everyone => false,
+            };
             match outcome {
                 Outcome::Delivered if here && arrived != 1 => {
                     problems.push(format!(
                         "message {id} to {} was reported delivered and came to {arrived} agents",
                         said.to
                     ));
+                }
+                // `at_us` is when a gateway had it on its disk; its agent may be shown it later.
+                Outcome::Delivered if here && first_at.get(id).is_some_and(|at| *at > told.receipt.at_us) => {
+                    problems
+                        .push(format!("message {id} to {} was reported delivered before it came", said.to));
                 }
                 Outcome::Expired | Outcome::Rejected if arrived > 0 => {
                     problems.push(format!("message {id} to {} was reported {outcome:?} and came", said.to));
@@ -221,6 +304,7 @@ impl Record {
             }
         }
         self.problems = problems;
+        open
     }
 }
 
@@ -233,13 +317,19 @@ mod tests {
     const ID: MessageRef = MessageRef { node: Address::new(1), id: MessageId(7) };
 
     fn said(text: &str) -> Said {
-        Said { to: "bob".parse().unwrap(), body: Body::text(text), priority: Priority::High }
+        let to = "bob".parse().unwrap();
+        Said { to, body: Body::text(text), priority: Priority::High, within: None, number: None }
     }
 
     /// Agent 0 has said something to bob, who is agent 1, and it was accepted.
     fn accepted() -> Record {
         let mut record = Record::default();
-        record.accepted(0, said("hello"), &Accepted { reference: None, id: ID, durable: true, at_us: 0 });
+        record.accepted(
+            Instant::ZERO,
+            0,
+            said("hello"),
+            &Accepted { reference: None, id: ID, durable: true, at_us: 0 },
+        );
         record
     }
 
@@ -295,7 +385,7 @@ mod tests {
             assert_eq!(problems(record), Vec::<String>::new());
         }
         let mut doubtful = Record::default();
-        doubtful.doubt(said("hello"));
+        doubtful.doubt(Instant::ZERO, said("hello"));
         came(&mut doubtful, "hello");
         assert_eq!(problems(doubtful), Vec::<String>::new());
     }
@@ -338,5 +428,51 @@ mod tests {
         let mut stranger = Record::default();
         came(&mut stranger, "hello");
         assert!(problems(stranger)[0].contains("nobody sent it"));
+    }
+
+    #[test]
+    fn a_receipt_before_the_delivery_is_a_problem() {
+        for (came_at, told_at, wrong) in [(5, 5, false), (5, 7, false), (5, 4, true)] {
+            let mut record = accepted();
+            told(&mut record, 0, Outcome::Delivered);
+            came(&mut record, "hello");
+            record.receipts[0].receipt.at_us = told_at;
+            record.arrivals[0].message.at_us = came_at;
+            let found = problems(record);
+            assert_eq!(found.iter().any(|problem| problem.contains("before it came")), wrong, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn who_has_time_left_need_not_be_told_yet() {
+        let at = |secs| Instant::ZERO + Duration::from_secs(secs);
+        let wanted = |durable| {
+            let mut record = Record::default();
+            let said = Said { within: Some(Duration::from_secs(5)), ..said("hello") };
+            record.accepted(at(0), 0, said, &Accepted { reference: None, id: ID, durable, at_us: 0 });
+            record
+        };
+        let report = |record: Record, ended| {
+            let report = record.report((String::new(), 0, 0, 0), at(ended));
+            (report.open, report.problems.len())
+        };
+        assert_eq!(report(wanted(true), 6), (1, 0));
+        assert_eq!(report(wanted(true), 7), (0, 1), "five seconds and two are over");
+        let mut back = wanted(true);
+        back.back(at(4), 0);
+        assert_eq!(report(back, 10), (1, 0), "it has its whole deadline again");
+        assert_eq!(report(wanted(false), 100), (1, 0), "nobody has promised to tell");
+    }
+
+    #[test]
+    fn only_who_loses_its_memory_may_take_a_message_twice() {
+        for (forgetful, wrong) in [(1, 0), (2, 1)] {
+            let mut record = accepted();
+            record.forgets(forgetful);
+            told(&mut record, 0, Outcome::Delivered);
+            came(&mut record, "hello");
+            came(&mut record, "hello");
+            assert_eq!(problems(record).len(), wrong, "{forgetful} forgets, 1 has it twice");
+        }
     }
 }

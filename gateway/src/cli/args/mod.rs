@@ -59,6 +59,7 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Demo(DemoArgs),
+    Play(PlayArgs),
     Send(SendArgs),
     Listen(ListenArgs),
     Query(QueryArgs),
@@ -158,6 +159,27 @@ pub(super) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = DemoOptions::default().messages,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) messages: u32,
+}
+
+/// Play a scenario with real gateways, in simulated time
+///
+/// Each node with `gateway = true` is a whole gateway with its store on a simulated disk, its sessions and one agent; the others are
+/// simulated devices as in `mesh-sim run`. One seed decides everything. Prints the table of `mesh-sim run`, and for each seed what
+/// was promised and a hash of all that was on the air. Ends with 1 if a promise was broken, and with 2 if the scenario cannot be
+/// read, or asks of a gateway what a real one cannot do.
+#[derive(Args, Debug)]
+#[command(after_help = examples![
+    "mesh-gateway play scenarios/office.toml",
+    "mesh-gateway play scenarios/office.toml --seed 7",
+    "mesh-gateway play scenarios/office.toml --seeds 1..10 --json",
+])]
+pub(super) struct PlayArgs {
+    /// The scenario file
+    #[arg(value_name = "SCENARIO")]
+    pub(super) scenario: PathBuf,
+    /// A seed, or several as FIRST..LAST, both included
+    #[arg(long, value_name = "S", default_value = "1", value_parser = values::seeds, visible_alias = "seed")]
+    pub(super) seeds: Seeds,
 }
 
 /// Send a message

@@ -1,0 +1,154 @@
+//! An agent of a gateway in the simulation: it says what it is told to, listens, answers queries, and comes back when its
+//! gateway does.
+//!
+//! Owns how it lives on across sessions. What is made of all it sees is a [`Witness`]'s business, when it speaks the script's.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use mesh_protocol::{Duration, Instant, MessageType};
+
+use super::record::Said;
+use super::{Inside, lock};
+use crate::api::codec::Codec;
+use crate::api::{Accepted, ErrorEvent, Hello, Message, Name, Receipt, SendRequest};
+use crate::client::{Client, ClientError, Handle, Incoming, Pending};
+
+/// An agent whose gateway is away tries again after this long. A guess.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Whoever takes down what agents see, each by its number.
+pub(super) trait Witness: fmt::Debug + Send {
+    /// A gateway has taken it.
+    fn accepted(&mut self, now: Instant, agent: usize, said: Said, accepted: &Accepted);
+    /// Nobody has said whether it is taken, as the gateway went.
+    fn doubt(&mut self, now: Instant, said: Said);
+    /// A gateway has not taken it.
+    fn refused(&mut self, now: Instant, said: Said, error: ErrorEvent);
+    /// It was not said, as the gateway was away.
+    fn unsaid(&mut self, now: Instant, said: Said);
+    /// The agent was told of an error that names no message.
+    fn error(&mut self, agent: usize, error: ErrorEvent);
+    /// The agent was told what became of a message.
+    fn receipt(&mut self, now: Instant, agent: usize, receipt: Receipt);
+    /// The agent was given a message.
+    fn arrived(&mut self, now: Instant, agent: usize, message: Message);
+}
+
+/// Both codecs are in use.
+pub(super) const fn codec(agent: usize) -> Codec {
+    if agent.is_multiple_of(2) { Codec::Postcard } else { Codec::Json }
+}
+
+/// See the module. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(super) struct Agent {
+    /// Its number for the witness.
+    pub(super) number: usize,
+    /// Where it is attached, from 0.
+    pub(super) gateway: usize,
+    pub(super) name: Name,
+    pub(super) codec: Codec,
+    /// Groups it hears.
+    pub(super) groups: Vec<Name>,
+    /// What it answers to a query.
+    pub(super) answer: fn(&Message) -> SendRequest,
+    pub(super) inside: Inside,
+    /// Its session, while it has one.
+    pub(super) handle: Arc<Mutex<Option<Handle>>>,
+    pub(super) witness: Arc<Mutex<dyn Witness>>,
+}
+
+impl Agent {
+    /// Says something now; what becomes of it is listened for beside. What it cannot say, it does not say later. `number` is
+    /// the script's for it, if it has one.
+    pub(super) async fn say(&self, request: SendRequest, number: Option<usize>) {
+        let handle = self.session().clone();
+        let said = Said {
+            to: request.to,
+            body: request.body.clone(),
+            priority: request.priority,
+            within: request.deadline_ms.map(|ms| Duration::from_millis(ms.into())),
+            number,
+        };
+        let now = self.inside.now();
+        let Some(handle) = handle else { return self.witness().unsaid(now, said) };
+        match handle.send(request).await {
+            Ok(pending) => drop(tokio::spawn(self.clone().follow(said, pending))),
+            Err(_) => self.witness().doubt(self.inside.now(), said),
+        }
+    }
+
+    async fn follow(self, said: Said, mut pending: Pending) {
+        let accepted = pending.accepted().await;
+        let now = self.inside.now();
+        match accepted {
+            Ok(accepted) => self.witness().accepted(now, self.number, said, &accepted),
+            Err(ClientError::Refused(error)) => return self.witness().refused(now, said, error),
+            // Nobody has said whether it was accepted.
+            Err(_) => return self.witness().doubt(now, said),
+        }
+        // Where the session is lost before its receipt comes, that comes in a later session.
+        if let Ok(receipt) = pending.receipt().await {
+            let now = self.inside.now();
+            self.witness().receipt(now, self.number, receipt);
+        }
+    }
+
+    /// Listens, and answers queries, for as long as there is a world.
+    pub(super) async fn listen(self) {
+        let mut handled = None;
+        loop {
+            if let Ok(client) = self.attach(handled).await {
+                let (handle, mut inbox) = client.split();
+                *self.session() = Some(handle.clone());
+                if !self.groups.is_empty() {
+                    // Lost with the session, they are asked for again in the next one.
+                    drop(handle.subscribe(self.groups.clone(), None).await);
+                }
+                while let Ok(incoming) = inbox.next().await {
+                    let now = self.inside.now();
+                    let cursor = match incoming {
+                        Incoming::Message(message) => {
+                            let cursor = message.cursor;
+                            self.heard(now, message).await;
+                            cursor
+                        }
+                        Incoming::Receipt(receipt) => {
+                            let cursor = receipt.cursor;
+                            self.witness().receipt(now, self.number, receipt);
+                            cursor
+                        }
+                        Incoming::Error(error) => {
+                            self.witness().error(self.number, error);
+                            None
+                        }
+                    };
+                    handled = handled.max(cursor);
+                }
+                *self.session() = None;
+            }
+            self.inside.pause(AGAIN).await;
+        }
+    }
+
+    async fn heard(&self, now: Instant, message: Message) {
+        if message.kind == MessageType::Query {
+            self.say((self.answer)(&message), None).await;
+        }
+        self.witness().arrived(now, self.number, message);
+    }
+
+    async fn attach(&self, resume: Option<u64>) -> Result<Client, ClientError> {
+        let hello = Hello { resume, ..Hello::new(self.name) };
+        self.inside.connect(self.gateway, hello, self.codec).await
+    }
+
+    fn session(&self) -> MutexGuard<'_, Option<Handle>> {
+        lock(&self.handle)
+    }
+
+    fn witness(&self) -> MutexGuard<'_, dyn Witness + 'static> {
+        lock(&self.witness)
+    }
+}
