@@ -16,13 +16,21 @@ pub type Hci = HciBearer<Port, WallClock>;
 /// # Errors
 /// Why it cannot be opened, and what to do.
 pub async fn hci(port: &Port, settings: &RadioSettings, clock: WallClock) -> anyhow::Result<Hci> {
-    let options = HciOptions {
+    Ok(HciBearer::open(port.clone(), options(settings)?, clock).await?)
+}
+
+/// How a controller is to be used, with an address of its own for each call.
+///
+/// # Errors
+/// When the system has no random numbers.
+pub fn options(settings: &RadioSettings) -> anyhow::Result<HciOptions> {
+    Ok(HciOptions {
         company: settings.company_id,
         extended: settings.extended,
         long_frames: settings.long_frames,
+        scan_duty: settings.scan_duty,
         ..HciOptions::new(random()?)
-    };
-    Ok(HciBearer::open(port.clone(), options, clock).await?)
+    })
 }
 
 /// Random bits from the system.

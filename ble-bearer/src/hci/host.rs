@@ -135,7 +135,7 @@ impl Host {
     pub fn new(options: HciOptions) -> Self {
         Self {
             options,
-            scan: Scan::default(),
+            scan: Scan { duty: options.scan_duty, ..Scan::default() },
             phase: Phase::Closed,
             outstanding: None,
             credits: 1,

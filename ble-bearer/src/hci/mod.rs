@@ -10,12 +10,14 @@
 //! | `host` | one command at a time, health and repair |
 //! | `setup` | what a controller can do, and making it ready |
 //! | `advert`, `legacy`, `extended` | the schedulers |
+//! | `examine` | what an adapter is worth |
 //! | `command`, `event`, `parts`, `packet` | bytes |
 
 mod advert;
 mod bearer;
 pub mod command;
 pub mod event;
+mod examine;
 mod extended;
 mod host;
 mod legacy;
@@ -30,6 +32,7 @@ mod setup;
 mod usb;
 
 pub use bearer::HciBearer;
+pub use examine::{Examination, ExamineError, examine, introduce, loss};
 pub use host::{Grade, HCI_LINK, Host, RELAPSE, SILENCE, SILENCE_MOST};
 pub use options::{ADV_DELAY, ADV_INTERVAL, COMMAND_TIMEOUT, HciOptions, SCAN_INTERVAL, Scan};
 pub use port::{BadPort, Open, OpenError, Port, Stream, adapters};

@@ -24,6 +24,8 @@ pub struct HciOptions {
     pub long_frames: bool,
     /// From one advertising event of a frame to its next.
     pub adv_interval: Duration,
+    /// How much of the time it listens, in percent.
+    pub scan_duty: u8,
     /// Random bits: of the address, and of nothing else.
     pub address: u64,
 }
@@ -32,7 +34,14 @@ impl HciOptions {
     /// The usual way, with an address made of these random bits.
     #[must_use]
     pub const fn new(address: u64) -> Self {
-        Self { company: 0xffff, extended: true, long_frames: false, adv_interval: ADV_INTERVAL, address }
+        Self {
+            company: 0xffff,
+            extended: true,
+            long_frames: false,
+            adv_interval: ADV_INTERVAL,
+            scan_duty: 100,
+            address,
+        }
     }
 }
 
@@ -52,9 +61,9 @@ impl Scan {
         Duration::from_micros(self.interval.as_micros() * self.duty as u64 / 100)
     }
 
-    /// Less: some controllers find no time to send when they listen all the time. 70 % is the least.
+    /// Less: some controllers find no time to send when they listen all the time. 70 % is the least, unless it was less before.
     pub(super) fn ease(&mut self) {
-        self.duty = self.duty.saturating_sub(10).max(70);
+        self.duty = self.duty.saturating_sub(10).max(70).min(self.duty);
     }
 }
 

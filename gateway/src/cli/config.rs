@@ -57,6 +57,7 @@ fn show(settings: &Settings) -> Value {
             "company_id": radio.company_id,
             "extended": radio.extended,
             "long_frames": radio.long_frames,
+            "scan_duty": radio.scan_duty,
         },
         "sim": {
             "nodes": sim.nodes,

@@ -11,6 +11,7 @@ mod body;
 mod config;
 mod connect;
 mod daemon;
+mod doctor;
 mod frame;
 mod inspect;
 mod listen;
@@ -133,6 +134,8 @@ fn dispatch(cli: Cli, out: Output) -> anyhow::Result<()> {
         Command::Peers(args) => client(inspect::peers(args.gateway, out)),
         Command::Routes(args) => client(inspect::routes(args.gateway, out)),
         Command::Agents(args) => client(inspect::agents(args.gateway, out)),
+        Command::Adapters(args) => client(doctor::adapters(args, out)),
+        Command::Doctor(args) => client(doctor::doctor(args, out)),
         Command::Init(args) => setup::init(args, out),
         Command::Invite(args) => setup::invite(&args, out),
         Command::Config(args) => config::run(args.command, cli.daemon, out),

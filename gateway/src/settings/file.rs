@@ -83,6 +83,7 @@ pub(super) struct RawRadio {
     pub(super) company_id: Value<i64>,
     pub(super) extended: Value<bool>,
     pub(super) long_frames: Value<bool>,
+    pub(super) scan_duty: Value<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

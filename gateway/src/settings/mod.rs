@@ -94,6 +94,8 @@ pub struct RadioSettings {
     pub extended: bool,
     /// Whether frames longer than a legacy advert are sent.
     pub long_frames: bool,
+    /// How much of the time the adapter listens, 10 to 100 percent.
+    pub scan_duty: u8,
 }
 
 /// The `[sim]` section.
@@ -156,6 +158,8 @@ pub struct Overrides {
     pub extended: Option<bool>,
     /// `radio.long_frames`.
     pub long_frames: Option<bool>,
+    /// `radio.scan_duty`.
+    pub scan_duty: Option<u8>,
     /// `sim.nodes`.
     pub sim_nodes: Option<u16>,
     /// `sim.seed`.

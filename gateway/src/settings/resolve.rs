@@ -89,6 +89,7 @@ pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, S
         ),
         extended: p.choose(over.extended, raw.radio.extended).is_none_or(|(extended, _)| extended),
         long_frames: p.choose(over.long_frames, raw.radio.long_frames).is_some_and(|(long, _)| long),
+        scan_duty: p.number("radio.scan_duty", over.scan_duty, raw.radio.scan_duty, 10..=100, 100),
     };
     let sim = SimSettings {
         nodes: p.number("sim.nodes", over.sim_nodes, raw.sim.nodes, 1..=1000, 50),

@@ -59,6 +59,7 @@ fn the_defaults_are_the_documented_ones() {
             company_id: 0xFFFF,
             extended: true,
             long_frames: false,
+            scan_duty: 100,
         },
         sim: SimSettings { nodes: 50, seed: 1, speed: 1.0, loss_percent: 10.0 },
         mesh: MeshSettings { ttl: 10, default_deadline: Duration::from_secs(60) },

@@ -27,8 +27,10 @@ macro_rules! examples {
 }
 
 mod frame;
+mod radio;
 
 pub(super) use frame::{DecodeArgs, EncodeArgs, FrameArgs, FrameCommand, KeyArgs};
+pub(super) use radio::{AdaptersArgs, DoctorArgs};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -67,6 +69,8 @@ pub(super) enum Command {
     Peers(PeersArgs),
     Routes(RoutesArgs),
     Agents(AgentsArgs),
+    Adapters(AdaptersArgs),
+    Doctor(DoctorArgs),
     Init(InitArgs),
     Invite(InviteArgs),
     Config(ConfigArgs),
