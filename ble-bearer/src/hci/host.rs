@@ -33,7 +33,7 @@ pub const RELAPSE: Duration = Duration::from_secs(30);
 pub const SILENCE: Duration = Duration::from_secs(60);
 /// See [`SILENCE`].
 pub const SILENCE_MOST: Duration = Duration::from_secs(3_600);
-/// What a command takes before one has been timed: about what a Raspberry Pi 4 needs.
+/// What a command takes at the least: about what a Raspberry Pi 4 needs.
 const USUAL_LATENCY: Duration = Duration::from_micros(500);
 /// Frames kept for a reader that is late.
 const BACKLOG: usize = 256;
@@ -119,8 +119,8 @@ pub struct Host {
     parts: Parts,
     reopen: Option<String>,
     link_up: bool,
-    /// The slowest command of the last setup, reset apart.
-    latency: Duration,
+    /// What each command of the last setup took, reset apart.
+    latencies: Vec<Duration>,
     /// The last repair: when, and how deep.
     last: Option<(Instant, Grade)>,
     silent_since: Instant,
@@ -145,7 +145,7 @@ impl Host {
             parts: Parts::default(),
             reopen: None,
             link_up: false,
-            latency: USUAL_LATENCY,
+            latencies: Vec::new(),
             last: None,
             silent_since: Instant::ZERO,
             silence: SILENCE,
@@ -181,7 +181,7 @@ impl Host {
     fn set_up(&mut self, now: Instant) {
         self.let_go();
         (self.silent_since, self.silence) = (now, SILENCE);
-        self.latency = USUAL_LATENCY;
+        self.latencies.clear();
         let address = StaticAddress::new(self.options.address);
         self.phase = Phase::Setup(Box::new(Setup::new(self.options, address, self.scan)));
     }
@@ -262,7 +262,7 @@ impl Host {
         match (outstanding.issuer, &mut self.phase) {
             (Issuer::Setup, Phase::Setup(setup)) => {
                 if opcode != command::reset().opcode {
-                    self.latency = self.latency.max(now.since(outstanding.since));
+                    self.latencies.push(now.since(outstanding.since));
                 }
                 if let Err(refused) = setup.answered(opcode, returned) {
                     self.mend(now, Grade::Reset, &refused.0);
@@ -383,7 +383,7 @@ impl Host {
         } else {
             Advertiser::Legacy(Legacy::new(interval))
         };
-        let min_gap = advertiser.min_gap(self.latency);
+        let min_gap = advertiser.min_gap(self.latency());
         self.health.what = adapter.to_string();
         if let Some(claim) = &adapter.broken_claim {
             self.health.trouble = Some(format!("{claim}: using legacy advertising"));
@@ -394,6 +394,12 @@ impl Host {
         (self.silent_since, self.link_up) = (now, true);
         let info = LinkInfo { mtu: self.mtu(), kind: LinkKind::Broadcast, min_gap };
         self.events.push_back(BearerEvent::LinkUp { link: HCI_LINK, info });
+    }
+
+    /// What a command takes: the median, as one that was late says nothing of the next.
+    fn latency(&mut self) -> Duration {
+        self.latencies.sort_unstable();
+        self.latencies.get(self.latencies.len() / 2).copied().unwrap_or(USUAL_LATENCY).max(USUAL_LATENCY)
     }
 
     /// The next packet for the controller.
