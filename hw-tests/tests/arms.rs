@@ -26,12 +26,12 @@ async fn is_skipped(arm: &str, why: &'static str) {
 }
 
 #[tokio::test]
-async fn arms_that_need_a_bearer_for_real_controllers_are_skipped_with_the_reason() {
+async fn arms_that_this_build_or_machine_has_no_controller_for_are_skipped_with_the_reason() {
     let no_hci = "this build has no bearer over HCI yet";
     is_skipped("virtual controllers", no_hci).await;
     is_skipped("RootCanal over TCP", no_hci).await;
     is_skipped("virtual machine, user channel", no_hci).await;
-    is_skipped("virtual machine, D-Bus", "this build has no bearer over BlueZ yet").await;
+    is_skipped("virtual machine, D-Bus", "it needs a machine with controllers: ./ci.sh vm").await;
 }
 
 #[tokio::test]

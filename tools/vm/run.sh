@@ -96,7 +96,7 @@ trap 'exit 143' TERM
 "$here/initramfs.sh" "${kernel#/boot/vmlinuz-}" "$run/root" "$run/base.cpio" ${binaries[@]+"${binaries[@]}"} || exit 125
 # What differs from run to run is an archive of its own behind the other.
 mkdir -p "$run/more/machine"
-printf "arm=%s\ntrace=%s\nemulator='%s'\n" "$arm" "$trace" "${EMU:--L -l2}" >"$run/more/machine/settings"
+printf 'arm=%s\ntrace=%s\n' "$arm" "$trace" >"$run/more/machine/settings"
 {
     printf 'exec'
     for word; do
