@@ -131,6 +131,10 @@ job_vm() {
     tools/vm/run.sh --arm dbus --add target/debug/conformance --keep-log target/vm/console.log \
         -- conformance --arm dbus || fail "vm: the suite failed over bluetoothd; the console is in target/vm/console.log"
     echo "vm: the suite over bluetoothd took $((SECONDS - started)) s, boot included"
+    tools/vm/run.sh --arm dbus --add target/debug/comeback --keep-log target/vm/console.log -- sh -euc '
+        comeback --stop "killall bluetoothd" --start "(bluetoothd -n -E >/dev/null 2>&1 &)"
+        comeback --stop "killall btvirt" --start "(btvirt -L -l2 >/dev/null 2>&1 &)"
+    ' || fail "vm: a bearer did not come back with its adapter; the console is in target/vm/console.log"
 }
 
 # The main job, end to end; its exit code is its verdict.
