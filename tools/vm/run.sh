@@ -17,7 +17,7 @@ Runs COMMAND as root in a virtual machine. Its output is this program's output, 
   --arm ARM        what the command finds (default user-channel):
                      user-channel  controllers hci0 and hci1, down, used by nobody
                      dbus          the same, powered by bluetoothd on the system bus
-                     meshd         bluetooth-meshd on each: buses unix:path=/run/dbus/mesh0 and .../mesh1
+                     meshd         one bluetooth-meshd on the system bus; it takes hci1 and leaves hci0
                      none          no controllers
   --add BINARY     puts a program of this machine, and the libraries it needs, into /usr/local/bin there; may be repeated
   --out FOLDER     where to put what the command leaves in /out

@@ -2,10 +2,11 @@
 //!
 //! Owns [`BluezBearer`] and why one cannot be opened. Needs no rights and takes nothing away from others; in return
 //! bluetoothd decides when a frame leaves, and a frame takes a message over the bus each way. How a frame is shown is
-//! `advert`'s business, how one is heard `scan`'s, what both stand on `session`'s, and what happens when it breaks
-//! `worker`'s.
+//! `advert`'s business, how one is heard `scan`'s, what both stand on `session`'s, how far apart frames are
+//! `pace`'s, and what happens when it breaks `worker`'s.
 
 mod advert;
+mod pace;
 mod scan;
 mod session;
 mod worker;
@@ -43,7 +44,8 @@ pub enum Sending {
 pub struct BluezOptions {
     /// How frames are handed to bluetoothd.
     pub sending: Sending,
-    /// The least time from the start of one frame to the start of the next; more when bluetoothd turns out to be slower.
+    /// The least time from the start of one frame to the start of the next. When bluetoothd turns out to be slower the
+    /// link says more, and says so again when that changes.
     pub gap: Duration,
 }
 

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mesh_protocol::Duration as Micros;
-
 use btleplug::platform::Manager;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::advert::Advert;
+use super::pace::Pace;
 use super::session::{Session, said};
 use super::{BluezOptions, LINK, OpenError, Sending, info};
 use crate::{BearerEvent, FrameBytes};
@@ -49,8 +48,8 @@ pub(super) struct Worker {
     adapter: String,
     options: BluezOptions,
     session: Session,
-    /// Measured at the start of the session.
-    gap: Micros,
+    /// Measured at the start of the session, and while it lasts.
+    pace: Pace,
     manager: Option<Manager>,
     frames: mpsc::Receiver<Job>,
     events: mpsc::Sender<BearerEvent>,
@@ -66,19 +65,19 @@ impl Worker {
         up: Arc<AtomicBool>,
     ) -> Result<Self, OpenError> {
         let mut manager = None;
-        let (session, gap) = start(adapter, options, &mut manager).await?;
-        Ok(Self { adapter: adapter.to_owned(), options, session, gap, manager, frames, events, up })
+        let (session, pace) = start(adapter, options, &mut manager).await?;
+        Ok(Self { adapter: adapter.to_owned(), options, session, pace, manager, frames, events, up })
     }
 
     /// Runs until the bearer is dropped.
     pub(super) async fn run(mut self) {
         loop {
             self.up.store(true, Ordering::Relaxed);
-            let up = BearerEvent::LinkUp { link: LINK, info: info(self.gap) };
+            let up = BearerEvent::LinkUp { link: LINK, info: info(self.pace.min_gap()) };
             let end = match self.events.send(up).await {
                 Err(_) => End::Closed,
                 Ok(()) => {
-                    let Self { session, frames, events, options, gap, .. } = &mut self;
+                    let Self { session, frames, events, options, pace, .. } = &mut self;
                     let Session { advert, scan, trouble, .. } = session;
                     let hear = async {
                         while let Some((bytes, rssi)) = scan.next().await {
@@ -91,7 +90,7 @@ impl Worker {
                         why = trouble.recv() => {
                             End::Trouble(why.unwrap_or_else(|| "the system bus is gone".to_owned()))
                         }
-                        end = send(advert, frames, options.sending, *gap) => end,
+                        end = send(advert, frames, events, options.sending, pace) => end,
                         end = hear => end,
                     }
                 }
@@ -122,8 +121,8 @@ impl Worker {
                 () = ended => return None,
                 () = sleep(pause) => {}
             }
-            if let Ok((session, gap)) = start(&self.adapter, self.options, &mut self.manager).await {
-                return Some(Self { session, gap, ..self });
+            if let Ok((session, pace)) = start(&self.adapter, self.options, &mut self.manager).await {
+                return Some(Self { session, pace, ..self });
             }
             pause = (pause * 2).min(longest);
         }
@@ -135,16 +134,10 @@ async fn start(
     adapter: &str,
     options: BluezOptions,
     manager: &mut Option<Manager>,
-) -> Result<(Session, Micros), OpenError> {
+) -> Result<(Session, Pace), OpenError> {
     let mut session = Session::open(adapter, manager).await?;
     match measure(&mut session.advert, options.sending).await {
-        Ok(longest) => {
-            // Half as much again for a busy moment, in full 10 ms.
-            let millis = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-            let measured =
-                Micros::from_millis((millis.saturating_mul(3) / 2).div_ceil(10).saturating_mul(10));
-            Ok((session, measured.max(options.gap)))
-        }
+        Ok(slowest) => Ok((session, Pace::new(slowest, options.gap))),
         Err(error) => {
             session.close().await;
             Err(OpenError::Refused { adapter: adapter.to_owned(), what: "advertising", why: said(&error) })
@@ -176,9 +169,14 @@ async fn put(advert: &mut Advert, frame: &FrameBytes, sending: Sending) -> Resul
     }
 }
 
-/// Sends frame after frame, a gap apart.
-async fn send(advert: &mut Advert, frames: &mut mpsc::Receiver<Job>, sending: Sending, gap: Micros) -> End {
-    let gap = Duration::from_micros(gap.as_micros());
+/// Sends frame after frame, a gap apart, and says when the gap has changed.
+async fn send(
+    advert: &mut Advert,
+    frames: &mut mpsc::Receiver<Job>,
+    events: &mpsc::Sender<BearerEvent>,
+    sending: Sending,
+    pace: &mut Pace,
+) -> End {
     let mut on_air = false;
     loop {
         // The advertisement stays registered in between, without data: registering takes several times as long as a
@@ -201,7 +199,11 @@ async fn send(advert: &mut Advert, frames: &mut mpsc::Receiver<Job>, sending: Se
                 return failed("sending a frame", &error);
             }
             on_air = advert.is_registered();
-            sleep_until(start + gap).await;
+            if pace.took(start.elapsed()) {
+                // Told again with the next change when there is no room for it.
+                let _ = events.try_send(BearerEvent::LinkUp { link: LINK, info: info(pace.min_gap()) });
+            }
+            sleep_until(start + pace.gap()).await;
         }
     }
 }
