@@ -2,13 +2,14 @@
 # Every check of the project, one job each: ./ci.sh JOB, or ./ci.sh all, or ./ci.sh list.
 #
 # Each job runs by hand as it does here, needs no terminal and no standard input, and leaves everything it makes
-# below target/ and fuzz/. Only `capture` installs something: tshark, where there is none.
+# below target/ and fuzz/. Only `capture` and `vm` install something, where it is missing: tshark, and what a virtual
+# machine is made of.
 set -euo pipefail
 cd "$(dirname "$0")"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
 # Cheap ones first: a slip shows within seconds.
-JOBS=(fmt layers clippy test nostd doc deny capture hw size fuzz demo release air)
+JOBS=(fmt layers clippy test nostd doc deny capture hw size fuzz demo release air vm)
 # A core with FPU and DSP, and the smallest there is, without atomic read-modify-write.
 MCU_TARGETS=(thumbv7em-none-eabi thumbv6m-none-eabi)
 # Seconds for each fuzz target.
@@ -30,6 +31,7 @@ job_fmt() {
 
 job_clippy() {
     cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy -p ble-bearer -p hw-tests --features ble-bearer/bluez,hw-tests/bluez --all-targets --locked -- -D warnings
 }
 
 # The second of the two commands that the README shows to a stranger.
@@ -65,14 +67,7 @@ job_deny() {
 
 # What Wireshark makes of a capture. Where tshark is missing, `test` leaves this out and says so.
 job_capture() {
-    local root=()
-    if ! command -v tshark >/dev/null; then
-        command -v apt-get >/dev/null || fail "installing tshark: there is no apt-get; install it by hand"
-        [ "$(id -u)" -eq 0 ] || root=(sudo)
-        "${root[@]}" apt-get -qq update </dev/null
-        "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get -qq install -y --no-install-recommends tshark </dev/null
-    fi
+    command -v tshark >/dev/null || apt_install tshark
     MESH_NEEDS_TSHARK=1 cargo test --locked -p firmware-sim --test capture
 }
 
@@ -128,6 +123,24 @@ job_air() {
     "${sim[@]}" replay "$record"
     base="${FUZZ_BASE:-$(date +%s)}"
     "${sim[@]}" fuzz --seeds "$base..$((base + FUZZ_RUNS - 1))"
+}
+
+# Bearers over real kernels and daemons, in a virtual machine with two Bluetooth controllers.
+job_vm() {
+    local package missing=() started
+    while read -r package; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    done < <(grep -v '^#' tools/vm/packages)
+    [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
+    cargo build --locked -p hw-tests --features bluez --bins
+    started=$SECONDS
+    tools/vm/run.sh --arm dbus --add target/debug/conformance --keep-log target/vm/console.log \
+        -- conformance --arm dbus || fail "vm: the suite failed over bluetoothd; the console is in target/vm/console.log"
+    echo "vm: the suite over bluetoothd took $((SECONDS - started)) s, boot included"
+    tools/vm/run.sh --arm dbus --add target/debug/comeback --keep-log target/vm/console.log -- sh -euc '
+        comeback --stop "killall bluetoothd" --start "(bluetoothd -n -E >/dev/null 2>&1 &)"
+        comeback --stop "killall btvirt" --start "(btvirt -L -l2 >/dev/null 2>&1 &)"
+    ' || fail "vm: a bearer did not come back with its adapter; the console is in target/vm/console.log"
 }
 
 # The main job, end to end; its exit code is its verdict.
@@ -276,6 +289,15 @@ quick_start() {
         inside && count == wanted' README.md)"
     [ -n "$block" ] || fail "reading README.md: no fenced sh block number $1 under '## Quick start'"
     printf '%s\n' "$block"
+}
+
+# apt_install PACKAGE...: Debian packages, without those that they only recommend.
+apt_install() {
+    local root=()
+    command -v apt-get >/dev/null || fail "installing $*: there is no apt-get; install them by hand"
+    [ "$(id -u)" -eq 0 ] || root=(sudo)
+    "${root[@]}" apt-get -qq update </dev/null
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" </dev/null
 }
 
 fuzz_targets() {

@@ -32,6 +32,8 @@
 //! ```
 
 mod bearer;
+#[cfg(feature = "bluez")]
+pub mod bluez;
 mod clock;
 pub mod conformance;
 pub mod hci;

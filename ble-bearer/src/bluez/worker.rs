@@ -1,0 +1,213 @@
+//! The task that keeps an adapter in use: sends, hears, and starts over when bluetoothd or the adapter went away.
+//!
+//! Owns the pace of frames and the pauses between attempts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use btleplug::platform::Manager;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::advert::Advert;
+use super::pace::Pace;
+use super::session::{Session, said};
+use super::{BluezOptions, LINK, OpenError, Sending, info};
+use crate::{BearerEvent, FrameBytes};
+
+/// Frames of the trial that finds out how long one takes: without content, so nobody takes them for frames.
+const TRIAL: usize = 5;
+/// How long the last frame stays on the air when none follows. Shorter than the 1.28 s after which a controller sends it
+/// again; until then it costs nothing.
+const LINGER: Duration = Duration::from_secs(1);
+/// The least time that a frame stays on the air, whatever the bus took of its gap. A guess: bluetoothd, kernel and
+/// controller have five commands to pass on.
+const SETTLE: Duration = Duration::from_millis(20);
+/// The pause before the first attempt to start over, and the longest; it doubles. A guess: bluetoothd takes a second or
+/// two to start.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15)];
+
+/// A frame to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) bytes: FrameBytes,
+    /// At least one.
+    pub(super) copies: u8,
+}
+
+/// Why sending and hearing ended.
+enum End {
+    /// The bearer was dropped.
+    Closed,
+    /// Something went away; what.
+    Trouble(String),
+}
+
+pub(super) struct Worker {
+    adapter: String,
+    options: BluezOptions,
+    session: Session,
+    /// Measured at the start of the session, and while it lasts.
+    pace: Pace,
+    manager: Option<Manager>,
+    frames: mpsc::Receiver<Job>,
+    events: mpsc::Sender<BearerEvent>,
+    up: Arc<AtomicBool>,
+}
+
+impl Worker {
+    pub(super) async fn open(
+        adapter: &str,
+        options: BluezOptions,
+        frames: mpsc::Receiver<Job>,
+        events: mpsc::Sender<BearerEvent>,
+        up: Arc<AtomicBool>,
+    ) -> Result<Self, OpenError> {
+        let mut manager = None;
+        let (session, pace) = start(adapter, options, &mut manager).await?;
+        Ok(Self { adapter: adapter.to_owned(), options, session, pace, manager, frames, events, up })
+    }
+
+    /// Runs until the bearer is dropped.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.up.store(true, Ordering::Relaxed);
+            let up = BearerEvent::LinkUp { link: LINK, info: info(self.pace.min_gap()) };
+            let end = match self.events.send(up).await {
+                Err(_) => End::Closed,
+                Ok(()) => {
+                    let Self { session, frames, events, options, pace, .. } = &mut self;
+                    let Session { advert, scan, trouble, .. } = session;
+                    let hear = async {
+                        while let Some((bytes, rssi)) = scan.next().await {
+                            // Whoever runs the node is behind: lost, as on the air.
+                            let _ = events.try_send(BearerEvent::Frame { link: LINK, bytes, rssi });
+                        }
+                        End::Trouble("bluetoothd reports nothing any more".to_owned())
+                    };
+                    tokio::select! {
+                        why = trouble.recv() => {
+                            End::Trouble(why.unwrap_or_else(|| "the system bus is gone".to_owned()))
+                        }
+                        end = send(advert, frames, events, options.sending, pace) => end,
+                        end = hear => end,
+                    }
+                }
+            };
+            self.up.store(false, Ordering::Relaxed);
+            let why = match end {
+                End::Closed => return self.session.close().await,
+                End::Trouble(why) => why,
+            };
+            if self.events.send(BearerEvent::LinkDown { link: LINK, why }).await.is_err() {
+                return self.session.close().await;
+            }
+            match self.again().await {
+                Some(worker) => self = worker,
+                None => return,
+            }
+        }
+    }
+
+    /// Tries until there is a session again; `None` if the bearer is dropped meanwhile.
+    async fn again(mut self) -> Option<Self> {
+        self.session.close().await;
+        let [mut pause, longest] = PAUSES;
+        loop {
+            // What was handed over as the link went down is lost.
+            let ended = async { while self.frames.recv().await.is_some() {} };
+            tokio::select! {
+                () = ended => return None,
+                () = sleep(pause) => {}
+            }
+            if let Ok((session, pace)) = start(&self.adapter, self.options, &mut self.manager).await {
+                return Some(Self { session, pace, ..self });
+            }
+            pause = (pause * 2).min(longest);
+        }
+    }
+}
+
+/// A session, and how far apart frames must be: as bluetoothd, this kernel and this machine's load make it.
+async fn start(
+    adapter: &str,
+    options: BluezOptions,
+    manager: &mut Option<Manager>,
+) -> Result<(Session, Pace), OpenError> {
+    let mut session = Session::open(adapter, manager).await?;
+    match measure(&mut session.advert, options.sending).await {
+        Ok(slowest) => Ok((session, Pace::new(slowest, options.gap))),
+        Err(error) => {
+            session.close().await;
+            Err(OpenError::Refused { adapter: adapter.to_owned(), what: "advertising", why: said(&error) })
+        }
+    }
+}
+
+/// The longest time that one of a few frames took.
+async fn measure(advert: &mut Advert, sending: Sending) -> Result<Duration, dbus::Error> {
+    let mut longest = Duration::ZERO;
+    for frame in 0..=TRIAL {
+        let start = Instant::now();
+        put(advert, &FrameBytes::new(), sending).await?;
+        // The first is registered, which those that follow at once are spared.
+        if frame > 0 {
+            longest = longest.max(start.elapsed());
+        }
+    }
+    Ok(longest)
+}
+
+/// Puts one frame on the air, for as long as it must be there.
+async fn put(advert: &mut Advert, frame: &FrameBytes, sending: Sending) -> Result<(), dbus::Error> {
+    advert.show(frame).await?;
+    sleep(SETTLE).await;
+    match sending {
+        Sending::Update => Ok(()),
+        Sending::Anew => advert.hide().await,
+    }
+}
+
+/// Sends frame after frame, a gap apart, and says when the gap has changed.
+async fn send(
+    advert: &mut Advert,
+    frames: &mut mpsc::Receiver<Job>,
+    events: &mpsc::Sender<BearerEvent>,
+    sending: Sending,
+    pace: &mut Pace,
+) -> End {
+    let mut on_air = false;
+    loop {
+        // The advertisement stays registered in between, without data: registering takes several times as long as a
+        // change, and would have to be part of the gap.
+        let job = match timeout(LINGER, frames.recv()).await {
+            Ok(job) => job,
+            Err(_) if !on_air => frames.recv().await,
+            Err(_) => {
+                on_air = false;
+                match put(advert, &FrameBytes::new(), sending).await {
+                    Ok(()) => continue,
+                    Err(error) => return failed("taking a frame off the air", &error),
+                }
+            }
+        };
+        let Some(Job { bytes, copies }) = job else { return End::Closed };
+        for _ in 0..copies {
+            let start = Instant::now();
+            if let Err(error) = put(advert, &bytes, sending).await {
+                return failed("sending a frame", &error);
+            }
+            on_air = advert.is_registered();
+            if pace.took(start.elapsed()) {
+                // Told again with the next change when there is no room for it.
+                let _ = events.try_send(BearerEvent::LinkUp { link: LINK, info: info(pace.min_gap()) });
+            }
+            sleep_until(start + pace.gap()).await;
+        }
+    }
+}
+
+fn failed(what: &str, error: &dbus::Error) -> End {
+    End::Trouble(format!("{what} failed ({})", said(error)))
+}
