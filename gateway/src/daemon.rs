@@ -15,7 +15,7 @@ use crate::datadir::{self, DataDir};
 use crate::engine::{Identity, Membership};
 use crate::gateway::{Gateway, Plan};
 use crate::network::{NETWORK_FILE, Network};
-use crate::radio;
+use crate::radio::{self, Radio};
 use crate::settings::{Adapter, Settings};
 use crate::simulated::{AIR_ENDED, Seat, SimulatedAir, Simulation};
 
@@ -47,10 +47,22 @@ pub async fn run(settings: Settings, json: bool) -> anyhow::Result<()> {
         Adapter::Hci(port) => {
             let network = Network::load(data_dir.path())?;
             let clock = WallClock::start();
-            let bearer = radio::hci(&port, &settings.radio, clock).await?;
-            on_air(&settings, &network, data_dir.path(), bearer, clock, json).await
+            match radio::open(&port, &settings.radio, clock).await? {
+                Radio::Hci(bearer) => {
+                    on_air(&settings, &network, data_dir.path(), *bearer, clock, json).await
+                }
+                #[cfg(feature = "bluez")]
+                Radio::Bluez(bearer) => {
+                    on_air(&settings, &network, data_dir.path(), bearer, clock, json).await
+                }
+            }
         }
-        Adapter::Bluez(name) => anyhow::bail!("opening bluez:{name}: this program cannot share adapters yet"),
+        #[cfg(feature = "bluez")]
+        Adapter::Bluez(name) => {
+            let network = Network::load(data_dir.path())?;
+            let bearer = radio::bluez(&name, &settings.radio).await?;
+            on_air(&settings, &network, data_dir.path(), bearer, WallClock::start(), json).await
+        }
     }
 }
 

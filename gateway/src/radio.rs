@@ -4,19 +4,63 @@
 
 use anyhow::Context;
 use ble_bearer::WallClock;
-use ble_bearer::hci::{HciBearer, HciOptions, Port};
+#[cfg(feature = "bluez")]
+use ble_bearer::bluez::{BluezBearer, BluezOptions};
+use ble_bearer::hci::{HciBearer, HciOptions, OpenError, Port};
 
 use crate::settings::RadioSettings;
 
-/// A bearer on a controller of its own.
-pub type Hci = HciBearer<Port, WallClock>;
+/// An adapter, by the way that was open to it.
+#[derive(Debug)]
+pub enum Radio {
+    /// For this program alone.
+    Hci(Box<HciBearer<Port, WallClock>>),
+    /// Shared by bluetoothd.
+    #[cfg(feature = "bluez")]
+    Bluez(BluezBearer),
+}
 
-/// Opens a controller over HCI.
+/// Opens a controller the best way there is: for this program alone, or, where an adapter of this system is in use or the right is
+/// missing, through bluetoothd. Says which way it took, and how to get the better one.
 ///
 /// # Errors
 /// Why it cannot be opened, and what to do.
-pub async fn hci(port: &Port, settings: &RadioSettings, clock: WallClock) -> anyhow::Result<Hci> {
-    Ok(HciBearer::open(port.clone(), options(settings)?, clock).await?)
+pub async fn open(port: &Port, settings: &RadioSettings, clock: WallClock) -> anyhow::Result<Radio> {
+    let refused = match HciBearer::open(port.clone(), options(settings)?, clock).await {
+        Ok(bearer) => {
+            tracing::info!(adapter = %port, "opened over HCI, for this gateway alone");
+            return Ok(Radio::Hci(Box::new(bearer)));
+        }
+        Err(refused) => refused,
+    };
+    #[cfg(feature = "bluez")]
+    if matches!(refused, OpenError::Busy { .. } | OpenError::NotPermitted { .. }) {
+        let name = port.to_string();
+        match bluez(&name, settings).await {
+            Ok(bearer) => {
+                tracing::warn!(
+                    "{name} is shared through bluetoothd, which sends a third of the frames that the adapter alone would: {refused}"
+                );
+                return Ok(Radio::Bluez(bearer));
+            }
+            Err(also) => anyhow::bail!("{refused}; nor through bluetoothd: {also}"),
+        }
+    }
+    if !cfg!(feature = "bluez") && matches!(refused, OpenError::Busy { .. } | OpenError::NotPermitted { .. })
+    {
+        anyhow::bail!("{refused} (sharing needs a program built with `--features bluez`, which this is not)");
+    }
+    Err(refused.into())
+}
+
+/// Opens an adapter that bluetoothd shares.
+///
+/// # Errors
+/// Why it cannot be opened, and what to do.
+#[cfg(feature = "bluez")]
+pub async fn bluez(name: &str, settings: &RadioSettings) -> anyhow::Result<BluezBearer> {
+    let options = BluezOptions { company: settings.company_id, ..BluezOptions::default() };
+    Ok(BluezBearer::open(name, options).await?)
 }
 
 /// How a controller is to be used, with an address of its own for each call.

@@ -14,7 +14,6 @@ use dbus::nonblock::{Proxy, SyncConnection};
 use dbus::{Error, Path};
 use dbus_crossroads::Crossroads;
 
-use super::COMPANY;
 use super::session::{BLUEZ, CALL_WITHIN};
 use crate::FrameBytes;
 
@@ -25,8 +24,9 @@ const ADVERTISEMENT: &str = "org.bluez.LEAdvertisement1";
 pub(super) const MANAGER: &str = "org.bluez.LEAdvertisingManager1";
 
 /// What bluetoothd may read of the object at any time.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Shown {
+    company: u16,
     frame: Arc<Mutex<FrameBytes>>,
     /// Whether bluetoothd holds the object, as far as we know.
     registered: Arc<AtomicBool>,
@@ -36,7 +36,7 @@ impl Shown {
     fn data(&self) -> HashMap<u16, Variant<Vec<u8>>> {
         let frame = self.frame.lock().unwrap_or_else(PoisonError::into_inner);
         // bluetoothd refuses data of no length.
-        let data = (!frame.is_empty()).then(|| (COMPANY, Variant(frame.to_vec())));
+        let data = (!frame.is_empty()).then(|| (self.company, Variant(frame.to_vec())));
         data.into_iter().collect()
     }
 }
@@ -51,8 +51,8 @@ pub(super) struct Advert {
 
 impl Advert {
     /// Puts the object on the connection; nothing is on the air yet.
-    pub(super) fn new(connection: Arc<SyncConnection>, adapter: Path<'static>) -> Self {
-        let shown = Shown::default();
+    pub(super) fn new(connection: Arc<SyncConnection>, adapter: Path<'static>, company: u16) -> Self {
+        let shown = Shown { company, frame: Arc::default(), registered: Arc::default() };
         let mut crossroads = Crossroads::new();
         let token = crossroads.register(ADVERTISEMENT, |object| {
             // Nobody is meant to connect. But an advert that cannot be connected to leaves from a random address, and

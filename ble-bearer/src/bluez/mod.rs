@@ -17,11 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mesh_protocol::{Duration, LEGACY_FRAME, LinkId, LinkInfo, LinkKind};
 use tokio::sync::mpsc;
 
-use crate::{Bearer, BearerError, BearerEvent, FrameBytes, Full};
+use crate::{AdapterState, Bearer, BearerError, BearerEvent, FrameBytes, Full, Health};
 use worker::{Job, Worker};
 
-/// The company under which a frame stands in an advert: the one that is for tests and belongs to nobody.
-const COMPANY: u16 = 0xffff;
 /// The only link there is.
 const LINK: LinkId = LinkId(0);
 /// Heard frames that wait for whoever runs the node; further ones are lost, as on the air. A guess: two seconds of a
@@ -47,12 +45,14 @@ pub struct BluezOptions {
     /// The least time from the start of one frame to the start of the next. When bluetoothd turns out to be slower the
     /// link says more, and says so again when that changes.
     pub gap: Duration,
+    /// Company identifier of the manufacturer data around frames.
+    pub company: u16,
 }
 
 impl Default for BluezOptions {
     /// Updates, 50 ms apart: about what bluetoothd, kernel and controller were seen to take for a frame.
     fn default() -> Self {
-        Self { sending: Sending::Update, gap: Duration::from_millis(50) }
+        Self { sending: Sending::Update, gap: Duration::from_millis(50), company: 0xffff }
     }
 }
 
@@ -125,6 +125,7 @@ pub struct BluezBearer {
     frames: mpsc::Sender<Job>,
     events: mpsc::Receiver<BearerEvent>,
     up: Arc<AtomicBool>,
+    health: Health,
 }
 
 impl BluezBearer {
@@ -138,14 +139,30 @@ impl BluezBearer {
         let up = Arc::new(AtomicBool::new(false));
         let worker = Worker::open(adapter, options, waiting, heard, Arc::clone(&up)).await?;
         tokio::spawn(worker.run());
-        Ok(Self { frames, events, up })
+        let what = format!("{adapter}, shared by bluetoothd");
+        let health = Health { state: AdapterState::Starting, what, ..Health::default() };
+        Ok(Self { frames, events, up, health })
     }
 }
 
 impl Bearer for BluezBearer {
     async fn next_event(&mut self) -> Result<BearerEvent, BearerError> {
         let event = self.events.recv().await;
-        event.ok_or_else(|| BearerError::Gone("the task that talks to bluetoothd has ended".to_owned()))
+        let event = event
+            .ok_or_else(|| BearerError::Gone("the task that talks to bluetoothd has ended".to_owned()))?;
+        match &event {
+            BearerEvent::LinkUp { .. } => {
+                // The first is no repair.
+                self.health.repairs[3] += u64::from(self.health.state == AdapterState::Away);
+                self.health.state = AdapterState::Up;
+            }
+            BearerEvent::LinkDown { why, .. } => {
+                self.health.state = AdapterState::Away;
+                self.health.trouble = Some(why.clone());
+            }
+            BearerEvent::Frame { .. } => self.health.heard += 1,
+        }
+        Ok(event)
     }
 
     fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
@@ -154,7 +171,15 @@ impl Bearer for BluezBearer {
             return Err(Full);
         }
         let bytes = FrameBytes::from_slice(frame).map_err(|_| Full)?;
-        self.frames.try_send(Job { bytes, copies: copies.max(1) }).map_err(|_| Full)
+        self.frames.try_send(Job { bytes, copies: copies.max(1) }).map_err(|_| Full)?;
+        self.health.taken += 1;
+        // bluetoothd says nothing of what becomes of it; what was handed to it is all that is known.
+        self.health.sent += 1;
+        Ok(())
+    }
+
+    fn health(&mut self) -> Health {
+        self.health.clone()
     }
 }
 
@@ -185,7 +210,7 @@ mod tests {
         let (frames, _waiting) = mpsc::channel(1);
         let (_heard, events) = mpsc::channel(1);
         let up = Arc::new(AtomicBool::new(true));
-        let mut bearer = BluezBearer { frames, events, up: Arc::clone(&up) };
+        let mut bearer = BluezBearer { frames, events, up: Arc::clone(&up), health: Health::default() };
         assert_eq!(bearer.try_send(LinkId(1), b"x", 1), Err(Full));
         assert_eq!(bearer.try_send(LINK, &[0; LEGACY_FRAME + 1], 1), Err(Full));
         assert_eq!(bearer.try_send(LINK, b"", 1), Err(Full));
@@ -200,7 +225,8 @@ mod tests {
     async fn a_worker_that_is_gone_is_an_error_and_no_panic() {
         let (frames, _) = mpsc::channel(1);
         let (_, events) = mpsc::channel(1);
-        let mut bearer = BluezBearer { frames, events, up: Arc::new(AtomicBool::new(true)) };
+        let up = Arc::new(AtomicBool::new(true));
+        let mut bearer = BluezBearer { frames, events, up, health: Health::default() };
         assert!(matches!(bearer.next_event().await, Err(BearerError::Gone(_))));
         assert_eq!(bearer.try_send(LINK, b"x", 1), Err(Full));
     }

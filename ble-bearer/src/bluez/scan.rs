@@ -10,12 +10,12 @@ use btleplug::api::{Central, CentralEvent, Manager as _, Peripheral as _, ScanFi
 use btleplug::platform::{Adapter, Manager, PeripheralId};
 use futures_util::{Stream, StreamExt};
 
-use super::COMPANY;
 use crate::FrameBytes;
 
 /// A scan that runs.
 pub(super) struct Scan {
     adapter: Adapter,
+    company: u16,
     reports: Pin<Box<dyn Stream<Item = CentralEvent> + Send>>,
     /// Devices that bluetoothd remembers from before; they are reported once without having been heard.
     before: HashSet<PeripheralId>,
@@ -24,7 +24,11 @@ pub(super) struct Scan {
 impl Scan {
     /// Starts to listen. `manager` is made when there is none or it is of no use any more: each holds a connection
     /// to the bus for as long as the runtime lives.
-    pub(super) async fn start(name: &str, manager: &mut Option<Manager>) -> Result<Self, btleplug::Error> {
+    pub(super) async fn start(
+        name: &str,
+        company: u16,
+        manager: &mut Option<Manager>,
+    ) -> Result<Self, btleplug::Error> {
         if let Some(known) = manager.take()
             && known.adapters().await.is_ok()
         {
@@ -46,7 +50,7 @@ impl Scan {
         let before = adapter.peripherals().await?.iter().map(btleplug::api::Peripheral::id).collect();
         // Asks for duplicates as well: the same address may send other data.
         adapter.start_scan(ScanFilter::default()).await?;
-        Ok(Self { adapter, reports, before })
+        Ok(Self { adapter, company, reports, before })
     }
 
     /// The next frame and how loud it was; `None` when there will be no more. Cancelling it may lose a frame.
@@ -64,7 +68,7 @@ impl Scan {
                 }
                 _ => continue,
             };
-            let Some(frame) = data.remove(&COMPANY) else { continue };
+            let Some(frame) = data.remove(&self.company) else { continue };
             // Longer than any frame, or empty: another program's.
             let Ok(frame) = FrameBytes::from_slice(&frame) else { continue };
             if !frame.is_empty() {

@@ -42,7 +42,11 @@ pub(super) struct Session {
 
 impl Session {
     /// Checks from the bus up to the adapter, watches all of them, and starts to listen.
-    pub(super) async fn open(adapter: &str, manager: &mut Option<Manager>) -> Result<Self, OpenError> {
+    pub(super) async fn open(
+        adapter: &str,
+        company: u16,
+        manager: &mut Option<Manager>,
+    ) -> Result<Self, OpenError> {
         let (report, trouble) = mpsc::channel(1);
         // Connecting blocks, if only for a moment.
         let connected = tokio::task::spawn_blocking(dbus_tokio::connection::new_system_sync).await;
@@ -54,13 +58,14 @@ impl Session {
             let error = resource.await;
             let _ = lost.try_send(format!("the system bus is gone ({error})"));
         });
-        let opened = Self::on(adapter, manager, &connection, report).await;
+        let opened = Self::on(adapter, company, manager, &connection, report).await;
         let (advert, scan, watches) = opened.inspect_err(|_| io.abort())?;
         Ok(Self { advert, scan, trouble, connection, watches, io })
     }
 
     async fn on(
         adapter: &str,
+        company: u16,
         manager: &mut Option<Manager>,
         connection: &Arc<SyncConnection>,
         report: mpsc::Sender<String>,
@@ -103,12 +108,12 @@ impl Session {
         if !interfaces.contains_key(MANAGER) {
             return Err(OpenError::NoAdvertising(adapter.to_owned()));
         }
-        let scan = Scan::start(adapter, manager).await.map_err(|error| OpenError::Refused {
+        let scan = Scan::start(adapter, company, manager).await.map_err(|error| OpenError::Refused {
             adapter: adapter.to_owned(),
             what: "starting to scan",
             why: error.to_string(),
         })?;
-        Ok((Advert::new(Arc::clone(connection), path.clone()), scan, watches))
+        Ok((Advert::new(Arc::clone(connection), path.clone(), company), scan, watches))
     }
 
     /// Takes the advert off the air and ends the scan, as far as bluetoothd still listens.

@@ -135,7 +135,7 @@ async fn start(
     options: BluezOptions,
     manager: &mut Option<Manager>,
 ) -> Result<(Session, Pace), OpenError> {
-    let mut session = Session::open(adapter, manager).await?;
+    let mut session = Session::open(adapter, options.company, manager).await?;
     match measure(&mut session.advert, options.sending).await {
         Ok(slowest) => Ok((session, Pace::new(slowest, options.gap))),
         Err(error) => {

@@ -108,6 +108,7 @@ fn port(adapter: &Adapter) -> anyhow::Result<Port> {
     match adapter {
         Adapter::Hci(port) => Ok(port.clone()),
         Adapter::Sim => Err(Usage("examining sim: the simulated air is always well; name a real adapter".into()).into()),
+        #[cfg(feature = "bluez")]
         Adapter::Bluez(name) => Err(Usage(format!(
             "examining bluez:{name}: while bluetoothd has it, it cannot be looked into; free it with `sudo systemctl stop bluetooth` \
              and name it {name}"

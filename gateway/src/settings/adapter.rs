@@ -17,6 +17,7 @@ pub enum Adapter {
     /// A controller over HCI: an adapter of this system, or one at a serial line, USB or TCP.
     Hci(Port),
     /// An adapter that bluetoothd holds and shares, by its name.
+    #[cfg(feature = "bluez")]
     Bluez(String),
 }
 
@@ -39,6 +40,7 @@ impl fmt::Display for Adapter {
         match self {
             Self::Sim => f.pad("sim"),
             Self::Hci(port) => f.pad(&port.to_string()),
+            #[cfg(feature = "bluez")]
             Self::Bluez(name) => f.pad(&format!("bluez:{name}")),
         }
     }
@@ -51,7 +53,9 @@ impl FromStr for Adapter {
         let built = |feature| UnknownAdapter::Built(name.to_owned(), feature);
         match name.split_once(':') {
             None if name == "sim" => return Ok(Self::Sim),
-            Some(("bluez", _)) if cfg!(not(feature = "bluez")) => return Err(built("bluez")),
+            #[cfg(not(feature = "bluez"))]
+            Some(("bluez", _)) => return Err(built("bluez")),
+            #[cfg(feature = "bluez")]
             Some(("bluez", of)) if matches!(of.parse(), Ok(Port::User(_))) => {
                 return Ok(Self::Bluez(of.into()));
             }

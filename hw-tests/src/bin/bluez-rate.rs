@@ -50,7 +50,8 @@ async fn main() -> Result<()> {
         Way::Update => Sending::Update,
         Way::Anew => Sending::Anew,
     };
-    let options = BluezOptions { sending, gap: mesh_protocol::Duration::from_millis(gap) };
+    let options =
+        BluezOptions { sending, gap: mesh_protocol::Duration::from_millis(gap), ..Default::default() };
     let mut sender = BluezBearer::open(&from, options).await?;
     let mut receiver = BluezBearer::open(&to, options).await?;
     while !matches!(receiver.next_event().await?, BearerEvent::LinkUp { .. }) {}
