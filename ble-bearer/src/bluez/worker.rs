@@ -178,6 +178,7 @@ async fn send(
     pace: &mut Pace,
 ) -> End {
     let mut on_air = false;
+    let mut due = Instant::now();
     loop {
         // The advertisement stays registered in between, without data: registering takes several times as long as a
         // change, and would have to be part of the gap.
@@ -194,7 +195,11 @@ async fn send(
         };
         let Some(Job { bytes, copies }) = job else { return End::Closed };
         for _ in 0..copies {
+            sleep_until(due).await;
             let start = Instant::now();
+            // After a small delay counted from when it was due, lest many of them add up to a frame that is refused.
+            let late = start.duration_since(due) < pace.gap();
+            due = if late { due } else { start } + pace.gap();
             if let Err(error) = put(advert, &bytes, sending).await {
                 return failed("sending a frame", &error);
             }
@@ -203,7 +208,6 @@ async fn send(
                 // Told again with the next change when there is no room for it.
                 let _ = events.try_send(BearerEvent::LinkUp { link: LINK, info: info(pace.min_gap()) });
             }
-            sleep_until(start + pace.gap()).await;
         }
     }
 }
