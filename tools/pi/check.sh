@@ -58,6 +58,23 @@ bash -n "$folder/install.sh"
 ! grep -q '@[A-Z]*@' "$folder/README" "$folder/install.sh" || fail "unpacking: not every @…@ was filled in"
 passed "the tarball is whole"
 
+if command -v systemd-analyze >/dev/null; then
+    # Under its own name, with a program that is there.
+    mkdir "$scratch/unit"
+    sed 's|^ExecStart=.*|ExecStart=/bin/true|; /^User=\|^Group=/d' "$folder/mesh-gateway.service" >"$scratch/unit/mesh-gateway.service"
+    mkdir "$scratch/unit/mesh-gateway.service.d"
+    for dropin in "$folder"/dropins/*.conf; do
+        # Older ones complain of what they do not know.
+        [ "${dropin##*/}" != restart-backoff.conf ] || continue
+        cp "$dropin" "$scratch/unit/mesh-gateway.service.d/"
+        systemd-analyze verify --man=no "$scratch/unit/mesh-gateway.service" >"$scratch/out" 2>&1 || true
+        ! grep -F "$scratch" "$scratch/out" || fail "checking the unit with ${dropin##*/}: see above"
+        rm "$scratch/unit/mesh-gateway.service.d/"*
+    done
+    passed "the unit and its drop-ins: $(systemd-analyze security --offline=true "$folder/mesh-gateway.service" |
+        sed -n 's/.*\(Overall exposure level.*: [0-9.]*\).*/\1/p')"
+fi
+
 version="$(basename "$folder" | sed 's/^mesh-gateway-\(.*\)-aarch64.*/\1/')"
 program --version >"$scratch/out"
 has "mesh-gateway $version" "$scratch/out" "asking for the version"

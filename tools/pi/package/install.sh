@@ -159,7 +159,10 @@ if [ ! -e "$DATA/network.toml" ]; then
         [ -z "$network" ] || options+=(--network "$network")
         [ -z "$name" ] || options+=(--name "$name")
     fi
-    as_gateway init "${options[@]}" 2>&1 || fail "making the network in $DATA: see above; then run install.sh again"
+    told="$(as_gateway init "${options[@]}" 2>&1)" || fail "making the network in $DATA: $told"
+    # How to start it by hand is not what comes next here.
+    grep -v 'Start the gateway with' <<<"$told" || true
+    [ -z "$invite" ] || say "The invitation is used up: delete it."
 elif [ -n "$invite$network$name" ]; then
     fail "entering a network: this machine is in one already, in $DATA; the program is installed, the network unchanged. See \
 the chapter on backups in the manual before you move it away"
