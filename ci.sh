@@ -2,14 +2,16 @@
 # Every check of the project, one job each: ./ci.sh JOB, or ./ci.sh all, or ./ci.sh list.
 #
 # Each job runs by hand as it does here, needs no terminal and no standard input, and leaves everything it makes
-# below target/ and fuzz/. Only `capture` and `vm` install something, where it is missing: tshark, and what a virtual
-# machine is made of.
+# below target/ and fuzz/. Only `capture`, `vm` and `pi` install something, with apt, where it is missing: tshark, what a virtual
+# machine is made of, and a linker and an emulated processor for arm64.
 set -euo pipefail
 cd "$(dirname "$0")"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
 # Cheap ones first: a slip shows within seconds.
 JOBS=(fmt layers clippy test nostd doc deny capture hw size fuzz demo release air vm)
+# Not among `all`: they take too long for every change.
+ASIDE=(pi)
 # A core with FPU and DSP, and the smallest there is, without atomic read-modify-write.
 MCU_TARGETS=(thumbv7em-none-eabi thumbv6m-none-eabi)
 # Seconds for each fuzz target.
@@ -146,6 +148,18 @@ job_vm() {
 # The main job, end to end; its exit code is its verdict.
 job_demo() {
     cargo run --release --locked -p mesh-gateway -- demo --json
+}
+
+# The tarball for a Raspberry Pi, and its program on an emulated processor.
+job_pi() {
+    local missing=() version
+    command -v aarch64-linux-gnu-gcc >/dev/null || missing+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+    command -v qemu-aarch64 >/dev/null || missing+=(qemu-user)
+    [ -e /usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1 ] || missing+=(libc6-arm64-cross)
+    [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
+    tools/pi/build.sh --linker gcc
+    version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)"
+    tools/pi/check.sh "target/pi/mesh-gateway-$version-aarch64.tar.gz"
 }
 
 # Rules of the design that no compiler holds.
@@ -345,12 +359,12 @@ all)
     done
     ;;
 *)
-    for job in "${JOBS[@]}"; do
+    for job in "${JOBS[@]}" "${ASIDE[@]}"; do
         if [ "${1:-}" = "$job" ]; then
             "job_$job"
             exit
         fi
     done
-    fail "no job '${1:-}': one of ${JOBS[*]}, all or list"
+    fail "no job '${1:-}': one of ${JOBS[*]} ${ASIDE[*]}, all or list"
     ;;
 esac
