@@ -134,11 +134,23 @@ job_vm() {
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
     done < <(grep -v '^#' tools/vm/packages)
     [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
-    cargo build --locked -p hw-tests --features bluez --bins
+    cargo build --locked -p hw-tests -p mesh-gateway --features hw-tests/bluez,mesh-gateway/bluez --bins
     started=$SECONDS
-    tools/vm/run.sh --arm dbus --add target/debug/conformance --keep-log target/vm/console.log \
-        -- conformance --arm dbus || fail "vm: the suite failed over bluetoothd; the console is in target/vm/console.log"
-    echo "vm: the suite over bluetoothd took $((SECONDS - started)) s, boot included"
+    local log=target/vm/console.log programs=(conformance two-gateways mesh-gateway) add=() program
+    for program in "${programs[@]}"; do add+=(--add "target/debug/$program"); done
+    # For a program alone: the suite, then whole gateways that are killed and whose controllers go away.
+    tools/vm/run.sh --arm user-channel "${add[@]}" --keep-log "$log" -- sh -euc '
+        conformance --arm hci
+        mesh-gateway adapters
+        mesh-gateway doctor --adapter hci0 --peer hci1
+        two-gateways --long 2048 \
+            --away "killall btvirt; while ls /sys/class/bluetooth | grep -q .; do sleep 0.2; done" \
+            --back "(btvirt -L -l2 >/dev/null 2>&1 &)"
+    ' || fail "vm: over the user channel; the console is in $log"
+    # Shared with bluetoothd.
+    tools/vm/run.sh --arm dbus "${add[@]}" --keep-log "$log" -- conformance --arm dbus ||
+        fail "vm: the suite failed over bluetoothd; the console is in $log"
+    echo "vm: both took $((SECONDS - started)) s, boots included"
     tools/vm/run.sh --arm dbus --add target/debug/comeback --keep-log target/vm/console.log -- sh -euc '
         comeback --stop "killall bluetoothd" --start "(bluetoothd -n -E >/dev/null 2>&1 &)"
         comeback --stop "killall btvirt" --start "(btvirt -L -l2 >/dev/null 2>&1 &)"

@@ -1,15 +1,17 @@
-//! How fast bluetoothd sends frames for us, and how many of them another adapter reports.
+//! How fast an adapter sends frames, by each way to it, and how many of them another adapter reports.
 //!
 //! ```sh
-//! tools/vm/run.sh --arm dbus --add target/debug/bluez-rate -- bluez-rate --gap 50 --frames 200 update
+//! tools/vm/run.sh --arm user-channel --add target/debug/rate -- rate --frames 200 hci
+//! tools/vm/run.sh --arm dbus --add target/debug/rate -- rate --gap 50 --frames 200 update
 //! ```
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ble_bearer::bluez::{BluezBearer, BluezOptions, Sending};
-use ble_bearer::{Bearer, BearerEvent};
+use ble_bearer::hci::{HciBearer, HciOptions, Port};
+use ble_bearer::{Bearer, BearerEvent, WallClock};
 use clap::{Parser, ValueEnum};
 use mesh_protocol::{LEGACY_FRAME, LinkId};
 
@@ -41,19 +43,36 @@ enum Way {
     Update,
     /// an advertisement for each frame
     Anew,
+    /// HCI, without bluetoothd
+    Hci,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let Args { way, gap, frames, from, to } = Args::parse();
-    let sending = match way {
+    let args = Args::parse();
+    let sending = match args.way {
         Way::Update => Sending::Update,
         Way::Anew => Sending::Anew,
+        Way::Hci => {
+            let clock = WallClock::start();
+            let open = async |name: &str, address| {
+                let port: Port = name.parse().with_context(|| format!("reading {name}"))?;
+                anyhow::Ok(HciBearer::open(port, HciOptions::new(address), clock).await?)
+            };
+            return measure(&args, open(&args.from, 1).await?, open(&args.to, 2).await?).await;
+        }
     };
-    let options =
-        BluezOptions { sending, gap: mesh_protocol::Duration::from_millis(gap), ..Default::default() };
-    let mut sender = BluezBearer::open(&from, options).await?;
-    let mut receiver = BluezBearer::open(&to, options).await?;
+    let gap = mesh_protocol::Duration::from_millis(args.gap);
+    let options = BluezOptions { sending, gap, ..BluezOptions::default() };
+    let sender = BluezBearer::open(&args.from, options).await?;
+    let receiver = BluezBearer::open(&args.to, options).await?;
+    measure(&args, sender, receiver).await
+}
+
+/// Sends as fast as frames are taken, and says what came of it.
+async fn measure<B: Bearer>(args: &Args, mut sender: B, mut receiver: B) -> Result<()> {
+    let Args { way, gap, frames, from, .. } = args;
+    let frames = *frames;
     while !matches!(receiver.next_event().await?, BearerEvent::LinkUp { .. }) {}
     let measured = loop {
         if let BearerEvent::LinkUp { info, .. } = sender.next_event().await? {
