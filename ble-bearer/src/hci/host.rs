@@ -19,6 +19,7 @@ use super::event::{self, Event};
 use super::extended::Extended;
 use super::legacy::Legacy;
 use super::options::{COMMAND_TIMEOUT, HciOptions, Scan};
+use super::pace::Pace;
 use super::packet::Packet;
 use super::parts::Parts;
 use super::setup::{Adapter, Setup, rescan};
@@ -33,8 +34,6 @@ pub const RELAPSE: Duration = Duration::from_secs(30);
 pub const SILENCE: Duration = Duration::from_secs(60);
 /// See [`SILENCE`].
 pub const SILENCE_MOST: Duration = Duration::from_secs(3_600);
-/// What a command takes at the least: about what a Raspberry Pi 4 needs.
-const USUAL_LATENCY: Duration = Duration::from_micros(500);
 /// Frames kept for a reader that is late.
 const BACKLOG: usize = 256;
 
@@ -119,8 +118,9 @@ pub struct Host {
     parts: Parts,
     reopen: Option<String>,
     link_up: bool,
-    /// What each command of the last setup took, reset apart.
-    latencies: Vec<Duration>,
+    pace: Pace,
+    /// What the link says it can do, as it was told last.
+    info: Option<LinkInfo>,
     /// The last repair: when, and how deep.
     last: Option<(Instant, Grade)>,
     silent_since: Instant,
@@ -145,7 +145,8 @@ impl Host {
             parts: Parts::default(),
             reopen: None,
             link_up: false,
-            latencies: Vec::new(),
+            pace: Pace::default(),
+            info: None,
             last: None,
             silent_since: Instant::ZERO,
             silence: SILENCE,
@@ -181,7 +182,7 @@ impl Host {
     fn set_up(&mut self, now: Instant) {
         self.let_go();
         (self.silent_since, self.silence) = (now, SILENCE);
-        self.latencies.clear();
+        self.pace = Pace::default();
         let address = StaticAddress::new(self.options.address);
         self.phase = Phase::Setup(Box::new(Setup::new(self.options, address, self.scan)));
     }
@@ -262,7 +263,7 @@ impl Host {
         match (outstanding.issuer, &mut self.phase) {
             (Issuer::Setup, Phase::Setup(setup)) => {
                 if opcode != command::reset().opcode {
-                    self.latencies.push(now.since(outstanding.since));
+                    self.pace.learn(now.since(outstanding.since));
                 }
                 if let Err(refused) = setup.answered(opcode, returned) {
                     self.mend(now, Grade::Reset, &refused.0);
@@ -270,6 +271,9 @@ impl Host {
             }
             (Issuer::Advertiser, Phase::Up(advertiser)) => {
                 advertiser.done(now, status == Some(0));
+                if self.pace.took(now.since(outstanding.since)) {
+                    self.announce();
+                }
                 if status != Some(0) {
                     self.refused(now, Grade::Advertising, opcode, status);
                 }
@@ -383,7 +387,7 @@ impl Host {
         } else {
             Advertiser::Legacy(Legacy::new(interval))
         };
-        let min_gap = advertiser.min_gap(self.latency());
+        self.pace.settle();
         self.health.what = adapter.to_string();
         if let Some(claim) = &adapter.broken_claim {
             self.health.trouble = Some(format!("{claim}: using legacy advertising"));
@@ -391,15 +395,21 @@ impl Host {
         self.adapter = Some(adapter);
         self.phase = Phase::Up(Box::new(advertiser));
         self.health.state = AdapterState::Up;
-        (self.silent_since, self.link_up) = (now, true);
-        let info = LinkInfo { mtu: self.mtu(), kind: LinkKind::Broadcast, min_gap };
-        self.events.push_back(BearerEvent::LinkUp { link: HCI_LINK, info });
+        (self.silent_since, self.link_up, self.info) = (now, true, None);
+        self.announce();
     }
 
-    /// What a command takes: the median, as one that was late says nothing of the next.
-    fn latency(&mut self) -> Duration {
-        self.latencies.sort_unstable();
-        self.latencies.get(self.latencies.len() / 2).copied().unwrap_or(USUAL_LATENCY).max(USUAL_LATENCY)
+    /// Says what the link can do, unless that was said already, but for a tenth.
+    fn announce(&mut self) {
+        let Phase::Up(advertiser) = &self.phase else { return };
+        let min_gap = advertiser.min_gap(self.pace.latency());
+        let told = self.info.map_or(0, |info| info.min_gap.as_micros());
+        if min_gap.as_micros().abs_diff(told) * 10 < told {
+            return;
+        }
+        let info = LinkInfo { mtu: self.mtu(), kind: LinkKind::Broadcast, min_gap };
+        self.info = Some(info);
+        self.events.push_back(BearerEvent::LinkUp { link: HCI_LINK, info });
     }
 
     /// The next packet for the controller.

@@ -9,7 +9,7 @@
 //! | `bearer` | reading, writing, opening anew |
 //! | `host` | one command at a time, health and repair |
 //! | `setup` | what a controller can do, and making it ready |
-//! | `advert`, `legacy`, `extended` | the schedulers |
+//! | `advert`, `legacy`, `extended`, `pace` | the schedulers |
 //! | `examine` | what an adapter is worth |
 //! | `command`, `event`, `parts`, `packet` | bytes |
 
@@ -22,6 +22,7 @@ mod extended;
 mod host;
 mod legacy;
 mod options;
+mod pace;
 pub mod packet;
 mod parts;
 mod port;
