@@ -139,7 +139,7 @@ job_vm() {
     local log=target/vm/console.log programs=(conformance two-gateways mesh-gateway) add=() program
     for program in "${programs[@]}"; do add+=(--add "target/debug/$program"); done
     # For a program alone: the suite, then whole gateways that are killed and whose controllers go away.
-    tools/vm/run.sh --arm user-channel "${add[@]}" --keep-log "$log" -- sh -euc '
+    tools/vm/run.sh --timeout 500 --arm user-channel "${add[@]}" --keep-log "$log" -- sh -euc '
         conformance --arm hci
         mesh-gateway adapters
         mesh-gateway doctor --adapter hci0 --peer hci1

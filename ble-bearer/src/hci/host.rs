@@ -271,9 +271,8 @@ impl Host {
             }
             (Issuer::Advertiser, Phase::Up(advertiser)) => {
                 advertiser.done(now, status == Some(0));
-                if self.pace.took(now.since(outstanding.since)) {
-                    self.announce();
-                }
+                self.pace.took(now.since(outstanding.since));
+                self.announce();
                 if status != Some(0) {
                     self.refused(now, Grade::Advertising, opcode, status);
                 }
@@ -399,12 +398,12 @@ impl Host {
         self.announce();
     }
 
-    /// Says what the link can do, unless that was said already, but for a tenth.
+    /// Says what the link can do, unless that was said already, but for a quarter.
     fn announce(&mut self) {
         let Phase::Up(advertiser) = &self.phase else { return };
         let min_gap = advertiser.min_gap(self.pace.latency());
         let told = self.info.map_or(0, |info| info.min_gap.as_micros());
-        if min_gap.as_micros().abs_diff(told) * 10 < told {
+        if min_gap.as_micros().abs_diff(told) * 4 < told {
             return;
         }
         let info = LinkInfo { mtu: self.mtu(), kind: LinkKind::Broadcast, min_gap };

@@ -26,8 +26,8 @@ fn a_legacy_controller_is_set_up_in_this_order_and_its_link_is_honest() {
     assert!(rig.script.scanning);
     let info = info(&rig);
     assert_eq!((info.mtu, info.kind), (LEGACY_FRAME, LinkKind::Broadcast));
-    // One interval, the longest delay, and three commands of 0.5 ms and a quarter.
-    assert_eq!(info.min_gap, ADV_INTERVAL + ADV_DELAY + Duration::from_micros(1_875));
+    // One interval, the longest delay, and three commands of 0.5 ms and half as much again.
+    assert_eq!(info.min_gap, ADV_INTERVAL + ADV_DELAY + Duration::from_micros(2_250));
     assert_eq!(rig.health().state, AdapterState::Up);
     assert_eq!(rig.health().what, "Bluetooth 5.0, address 01:02:03:04:05:06, legacy advertising");
 }
