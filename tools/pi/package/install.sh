@@ -88,7 +88,7 @@ if [ -n "$uninstall" ]; then
     done
     # What someone else has put there stays.
     rmdir "$DESTDIR$DROPINS" 2>/dev/null || true
-    rm -rf "${DESTDIR:?/}$DOC"
+    rm -rf "$DESTDIR$DOC"
     if running; then systemctl daemon-reload; fi
     say "removed. The data are still in $DATA, with the network's key, and belong to the user $WHO."
     say "To remove those too: rm -r $DATA && userdel $WHO"
@@ -110,9 +110,14 @@ if [ -z "$DESTDIR" ]; then
     fi
 fi
 
+if [ -n "$invite$network$name" ] && [ -e "$DATA/network.toml" ]; then
+    fail "entering a network: this machine is in one already, in $DATA; nothing was changed. Leave those options out to bring the \
+program up to date, or move $DATA away to begin anew"
+fi
+
 # ---- in ----
 
-before=""
+before="" founded=""
 [ ! -x "$DESTDIR$PROGRAM" ] || before=1
 place mesh-gateway "$PROGRAM" 0755
 place mesh-gateway.service "$UNIT" 0644
@@ -148,6 +153,7 @@ chown -R --no-dereference "$WHO:$WHO" "$DATA"
 
 if [ ! -e "$DATA/network.toml" ]; then
     options=()
+    [ -n "$invite" ] || founded=1
     if [ -n "$invite" ]; then
         # Opened here: the service's user may not be able to read the file.
         if [ "$invite" != - ]; then
@@ -163,9 +169,6 @@ if [ ! -e "$DATA/network.toml" ]; then
     # How to start it by hand is not what comes next here.
     grep -v 'Start the gateway with' <<<"$told" || true
     [ -z "$invite" ] || say "The invitation is used up: delete it."
-elif [ -n "$invite$network$name" ]; then
-    fail "entering a network: this machine is in one already, in $DATA; the program is installed, the network unchanged. See \
-the chapter on backups in the manual before you move it away"
 fi
 
 if [ -n "$adapter" ]; then
@@ -222,4 +225,4 @@ hci*)
     ;;
 esac
 [ -z "$adapter" ] || say "Next: systemctl status mesh-gateway; journalctl -u mesh-gateway; mesh-gateway status"
-say "Invite others: sudo -u $WHO mesh-gateway invite NAME --data-dir $DATA"
+[ -z "$founded" ] || say "Invite others: sudo -u $WHO mesh-gateway invite NAME --data-dir $DATA"
