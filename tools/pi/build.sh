@@ -12,8 +12,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 TARGET=aarch64-unknown-linux-gnu
-# What the gateway has on a Pi. Adapters shared with bluetoothd: add `bluez` here, once the crate's feature does something.
-FEATURES=serial,usb
+# What the gateway has on a Pi.
+FEATURES=serial,usb,bluez
 # The oldest Raspberry Pi OS that zig builds for unless told otherwise: 10 (buster), which has this glibc.
 ZIG_GLIBC=2.28
 ZIG_PACKAGES=("cargo-zigbuild==0.24.*" "ziglang==0.15.*")
