@@ -71,6 +71,14 @@ impl Advertiser {
         either!(self, way => way.done(now, ok));
     }
 
+    /// What a command costs, where there is news of it; `took` is what the last one took by itself.
+    pub(super) fn take_cost(&mut self, took: Duration) -> Option<Duration> {
+        match self {
+            Self::Legacy(legacy) => legacy.take_cost(),
+            Self::Extended(_) => Some(took),
+        }
+    }
+
     pub(super) fn timeout(&self) -> Option<Instant> {
         either!(self, way => way.timeout())
     }

@@ -271,8 +271,10 @@ impl Host {
             }
             (Issuer::Advertiser, Phase::Up(advertiser)) => {
                 advertiser.done(now, status == Some(0));
-                self.pace.took(now.since(outstanding.since));
-                self.announce();
+                if let Some(cost) = advertiser.take_cost(now.since(outstanding.since)) {
+                    self.pace.took(cost);
+                    self.announce();
+                }
                 if status != Some(0) {
                     self.refused(now, Grade::Advertising, opcode, status);
                 }

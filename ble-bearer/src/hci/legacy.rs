@@ -33,13 +33,25 @@ pub(super) struct Legacy {
     interval: Duration,
     state: State,
     waiting: Option<Advert>,
+    /// When the frame's first command was due, and how long it has to be held.
+    began: (Instant, Duration),
+    /// What the last frame took beyond being held.
+    beyond: Option<Duration>,
     sent: u64,
     lost: u64,
 }
 
 impl Legacy {
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, state: State::Idle, waiting: None, sent: 0, lost: 0 }
+        Self {
+            interval,
+            state: State::Idle,
+            waiting: None,
+            began: (Instant::ZERO, Duration::ZERO),
+            beyond: None,
+            sent: 0,
+            lost: 0,
+        }
     }
 
     /// How long a frame of one copy takes, when each command takes `latency`.
@@ -59,6 +71,7 @@ impl Legacy {
         match self.state {
             State::Idle => {
                 let advert = self.waiting.take()?;
+                self.began = (now, self.hold(advert.copies));
                 self.state = State::Setting { copies: advert.copies };
                 Some(command::set_adv_data(&advert.data))
             }
@@ -78,9 +91,7 @@ impl Legacy {
     pub(super) fn done(&mut self, now: Instant, ok: bool) {
         self.state = match (std::mem::take(&mut self.state), ok) {
             (State::Setting { copies }, true) => State::Set { copies },
-            (State::Enabling { copies }, true) => {
-                State::Held { until: now + (self.interval + ADV_DELAY).times(u64::from(copies)) }
-            }
+            (State::Enabling { copies }, true) => State::Held { until: now + self.hold(copies) },
             (State::Setting { .. } | State::Enabling { .. }, false) => {
                 self.lost += 1;
                 State::Idle
@@ -88,10 +99,21 @@ impl Legacy {
             // It has been on the air for its time, whatever came of the command.
             (State::Disabling, _) => {
                 self.sent += 1;
+                let (since, hold) = self.began;
+                self.beyond = Some(now.since(since + hold));
                 State::Idle
             }
             (other, _) => other,
         };
+    }
+
+    fn hold(&self, copies: u8) -> Duration {
+        (self.interval + ADV_DELAY).times(u64::from(copies))
+    }
+
+    /// What each of a frame's three commands cost, once it is done: waking up late is part of it.
+    pub(super) fn take_cost(&mut self) -> Option<Duration> {
+        Some(Duration::from_micros(self.beyond.take()?.as_micros() / 3))
     }
 
     pub(super) fn timeout(&self) -> Option<Instant> {
