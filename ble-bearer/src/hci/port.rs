@@ -77,8 +77,8 @@ pub enum OpenError {
     },
     /// Someone else has it.
     #[error(
-        "opening {name}: it is in use, by bluetoothd or another program; free it with `sudo btmgmt --index {index} power off` \
-         (or `sudo systemctl stop bluetooth`), or share it with `--adapter bluez:{name}`"
+        "opening {name}: it is in use, by bluetoothd or another program; free it with `sudo systemctl disable --now bluetooth` \
+         (or `sudo btmgmt --index {index} power off`, until bluetoothd takes it back), or share it with `--adapter bluez:{name}`"
     )]
     Busy {
         /// What was asked for.

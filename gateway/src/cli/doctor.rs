@@ -110,7 +110,7 @@ fn port(adapter: &Adapter) -> anyhow::Result<Port> {
         Adapter::Sim => Err(Usage("examining sim: the simulated air is always well; name a real adapter".into()).into()),
         #[cfg(feature = "bluez")]
         Adapter::Bluez(name) => Err(Usage(format!(
-            "examining bluez:{name}: while bluetoothd has it, it cannot be looked into; free it with `sudo systemctl stop bluetooth` \
+            "examining bluez:{name}: while bluetoothd has it, it cannot be looked into; free it with `sudo systemctl disable --now bluetooth` \
              and name it {name}"
         ))
         .into()),
