@@ -32,11 +32,9 @@ job_fmt() {
 }
 
 job_clippy() {
-    cargo clippy --workspace --all-targets --locked -- -D warnings
-    # What is not built unless it is asked for.
-    cargo clippy -p ble-bearer -p mesh-gateway -p hw-tests --all-targets --locked \
+    # With all that is built only when it is asked for; the tests are built without.
+    cargo clippy --workspace --all-targets --locked \
         --features mesh-gateway/bluez,mesh-gateway/serial,mesh-gateway/usb,hw-tests/bluez -- -D warnings
-    cargo clippy -p ble-bearer -p hw-tests --features ble-bearer/bluez,hw-tests/bluez --all-targets --locked -- -D warnings
 }
 
 # The second of the two commands that the README shows to a stranger.

@@ -1,7 +1,7 @@
 //! What a host tells its controller.
 //!
 //! Owns the commands that advertising and scanning need, with the parameters that this bearer wants. Their layout is
-//! `bt-hci`'s. Which of them follow each other is for [`super::setup`] and the schedulers.
+//! `bt-hci`'s. Which of them follow each other is for `setup` and the schedulers.
 
 use bt_hci::cmd::controller_baseband::{Reset, SetEventMask};
 use bt_hci::cmd::info::{ReadBdAddr, ReadLocalVersionInformation};
