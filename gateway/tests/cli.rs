@@ -137,11 +137,31 @@ fn a_gateway_without_an_adapter_says_how_to_try_it() {
     for part in ["mesh-gateway.toml", "mesh-gateway --adapter sim", "mesh-gateway init"] {
         assert!(err(&output).contains(part), "{}", err(&output));
     }
-    let output = run(&["--adapter", "hci0"]);
+    let output = run(&["--adapter", "bt0"]);
     assert_eq!(code(&output), 2);
-    assert!(err(&output).contains("this build has the adapters: sim"), "{}", err(&output));
+    assert!(err(&output).contains("names no adapter: use sim, hci0"), "{}", err(&output));
     // Nothing was made on the way.
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_real_adapter_needs_a_network_and_an_adapter_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(&["--adapter", "hci0", "--data-dir", path(dir.path())]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("run `mesh-gateway init` first"), "{}", err(&output));
+    assert_eq!(code(&run(&["init", "--data-dir", path(dir.path())])), 0);
+    // No machine has this many.
+    for (adapter, part) in
+        [("hci65535", "opening hci65535"), ("tcp:127.0.0.1:1", "connecting to tcp:127.0.0.1:1")]
+    {
+        let output = run(&["--adapter", adapter, "--data-dir", path(dir.path())]);
+        assert_eq!(code(&output), 1);
+        assert!(err(&output).contains(part), "{}", err(&output));
+    }
+    let output = run(&["doctor", "--adapter", "sim"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("name a real adapter"), "{}", err(&output));
 }
 
 #[test]
