@@ -400,12 +400,14 @@ impl Host {
         self.announce();
     }
 
-    /// Says what the link can do, unless that was said already, but for a quarter.
+    /// Says what the link can do, unless that was said already, more or less.
     fn announce(&mut self) {
         let Phase::Up(advertiser) = &self.phase else { return };
         let min_gap = advertiser.min_gap(self.pace.latency());
         let told = self.info.map_or(0, |info| info.min_gap.as_micros());
-        if min_gap.as_micros().abs_diff(told) * 4 < told {
+        let now = min_gap.as_micros();
+        // A promise that does not hold is worse than one that is too modest.
+        if now <= told + told / 16 && now + now / 4 >= told && told > 0 {
             return;
         }
         let info = LinkInfo { mtu: self.mtu(), kind: LinkKind::Broadcast, min_gap };
