@@ -60,7 +60,7 @@ job_doc() {
 # Every arm of the bearer's conformance suite that runs here, RootCanal's among them.
 job_hw() {
     python_tool rootcanal
-    MESH_ROOTCANAL="$TOOL" cargo test -p hw-tests --locked -- --nocapture
+    MESH_ROOTCANAL="$TOOL" cargo test -p hw-tests --locked -- --nocapture --test-threads=1
 }
 
 job_deny() {
