@@ -77,8 +77,8 @@ pub trait Bearer: Send {
     }
 
     /// Is told that frames do not arrive though the adapter says nothing of it, for whoever runs the node can see that:
-    /// an adapter that can be repaired begins with the gentlest way.
-    fn suspect(&mut self, why: &str) {
-        let _ = why;
+    /// an adapter that can be repaired begins with the gentlest way. `before` is how often it was told in a row already.
+    fn suspect(&mut self, why: &str, before: u32) {
+        let _ = (why, before);
     }
 }

@@ -88,14 +88,7 @@ async fn every_type_and_priority_crosses_five_hops_of_real_hci_and_a_controller_
         let alice = agent(&a, "alice").await;
         let mut bob = agent(&b, "bob").await;
 
-        let kinds = [
-            MessageType::Task,
-            MessageType::Query,
-            MessageType::Response,
-            MessageType::Notification,
-            MessageType::ParameterUpdate,
-        ];
-        for kind in kinds {
+        for kind in MessageType::ALL {
             for priority in Priority::ALL {
                 let text = format!("{kind:?} {priority:?}");
                 let sending = alice.handle().send(to_bob(kind, priority, &text)).await.unwrap();

@@ -221,9 +221,9 @@ impl<O: Open, C: Clock> Bearer for HciBearer<O, C> {
         self.host.health().clone()
     }
 
-    fn suspect(&mut self, why: &str) {
+    fn suspect(&mut self, why: &str, before: u32) {
         let now = self.clock.now();
-        self.host.suspect(now, why);
+        self.host.suspect(now, why, before);
     }
 }
 

@@ -209,10 +209,12 @@ impl Host {
         }
     }
 
-    /// Someone who knows what becomes of frames says that none of them arrive, or that nothing is heard.
-    pub fn suspect(&mut self, now: Instant, why: &str) {
+    /// Someone who knows what becomes of frames says that none of them arrive, and has said so `before` times in a row: a grade
+    /// deeper each time, however far apart.
+    pub fn suspect(&mut self, now: Instant, why: &str, before: u32) {
         if matches!(self.phase, Phase::Up(_)) {
-            self.mend(now, Grade::Advertising, why);
+            let grade = (0..before.min(3)).fold(Grade::Advertising, |grade, _| grade.next());
+            self.mend(now, grade, why);
         }
     }
 

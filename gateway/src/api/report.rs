@@ -103,7 +103,8 @@ pub struct StatusRadio {
     /// The last trouble with it and what was done, if there was any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
-    /// Frames that the adapter confirmed, or had on the air for their time. The simulated air does not say.
+    /// Frames that the adapter confirmed, or had on the air for their time. The simulated air and
+    /// bluetoothd do not say: 0.
     pub confirmed: u64,
     /// Frames given to the adapter that never went out, as far as is known.
     pub lost: u64,

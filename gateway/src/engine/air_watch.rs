@@ -8,6 +8,9 @@ use mesh_protocol::{Duration, Instant, Neighbour};
 
 /// How often the rule is looked at. A guess.
 const EVERY: Duration = Duration::from_secs(60);
+/// Each time in a row that a repair did not help the next one waits twice as long, up to this many times: about an hour. A link that
+/// works one way only cannot be repaired.
+const DOUBLINGS: u32 = 6;
 /// A neighbour heard within this is there: three and a half hellos, as in the core.
 const THERE: Duration = Duration::from_secs(35);
 /// A hello names two neighbours in turn, so one with 36 neighbours names each once in three minutes. A guess; too
@@ -18,11 +21,13 @@ pub(super) const UNHEARD: Duration = Duration::from_secs(180);
 #[derive(Debug)]
 pub(super) struct AirWatch {
     next: Instant,
+    /// How often in a row the bearer was told.
+    told: u32,
 }
 
 impl AirWatch {
     pub(super) fn new(now: Instant) -> Self {
-        Self { next: now + EVERY }
+        Self { next: now + EVERY, told: 0 }
     }
 
     /// Tells the bearer when the time has come and the neighbours do not hear this gateway.
@@ -35,14 +40,17 @@ impl AirWatch {
         if now < self.next {
             return;
         }
-        self.next = now + EVERY;
-        if let Some(there) = unheard(now, neighbours) {
+        let unheard = unheard(now, neighbours);
+        self.told = if unheard.is_some() { self.told } else { 0 };
+        self.next = now + EVERY.times(1 << self.told.min(DOUBLINGS));
+        if let Some(there) = unheard {
             let why = format!(
                 "{there} neighbours are heard, and for {} s none has heard this gateway",
                 UNHEARD.as_millis() / 1_000
             );
             tracing::warn!(why, "sending seems dead");
-            bearer.suspect(&why);
+            bearer.suspect(&why, self.told);
+            self.told += 1;
         }
     }
 }
@@ -70,6 +78,44 @@ mod tests {
             delivery_out: told_of_us.map(|_| 200),
             told_of_us: told_of_us.map(at),
         }
+    }
+
+    /// A bearer that writes down what it is told.
+    struct Told(Vec<u32>);
+
+    impl Bearer for Told {
+        async fn next_event(&mut self) -> Result<ble_bearer::BearerEvent, ble_bearer::BearerError> {
+            std::future::pending().await
+        }
+
+        fn try_send(&mut self, _: mesh_protocol::LinkId, _: &[u8], _: u8) -> Result<(), ble_bearer::Full> {
+            Ok(())
+        }
+
+        fn suspect(&mut self, _: &str, before: u32) {
+            self.0.push(before);
+        }
+    }
+
+    #[test]
+    fn a_repair_that_does_not_help_is_followed_by_a_deeper_one_ever_more_rarely_until_someone_hears() {
+        let (mut watch, mut bearer) = (AirWatch::new(Instant::ZERO), Told(Vec::new()));
+        let mut told_at = Vec::new();
+        for second in 0..2_000 {
+            let now = Instant::ZERO + Duration::from_secs(second);
+            watch.look(now, [neighbour(1, second, Some(0))].iter(), &mut bearer);
+            if bearer.0.len() > told_at.len() {
+                told_at.push(second);
+            }
+        }
+        assert_eq!(told_at, [240, 300, 420, 660, 1_140]);
+        assert_eq!(bearer.0, [0, 1, 2, 3, 4]);
+        for second in 2_000..10_000 {
+            let now = Instant::ZERO + Duration::from_secs(second);
+            let heard = if second < 5_000 { second } else { 5_000 };
+            watch.look(now, [neighbour(1, second, Some(heard))].iter(), &mut bearer);
+        }
+        assert_eq!(bearer.0[5..8], [0, 1, 2], "it begins anew");
     }
 
     #[test]

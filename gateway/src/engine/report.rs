@@ -42,6 +42,7 @@ pub(super) fn status(
             ("frames_repeated", stats.repeats_sent),
             ("retransmissions", stats.retransmissions),
             ("blocks_received", stats.blocks_received),
+            ("frames_overrun", adapter.overrun),
         ]
         .map(|(name, count)| (name.to_owned(), count)),
     );

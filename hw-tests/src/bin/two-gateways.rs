@@ -191,14 +191,7 @@ async fn day(args: Args) -> anyhow::Result<()> {
 
     let since = Instant::now();
     let mut expected = Vec::new();
-    let kinds = [
-        MessageType::Task,
-        MessageType::Query,
-        MessageType::Response,
-        MessageType::Notification,
-        MessageType::ParameterUpdate,
-    ];
-    for kind in kinds {
+    for kind in MessageType::ALL {
         for priority in Priority::ALL {
             let text = format!("{kind:?} {priority:?}");
             arrives(alice.handle().send(to_bob(kind, priority, &text)?).await?)

@@ -143,10 +143,20 @@ fn silence_restarts_scanning_less_and_less_often_and_says_nothing_to_anyone() {
 #[test]
 fn whoever_sees_that_nothing_arrives_can_have_it_mended() {
     let mut rig = running(false);
-    rig.host.suspect(rig.now, "three neighbours are heard, and none of them hears us");
-    rig.run(ms(10));
-    assert_eq!(rig.health().repairs, [1, 0, 0, 0]);
-    assert!(rig.health().trouble.unwrap().starts_with("three neighbours are heard"));
+    let grades = [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 2]];
+    for (before, repairs) in grades.into_iter().enumerate() {
+        rig.host.suspect(rig.now, "three neighbours are heard, and none of them hears us", before as u32);
+        rig.run(ms(10));
+        assert_eq!(rig.health().repairs, repairs);
+        assert!(rig.health().trouble.unwrap().starts_with("three neighbours are heard"));
+        // Longer than any relapse, and not so long that silence counts.
+        for _ in 0..2 {
+            rig.run(ms(40_000));
+            rig.script.hear(rig.now, b"x");
+        }
+        rig.run(ms(10));
+    }
+    assert!(up(&rig));
 }
 
 /// Random trouble, of every kind, one after the other; then none, and everything works again.
