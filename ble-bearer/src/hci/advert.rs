@@ -37,71 +37,101 @@ pub(super) fn frame_within(data: u16) -> usize {
     usize::from(data).saturating_sub(AD_HEADER).clamp(LEGACY_FRAME, MAX_FRAME)
 }
 
+/// What became of frames since someone asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// On the air for their time, or confirmed.
+    pub(super) sent: u64,
+    /// Never, as far as is known.
+    pub(super) lost: u64,
+}
+
 /// The way that a controller advertises.
 #[derive(Debug)]
-pub(super) enum Advertiser {
+enum Way {
     Legacy(Legacy),
     Extended(Extended),
+}
+
+/// A controller's advertising, and the one frame that may wait for it.
+#[derive(Debug)]
+pub(super) struct Advertiser {
+    way: Way,
+    waiting: Option<Advert>,
 }
 
 /// Passes a call on to whichever it is.
 macro_rules! either {
     ($self:expr, $way:ident => $call:expr) => {
         match $self {
-            Advertiser::Legacy($way) => $call,
-            Advertiser::Extended($way) => $call,
+            Way::Legacy($way) => $call,
+            Way::Extended($way) => $call,
         }
     };
 }
 
 impl Advertiser {
+    /// One frame at a time.
+    pub(super) fn legacy(interval: Duration) -> Self {
+        Self { way: Way::Legacy(Legacy::new(interval)), waiting: None }
+    }
+
+    /// A frame in each set.
+    pub(super) fn extended(interval: Duration, sets: u8) -> Self {
+        Self { way: Way::Extended(Extended::new(interval, sets)), waiting: None }
+    }
+
     pub(super) fn min_gap(&self, latency: Duration) -> Duration {
-        either!(self, way => way.min_gap(latency))
+        either!(&self.way, way => way.min_gap(latency))
     }
 
     pub(super) fn submit(&mut self, advert: Advert) -> Result<(), Full> {
-        either!(self, way => way.submit(advert))
+        if self.waiting.is_some() {
+            return Err(Full);
+        }
+        self.waiting = Some(advert);
+        Ok(())
     }
 
     pub(super) fn next(&mut self, now: Instant) -> Option<Command> {
-        either!(self, way => way.next(now))
+        either!(&mut self.way, way => way.next(now, &mut self.waiting))
     }
 
     pub(super) fn done(&mut self, now: Instant, ok: bool) {
-        either!(self, way => way.done(now, ok));
+        either!(&mut self.way, way => way.done(now, ok));
     }
 
     /// What a command costs, where there is news of it; `took` is what the last one took by itself.
     pub(super) fn take_cost(&mut self, took: Duration) -> Option<Duration> {
-        match self {
-            Self::Legacy(legacy) => legacy.take_cost(),
-            Self::Extended(_) => Some(took),
+        match &mut self.way {
+            Way::Legacy(legacy) => legacy.take_cost(),
+            Way::Extended(_) => Some(took),
         }
     }
 
     pub(super) fn timeout(&self) -> Option<Instant> {
-        either!(self, way => way.timeout())
+        either!(&self.way, way => way.timeout())
     }
 
-    pub(super) fn take_counts(&mut self) -> (u64, u64) {
-        either!(self, way => way.take_counts())
+    pub(super) fn take_tally(&mut self) -> Tally {
+        std::mem::take(either!(&mut self.way, way => &mut way.tally))
     }
 
     pub(super) fn terminated(&mut self, handle: u8, events: u8) {
-        if let Self::Extended(extended) = self {
+        if let Way::Extended(extended) = &mut self.way {
             extended.terminated(handle, events);
         }
     }
 
     pub(super) fn is_dead(&self) -> bool {
-        matches!(self, Self::Extended(extended) if extended.is_dead())
+        matches!(&self.way, Way::Extended(extended) if extended.is_dead())
     }
 
-    /// Commands that stop all advertising, and a clean state.
+    /// Commands that stop all advertising, and a clean state. What waits stays.
     pub(super) fn restart(&mut self) -> std::vec::Vec<Command> {
-        match self {
-            Self::Legacy(legacy) => vec![legacy.restart()],
-            Self::Extended(extended) => extended.restart().collect(),
+        match &mut self.way {
+            Way::Legacy(legacy) => vec![legacy.restart()],
+            Way::Extended(extended) => extended.restart().collect(),
         }
     }
 }

@@ -6,10 +6,9 @@
 
 use mesh_protocol::{Duration, Instant};
 
-use super::advert::Advert;
+use super::advert::{Advert, Tally};
 use super::command::{self, Command};
 use super::options::ADV_DELAY;
-use crate::Full;
 
 /// What a controller may take for a frame beyond what its copies need. A guess: scanning and a neighbour's
 /// connections may stand in the way.
@@ -44,17 +43,15 @@ pub(super) struct Extended {
     sets: Vec<State>,
     /// The set whose command is on its way.
     current: Option<usize>,
-    waiting: Option<Advert>,
     /// Lost in a row.
     unconfirmed: u32,
-    sent: u64,
-    lost: u64,
+    pub(super) tally: Tally,
 }
 
 impl Extended {
     pub(super) fn new(interval: Duration, sets: u8) -> Self {
         let sets = (0..sets.max(1)).map(|_| State::Idle).collect();
-        Self { interval, sets, current: None, waiting: None, unconfirmed: 0, sent: 0, lost: 0 }
+        Self { interval, sets, current: None, unconfirmed: 0, tally: Tally::default() }
     }
 
     /// How long a frame of one copy takes when all sets are in use and each command takes `latency`.
@@ -64,20 +61,12 @@ impl Extended {
         Duration::from_micros(busy).max(commands).max(LEAST_GAP)
     }
 
-    pub(super) fn submit(&mut self, advert: Advert) -> Result<(), Full> {
-        if self.waiting.is_some() {
-            return Err(Full);
-        }
-        self.waiting = Some(advert);
-        Ok(())
-    }
-
-    pub(super) fn next(&mut self, now: Instant) -> Option<Command> {
+    pub(super) fn next(&mut self, now: Instant, waiting: &mut Option<Advert>) -> Option<Command> {
         let overdue = |state: &State| matches!(state, State::Active { until } if *until <= now);
         if let Some(set) = self.sets.iter().position(overdue) {
             self.sets[set] = State::Stopping;
             self.current = Some(set);
-            self.lost += 1;
+            self.tally.lost += 1;
             self.unconfirmed += 1;
             return Some(command::stop_set(set as u8));
         }
@@ -89,7 +78,7 @@ impl Extended {
             return Some(command::start_set(set as u8, copies));
         }
         let set = self.sets.iter().position(|state| matches!(state, State::Idle))?;
-        let advert = self.waiting.take()?;
+        let advert = waiting.take()?;
         self.sets[set] = State::Setting { copies: advert.copies };
         self.current = Some(set);
         Some(command::set_ext_adv_data(set as u8, &advert.data))
@@ -107,7 +96,7 @@ impl Extended {
                 State::Active { until: now + span }
             }
             (State::Setting { .. } | State::Starting { .. }, false) => {
-                self.lost += 1;
+                self.tally.lost += 1;
                 State::Idle
             }
             (State::Stopping, _) => State::Idle,
@@ -125,10 +114,10 @@ impl Extended {
             _ => return,
         }
         if events > 0 {
-            self.sent += 1;
+            self.tally.sent += 1;
             self.unconfirmed = 0;
         } else {
-            self.lost += 1;
+            self.tally.lost += 1;
         }
     }
 
@@ -145,18 +134,13 @@ impl Extended {
         self.unconfirmed >= DEAD_AFTER
     }
 
-    /// Forgets what was on the air, and says how to stop it. What waits stays.
+    /// Forgets what was on the air, and says how to stop it.
     pub(super) fn restart(&mut self) -> impl Iterator<Item = Command> + use<> {
         let busy = self.sets.iter().filter(|state| !matches!(state, State::Idle)).count();
-        self.lost += busy as u64;
+        self.tally.lost += busy as u64;
         self.unconfirmed = 0;
         self.current = None;
         self.sets.iter_mut().for_each(|state| *state = State::Idle);
         (0..self.sets.len() as u8).map(command::stop_set)
-    }
-
-    /// Frames that are confirmed, and frames that were lost, since the last call.
-    pub(super) fn take_counts(&mut self) -> (u64, u64) {
-        (std::mem::take(&mut self.sent), std::mem::take(&mut self.lost))
     }
 }

@@ -16,8 +16,6 @@ use mesh_protocol::{Duration, Instant, LEGACY_FRAME, LinkId, LinkInfo, LinkKind}
 use super::advert::{Advert, Advertiser, frame_within};
 use super::command::{self, Command, StaticAddress, name, reason};
 use super::event::{self, Event};
-use super::extended::Extended;
-use super::legacy::Legacy;
 use super::options::{COMMAND_TIMEOUT, HciOptions, Scan};
 use super::pace::Pace;
 use super::packet::Packet;
@@ -377,18 +375,18 @@ impl Host {
 
     fn count(&mut self) {
         if let Phase::Up(advertiser) = &mut self.phase {
-            let (sent, lost) = advertiser.take_counts();
-            self.health.sent += sent;
-            self.health.lost += lost;
+            let tally = advertiser.take_tally();
+            self.health.sent += tally.sent;
+            self.health.lost += tally.lost;
         }
     }
 
     fn ready(&mut self, now: Instant, adapter: Adapter) {
         let interval = self.options.adv_interval;
         let advertiser = if adapter.extended {
-            Advertiser::Extended(Extended::new(interval, Setup::sets(&adapter)))
+            Advertiser::extended(interval, Setup::sets(&adapter))
         } else {
-            Advertiser::Legacy(Legacy::new(interval))
+            Advertiser::legacy(interval)
         };
         self.pace.settle();
         self.health.what = adapter.to_string();

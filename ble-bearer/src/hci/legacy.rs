@@ -6,10 +6,9 @@
 
 use mesh_protocol::{Duration, Instant};
 
-use super::advert::Advert;
+use super::advert::{Advert, Tally};
 use super::command::{self, Command};
 use super::options::ADV_DELAY;
-use crate::Full;
 
 #[derive(Debug, Default)]
 enum State {
@@ -32,13 +31,11 @@ enum State {
 pub(super) struct Legacy {
     interval: Duration,
     state: State,
-    waiting: Option<Advert>,
     /// When the frame's first command was due, and how long it has to be held.
     began: (Instant, Duration),
     /// What the last frame took beyond being held.
     beyond: Option<Duration>,
-    sent: u64,
-    lost: u64,
+    pub(super) tally: Tally,
 }
 
 impl Legacy {
@@ -46,11 +43,9 @@ impl Legacy {
         Self {
             interval,
             state: State::Idle,
-            waiting: None,
             began: (Instant::ZERO, Duration::ZERO),
             beyond: None,
-            sent: 0,
-            lost: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -59,18 +54,10 @@ impl Legacy {
         self.interval + ADV_DELAY + latency.times(3)
     }
 
-    pub(super) fn submit(&mut self, advert: Advert) -> Result<(), Full> {
-        if self.waiting.is_some() {
-            return Err(Full);
-        }
-        self.waiting = Some(advert);
-        Ok(())
-    }
-
-    pub(super) fn next(&mut self, now: Instant) -> Option<Command> {
+    pub(super) fn next(&mut self, now: Instant, waiting: &mut Option<Advert>) -> Option<Command> {
         match self.state {
             State::Idle => {
-                let advert = self.waiting.take()?;
+                let advert = waiting.take()?;
                 self.began = (now, self.hold(advert.copies));
                 self.state = State::Setting { copies: advert.copies };
                 Some(command::set_adv_data(&advert.data))
@@ -93,12 +80,12 @@ impl Legacy {
             (State::Setting { copies }, true) => State::Set { copies },
             (State::Enabling { copies }, true) => State::Held { until: now + self.hold(copies) },
             (State::Setting { .. } | State::Enabling { .. }, false) => {
-                self.lost += 1;
+                self.tally.lost += 1;
                 State::Idle
             }
             // It has been on the air for its time, whatever came of the command.
             (State::Disabling, _) => {
-                self.sent += 1;
+                self.tally.sent += 1;
                 let (since, hold) = self.began;
                 self.beyond = Some(now.since(since + hold));
                 State::Idle
@@ -123,15 +110,10 @@ impl Legacy {
         }
     }
 
-    /// Forgets what was on the air, and says how to stop it. What waits stays.
+    /// Forgets what was on the air, and says how to stop it.
     pub(super) fn restart(&mut self) -> Command {
-        self.lost += u64::from(!matches!(self.state, State::Idle));
+        self.tally.lost += u64::from(!matches!(self.state, State::Idle));
         self.state = State::Idle;
         command::set_adv_enable(false)
-    }
-
-    /// Frames that were on the air for their time, and frames that were not, since the last call.
-    pub(super) fn take_counts(&mut self) -> (u64, u64) {
-        (std::mem::take(&mut self.sent), std::mem::take(&mut self.lost))
     }
 }
