@@ -165,6 +165,39 @@ fn a_real_adapter_needs_a_network_and_an_adapter_and_says_so() {
 }
 
 #[test]
+fn a_network_made_elsewhere_is_entered_with_its_key_and_an_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, key) = (dir.path().join("home"), dir.path().join("key.hex"));
+    let init = |address: &str| {
+        run(&[
+            "init",
+            "--json",
+            "--net-key-file",
+            path(&key),
+            "--address",
+            address,
+            "--epoch",
+            "3",
+            "--data-dir",
+            path(&home),
+        ])
+    };
+    fs::write(&key, "no key\n").unwrap();
+    assert!(err(&init("0x0005")).contains("32 hexadecimal digits"));
+    fs::write(&key, "000102030405060708090a0b0c0d0e0f\n").unwrap();
+    assert!(err(&init("0x8000")).contains("a node's address is 0x0001 to 0x7fff"));
+    let output = init("0x0005");
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&told["address"], &told["epoch"], &told["owner"]),
+        (&json!("0x0005"), &json!(3), &json!(false))
+    );
+    assert_eq!(code(&run(&["invite", "hut", "--data-dir", path(&home)])), 1, "it leases no addresses");
+    assert_eq!(code(&run(&["init", "--net-key-file", path(&key)])), 2, "an address is needed");
+}
+
+#[test]
 fn the_golden_frame_goes_round() {
     let fields = json!({
         "src": 0x0102, "dst": 1, "seq": 1, "ttl": 7, "ttl0": 7, "priority": 1, "kind": 0, "next": null, "mic_len": 4,

@@ -5,7 +5,7 @@
 //!
 //! | arm | controllers | runs |
 //! |---|---|---|
-//! | simulated adapter | none: a seat on the simulated air | always |
+//! | simulated adapter | none: a seat on the simulated air | always, with `ble-bearer`'s own tests |
 //! | virtual controllers | our own, over TCP, on the simulated air | always |
 //! | RootCanal | Android's, over TCP | where `MESH_ROOTCANAL` names its program (`./ci.sh hw`) |
 //! | virtual machine | the kernel's and BlueZ's emulator's | `./ci.sh vm` |
@@ -13,10 +13,8 @@
 
 mod hci;
 mod rootcanal;
-mod simulated;
 mod virtual_controllers;
 
 pub use hci::HciArm;
 pub use rootcanal::RootCanal;
-pub use simulated::SimulatedArm;
 pub use virtual_controllers::{ControllerKind, VirtualArm};

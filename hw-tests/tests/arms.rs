@@ -2,7 +2,7 @@
 
 use ble_bearer::conformance::{Arm, Outcome, run_all};
 use ble_bearer::hci::{HciOptions, Port};
-use hw_tests::{ControllerKind, HciArm, RootCanal, SimulatedArm, VirtualArm};
+use hw_tests::{ControllerKind, HciArm, RootCanal, VirtualArm};
 
 /// Seeds addresses; which ones is of no interest.
 const ADDRESS: u64 = 0x5eed;
@@ -32,11 +32,6 @@ impl Arm for Absent {
     async fn pair(&mut self) -> Result<ble_bearer::conformance::Pair<Self::Bearer, Self::Clock>, String> {
         Err(self.0.clone())
     }
-}
-
-#[tokio::test]
-async fn the_simulated_adapter() {
-    passes("simulated adapter", SimulatedArm::new(1)).await;
 }
 
 #[tokio::test]

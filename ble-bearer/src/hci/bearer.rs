@@ -15,7 +15,6 @@ use super::host::{HCI_LINK, Host};
 use super::options::HciOptions;
 use super::packet::{Framer, Packet};
 use super::port::{Open, OpenError};
-use super::setup::Adapter;
 use crate::{Bearer, BearerError, BearerEvent, Clock, Full, Health};
 
 /// From one attempt to open an adapter that is away to the next, at first; doubles each time. A guess.
@@ -70,12 +69,6 @@ impl<O: Open, C: Clock> HciBearer<O, C> {
         host.opened(clock.now());
         let line = Line::Open(Box::new(Flow::new(stream)));
         Ok(Self { host, port: Arc::new(port), clock, line, again: AGAIN })
-    }
-
-    /// What the controller said of itself, once its link was up.
-    #[must_use]
-    pub const fn adapter(&self) -> Option<&Adapter> {
-        self.host.adapter()
     }
 
     fn close(&mut self, why: &str) {

@@ -475,10 +475,4 @@ impl Host {
         self.count();
         &self.health
     }
-
-    /// What the controller said of itself, once it was set up.
-    #[must_use]
-    pub const fn adapter(&self) -> Option<&Adapter> {
-        self.adapter.as_ref()
-    }
 }

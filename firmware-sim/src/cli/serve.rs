@@ -66,7 +66,9 @@ async fn serve(args: &ServeArgs, scenario: &Scenario) -> Outcome {
     while let Some(news) = server.next_news().await {
         print(&if args.json { news_json(&server, news) } else { told(&server, news) })?;
     }
-    Err(Failure::failed("serving: the server has ended"))
+    Err(Failure::failed(
+        "serving: the simulated air has stopped: a device panicked, which is a bug; please report what it said above",
+    ))
 }
 
 /// The network's key, as settings and Wireshark take it.

@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ble_bearer::sim::{AirCounters, Pacer, StationId, World};
 use mesh_protocol::Address;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Network;
@@ -155,6 +155,8 @@ pub struct Server {
     left_out: u64,
     shared: Arc<Shared>,
     news: mpsc::Receiver<News>,
+    /// Closed when the world goes on no more.
+    alive: watch::Receiver<()>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -236,11 +238,24 @@ impl Server {
             news: sender,
         });
         let pacer = shared.pacer.clone();
+        let (going, alive) = watch::channel(());
         let tasks = vec![
-            tokio::spawn(async move { pacer.run().await }),
+            tokio::spawn(async move {
+                let _going = going;
+                pacer.run().await;
+            }),
             tokio::spawn(accept(listener, Arc::clone(&shared))),
         ];
-        Ok(Self { local, places, network: Network::random(options.seed), left_out, shared, news, tasks })
+        Ok(Self {
+            local,
+            places,
+            network: Network::random(options.seed),
+            left_out,
+            shared,
+            news,
+            alive,
+            tasks,
+        })
     }
 
     /// Where it listens.
@@ -304,9 +319,14 @@ impl Server {
         })
     }
 
-    /// What happens next; `None` never comes while the server runs. Those that nobody asked for in time are lost.
+    /// What happens next; `None` when the world goes on no more, which is only when a device has panicked. News that nobody asked for in
+    /// time are lost.
     pub async fn next_news(&mut self) -> Option<News> {
-        self.news.recv().await
+        tokio::select! {
+            biased;
+            news = self.news.recv() => news,
+            _ = self.alive.changed() => None,
+        }
     }
 
     /// Ends it: every connection is closed.

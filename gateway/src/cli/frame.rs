@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use mesh_protocol::frame::{self, Frame, Kind};
@@ -113,20 +114,22 @@ fn kind_name(kind: Kind) -> &'static str {
 }
 
 /// The keys of the epoch. No error repeats any of the key.
+const FORM: &str = "a network key has 32 hexadecimal digits";
+
+/// The network key in a file.
+pub(super) fn key_file(path: &Path) -> anyhow::Result<NetKey> {
+    let reading = || format!("reading the network key {}", path.display());
+    // Longer than a key with its line end, so that more is noticed; growing would leave a copy behind.
+    let mut text = Zeroizing::new(String::with_capacity(64));
+    File::open(path).and_then(|file| file.take(64).read_to_string(&mut text)).with_context(reading)?;
+    NetKey::from_hex(text.trim()).ok_or_else(|| anyhow!(FORM)).with_context(reading)
+}
+
 fn keys(args: KeyArgs, epoch: u32) -> anyhow::Result<EpochKeys> {
-    const FORM: &str = "a network key has 32 hexadecimal digits";
     let key = match (args.net_key, args.net_key_file) {
         (Some(hex), _) => NetKey::from_hex(&Zeroizing::new(hex))
             .ok_or_else(|| Usage(format!("reading --net-key: {FORM}")))?,
-        (None, Some(path)) => {
-            let reading = || format!("reading the network key {}", path.display());
-            // Longer than a key with its line end, so that more is noticed; growing would leave a copy behind.
-            let mut text = Zeroizing::new(String::with_capacity(64));
-            File::open(&path)
-                .and_then(|file| file.take(64).read_to_string(&mut text))
-                .with_context(reading)?;
-            NetKey::from_hex(text.trim()).ok_or_else(|| anyhow!(FORM)).with_context(reading)?
-        }
+        (None, Some(path)) => key_file(&path)?,
         // clap asks for one of them.
         (None, None) => bail!(Usage("name the key with --net-key-file".to_owned())),
     };

@@ -13,10 +13,11 @@ use zeroize::Zeroizing;
 
 use super::args::{InitArgs, InviteArgs};
 use super::daemon::data_dir_or_default;
+use super::frame::key_file;
 use super::output::{Output, raw};
 use crate::datadir::{self, DataDir};
 use crate::engine;
-use crate::network::{Invitation, NETWORK_FILE, Network, NetworkError};
+use crate::network::{FIRST_EPOCH, Invitation, NETWORK_FILE, Network, NetworkError};
 use crate::settings::{self, DEFAULT_COMPANY_ID, FileSettings, Overrides, SETTINGS_FILE, Settings};
 use crate::store::Store;
 
@@ -25,9 +26,13 @@ const THEN: &str = "Start the gateway with `mesh-gateway --adapter hci0` (`mesh-
 pub(super) fn init(args: InitArgs, out: Output) -> anyhow::Result<()> {
     let data_dir = data_dir_or_default(args.data_dir.as_deref())?;
     let invitation = args.invite.as_deref().map(read_invitation).transpose()?;
-    let network = match &invitation {
-        Some(invitation) => Network::invited(invitation),
-        None => Network::new(&args.network, &args.name)?,
+    let network = match (&invitation, &args.net_key_file, args.address) {
+        (Some(invitation), ..) => Network::invited(invitation),
+        (None, Some(file), Some(address)) => {
+            let key = key_file(file)?;
+            Network::entered(&args.network, &args.name, address, args.epoch.unwrap_or(FIRST_EPOCH), key)?
+        }
+        _ => Network::new(&args.network, &args.name)?,
     };
     let dir = DataDir::open(&data_dir)?;
     let network_file = data_dir.join(NETWORK_FILE);

@@ -31,7 +31,7 @@ const LOCK_FILE: &str = "network.lock";
 /// The address of the gateway that makes a network.
 pub const OWNER_ADDRESS: Address = Address::new(1);
 /// The epoch a network starts with.
-const FIRST_EPOCH: u32 = 1;
+pub const FIRST_EPOCH: u32 = 1;
 /// The longest name of a node or network, in bytes: a guess, so that a name fits a few frames.
 pub const MAX_NAME: usize = 32;
 
@@ -74,6 +74,12 @@ pub enum NetworkError {
         "naming a node or network: a name has 1 to {MAX_NAME} letters, digits, `.`, `_` or `-`; choose another"
     )]
     BadName,
+    /// An address of no node.
+    #[error("entering a network at {address}: a node's address is 0x0001 to {:#06x}", Address::LAST_NODE.bits())]
+    NoNode {
+        /// The address.
+        address: Address,
+    },
     /// The name has an address already.
     #[error(
         "inviting {name}: that name already has the address {address}, and an address is never leased twice; \
@@ -183,6 +189,25 @@ impl Network {
                 by_name: BTreeMap::from([(node.to_owned(), OWNER_ADDRESS)]),
             }),
         })
+    }
+
+    /// A network that was made elsewhere, with an address that someone else has leased to this node.
+    ///
+    /// # Errors
+    /// [`NetworkError::BadName`], or [`NetworkError::NoNode`] for an address that no node can have.
+    pub fn entered(
+        name: &str,
+        node: &str,
+        address: Address,
+        epoch: u32,
+        key: NetKey,
+    ) -> Result<Self, NetworkError> {
+        check_name(name)?;
+        check_name(node)?;
+        if !address.is_node() {
+            return Err(NetworkError::NoNode { address });
+        }
+        Ok(Self { name: name.to_owned(), node: node.to_owned(), address, epoch, key, leases: None })
     }
 
     /// The network that an invitation describes; this node is in it once [`found`](Self::found) has written it.

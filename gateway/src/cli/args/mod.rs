@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mesh_protocol::{MessageType, Priority};
+use mesh_protocol::{Address, MessageType, Priority};
 
 use super::values::{self, DemoSpeed, Seeds};
 use crate::api::{Destination, MessageRef, Name, ReceiptWish};
@@ -343,6 +343,7 @@ pub(super) struct AgentsArgs {
     "mesh-gateway init --network farm --name barn",
     "mesh-gateway init --invite - < invitation.txt     on the second gateway",
     "ssh barn mesh-gateway invite hut | mesh-gateway init --invite -",
+    "mesh-gateway init --net-key-file key.hex --address 0x0005",
 ])]
 pub(super) struct InitArgs {
     /// Where keys and messages are kept [default: see the settings file]
@@ -357,6 +358,16 @@ pub(super) struct InitArgs {
     /// Enter the network of this invitation instead; - reads standard input, so that it stands in no process list
     #[arg(long, value_name = "FILE", conflicts_with_all = ["network", "name"])]
     pub(super) invite: Option<PathBuf>,
+    /// Enter a network that nobody here has made, such as that of `mesh-sim serve`: a file with its key, 32 hexadecimal digits.
+    /// That no other node has --address, and that this one never used a key before, is for you to see to
+    #[arg(long, value_name = "FILE", conflicts_with = "invite", requires = "address")]
+    pub(super) net_key_file: Option<PathBuf>,
+    /// This node's address there
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address, requires = "net_key_file")]
+    pub(super) address: Option<Address>,
+    /// The epoch there [default: 1]
+    #[arg(long, value_name = "N", requires = "net_key_file")]
+    pub(super) epoch: Option<u32>,
 }
 
 /// Lease the next address to a new node and print its invitation
