@@ -140,12 +140,16 @@ impl Meshd {
     /// # Errors
     /// What the daemon says against it.
     pub async fn send(&self, to: u16, bytes: &[u8]) -> Result<()> {
+        self.sending(to, bytes).await
+    }
+
+    /// The same, for somebody else to wait for.
+    pub fn sending(&self, to: u16, bytes: &[u8]) -> impl Future<Output = Result<()>> + Send + 'static {
         let data: Vec<u8> = OPCODE.iter().chain(bytes).copied().collect();
         let message = (dbus::Path::from(ELEMENT), to, true, NET_INDEX, PropMap::new(), data);
-        Proxy::new(MESHD, &self.node, CALL_WITHIN, &*self.connection)
-            .method_call("org.bluez.mesh.Node1", "DevKeySend", message)
-            .await
-            .map_err(|error| anyhow!("sending: {error}"))
+        let node = Proxy::new(MESHD, self.node.clone(), CALL_WITHIN, Arc::clone(&self.connection));
+        let call = node.method_call("org.bluez.mesh.Node1", "DevKeySend", message);
+        async move { call.await.map_err(|error| anyhow!("sending: {error}")) }
     }
 
     /// The next message that arrived. Cancel safe.

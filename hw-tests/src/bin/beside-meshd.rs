@@ -12,10 +12,11 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use hw_tests::meshd::{Member, Meshd};
 use hw_tests::process::Gateway;
-use mesh_gateway::api::{Body, Destination, Name, SendRequest};
+use mesh_gateway::api::{Body, Destination, Name, Outcome, SendRequest};
 use mesh_gateway::client::Client;
 use mesh_protocol::MessageType;
-use tokio::time::{sleep, sleep_until};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, sleep_until, timeout};
 
 /// What has not come by then is lost: longer than either way retries by itself.
 const LOST_AFTER: Duration = Duration::from_secs(15);
@@ -36,48 +37,80 @@ struct Args {
     meshd: Vec<String>,
 }
 
-/// A way for numbered bytes from one program to another.
+/// A way for numbered bytes from one program to another, that says when the other one has them.
 trait Way {
-    async fn send(&mut self, bytes: &[u8]) -> Result<()>;
-    /// The bytes that arrived next. Cancel safe.
-    async fn heard(&mut self) -> Result<Vec<u8>>;
+    async fn send(&mut self, number: u32, bytes: Vec<u8>) -> Result<()>;
+    /// What happens next. Cancel safe.
+    async fn next(&mut self) -> Result<News>;
+}
+
+/// What became of the message of this number.
+enum News {
+    Arrived(u32),
+    /// The sender knows it.
+    Confirmed(u32),
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    bytes.first_chunk().map_or(u32::MAX, |number| u32::from_be_bytes(*number))
 }
 
 const A: Member = Member { address: 1, device_key: [0xA1; 16] };
 const B: Member = Member { address: 2, device_key: [0xB2; 16] };
 
+/// A message goes in one frame without an acknowledgement, or in acknowledged segments of which the sending application hears nothing.
+/// So the receiving one answers, as applications of such a mesh do that want to know.
 struct ByMeshd {
     from: Meshd,
     to: Meshd,
 }
 
 impl Way for ByMeshd {
-    async fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        self.from.send(B.address, bytes).await
+    async fn send(&mut self, _: u32, bytes: Vec<u8>) -> Result<()> {
+        self.from.send(B.address, &bytes).await
     }
 
-    async fn heard(&mut self) -> Result<Vec<u8>> {
-        self.to.heard().await
+    async fn next(&mut self) -> Result<News> {
+        tokio::select! {
+            arrived = self.to.heard() => {
+                let number = number(&arrived?);
+                // Answered by a task, as what waits here may be dropped.
+                let answer = self.to.sending(A.address, &number.to_be_bytes());
+                tokio::spawn(answer);
+                Ok(News::Arrived(number))
+            }
+            answer = self.from.heard() => Ok(News::Confirmed(number(&answer?))),
+        }
     }
 }
 
+/// A message is on the disk of the one gateway, then of the other, and its receipt says so.
 struct ByGateways {
     alice: Client,
     bob: Client,
+    receipts: (mpsc::UnboundedSender<u32>, mpsc::UnboundedReceiver<u32>),
     _gateways: [Gateway; 2],
 }
 
 impl Way for ByGateways {
-    async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+    async fn send(&mut self, number: u32, bytes: Vec<u8>) -> Result<()> {
         let to = Destination::agent(Name::new("bob")?);
-        let request = SendRequest::new(to, MessageType::Notification, Body::data(bytes.to_vec()));
-        // Its receipt is nobody's: what counts here is what arrives.
-        drop(self.alice.handle().send(request).await?);
+        let request = SendRequest::new(to, MessageType::Notification, Body::data(bytes));
+        let pending = self.alice.handle().send(request).await?;
+        let confirmed = self.receipts.0.clone();
+        tokio::spawn(async move {
+            if pending.receipt().await.is_ok_and(|receipt| receipt.outcome == Outcome::Delivered) {
+                let _ = confirmed.send(number);
+            }
+        });
         Ok(())
     }
 
-    async fn heard(&mut self) -> Result<Vec<u8>> {
-        Ok(self.bob.inbox().next_message().await?.body.bytes().to_vec())
+    async fn next(&mut self) -> Result<News> {
+        tokio::select! {
+            message = self.bob.inbox().next_message() => Ok(News::Arrived(number(message?.body.bytes()))),
+            Some(number) = self.receipts.1.recv() => Ok(News::Confirmed(number)),
+        }
     }
 }
 
@@ -100,65 +133,67 @@ async fn gateways(program: &Path, folder: &Path) -> Result<ByGateways> {
     }
     let alice = gateways[0].agent("alice").await?;
     let bob = gateways[1].agent("bob").await?;
-    Ok(ByGateways { alice, bob, _gateways: gateways })
+    Ok(ByGateways { alice, bob, receipts: mpsc::unbounded_channel(), _gateways: gateways })
 }
 
 /// Keeps `window` messages of `len` bytes on the way, and says what came of `count` of them.
 async fn measure(name: &str, way: &mut impl Way, count: u32, window: usize, len: usize) -> Result<()> {
+    let message = |number: u32| {
+        let mut bytes = vec![0; len];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        bytes
+    };
     // One to warm up: names are found, caches filled.
-    let mut first = vec![0xFF; len];
-    first[..4].copy_from_slice(&u32::MAX.to_be_bytes());
-    way.send(&first).await?;
-    let warm = tokio::time::timeout(LOST_AFTER, async { while way.heard().await? != first {} anyhow::Ok(()) });
+    way.send(u32::MAX, message(u32::MAX)).await?;
+    let warm = timeout(LOST_AFTER, async {
+        while !matches!(way.next().await?, News::Confirmed(u32::MAX)) {}
+        anyhow::Ok(())
+    });
     warm.await.context("nothing arrives at all")??;
 
     let since = Instant::now();
     let (mut next, mut last) = (0, since);
     let mut under_way = BTreeMap::new();
-    let mut latencies = Vec::new();
-    let (mut lost, mut twice) = (0, 0);
+    let (mut arrived, mut confirmed) = (Vec::new(), Vec::new());
     while next < count || !under_way.is_empty() {
         if next < count && under_way.len() < window {
-            let mut bytes = vec![0; len];
-            bytes[..4].copy_from_slice(&next.to_be_bytes());
-            under_way.insert(next, Instant::now());
+            under_way.insert(next, (Instant::now(), false));
+            way.send(next, message(next)).await?;
             next += 1;
-            way.send(&bytes).await?;
             continue;
         }
-        let oldest = under_way.first_key_value().map(|(number, at)| (*number, *at + LOST_AFTER));
+        let Some((&oldest, (at, _))) = under_way.first_key_value() else { continue };
+        let lost_at = *at + LOST_AFTER;
         tokio::select! {
-            bytes = way.heard() => {
-                let bytes = bytes?;
-                let number = bytes.first_chunk().map_or(u32::MAX, |number| u32::from_be_bytes(*number));
-                match under_way.remove(&number) {
-                    Some(at) => {
-                        last = Instant::now();
-                        latencies.push(at.elapsed().as_secs_f64() * 1e3);
-                    }
-                    None => twice += 1,
-                }
-            }
-            () = async { match oldest {
-                Some((_, at)) => sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            } } => {
-                lost += 1;
-                oldest.map(|(number, _)| under_way.remove(&number));
-            }
+            news = way.next() => match news? {
+                News::Arrived(number) => if let Some((at, known)) = under_way.get_mut(&number)
+                    && !std::mem::replace(known, true)
+                {
+                    arrived.push(at.elapsed());
+                },
+                News::Confirmed(number) => if let Some((at, _)) = under_way.remove(&number) {
+                    confirmed.push(at.elapsed());
+                    last = Instant::now();
+                },
+            },
+            () = sleep_until(lost_at.into()) => { under_way.remove(&oldest); }
         }
     }
-    latencies.sort_by(f64::total_cmp);
-    let at = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().unwrap_or(f64::NAN);
-    // Waiting for what is lost is not held against the rate.
-    let took = last.duration_since(since).as_secs_f64();
+    let at = |latencies: &mut Vec<Duration>, percent: usize| {
+        latencies.sort_unstable();
+        let at = latencies.get(latencies.len() * percent / 100);
+        at.map_or("-".to_owned(), |latency| format!("{:.0}", latency.as_secs_f64() * 1e3))
+    };
     println!(
-        "{name}, {len} bytes, {window} on the way: {:.1} messages/s, {} of {count} arrived, {lost} lost, {twice} too late or twice, \
-         from sending to arriving p50 {:.0} ms, p99 {:.0} ms",
-        latencies.len() as f64 / took,
-        latencies.len(),
-        at(50),
-        at(99),
+        "| {name} | {len} | {window} | {:.1} | {} | {} of {count} | {} | {} | {} | {} |",
+        // Waiting for what is lost at the end is not held against the rate.
+        confirmed.len() as f64 / last.duration_since(since).as_secs_f64(),
+        arrived.len(),
+        confirmed.len(),
+        at(&mut arrived, 50),
+        at(&mut arrived, 99),
+        at(&mut confirmed, 50),
+        at(&mut confirmed, 99),
     );
     Ok(())
 }
@@ -177,6 +212,10 @@ async fn all(name: &str, way: &mut impl Way, count: u32) -> Result<()> {
 async fn main() -> Result<()> {
     let args = Args::parse();
     let folder = std::env::temp_dir().join(format!("beside-meshd-{}", std::process::id()));
+    println!(
+        "| by | bytes | on the way | confirmed/s | arrived | confirmed | to arriving, p50 ms | p99 | to confirmation, p50 ms | p99 |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut by_meshd = meshd(&args.meshd, &folder).await?;
     all("bluetooth-meshd", &mut by_meshd, args.messages).await?;
     drop(by_meshd);
