@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
-use mesh_gateway::api::{Body, Destination, Hello, Name, Outcome, SendRequest, Status};
-use mesh_gateway::client::{Client, Endpoint, Handle, Pending};
+use mesh_agent::api::{Body, Destination, Hello, Name, Outcome, SendRequest, Status};
+use mesh_agent::{Client, Endpoint, Handle, Pending};
 use mesh_protocol::{MessageType, Priority};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
