@@ -263,7 +263,8 @@ job_layers() {
     on mesh-protocol none
     on ble-bearer mesh-protocol
     on firmware-sim mesh-protocol ble-bearer
-    on mesh-gateway mesh-protocol ble-bearer firmware-sim
+    on mesh-agent mesh-protocol
+    on mesh-gateway mesh-protocol ble-bearer firmware-sim mesh-agent
 
     # text WHY PATTERN FILE...: the same for files of any kind.
     text() {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mesh_gateway::api::codec::Codec;
+use mesh_agent::api::codec::Codec;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&[a, b], stream)) = input.split_first_chunk() else {

@@ -1,7 +1,7 @@
 //! What several fuzz targets share: the stream of an agent's session, read as the gateway reads it.
 
-use mesh_gateway::api::Request;
-use mesh_gateway::api::codec::{Bounds, Codec, Decoder, encode};
+use mesh_agent::api::Request;
+use mesh_agent::api::codec::{Bounds, Codec, Decoder, encode};
 
 /// Feeds `stream` to a decoder in pieces whose lengths `cuts` gives, and holds it to its promises: it ends, it keeps
 /// no more than its bound and one read, and what it reads can be written and read again.

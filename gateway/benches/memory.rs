@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
-use mesh_gateway::api::codec::{Bounds, Codec, Decoder, encode};
-use mesh_gateway::api::{Ask, Event, Hello, Name, Request};
+use mesh_agent::api::codec::{Bounds, Codec, Decoder, encode};
+use mesh_agent::api::{Ask, Event, Hello, Name, Request};
 
 /// Agents that attach; also the most that a gateway keeps by default.
 const AGENTS: usize = 1_000;

@@ -5,9 +5,9 @@
 //! it, [`cli`] is the command line; [`whole`] runs several of them with their agents in simulated time.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), mesh_gateway::client::ClientError> {
-//! use mesh_gateway::api::{Body, Destination, Hello, Name, SendRequest};
-//! use mesh_gateway::client::{Client, Endpoint};
+//! # async fn example() -> Result<(), mesh_agent::ClientError> {
+//! use mesh_agent::api::{Body, Destination, Hello, Name, SendRequest};
+//! use mesh_agent::{Client, Endpoint};
 //! use mesh_protocol::MessageType;
 //!
 //! let me = Hello::new(Name::new("planner").unwrap());
@@ -20,9 +20,7 @@
 //! ```
 
 pub mod agents;
-pub mod api;
 pub mod cli;
-pub mod client;
 pub mod daemon;
 pub mod datadir;
 pub mod demo;

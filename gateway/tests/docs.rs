@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{cable, gateway};
-use mesh_gateway::api::schema;
+use mesh_agent::api::schema;
 use mesh_protocol::frame::{Frame, Kind, encode};
 use mesh_protocol::{Address, EpochKeys, MAX_FRAME, Mic, NetKey, Priority};
 use serde_json::Value;

@@ -6,10 +6,10 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use mesh_gateway::api::{
+use mesh_agent::api::{
     Body, Destination, ErrorCode, Event, Hello, MAX_BODY, Message, Name, Outcome, SendRequest,
 };
-use mesh_gateway::client::{Client, ClientError, Endpoint, Handle};
+use mesh_agent::{Client, ClientError, Endpoint, Handle};
 use mesh_protocol::MessageType;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -305,7 +305,7 @@ async fn too_long(stream: TcpStream, start: &str, more: usize) -> Vec<String> {
 }
 
 async fn too_long_frame(daemon: &Daemon, length: usize) -> ErrorCode {
-    use mesh_gateway::api::codec::{Bounds, Codec, Decoder};
+    use mesh_agent::api::codec::{Bounds, Codec, Decoder};
     let mut stream = daemon.tcp().await;
     stream.write_all(&u32::try_from(length).unwrap().to_be_bytes()).await.unwrap();
     stream.write_all(&[0; 4_096]).await.unwrap();

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{agent, cable, gateway, name};
-use mesh_gateway::api::{Body, Destination, ErrorCode, Hello, MessageRef, Outcome, ReceiptWish, SendRequest};
-use mesh_gateway::client::{Client, ClientError, Endpoint, Handle};
+use mesh_agent::api::{Body, Destination, ErrorCode, Hello, MessageRef, Outcome, ReceiptWish, SendRequest};
+use mesh_agent::{Client, ClientError, Endpoint, Handle};
 use mesh_gateway::gateway::Gateway;
 use mesh_protocol::{MessageType, Priority};
 use tempfile::TempDir;

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use firmware_sim::play::field::with_seats;
 use firmware_sim::scenario::Scenario;
-use mesh_gateway::api::Outcome;
+use mesh_agent::api::Outcome;
 use mesh_gateway::whole::{PlayError, Played, Unplayable, play};
 use serde_json::Value;
 

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use ble_bearer::{Trace, Traced};
 use common::{agent, cable, gateway, name, plan};
-use mesh_gateway::api::{Body, Destination, Hello, Outcome, SendRequest};
-use mesh_gateway::client::{Client, Endpoint};
+use mesh_agent::api::{Body, Destination, Hello, Outcome, SendRequest};
+use mesh_agent::{Client, Endpoint};
 use mesh_gateway::engine::Membership;
 use mesh_gateway::gateway::Gateway;
 use mesh_protocol::{Address, EpochKeys, Keyring, MessageType, NetKey, Rng, frame};
@@ -86,7 +86,7 @@ async fn what_was_accepted_survives_kill_9_and_arrives_once() {
                     Err(_) => {
                         // Nobody said whether it was accepted.
                         said.push((
-                            mesh_gateway::api::MessageRef { node: Address::NONE, id: Default::default() },
+                            mesh_agent::api::MessageRef { node: Address::NONE, id: Default::default() },
                             text,
                             false,
                         ));

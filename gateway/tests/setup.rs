@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{agent, cable, name, plan};
-use mesh_gateway::api::{Body, Destination, Outcome, SendRequest};
+use mesh_agent::api::{Body, Destination, Outcome, SendRequest};
 use mesh_gateway::engine::Membership;
 use mesh_gateway::gateway::Gateway;
 use mesh_gateway::network::Network;

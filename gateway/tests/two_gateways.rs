@@ -3,7 +3,7 @@
 mod common;
 
 use common::{agent, cable, gateway, name};
-use mesh_gateway::api::{Body, Destination, Outcome, SendRequest};
+use mesh_agent::api::{Body, Destination, Outcome, SendRequest};
 use mesh_protocol::{MessageType, Priority};
 
 #[tokio::test]

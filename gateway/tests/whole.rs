@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use mesh_gateway::api::Outcome;
+use mesh_agent::api::Outcome;
 use mesh_gateway::whole::{Absence, Day, DayReport, Ending, Office};
 use mesh_protocol::{Duration, MessageType, Priority};
 

@@ -48,6 +48,9 @@ pub struct Member {
     pub device_key: [u8; 16],
 }
 
+/// For each element its models and what each was told: nothing here.
+type Configuration = Vec<(u8, Vec<(u16, PropMap)>)>;
+
 struct App {
     token: mpsc::UnboundedSender<Result<u64, String>>,
     heard: mpsc::UnboundedSender<Vec<u8>>,
@@ -117,7 +120,7 @@ impl Meshd {
             .map_err(|error| anyhow!("importing the node: {error}"))?;
         let token = timeout(CALL_WITHIN, tokens.recv()).await.context("importing the node: no answer")?;
         let token = token.context("importing the node: the bus is gone")?.map_err(anyhow::Error::msg)?;
-        let (node, _): (dbus::Path<'static>, Vec<(u8, Vec<(u16, PropMap)>)>) = root
+        let (node, _): (dbus::Path<'static>, Configuration) = root
             .method_call("org.bluez.mesh.Network1", "Attach", (dbus::Path::from(TREE), token))
             .await
             .map_err(|error| anyhow!("attaching to the node: {error}"))?;

@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use mesh_gateway::api::{Hello, Name};
-use mesh_gateway::client::{Client, Endpoint};
+use mesh_agent::api::{Hello, Name};
+use mesh_agent::{Client, Endpoint};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -40,8 +40,13 @@ impl Gateway {
         run(program, &["init", "--network", "day", "--name", "a", "--data-dir", &path_a], "").await?;
         let invitation = run(program, &["invite", "b", "--data-dir", &path_a], "").await?;
         run(program, &["init", "--invite", "-", "--data-dir", &path_b], &invitation).await?;
-        let gateway =
-            |adapter, folder, port| Self { program: program.to_owned(), adapter, folder, port, process: None };
+        let gateway = |adapter, folder, port| Self {
+            program: program.to_owned(),
+            adapter,
+            folder,
+            port,
+            process: None,
+        };
         let [a, b] = adapters;
         Ok([gateway(a, home_a, 17_701), gateway(b, home_b, 17_702)])
     }

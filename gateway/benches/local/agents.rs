@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mesh_gateway::api::codec::{Bounds, Codec, Decoder, encode};
-use mesh_gateway::api::{Ack, Ask, Body, Credit, ErrorCode, Event, Hello, Outcome, Request, Status};
-use mesh_gateway::client::{Client, ClientError};
+use mesh_agent::api::codec::{Bounds, Codec, Decoder, encode};
+use mesh_agent::api::{Ack, Ask, Body, Credit, ErrorCode, Event, Hello, Outcome, Request, Status};
+use mesh_agent::{Client, ClientError};
 use mesh_gateway::gateway::Gateway;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;

@@ -3,8 +3,8 @@
 use std::io;
 
 use bytes::BufMut;
-use mesh_gateway::api::codec::{Codec, encode};
-use mesh_gateway::api::{Body, Destination, Request, SendRequest};
+use mesh_agent::api::codec::{Codec, encode};
+use mesh_agent::api::{Body, Destination, Request, SendRequest};
 use mesh_protocol::MessageType;
 use tokio::io::{AsyncRead, AsyncReadExt};
 

@@ -4,17 +4,39 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mesh_protocol::{Address, MessageId};
+use mesh_agent::api::{
+    Accepted, Agents, Body, Destination, ErrorCode, ErrorEvent, Event, MAX_BODY, Message, MessageRef, Name,
+    Outcome, Peers, Pong, Receipt, Request, Routes, SendRequest, Status, Subscribed, Welcome,
+};
+use mesh_protocol::{Address, MessageId, MessageType};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{Counters, Limits, Listen, Listener, PushError, SessionId, SessionPort, ToEngine, TokenCheck};
-use crate::api::{
-    Accepted, Agents, Destination, ErrorCode, ErrorEvent, Event, MAX_BODY, Message, MessageRef, Name,
-    Outcome, Peers, Pong, Receipt, Request, Routes, SendRequest, Subscribed, Welcome, samples,
-};
 
 const NODE: Address = Address::new(1);
+
+/// The name of this text.
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn status() -> Status {
+    let json = serde_json::json!({
+        "gateway": "fake", "node": NODE.to_string(), "adapter": "sim", "version": "0", "epoch": 1, "uptime_ms": 1,
+        "network": {"seq_used_percent": 0.0}, "agents": {"connected": 1, "local": 1, "remote": 0}, "outbox": 0,
+        "inbox": 0,
+        "radio": {"frames_sent": 0, "frames_received": 0, "neighbours": 0, "state": "up", "about": "", "confirmed": 0,
+                  "lost": 0, "repairs": 0},
+        "counters": {}, "store": {"healthy": true, "commits": 0, "bytes": 0}, "health": "ok",
+    });
+    serde_json::from_value(json).unwrap()
+}
+
+/// A task for somebody.
+pub(crate) fn send(to: &str, text: &str) -> SendRequest {
+    SendRequest::new(to.parse().unwrap(), MessageType::Task, Body::text(text))
+}
 
 /// What the engine saw, in words.
 #[derive(Debug, PartialEq, Eq)]
@@ -157,7 +179,7 @@ impl Engine {
             }
             Request::Unsubscribe(_) => self.push(session, Event::Subscribed(Subscribed { groups: vec![] })),
             Request::Status(_) => {
-                let status = crate::api::Status { reference, ..samples::status(vec![]) };
+                let status = Status { reference, ..status() };
                 self.push(session, Event::Status(Box::new(status)));
             }
             Request::Peers(_) => self.push(session, Event::Peers(Peers { reference, peers: vec![] })),

@@ -4,6 +4,8 @@
 //! slow agent. Knows nothing of inboxes, names or the mesh: a request that keeps the rules goes to the engine as it is,
 //! over one bounded channel of [`ToEngine`], and events come back over a [`SessionPort`].
 
+#[cfg(test)]
+mod client_tests;
 mod counters;
 #[cfg(test)]
 pub(crate) mod fake;

@@ -8,9 +8,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mesh_agent::api::{ErrorEvent, Event, Goodbye, Hello, Request};
 use tokio::sync::Notify;
-
-use crate::api::{ErrorEvent, Event, Goodbye, Hello, Request};
 
 /// The number of a session, unique in one run of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,8 +34,8 @@ pub enum ToEngine {
         /// What it said; without the token.
         hello: Hello,
     },
-    /// What the session asks, in its order. No `hello`, no `bye`, no body over [`crate::api::MAX_BODY`], no more
-    /// groups than [`crate::api::MAX_GROUPS`].
+    /// What the session asks, in its order. No `hello`, no `bye`, no body over [`mesh_agent::api::MAX_BODY`], no more
+    /// groups than [`mesh_agent::api::MAX_GROUPS`].
     Requests {
         /// The session.
         session: SessionId,
@@ -81,7 +80,7 @@ pub struct QueueBound {
 const OWED: usize = 1_024;
 
 impl Default for QueueBound {
-    /// Guesses: events for some five windows of [`crate::api::DEFAULT_CREDITS`] with accepted, receipt and message
+    /// Guesses: events for some five windows of [`mesh_agent::api::DEFAULT_CREDITS`] with accepted, receipt and message
     /// each, and bytes for those and 16 of the largest messages.
     fn default() -> Self {
         Self { events: 4_096, bytes: 2 * 1024 * 1024 }
@@ -327,7 +326,7 @@ impl fmt::Debug for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Body, Destination, Message, MessageRef, Pong};
+    use mesh_agent::api::{Body, Destination, Message, MessageRef, Pong};
     use mesh_protocol::{Address, MessageId, MessageType, Priority};
 
     fn pong(n: u64) -> Event {
@@ -385,7 +384,7 @@ mod tests {
         assert!(events.owe(OWED).await);
         let mut more = std::pin::pin!(events.owe(1));
         assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(more.as_mut().poll(cx).is_pending())).await);
-        port.push(Event::Error(ErrorEvent::about(None, crate::api::ErrorCode::Busy, "no"))).unwrap();
+        port.push(Event::Error(ErrorEvent::about(None, mesh_agent::api::ErrorCode::Busy, "no"))).unwrap();
         assert!(more.await);
         port.close("enough");
         assert!(!events.owe(OWED).await, "nothing more is read then");

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use ble_bearer::Clock;
 use bytes::BufMut;
+use mesh_agent::api::codec::{Bounds, Codec, DecodeError, Decoder, encode};
+use mesh_agent::api::{ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, MAX_GROUPS, Request};
 use mesh_protocol::Duration as Span;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -26,8 +28,6 @@ use super::counters::{Counters, count};
 use super::listener::Limits;
 use super::port::{SessionEvents, SessionId, SessionPort, ToEngine, port};
 use super::token::TokenCheck;
-use crate::api::codec::{Bounds, Codec, DecodeError, Decoder, encode};
-use crate::api::{ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, MAX_GROUPS, Request};
 
 /// The most requests in one batch to the engine. A guess: one window of credits.
 pub const MAX_BATCH: usize = 256;

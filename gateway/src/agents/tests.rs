@@ -3,16 +3,15 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use mesh_agent::api::codec::{Codec, encode};
+use mesh_agent::api::{Hello, Request};
 use mesh_protocol::Rng;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
-use super::fake::{Gateway, Seen};
+use super::fake::{Gateway, Seen, name};
 use super::{Limits, Listen, ListenError, Listener, QueueBound, TokenCheck};
-use crate::api::codec::{Codec, encode};
-use crate::api::samples::name;
-use crate::api::{Hello, Request};
 use crate::settings::AccessToken;
 
 /// What `nc` is to a person: lines out, lines in.
@@ -116,7 +115,7 @@ async fn a_mistake_is_named_and_the_session_goes_on() {
     let gateway = Gateway::open().await;
     let mut alice = Lines::to(&gateway).await;
     alice.hello("alice").await;
-    let groups = vec!["g"; crate::api::MAX_GROUPS + 1];
+    let groups = vec!["g"; mesh_agent::api::MAX_GROUPS + 1];
     let table = [
         (json!({"op": "dance", "ref": 1}), "bad_request", json!(1)),
         (json!({"op": "ping", "ref": 2, "colour": "red"}), "bad_request", json!(2)),
@@ -294,7 +293,7 @@ async fn over_the_limit_is_told_in_its_own_codec() {
     bob.say(r#"{"op":"hello","name":"bob"}"#).await;
     bob.is_refused("overloaded").await;
     let address = gateway.address().into();
-    let error = crate::client::Client::connect(&address, Hello::new(name("carol"))).await.unwrap_err();
+    let error = mesh_agent::Client::connect(&address, Hello::new(name("carol"))).await.unwrap_err();
     assert!(error.to_string().starts_with("the gateway refused (overloaded)"), "{error}");
     assert_eq!(gateway.count("agents_refused_full"), 2);
     drop(alice);

@@ -6,9 +6,9 @@
 use std::fmt;
 use std::path::Path;
 
+use mesh_agent::api::Token;
 use subtle::ConstantTimeEq;
 
-use crate::api::Token;
 use crate::settings::{AccessToken, TokenError};
 
 /// Checks the token of a hello.

@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 
 use anyhow::Context;
+use mesh_agent::api::{Body, MAX_BODY};
 
 use super::output::tame;
 use super::values::to_hex;
-use crate::api::{Body, MAX_BODY};
 
 /// The body of an argument: its bytes, or those of standard input for `-`; text where they are UTF-8.
 pub(super) fn read(argument: OsString) -> anyhow::Result<Body> {

@@ -4,11 +4,11 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context;
+use mesh_agent::api::{ErrorCode, Hello, Name, Token};
+use mesh_agent::{Client, ClientError, Endpoint, Handle, Inbox};
 use tokio::time::timeout;
 
 use super::args::GatewayArgs;
-use crate::api::{ErrorCode, Hello, Name, Token};
-use crate::client::{Client, ClientError, Endpoint, Handle, Inbox};
 use crate::settings::AccessToken;
 
 /// How long a gateway may take to say welcome. A guess, as long as the gateway waits for a hello.

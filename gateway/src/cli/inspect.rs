@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use mesh_agent::Handle;
+use mesh_agent::api::{AgentEntry, Peer, Route, RouteOrigin, Status};
 
 use super::args::GatewayArgs;
 use super::connect::{Gateway, leave, passing_name};
 use super::output::{Output, pairs, table, without_ref};
-use crate::api::{AgentEntry, Peer, Route, RouteOrigin, Status};
-use crate::client::Handle;
 
 /// A session to ask in.
 async fn connect(args: GatewayArgs) -> anyhow::Result<Handle> {

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::pin::pin;
 
 use anyhow::{Context, anyhow};
+use mesh_agent::api::{DEFAULT_CREDITS, Event, Message, MessageRef, Name};
+use mesh_agent::{ClientError, Incoming};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
@@ -14,8 +16,6 @@ use super::args::ListenArgs;
 use super::connect::{Gateway, Pauses, leave, may_pass, taken_over};
 use super::output::Output;
 use super::{body, receipt};
-use crate::api::{DEFAULT_CREDITS, Event, Message, MessageRef, Name};
-use crate::client::{ClientError, Incoming};
 
 /// How many messages are remembered, to know them again. More than can have been printed and not acknowledged: twice
 /// the credits of a session.

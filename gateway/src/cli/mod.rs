@@ -1,7 +1,7 @@
 //! The command line: from arguments to an exit code.
 //!
 //! Arguments are read in two stages, as typed (`args`) and as resolved (each command's own file). Nothing here knows
-//! how a gateway works: commands are clients of a running one ([`crate::client`]), prepare its data directory, or hand
+//! how a gateway works: commands are clients of a running one ([`mesh_agent`]), prepare its data directory, or hand
 //! over to [`crate::daemon`], [`crate::demo`] and [`crate::whole`].
 //!
 //! Exit codes: 0 done, 1 it did not work, 2 wrong usage. A closed pipe on standard output is success.
@@ -32,11 +32,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
+use mesh_agent::api::schema;
 
 use args::{Cli, Command};
 use output::{Closed, Output, Usage};
 
-use crate::api::schema;
 use crate::demo::DemoOptions;
 
 /// It did not work.

@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 use firmware_sim::report;
 use firmware_sim::results::Campaign;
 use firmware_sim::scenario::Scenario;
+use mesh_agent::api::Outcome;
 use serde::Serialize;
 
 use super::args::PlayArgs;
 use super::output::{self, Output, Usage};
 use super::values::Seeds;
-use crate::api::Outcome;
 use crate::whole::{PlayError, Played, play};
 
 /// All runs together.

@@ -1,6 +1,8 @@
 //! `mesh-gateway query`: one question and its answer.
 
 use anyhow::{Context, bail};
+use mesh_agent::ClientError;
+use mesh_agent::api::{Event, Message, SendRequest};
 use mesh_protocol::MessageType;
 use tokio::time::timeout;
 
@@ -8,8 +10,6 @@ use super::args::QueryArgs;
 use super::connect::{Gateway, lasting_name, leave, read_on};
 use super::output::{Output, line, raw};
 use super::{body, receipt};
-use crate::api::{Event, Message, SendRequest};
-use crate::client::ClientError;
 
 pub(super) async fn run(args: QueryArgs, out: Output) -> anyhow::Result<()> {
     let attempt = format!("asking {}", args.to);

@@ -1,8 +1,7 @@
 //! Receipts in words.
 
+use mesh_agent::api::{Outcome, Receipt};
 use mesh_protocol::Address;
-
-use crate::api::{Outcome, Receipt};
 
 /// The outcome as the protocol has it.
 pub(super) const fn word(outcome: Outcome) -> &'static str {

@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use mesh_agent::api::{Accepted, Event, Name, Outcome, Receipt, ReceiptWish, SendRequest};
+use mesh_agent::{ClientError, Inbox, Incoming, Pending};
 use tokio::time::{sleep, timeout};
 
 use super::args::SendArgs;
 use super::connect::{Gateway, Pauses, lasting_name, leave, may_pass, passing_name, read_on, taken_over};
 use super::output::{Output, without_ref};
 use super::{body, receipt};
-use crate::api::{Accepted, Event, Name, Outcome, Receipt, ReceiptWish, SendRequest};
-use crate::client::{ClientError, Inbox, Incoming, Pending};
 
 /// How much longer than the deadline a receipt is waited for where the gateway may not owe one. A guess: a gateway that
 /// repairs its store takes some seconds to come back.
@@ -193,8 +193,8 @@ mod tests {
     use mesh_protocol::{Address, MessageId};
 
     use super::*;
-    use crate::api::MessageRef;
     use crate::cli::args::GatewayArgs;
+    use mesh_agent::api::MessageRef;
 
     #[tokio::test(start_paused = true)]
     async fn a_gateway_that_never_comes_back_is_not_waited_for_without_end() {

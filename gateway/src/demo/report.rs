@@ -4,10 +4,9 @@
 
 use std::fmt;
 
+use mesh_agent::api::{Body, Outcome, Receipt};
 use mesh_protocol::Priority;
 use serde::Serialize;
-
-use crate::api::{Body, Outcome, Receipt};
 
 /// What happened to the messages of one priority.
 #[derive(Clone, Debug, Serialize)]

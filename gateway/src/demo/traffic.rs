@@ -11,12 +11,12 @@ use ble_bearer::Clock;
 use ble_bearer::sim::{Hold, SimClock, StationId};
 use firmware_sim::{Delivered, Device};
 use indicatif::ProgressBar;
+use mesh_agent::api::{Body, Destination, Hello, Message, MessageRef, Name, Receipt, SendRequest};
+use mesh_agent::{Client, ClientError, Endpoint, Handle, Inbox, Pending};
 use mesh_protocol::{Duration, Instant, MessageType, Priority};
 use tokio::task::JoinSet;
 
 use super::report::{Figures, Report};
-use crate::api::{Body, Destination, Hello, Message, MessageRef, Name, Receipt, SendRequest};
-use crate::client::{Client, ClientError, Endpoint, Handle, Inbox, Pending};
 use crate::gateway::Gateway;
 use crate::simulated::SimulatedAir;
 

@@ -2,6 +2,9 @@
 //!
 //! Owns the order of acceptance: staged, synced, only then said and started. What becomes of them is `settle`'s.
 
+use mesh_agent::api::{
+    self, Destination, ErrorCode, Event, Message, MessageRef, Name, Outcome, ReceiptWish, SendRequest,
+};
 use mesh_protocol::{Address, Duration, MessageId, NameHash};
 
 use super::inbox::{Agent, InboxBound, Item, Wish};
@@ -10,9 +13,6 @@ use super::outgoing::Accepted;
 use super::records;
 use super::state::{ID_BLOCK, MeshCommand, State, UNWRITTEN_BYTES, wants};
 use crate::agents::SessionId;
-use crate::api::{
-    self, Destination, ErrorCode, Event, Message, MessageRef, Name, Outcome, ReceiptWish, SendRequest,
-};
 use crate::store::{AgentKey, Op};
 
 impl State {

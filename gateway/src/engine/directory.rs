@@ -5,9 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use mesh_agent::api::Name;
 use mesh_protocol::{Address, Duration, Instant, NameHash, Priority};
-
-use crate::api::Name;
 
 /// Entries kept. A guess: ten agents on each of a hundred nodes, four times over.
 const ENTRIES: usize = 4_096;

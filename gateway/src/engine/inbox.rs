@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use mesh_agent::api::{Destination, ErrorEvent, Event, Message, Name, Receipt};
 use mesh_protocol::MessageType;
 use serde::{Deserialize, Serialize};
 
 use crate::agents::{PushError, SessionId, SessionPort};
-use crate::api::{Destination, ErrorEvent, Event, Message, Name, Receipt};
 use crate::store::AgentKey;
 
 /// What an inbox keeps until the agent acknowledges it.
@@ -370,7 +370,7 @@ mod tests {
     use mesh_protocol::{Address, MessageId, Priority};
 
     use super::*;
-    use crate::api::{Body, MessageRef, Outcome};
+    use mesh_agent::api::{Body, MessageRef, Outcome};
 
     fn message(to: Destination) -> Item {
         let id = MessageRef { node: Address::new(2), id: MessageId(1) };

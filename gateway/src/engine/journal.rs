@@ -5,11 +5,11 @@
 
 use std::collections::VecDeque;
 
+use mesh_agent::api::Event;
 use mesh_protocol::{Address, MessageId, Priority, Verdict};
 use tokio::sync::watch;
 
 use crate::agents::SessionId;
-use crate::api::Event;
 use crate::store::{AgentKey, Op, Progress, Stats, Store, StoreError, Ticket};
 
 /// Something that may happen only when everything staged before it is synced.

@@ -6,9 +6,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use mesh_agent::api::Name;
 use mesh_protocol::{Address, MessageId};
-
-use crate::api::Name;
 
 /// Who sends, and where to.
 pub(super) type Lane = (Name, Address);

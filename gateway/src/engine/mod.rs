@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ble_bearer::{Bearer, BearerEvent, Clock};
+use mesh_agent::api::{Event, Pong, Request, Status};
 use mesh_protocol::{
     Address, Config, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId, NetKey, Priority,
     SendError, Verdict, first_part_len,
@@ -30,7 +31,6 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 
 use crate::agents::{Counters, SessionId, ToEngine};
-use crate::api::{Event, Pong, Request, Status};
 use crate::store::{Op, Recovered, Store, StoreError};
 use air_watch::AirWatch;
 use journal::{After, Journal};

@@ -7,13 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mesh_agent::api::{Body, Destination, MessageRef, Name, ReceiptWish};
 use mesh_protocol::{
     Address, ENVELOPE_HEAD_MAX, Envelope, Instant, MessageId, MessageType, NameHash, Priority,
 };
 use serde::{Deserialize, Serialize};
 
 use super::lanes::Lanes;
-use crate::api::{Body, Destination, MessageRef, Name, ReceiptWish};
 
 /// Messages and bytes that may wait. Guesses: hours of what the air carries, and little beside a Pi's memory.
 const MESSAGES: usize = 10_000;

@@ -2,6 +2,7 @@
 //!
 //! Owns the verdict on what arrives: nothing is called delivered before it is synced.
 
+use mesh_agent::api::{Body, Destination, Message, MessageRef, Name, Outcome};
 use mesh_protocol::{
     Address, Answer, Envelope, Event as MeshEvent, Host, LinkId, MessageId, NameHash, Reason, Received,
     Verdict,
@@ -12,7 +13,6 @@ use super::incoming::{Known, Parts};
 use super::journal::After;
 use super::records;
 use super::state::{MeshCommand, State, wants};
-use crate::api::{Body, Destination, Message, MessageRef, Name, Outcome};
 use crate::store::Op;
 
 impl State {

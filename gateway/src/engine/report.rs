@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 
 use ble_bearer::AdapterState;
+use mesh_agent::api::{
+    AgentEntry, Agents, Health, Peer, Peers, Route, RouteOrigin, Routes, Status, StatusAgents, StatusNetwork,
+    StatusRadio, StatusStore,
+};
 use mesh_protocol::{Duration, GatewayNode, frame::SEQ_MAX};
 
 use super::state::State;
 use crate::agents::Counters;
-use crate::api::{
-    AgentEntry, Agents, Health, Peer, Peers, Route, RouteOrigin, Routes, Status, StatusAgents, StatusNetwork,
-    StatusRadio, StatusStore,
-};
 
 /// A replay table fuller than this is reported: at 100 % new nodes are refused.
 const REPLAY_WARN_PERCENT: usize = 80;

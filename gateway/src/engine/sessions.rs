@@ -4,6 +4,10 @@
 
 use std::collections::BTreeSet;
 
+use mesh_agent::api::{
+    self, Destination, ErrorCode, ErrorEvent, Event, Hello, Message, MessageRef, Name, Outcome, ReceiptWish,
+    Subscribed, Welcome,
+};
 use mesh_protocol::{Address, GATEWAY_GROUPS, NameHash, Verdict};
 
 use super::inbox::{Agent, Item, TooSlow, Types, Wish, Worth};
@@ -11,10 +15,6 @@ use super::journal::After;
 use super::records;
 use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, MeshCommand, State};
 use crate::agents::{SessionId, SessionPort};
-use crate::api::{
-    self, Destination, ErrorCode, ErrorEvent, Event, Hello, Message, MessageRef, Name, Outcome, ReceiptWish,
-    Subscribed, Welcome,
-};
 use crate::store::{AgentKey, Op};
 
 impl State {

@@ -2,11 +2,11 @@
 //!
 //! Owns receipts, and the deadlines of what has not reached the node. A message is settled exactly once.
 
+use mesh_agent::api::{Event, MessageRef, Name, Outcome, Receipt, ReceiptWish};
 use mesh_protocol::{Address, Instant, MessageId, Outcome as MeshOutcome, Priority, Reason};
 
 use super::inbox::{Agent, Item};
 use super::state::{MeshCommand, PROCESSED_WISHES, State};
-use crate::api::{Event, MessageRef, Name, Outcome, Receipt, ReceiptWish};
 use crate::store::Op;
 
 impl State {

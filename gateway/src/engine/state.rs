@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use mesh_agent::api::Name;
 use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, Verdict};
 
 use super::directory::Directory;
@@ -14,7 +15,6 @@ use super::journal::Journal;
 use super::outgoing::Outgoing;
 use super::records;
 use crate::agents::SessionId;
-use crate::api::Name;
 use crate::store::{AgentKey, Op};
 
 /// Senders that wait for an agent's ack on another node. Beyond it the oldest wait is forgotten: the receipt

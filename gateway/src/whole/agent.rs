@@ -6,13 +6,13 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use mesh_agent::api::codec::Codec;
+use mesh_agent::api::{Accepted, ErrorEvent, Hello, Message, Name, Receipt, SendRequest};
+use mesh_agent::{Client, ClientError, Handle, Incoming, Pending};
 use mesh_protocol::{Duration, Instant, MessageType};
 
 use super::record::Said;
 use super::{Inside, lock};
-use crate::api::codec::Codec;
-use crate::api::{Accepted, ErrorEvent, Hello, Message, Name, Receipt, SendRequest};
-use crate::client::{Client, ClientError, Handle, Incoming, Pending};
 
 /// An agent whose gateway is away tries again after this long. A guess.
 const AGAIN: Duration = Duration::from_millis(500);

@@ -6,13 +6,13 @@
 
 use std::sync::{Arc, Mutex};
 
+use mesh_agent::api::{Body, Destination, Message, Name, NameError, SendRequest};
 use mesh_protocol::{Duration, Instant, MessageType, Priority};
 use tokio::task::JoinSet;
 
 use super::agent::{Agent, Witness, codec};
 use super::record::Record;
 use super::{DayReport, Inside, Office, OfficeError, lock};
-use crate::api::{Body, Destination, Message, Name, NameError, SendRequest};
 
 /// The mesh has this long to find itself before the first message.
 const SETTLE: Duration = Duration::from_secs(8);

@@ -10,10 +10,10 @@ use firmware_sim::play::field::{Field, Seat, with_seats};
 use firmware_sim::scenario::Scenario;
 use firmware_sim::stack::mesh::{Mesh, address};
 use firmware_sim::{Layout, Network};
+use mesh_agent::api::Name;
 use mesh_protocol::{Address, Duration, Instant};
 
 use super::Office;
-use crate::api::Name;
 
 /// Hops allowed in an office: more than any field here is long.
 const TTL: u8 = 12;

@@ -9,7 +9,8 @@ use std::task::{Poll, Waker};
 
 use ble_bearer::Clock;
 use ble_bearer::sim::{Hold, SimClock};
-use mesh_protocol::Instant;
+use mesh_agent::Time;
+use mesh_protocol::{Duration, Instant};
 
 /// Whoever waits for all others to wait. For one waiter.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +60,18 @@ impl Beside {
         let there = self.0.sleep_holding(at);
         // All others wait before time goes on, whether it is held or not.
         async move { drop(there.await) }
+    }
+}
+
+impl Time for Beside {
+    /// Simulated time may stand still while an agent speaks: there is room for a million requests in a microsecond.
+    fn first_number(&self) -> u64 {
+        self.now().as_micros() << 20
+    }
+
+    fn pause(&self, span: std::time::Duration) -> impl Future<Output = ()> + Send {
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        self.wait(self.now() + Duration::from_micros(micros))
     }
 }
 

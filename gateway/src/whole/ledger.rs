@@ -7,12 +7,14 @@ use firmware_sim::play::At;
 use firmware_sim::play::course::Course;
 use firmware_sim::stack::mesh::{address, number};
 use firmware_sim::stack::{Arrival, Fate, Settled};
+use mesh_agent::api::{
+    Accepted, Body, Destination, ErrorCode, ErrorEvent, Message, MessageRef, Outcome, Receipt,
+};
 use mesh_protocol::{Address, Instant, MessageId, MessageType, Priority};
 
 use super::Inside;
 use super::agent::Witness;
 use super::record::{Record, Said};
-use crate::api::{Accepted, Body, Destination, ErrorCode, ErrorEvent, Message, MessageRef, Outcome, Receipt};
 
 /// What is taken down: the messages of the scenario, and everything that was seen.
 #[derive(Debug)]

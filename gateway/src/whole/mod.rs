@@ -19,8 +19,8 @@
 //! those of [`mesh_protocol::Rng`].
 //!
 //! ```
-//! use mesh_gateway::api::codec::Codec;
-//! use mesh_gateway::api::{Body, Hello, Name, SendRequest};
+//! use mesh_agent::api::codec::Codec;
+//! use mesh_agent::api::{Body, Hello, Name, SendRequest};
 //! use mesh_gateway::whole::Office;
 //! use mesh_protocol::MessageType;
 //!
@@ -32,7 +32,7 @@
 //!         let hello = SendRequest::new("bob".parse().unwrap(), MessageType::Task, Body::text("hello"));
 //!         let sending = alice.handle().send(hello).await?;
 //!         let message = bob.inbox().next_message().await?;
-//!         Ok::<_, mesh_gateway::client::ClientError>((message.body, sending.receipt().await?))
+//!         Ok::<_, mesh_agent::ClientError>((message.body, sending.receipt().await?))
 //!     })
 //! };
 //! let first = run().unwrap();
@@ -61,12 +61,12 @@ use ble_bearer::sim::Still;
 use firmware_sim::Network;
 use firmware_sim::play::field::Field;
 use firmware_sim::stack::mesh::Mesh;
+use mesh_agent::api::Hello;
+use mesh_agent::api::codec::Codec;
+use mesh_agent::{Client, ClientError};
 use mesh_protocol::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
-use crate::api::Hello;
-use crate::api::codec::Codec;
-use crate::client::{Client, ClientError};
 use crate::engine::EngineError;
 use crate::store::StoreError;
 pub use day::{Absence, Day, Ending};

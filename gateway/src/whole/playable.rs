@@ -4,8 +4,7 @@
 //! played, and nothing is passed over in silence.
 
 use firmware_sim::scenario::{FaultKind, Flash, Scenario};
-
-use crate::api::Name;
+use mesh_agent::api::Name;
 
 /// Gateways that one world may have: each is a whole engine with a store. A guess.
 pub(super) const GATEWAYS_MAX: usize = 100;

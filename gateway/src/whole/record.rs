@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mesh_agent::api::{Accepted, Body, Destination, ErrorEvent, Message, MessageRef, Outcome, Receipt};
 use mesh_protocol::{Duration, Instant, Priority};
 use sha2::{Digest, Sha256};
 
 use super::agent::Witness;
-use crate::api::{Accepted, Body, Destination, ErrorEvent, Message, MessageRef, Outcome, Receipt};
 
 /// Something that an agent was told of its message.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,13 +14,13 @@ use firmware_sim::results::RunResult;
 use firmware_sim::scenario::{Fault, FaultKind, Scenario};
 use firmware_sim::stack::mesh::address;
 use firmware_sim::stack::{Order, Target};
+use mesh_agent::api::{Accepted, Body, Destination, Message, Name, SendRequest};
 use mesh_protocol::{Duration, Instant, MessageType};
 
 use super::agent::{Agent, Witness, codec};
 use super::ledger::{Ledger, message};
 use super::record::{Record, Said};
 use super::{DayReport, Inside, OfficeError, Unplayable, ground, lock, playable, run};
-use crate::api::{Accepted, Body, Destination, Message, Name, SendRequest};
 
 /// When everything is settled, this long is still listened for what comes twice. A guess: above what a repeat takes through a
 /// field.

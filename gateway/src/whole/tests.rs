@@ -1,11 +1,11 @@
 //! The office itself; what gateways promise in it is told in `tests/whole.rs`.
 
+use mesh_agent::api::{Body, Event, Name, SendRequest};
 use mesh_protocol::MessageType;
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::api::{Body, Event, Name, SendRequest};
 
 fn hello(name: &str) -> Hello {
     Hello::new(Name::new(name).unwrap())

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use ble_bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full, WallClock};
+use mesh_agent::api::{Hello, Name};
+use mesh_agent::{Client, Endpoint};
 use mesh_gateway::agents::{Limits, Listen, TokenCheck};
-use mesh_gateway::api::{Hello, Name};
-use mesh_gateway::client::{Client, Endpoint};
 use mesh_gateway::engine::{Identity, Membership};
 use mesh_gateway::gateway::{Gateway, Plan};
 use mesh_protocol::{Address, Duration, LEGACY_FRAME, LinkId, LinkInfo, LinkKind};

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mesh_agent::Endpoint;
+use mesh_agent::api::{Destination, MessageRef, Name, ReceiptWish};
 use mesh_protocol::{Address, MessageType, Priority};
 
 use super::values::{self, DemoSpeed, Seeds};
-use crate::api::{Destination, MessageRef, Name, ReceiptWish};
-use crate::client::Endpoint;
 use crate::demo::DemoOptions;
 use crate::settings::{Adapter, LogFormat, LogLevel};
 

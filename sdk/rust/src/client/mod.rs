@@ -1,25 +1,8 @@
-//! A client of the gateway, for the command line, the demo and the tests.
+//! A session with a gateway.
 //!
-//! Owns the other end of a session: it says hello, keeps track of what is in flight, returns credits and acknowledges
+//! Owns the agent's end of it: it says hello, keeps track of what is in flight, returns credits and acknowledges
 //! what has been handled. It does not connect again by itself: a lost connection is an error on everything that waits,
-//! and what to do about it is the caller's to decide. [`Client::split`] gives a [`Handle`] to ask with, cheap to clone,
-//! and the [`Inbox`] that messages come from.
-//!
-//! ```no_run
-//! use mesh_gateway::api::{Body, Hello, SendRequest};
-//! use mesh_gateway::client::{Client, Endpoint};
-//! use mesh_protocol::MessageType;
-//!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::connect(&Endpoint::default(), Hello::new("alice".parse()?)).await?;
-//! let (handle, mut inbox) = client.split();
-//! let mut sending = handle.send(SendRequest::new("bob".parse()?, MessageType::Task, Body::text("wash up"))).await?;
-//! println!("accepted as {}", sending.accepted().await?.id);
-//! let message = inbox.next_message().await?;
-//! println!("{} says {:?}", message.from, message.body.as_text());
-//! # Ok(())
-//! # }
-//! ```
+//! and what to do about it is the caller's to decide.
 
 mod endpoint;
 mod inbox;
@@ -30,7 +13,6 @@ mod tests;
 
 use std::sync::Arc;
 
-use ble_bearer::Clock;
 use mesh_protocol::MessageType;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
@@ -38,6 +20,7 @@ use tokio::sync::oneshot;
 pub use endpoint::{Endpoint, EndpointError};
 pub use inbox::{Inbox, Incoming};
 
+use crate::Time;
 use crate::api::codec::{Codec, DecodeError};
 use crate::api::{
     Accepted, Agents, Ask, ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, Message, MessageRef, Name, Peers,
@@ -99,19 +82,16 @@ impl Client {
         Ok(Self::new(Link::connect(endpoint, hello, codec).await?))
     }
 
-    /// The same over a stream that leads to a gateway already, in the time of `clock` instead of the wall's.
-    ///
-    /// The numbers of the session's requests begin at the clock's time: two sessions of one agent must not begin at the
-    /// same.
+    /// The same over a stream that leads to a gateway already, in a time of its own instead of the wall's ([`crate::Wall`]).
     ///
     /// # Errors
     /// If the stream ends, or the gateway does not take the agent.
-    pub async fn over<S, C>(stream: S, hello: Hello, codec: Codec, clock: C) -> Result<Self, ClientError>
+    pub async fn over<S, T>(stream: S, hello: Hello, codec: Codec, time: T) -> Result<Self, ClientError>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
-        C: Clock,
+        T: Time,
     {
-        Ok(Self::new(Link::connect_over(stream, hello, codec, clock).await?))
+        Ok(Self::new(Link::connect_over(stream, hello, codec, time).await?))
     }
 
     fn new((link, welcome): (Arc<Link>, Welcome)) -> Self {

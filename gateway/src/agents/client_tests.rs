@@ -1,13 +1,12 @@
 //! The client against real sessions and a small engine.
 
+use mesh_agent::api::codec::Codec;
+use mesh_agent::api::{Body, ErrorCode, Hello, MAX_BODY, Outcome, SendRequest};
+use mesh_agent::{Client, ClientError, Endpoint};
+use mesh_protocol::MessageType;
 use tokio::net::TcpListener;
 
-use super::{Client, ClientError, Endpoint, Incoming};
-use crate::agents::fake::{Gateway, Seen};
-use crate::api::codec::Codec;
-use crate::api::samples::{name, send};
-use crate::api::{Body, ErrorCode, Hello, MAX_BODY, Outcome, SendRequest};
-use mesh_protocol::MessageType;
+use super::fake::{Gateway, Seen, name, send};
 
 async fn client(gateway: &Gateway, who: &str) -> Client {
     Client::connect(&gateway.address().into(), Hello::new(name(who))).await.unwrap()
@@ -189,32 +188,6 @@ async fn errors_say_what_to_do() {
         panic!()
     };
     assert_eq!(error.code, ErrorCode::NameTaken);
-}
-
-#[tokio::test]
-async fn a_lost_connection_is_told_to_everyone_who_waits() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = Endpoint::from(listener.local_addr().unwrap());
-    let connecting = tokio::spawn(async move { Client::connect(&endpoint, Hello::new(name("alice"))).await });
-    let (mut stream, _) = listener.accept().await.unwrap();
-    let mut welcome = Vec::new();
-    let event = crate::api::samples::events().remove(0);
-    crate::api::codec::encode(&event, Codec::Postcard, &mut welcome).unwrap();
-    let message = crate::api::Event::Message(crate::api::samples::message("last words"));
-    crate::api::codec::encode(&message, Codec::Postcard, &mut welcome).unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut stream, &welcome).await.unwrap();
-    let (alice, mut inbox) = connecting.await.unwrap().unwrap().split();
-    let mut pending = alice.send(send("bob", "hi")).await.unwrap();
-    drop(stream);
-    assert!(matches!(pending.accepted().await, Err(ClientError::Lost(_))));
-    assert!(matches!(pending.receipt().await, Err(ClientError::Lost(_))));
-    assert!(matches!(alice.ping().await, Err(ClientError::Lost(_))));
-    assert!(matches!(alice.send(send("bob", "hi")).await, Err(ClientError::Lost(_))));
-    let Ok(Incoming::Message(message)) = inbox.next().await else { panic!("what had come is given out") };
-    assert_eq!(message.body.as_text(), Some("last words"));
-    let error = inbox.next().await.unwrap_err().to_string();
-    assert!(error.ends_with("connect again to go on"), "{error}");
-    alice.bye().await;
 }
 
 #[tokio::test]

@@ -8,11 +8,9 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use ble_bearer::{Clock, WallClock};
 use bytes::BufMut;
-use mesh_protocol::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, oneshot, watch};
@@ -22,6 +20,7 @@ use super::state::State;
 use super::{ClientError, Endpoint, Incoming};
 use crate::api::codec::{Bounds, Codec, Decoder, encode};
 use crate::api::{Bye, ErrorEvent, Event, Hello, Request, Welcome};
+use crate::{Time, Wall};
 
 /// How much is read at a time, in bytes. A guess, as in the gateway.
 const READ: usize = 32 * 1024;
@@ -29,12 +28,6 @@ const READ: usize = 32 * 1024;
 const OUTGOING: usize = 256 * 1024;
 /// How long the gateway may take to close after `bye`. A guess, above the gateway's own 2 s.
 const PARTING: Duration = Duration::from_secs(5);
-
-/// The clock on the wall, and where its session's numbers begin.
-fn wall() -> (WallClock, u64) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    (WallClock::start(), u64::try_from(now.as_micros()).unwrap_or(1))
-}
 
 /// What the handles of a client share.
 #[derive(Debug)]
@@ -83,44 +76,43 @@ impl Link {
                 let stream = TcpStream::connect(address.as_str()).await.map_err(absent)?;
                 stream.set_nodelay(true).map_err(absent)?;
                 let (reader, writer) = stream.into_split();
-                Self::begin(reader, writer, hello, codec, wall()).await
+                Self::begin(reader, writer, hello, codec, Wall).await
             }
             Endpoint::Unix(path) => {
                 let (reader, writer) = UnixStream::connect(path).await.map_err(absent)?.into_split();
-                Self::begin(reader, writer, hello, codec, wall()).await
+                Self::begin(reader, writer, hello, codec, Wall).await
             }
         }
     }
 
-    /// The same over a stream that is there already, in the time of a clock, from which the session's numbers begin.
-    pub(super) async fn connect_over<S, C>(
+    /// The same over a stream that is there already, in a time of its own.
+    pub(super) async fn connect_over<S, T>(
         stream: S,
         hello: Hello,
         codec: Codec,
-        clock: C,
+        time: T,
     ) -> Result<(Arc<Self>, Welcome), ClientError>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
-        C: Clock,
+        T: Time,
     {
         let (reader, writer) = tokio::io::split(stream);
-        // Simulated time may stand still while an agent speaks: there is room for a million requests in a microsecond.
-        let first = clock.now().as_micros() << 20;
-        Self::begin(reader, writer, hello, codec, (clock, first)).await
+        Self::begin(reader, writer, hello, codec, time).await
     }
 
-    async fn begin<R, W, C>(
+    async fn begin<R, W, T>(
         mut reader: R,
         mut writer: W,
         hello: Hello,
         codec: Codec,
-        (clock, first): (C, u64),
+        time: T,
     ) -> Result<(Arc<Self>, Welcome), ClientError>
     where
-        C: Clock,
+        T: Time,
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
     {
+        let first = time.first_number();
         let mut bytes = Vec::new();
         encode(&Request::Hello(hello), codec, &mut bytes)
             .map_err(|why| ClientError::Lost(why.to_string()))?;
@@ -146,7 +138,7 @@ impl Link {
             to_read: Notify::new(),
             over: watch::Sender::new(false),
         });
-        tokio::spawn(Arc::clone(&link).run(reader, writer, decoder, clock));
+        tokio::spawn(Arc::clone(&link).run(reader, writer, decoder, time));
         Ok((link, welcome))
     }
 
@@ -238,16 +230,16 @@ impl Link {
         }
     }
 
-    async fn run<R, W, C>(self: Arc<Self>, mut reader: R, mut writer: W, decoder: Decoder, clock: C)
+    async fn run<R, W, T>(self: Arc<Self>, mut reader: R, mut writer: W, decoder: Decoder, time: T)
     where
-        C: Clock,
+        T: Time,
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         let parting = async {
             let written = self.write(&mut writer).await;
             // Even where writing failed, the reason may still be on its way here.
-            clock.sleep_until(clock.now() + PARTING).await;
+            time.pause(PARTING).await;
             written.and(Err(ClientError::Lost("the gateway did not close after bye".into())))
         };
         // What the gateway says is the better reason, and no dice decide which of two is told.

@@ -1,7 +1,7 @@
 //! What an agent asks of the gateway.
 //!
 //! Owns the fields, their defaults and their written forms. The rules of a session (hello first, the longest body) are
-//! the session's, in [`crate::agents`].
+//! the session's, in the gateway.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! What agents and the gateway say to each other: the types of the agents' protocol, one set for both codecs.
 //!
 //! Owns the words ([`Request`], [`Event`]) and their two written forms: JSON for people and for any language,
-//! postcard for speed. It does no IO ([`crate::agents`], [`crate::client`]) and decides nothing: whether a name is
+//! postcard for speed. It does no IO (that is [`crate::Client`]'s and the gateway's) and decides nothing: whether a name is
 //! taken or a receiver known is for the engine to say.
 //!
 //! A type has two forms because the two readers differ. In JSON an absent value is left out, addresses are text, and
@@ -10,7 +10,7 @@
 //! serde's attributes on the type, the binary form by listing the fields in `two_forms!`.
 //!
 //! ```
-//! use mesh_gateway::api::{Request, SendRequest};
+//! use mesh_agent::api::{Request, SendRequest};
 //!
 //! let line = r#"{"op":"send","ref":1,"to":"bob@0x0003","type":"TASK","text":"wash up"}"#;
 //! let Request::Send(send) = serde_json::from_str(line)? else { unreachable!() };
