@@ -9,6 +9,7 @@ use mesh_protocol::{Address, Duration, MessageId, NameHash};
 
 use super::inbox::{Agent, InboxBound, Item, Wish};
 use super::journal::After;
+use super::keys::First;
 use super::outgoing::Accepted;
 use super::records;
 use super::state::{ID_BLOCK, MeshCommand, State, UNWRITTEN_BYTES, wants};
@@ -30,6 +31,12 @@ impl State {
     ) -> Result<(), (ErrorCode, String)> {
         let Some(sender) = self.agents.get(&key) else { return Ok(()) };
         let from = sender.name;
+        if let Some(key_of_it) = request.key
+            && let Some(first) = sender.keys.find(key_of_it)
+        {
+            self.again(session, key, request.reference, key_of_it, first);
+            return Ok(());
+        }
         let bound = self.inbox_bound();
         if request.durable && self.journal.failure().is_some() {
             return Err((ErrorCode::Storage, "cannot accept the message: the store has failed, see `mesh-gateway status`; send it with durable: false if it may be lost".into()));
@@ -78,13 +85,14 @@ impl State {
             ));
         }
         let id = self.take_id(request.durable)?;
+        self.remember(key, request, id);
 
         let only_here = mesh.is_none();
         for to in local {
             self.deliver_here(to, from, id, request);
         }
         if only_here {
-            self.accepted(session, request, id);
+            self.accepted(session, key, request, id);
             let outcome = if one { Outcome::Delivered } else { Outcome::Sent };
             let receipt = self.receipt(request.reference, id, outcome, Some(0), None);
             self.notify(from, receipt, request.durable);
@@ -109,9 +117,33 @@ impl State {
             self.journal.stage(Op::PutOutbox { id, record: records::encode(&accepted) });
         }
         self.outgoing.insert(id, accepted, self.now + Duration::from_millis(deadline_ms.into()), false);
-        self.accepted(session, request, id);
+        self.accepted(session, key, request, id);
         self.promise(request.durable, After::Launch(id));
         Ok(())
+    }
+
+    /// Remembers the key of a message that is being accepted, on disk too if the message is.
+    pub(super) fn remember(&mut self, agent: AgentKey, request: &SendRequest, id: MessageId) {
+        let keys = self.agents.get_mut(&agent).map(|sender| &mut sender.keys);
+        let Some((keys, key)) = keys.zip(request.key) else { return };
+        if let Some((row, record)) = keys.remember(key, First { id, durable: request.durable }) {
+            self.journal.stage(Op::PutKey { agent, row, record: records::encode(&record) });
+        }
+    }
+
+    /// A message that was sent before: accepted it was, and nothing else becomes of it.
+    pub(super) fn again(
+        &mut self,
+        session: SessionId,
+        agent: AgentKey,
+        reference: Option<u64>,
+        key: u64,
+        first: First,
+    ) {
+        self.count("messages_sent_again");
+        // The first may still wait for the disk.
+        let durable = first.durable && self.journal.is_busy();
+        self.promise(durable, After::Again { session, agent, reference, key, first });
     }
 
     /// Agents of this gateway that a message goes to, and where in the mesh it goes (`None`: nowhere).
@@ -198,9 +230,15 @@ impl State {
         true
     }
 
-    pub(super) fn accepted(&mut self, session: SessionId, request: &SendRequest, id: MessageId) {
+    pub(super) fn accepted(
+        &mut self,
+        session: SessionId,
+        agent: AgentKey,
+        request: &SendRequest,
+        id: MessageId,
+    ) {
         if request.durable {
-            self.journal.after(After::Accepted { session, reference: request.reference, id });
+            self.journal.after(After::Accepted { session, agent, reference: request.reference, id });
         } else {
             self.say_accepted(session, request.reference, id, false);
         }
@@ -229,10 +267,21 @@ impl State {
     /// What becomes of a promise when the store has failed: senders are told, what is in memory goes on.
     pub(super) fn break_promise(&mut self, after: &After) {
         match *after {
-            After::Accepted { session, reference, id } => {
+            After::Accepted { session, agent, reference, id } => {
                 self.outgoing.remove(id);
-                let why = "the message was not accepted: the store has failed, see `mesh-gateway status`";
-                self.refuse(session, reference, ErrorCode::Storage, why.into());
+                if let Some(sender) = self.agents.get_mut(&agent) {
+                    sender.keys.forget(id);
+                }
+                self.not_accepted(session, reference);
+            }
+            After::Again { session, agent, reference, key, first } => {
+                // Still known, it was on disk before the store failed.
+                match self.agents.get(&agent).and_then(|sender| sender.keys.find(key)) {
+                    Some(known) if known == first => {
+                        self.say_accepted(session, reference, first.id, first.durable);
+                    }
+                    _ => self.not_accepted(session, reference),
+                }
             }
             After::Tell { session, ref event } => self.tell(session, event.clone()),
             After::Show(key, _) => {
@@ -246,10 +295,18 @@ impl State {
         }
     }
 
+    fn not_accepted(&mut self, session: SessionId, reference: Option<u64>) {
+        let why = "the message was not accepted: the store has failed, see `mesh-gateway status`";
+        self.refuse(session, reference, ErrorCode::Storage, why.into());
+    }
+
     /// Does what was promised behind a sync.
     pub(super) fn keep_promise(&mut self, after: After) {
         match after {
-            After::Accepted { session, reference, id } => self.say_accepted(session, reference, id, true),
+            After::Accepted { session, reference, id, .. } => self.say_accepted(session, reference, id, true),
+            After::Again { session, reference, first, .. } => {
+                self.say_accepted(session, reference, first.id, first.durable);
+            }
             After::Tell { session, event } => self.tell(session, event),
             After::Show(key, cursor) => self.show_through(key, cursor),
             After::Launch(id) => self.launch(id),

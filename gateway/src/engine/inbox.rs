@@ -11,6 +11,7 @@ use mesh_agent::api::{Destination, ErrorEvent, Event, Message, Name, Receipt};
 use mesh_protocol::MessageType;
 use serde::{Deserialize, Serialize};
 
+use super::keys::Keys;
 use crate::agents::{PushError, SessionId, SessionPort};
 use crate::store::AgentKey;
 
@@ -83,6 +84,8 @@ pub(super) struct Agent {
     pub(super) key: AgentKey,
     pub(super) name: Name,
     pub(super) groups: BTreeMap<Name, Types>,
+    /// Of the messages it has sent.
+    pub(super) keys: Keys,
     session: Option<Session>,
     kept: VecDeque<(u64, Item)>,
     /// How many of `kept` this session has been shown.
@@ -122,6 +125,7 @@ impl Agent {
             key,
             name,
             groups: BTreeMap::new(),
+            keys: Keys::default(),
             session: None,
             kept: VecDeque::new(),
             shown: 0,
@@ -136,10 +140,11 @@ impl Agent {
     }
 
     /// The agent as the store had it.
-    pub(super) fn recovered(key: AgentKey, record: AgentRecord, kept: Vec<(u64, Item)>) -> Self {
+    pub(super) fn recovered(key: AgentKey, record: AgentRecord, kept: Vec<(u64, Item)>, keys: Keys) -> Self {
         let last = kept.last().map_or(record.acked, |(cursor, _)| *cursor).max(record.acked);
         let mut agent = Self::new(key, record.name);
         agent.groups = record.groups;
+        agent.keys = keys;
         agent.weigh(kept.iter().map(|(_, item)| item.weight()).sum());
         agent.kept = kept.into();
         agent.acked = record.acked;

@@ -9,6 +9,7 @@ use mesh_agent::api::Event;
 use mesh_protocol::{Address, MessageId, Priority, Verdict};
 use tokio::sync::watch;
 
+use super::keys::First;
 use crate::agents::SessionId;
 use crate::store::{AgentKey, Op, Progress, Stats, Store, StoreError, Ticket};
 
@@ -16,7 +17,9 @@ use crate::store::{AgentKey, Op, Progress, Stats, Store, StoreError, Ticket};
 #[derive(Debug)]
 pub(super) enum After {
     /// Tell a session that its message is accepted; `at_us` is filled in then.
-    Accepted { session: SessionId, reference: Option<u64>, id: MessageId },
+    Accepted { session: SessionId, agent: AgentKey, reference: Option<u64>, id: MessageId },
+    /// Tell a session that a message it has sent again is accepted, and was.
+    Again { session: SessionId, agent: AgentKey, reference: Option<u64>, key: u64, first: First },
     /// Tell a session something.
     Tell { session: SessionId, event: Event },
     /// Show an agent what its inbox holds up to this cursor.

@@ -9,6 +9,7 @@ mod directory;
 mod inbox;
 mod incoming;
 mod journal;
+mod keys;
 mod lanes;
 mod outgoing;
 mod receive;

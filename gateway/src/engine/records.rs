@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::inbox::{Agent, AgentRecord, Item};
+use super::keys::{KeyRecord, Keys};
 use super::outgoing::Accepted;
 use crate::store;
 
@@ -84,7 +85,14 @@ pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8]) -> Recove
                 None => count(true),
             }
         }
-        agents.push(Agent::recovered(key, record, kept));
+        let mut keys = Vec::new();
+        for (row, record) in raw.keys.remove(&key).unwrap_or_default() {
+            match decode::<KeyRecord>(&record) {
+                Some(record) => keys.push((row, record)),
+                None => count(true),
+            }
+        }
+        agents.push(Agent::recovered(key, record, kept, Keys::recovered(keys)));
     }
     let mut outbox = Vec::new();
     for (id, record) in raw.outbox {

@@ -1,6 +1,6 @@
 //! A group of ops merged into what remains to be done: the last op for each row counts. Nothing here touches the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::{Address, MessageId};
 
@@ -16,6 +16,9 @@ pub(super) struct Batch {
     pub(super) inbox_through: BTreeMap<AgentKey, u64>,
     pub(super) inbox: BTreeMap<(AgentKey, u64), Vec<u8>>,
     pub(super) agents: BTreeMap<AgentKey, Option<Vec<u8>>>,
+    /// Deletes all keys of an agent, before `keys` are put.
+    pub(super) keys_of: BTreeSet<AgentKey>,
+    pub(super) keys: BTreeMap<(AgentKey, u16), Vec<u8>>,
     pub(super) delivered: BTreeMap<(Address, MessageId), Option<Vec<u8>>>,
     pub(super) meta: BTreeMap<&'static str, Vec<u8>>,
 }
@@ -37,9 +40,14 @@ impl Batch {
             Op::PutAgent { agent, record } => {
                 self.agents.insert(agent, Some(record));
             }
+            Op::PutKey { agent, row, record } => {
+                self.keys.insert((agent, row), record);
+            }
             Op::DeleteAgent { agent } => {
                 self.agents.insert(agent, None);
                 self.delete_inbox(agent, u64::MAX);
+                self.keys.retain(|(of, _), _| *of != agent);
+                self.keys_of.insert(agent);
             }
             Op::PutDelivered { source, id, record } => {
                 self.delivered.insert((source, id), Some(record));
@@ -117,9 +125,11 @@ mod tests {
     }
 
     #[test]
-    fn deleting_an_agent_deletes_its_inbox() {
-        let batch = merged([put_inbox(1, 1), Op::DeleteAgent { agent: AGENT }]);
+    fn deleting_an_agent_deletes_its_inbox_and_its_keys() {
+        let key = |row| Op::PutKey { agent: AGENT, row, record: vec![] };
+        let batch = merged([put_inbox(1, 1), key(1), Op::DeleteAgent { agent: AGENT }, key(2)]);
         assert_eq!((batch.inbox.len(), batch.inbox_through), (0, [(AGENT, u64::MAX)].into()));
+        assert_eq!((batch.keys, batch.keys_of), ([((AGENT, 2), vec![])].into(), [AGENT].into()));
         assert_eq!(batch.agents, [(AGENT, None)].into());
     }
 }

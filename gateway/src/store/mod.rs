@@ -79,7 +79,16 @@ pub enum Op {
         /// The engine's encoding.
         record: Vec<u8>,
     },
-    /// Forgets an agent and its whole inbox.
+    /// Keeps or replaces one of the keys of an agent's messages.
+    PutKey {
+        /// Which agent.
+        agent: AgentKey,
+        /// The key's place among the agent's.
+        row: u16,
+        /// The engine's encoding.
+        record: Vec<u8>,
+    },
+    /// Forgets an agent, its whole inbox and its keys.
     DeleteAgent {
         /// Which agent.
         agent: AgentKey,
@@ -116,6 +125,7 @@ impl Op {
             Self::PutOutbox { record, .. }
             | Self::PutInbox { record, .. }
             | Self::PutAgent { record, .. }
+            | Self::PutKey { record, .. }
             | Self::PutDelivered { record, .. }
             | Self::PutMeta { value: record, .. } => record.len(),
             Self::DeleteOutbox { .. }

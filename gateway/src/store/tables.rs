@@ -15,7 +15,9 @@ use super::batch::Batch;
 use super::{AgentKey, StoreError};
 
 /// Raised whenever tables or keys change.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The format before agents' messages had keys; it is the same without their table.
+const WITHOUT_KEYS: u32 = 1;
 /// Bytes of pages kept in memory. The store is read once and then works on the last pages of each table: measured with
 /// 300,000 rows, 64 MiB wrote no faster; 64 KiB wrote twice the bytes.
 const CACHE: usize = 1 << 20;
@@ -25,6 +27,7 @@ type Bytes = &'static [u8];
 const OUTBOX: TableDefinition<'_, u32, Bytes> = TableDefinition::new("outbox");
 const INBOX: TableDefinition<'_, (u32, u64), Bytes> = TableDefinition::new("inbox");
 const AGENTS: TableDefinition<'_, u32, Bytes> = TableDefinition::new("agents");
+const KEYS: TableDefinition<'_, (u32, u16), Bytes> = TableDefinition::new("keys");
 const DELIVERED: TableDefinition<'_, (u16, u32), Bytes> = TableDefinition::new("delivered");
 const META: TableDefinition<'_, &str, Bytes> = TableDefinition::new("meta");
 /// Holds [`FORMAT`] alone; apart from `meta`, so that no key of the engine's can meet it.
@@ -40,6 +43,8 @@ pub struct Recovered {
     pub inbox: BTreeMap<AgentKey, Vec<(u64, Vec<u8>)>>,
     /// Agents.
     pub agents: Vec<(AgentKey, Vec<u8>)>,
+    /// Keys of agents' messages, by their place.
+    pub keys: BTreeMap<AgentKey, Vec<(u16, Vec<u8>)>>,
     /// Delivered messages that are remembered, by source and number.
     pub delivered: Vec<((Address, MessageId), Vec<u8>)>,
     /// The engine's own values.
@@ -91,18 +96,19 @@ fn make_tables(database: &Database) -> Result<u32, redb::Error> {
     let found = {
         let mut about = transaction.open_table(ABOUT)?;
         let found = about.get(ABOUT_FORMAT)?.map(|format| format.value());
-        if found.is_none() {
+        if matches!(found, None | Some(WITHOUT_KEYS)) {
             about.insert(ABOUT_FORMAT, FORMAT)?;
         }
         found
     };
-    if let Some(found) = found {
+    if let Some(found) = found.filter(|found| *found != WITHOUT_KEYS) {
         transaction.abort()?;
         return Ok(found);
     }
     transaction.open_table(OUTBOX)?;
     transaction.open_table(INBOX)?;
     transaction.open_table(AGENTS)?;
+    transaction.open_table(KEYS)?;
     transaction.open_table(DELIVERED)?;
     transaction.open_table(META)?;
     transaction.commit()?;
@@ -125,6 +131,11 @@ pub(super) fn recover(database: &Database) -> Result<Recovered, redb::Error> {
     for row in transaction.open_table(AGENTS)?.iter()? {
         let (agent, record) = row?;
         recovered.agents.push((AgentKey(agent.value()), record.value().to_vec()));
+    }
+    for row in transaction.open_table(KEYS)?.iter()? {
+        let (key, record) = row?;
+        let (agent, row) = key.value();
+        recovered.keys.entry(AgentKey(agent)).or_default().push((row, record.value().to_vec()));
     }
     for row in transaction.open_table(DELIVERED)?.iter()? {
         let (key, record) = row?;
@@ -182,6 +193,18 @@ fn apply(transaction: &WriteTransaction, batch: &Batch) -> Result<Applied, redb:
         let mut table = transaction.open_table(AGENTS)?;
         for (agent, record) in &batch.agents {
             applied.set(&mut table, agent.0, record.as_deref())?;
+        }
+    }
+    if !batch.keys_of.is_empty() || !batch.keys.is_empty() {
+        let mut table = transaction.open_table(KEYS)?;
+        for agent in &batch.keys_of {
+            table.retain_in((agent.0, 0)..=(agent.0, u16::MAX), |_, _| {
+                applied.deleted += 1;
+                false
+            })?;
+        }
+        for ((agent, row), record) in &batch.keys {
+            applied.set(&mut table, (agent.0, *row), Some(record))?;
         }
     }
     if !batch.delivered.is_empty() {

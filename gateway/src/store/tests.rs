@@ -53,6 +53,8 @@ fn everything_put_is_there_after_reopening_in_the_order_of_its_keys() {
         put_inbox(300),
         put_inbox(2),
         Op::PutAgent { agent: AGENT, record: record("agent") },
+        Op::PutKey { agent: AGENT, row: 300, record: record("late") },
+        Op::PutKey { agent: AGENT, row: 2, record: record("early") },
         Op::PutDelivered { source: far, id: MessageId(1), record: record("far") },
         Op::PutDelivered { source: near, id: MessageId(5), record: vec![] },
         Op::PutMeta { key: "seq", value: record("4096") },
@@ -68,6 +70,7 @@ fn everything_put_is_there_after_reopening_in_the_order_of_its_keys() {
         ]
         .into(),
         agents: vec![(AGENT, record("agent"))],
+        keys: [(AGENT, vec![(2, record("early")), (300, record("late"))])].into(),
         delivered: vec![((near, MessageId(5)), vec![]), ((far, MessageId(1)), record("far"))],
         meta: [("seq".to_owned(), record("4096"))].into(),
     };
@@ -85,19 +88,26 @@ fn everything_deleted_is_gone_after_reopening() {
         Op::PutDelivered { source, id, record: vec![1] },
         Op::PutAgent { agent: AGENT, record: vec![1] },
         put_inbox(1),
+        Op::PutKey { agent: AGENT, row: 0, record: vec![1] },
+        Op::PutKey { agent: AGENT, row: u16::MAX, record: vec![1] },
         other,
+        Op::PutKey { agent: AgentKey(8), row: 0, record: vec![8] },
     ];
     write(&store, puts).unwrap();
     let deletes = vec![
         Op::DeleteOutbox { id },
         Op::DeleteDelivered { source, id },
-        // Takes the inbox with it.
+        // Takes the inbox and the keys with it.
         Op::DeleteAgent { agent: AGENT },
     ];
     write(&store, deletes).unwrap();
-    assert_eq!(store.stats().rows_deleted, 4);
+    assert_eq!(store.stats().rows_deleted, 6);
     store.close().unwrap();
-    let left = Recovered { inbox: [(AgentKey(8), vec![(1, vec![8])])].into(), ..Recovered::default() };
+    let left = Recovered {
+        inbox: [(AgentKey(8), vec![(1, vec![8])])].into(),
+        keys: [(AgentKey(8), vec![(0, vec![8])])].into(),
+        ..Recovered::default()
+    };
     assert_eq!(reopened(dir.path()), left);
 }
 
@@ -255,10 +265,32 @@ fn a_file_of_another_version_is_refused() {
     let database = Database::create(&path).unwrap();
     let transaction = database.begin_write().unwrap();
     let about = redb::TableDefinition::<&str, u32>::new("about");
-    transaction.open_table(about).unwrap().insert("format", 2).unwrap();
+    transaction.open_table(about).unwrap().insert("format", 3).unwrap();
     transaction.commit().unwrap();
     drop(database);
-    assert_eq!(Store::open(dir.path()).unwrap_err(), StoreError::Format { path, found: 2, known: 1 });
+    assert_eq!(Store::open(dir.path()).unwrap_err(), StoreError::Format { path, found: 3, known: 2 });
+}
+
+#[test]
+fn a_store_from_before_there_were_keys_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(STORE_FILE);
+    let (store, _) = Store::open(dir.path()).unwrap();
+    write(&store, vec![put_inbox(1)]).unwrap();
+    store.close().unwrap();
+    let database = Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let about = redb::TableDefinition::<&str, u32>::new("about");
+    transaction.open_table(about).unwrap().insert("format", 1).unwrap();
+    transaction.delete_table(redb::TableDefinition::<(u32, u16), &[u8]>::new("keys")).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+
+    let (store, recovered) = Store::open(dir.path()).unwrap();
+    assert_eq!((recovered.inbox[&AGENT].len(), recovered.keys.len()), (1, 0));
+    write(&store, vec![Op::PutKey { agent: AGENT, row: 1, record: vec![1] }]).unwrap();
+    store.close().unwrap();
+    assert_eq!(reopened(dir.path()).keys[&AGENT], [(1, vec![1])]);
 }
 
 #[test]

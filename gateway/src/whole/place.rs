@@ -25,7 +25,7 @@ pub(super) struct Place {
     pub(super) station: StationId,
     /// What the next start takes; `None` while it runs, and after a cut until it is seated again.
     pub(super) seat: Option<(SimBearer, SimClock)>,
-    disk: Disk,
+    pub(super) disk: Disk,
     /// Jitter of each run, and what survives a cut.
     rng: Rng,
     fresh: bool,

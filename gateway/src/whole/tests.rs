@@ -1,6 +1,7 @@
 //! The office itself; what gateways promise in it is told in `tests/whole.rs`.
 
-use mesh_agent::api::{Body, Event, Name, SendRequest};
+use mesh_agent::Pending;
+use mesh_agent::api::{Accepted, Body, ErrorCode, Event, Name, SendRequest};
 use mesh_protocol::MessageType;
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
@@ -128,4 +129,44 @@ fn a_gateway_without_power_is_not_there_until_it_is_restarted() {
         assert!(inside.connect(1, hello("bob"), Codec::Json).await.is_ok());
     });
     ran.unwrap();
+}
+
+#[test]
+fn a_key_whose_message_the_disk_refused_is_not_known() {
+    let ran = small().run(async |inside| {
+        let alice = inside.connect(0, hello("alice"), Codec::Postcard).await.unwrap();
+        let keyed = |key| SendRequest { key: Some(key), ..task("bob", "once") };
+        let kept = alice.handle().send(keyed(1)).await.unwrap().accepted().await.unwrap();
+        lock(&inside.shared.places)[0].disk.fail_after(0);
+        let pending = [
+            alice.handle().send(keyed(2)).await.unwrap(),
+            alice.handle().send(keyed(2)).await.unwrap(),
+            alice.handle().send(keyed(1)).await.unwrap(),
+        ];
+        let [Err(ClientError::Refused(first)), Err(ClientError::Refused(again)), Ok(old)] =
+            told(pending).await
+        else {
+            panic!("the disk keeps nothing new, and has what it had")
+        };
+        assert_eq!((first.code, again.code, old.id), (ErrorCode::Storage, ErrorCode::Storage, kept.id));
+        let [Err(ClientError::Refused(later)), Ok(old)] = told([
+            alice.handle().send(keyed(2)).await.unwrap(),
+            alice.handle().send(keyed(1)).await.unwrap(),
+        ])
+        .await
+        else {
+            panic!("as before")
+        };
+        assert_eq!((later.code, old.id), (ErrorCode::Storage, kept.id));
+        inside.cut(0).await.unwrap();
+    });
+    ran.unwrap();
+}
+
+async fn told<const N: usize>(pending: [Pending; N]) -> [Result<Accepted, ClientError>; N] {
+    let mut all = Vec::new();
+    for mut one in pending {
+        all.push(one.accepted().await);
+    }
+    all.try_into().unwrap()
 }

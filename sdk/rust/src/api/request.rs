@@ -197,6 +197,9 @@ pub struct SendRequest {
     pub receipt: ReceiptWish,
     /// What it says, at most [`super::MAX_BODY`] bytes; `text` or `data` in JSON.
     pub body: Body,
+    /// A number of the sender's own that makes the message safe to send again: a second one with the key of a recent one
+    /// is answered by the `accepted` of the first, and not sent.
+    pub key: Option<u64>,
 }
 
 impl SendRequest {
@@ -213,6 +216,7 @@ impl SendRequest {
             reply_to: None,
             receipt: ReceiptWish::Delivered,
             body,
+            key: None,
         }
     }
 }
@@ -240,6 +244,8 @@ struct Json<'a> {
     #[serde(default)]
     receipt: ReceiptWish,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<Base64>,
@@ -251,22 +257,23 @@ const fn yes() -> bool {
 
 impl SendRequest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let &Self { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, ref body } = self;
+        let &Self { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, ref body, key } =
+            self;
         let (text, data) = body.to_fields();
         let json =
-            Json { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, text, data };
+            Json { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, key, text, data };
         json.serialize(serializer)
     }
 
     fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = Json::deserialize(deserializer)?;
-        let Json { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, text, data } =
+        let Json { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, key, text, data } =
             json;
         let body = Body::from_fields(text, data).map_err(de::Error::custom)?;
-        Ok(Self { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, body })
+        Ok(Self { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, body, key })
     }
 }
-two_forms!(SendRequest { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, body });
+two_forms!(SendRequest { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, body, key });
 
 impl JsonSchema for SendRequest {
     fn schema_name() -> Cow<'static, str> {

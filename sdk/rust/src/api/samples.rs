@@ -30,6 +30,7 @@ pub(crate) fn requests() -> Vec<Request> {
         reply_to: Some(id(17)),
         receipt: ReceiptWish::Processed,
         body: Body::data(vec![0, 1, 254, 255]),
+        key: Some(u64::MAX - 1),
     };
     let ask = Ask { reference: Some(7) };
     let hello =
