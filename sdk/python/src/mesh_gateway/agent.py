@@ -60,7 +60,7 @@ class Agent:
         self.endpoint = find_endpoint(gateway)
         self.tally = Tally()
         self.sends = Sends(self.tally)
-        self.inbox = Inbox(credits)
+        self.inbox = Inbox(credits, self._forgotten)
         #: What the gateway said in its last ``welcome``; empty before the first.
         self.welcome: Event = {}
         #: How often it has been connected.
@@ -221,7 +221,7 @@ class Agent:
         write = self._wire.write
         self.welcome = event
         self.sessions += 1
-        same_life = self.inbox.begin(write, event["resumed_from"], event["credits"])
+        same_life = self.inbox.begin(write, event["node"], event["resumed_from"], event["credits"])
         self._up.set()
         for line, _ in self._asked.values():
             write(line)
@@ -231,7 +231,11 @@ class Agent:
         again = "again " if self.sessions > 1 else ""
         log.info("connected %sto %s at %s", again, event["gateway"], self.endpoint, extra=self._extra(node=event["node"]))
         if not same_life:
-            log.warning("the gateway has come back without what it had kept for %s", self.name, extra=self._extra())
+            self._forgotten()
+
+    def _forgotten(self) -> None:
+        self.sends.forgotten()
+        log.warning("the gateway has come back without what it had kept for %s", self.name, extra=self._extra())
 
     def _on_room(self) -> None:
         self.sends.wake()

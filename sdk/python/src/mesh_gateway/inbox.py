@@ -3,13 +3,17 @@
 Owns cursors and credits. A message counts as handled when the program says so, in any order; the gateway is told up to
 where everything is handled, and gets a credit back for each. So at most ``limit`` messages are in memory. After a lost
 connection the gateway shows again what was not acknowledged; what this program has already is recognised by its cursor.
+
+A gateway that comes back with an empty disk counts from 1 again: another *life* of the inbox. It is known by a cursor
+that it does not know, by its node, or by what it shows first: in the same life that is the first open message. Until
+that is seen, nothing is acknowledged.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Callable, Deque, Dict, Optional
+from typing import Callable, Deque, Dict, Optional, Tuple
 
 from .errors import MeshError
 from .message import Message, MessageType
@@ -54,13 +58,17 @@ class Lane:
 class Inbox:
     """The lanes, and which cursors are open."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, on_new_life: Callable[[], None]) -> None:
         self.limit = limit
+        self._on_new_life = on_new_life
         self.main = Lane()
         self.lanes: Dict[MessageType, Lane] = {}
         self._write: Optional[Callable[[str], None]] = None
-        # Cursors of messages the program has and has not handled, ascending.
-        self._open: Dict[int, None] = {}
+        # Cursors of messages the program has and has not handled, ascending, and what tells each message from others.
+        self._open: Dict[int, Tuple[str, int]] = {}
+        # What the gateway must show first in this session, if it knows us.
+        self._expected: Optional[Tuple[int, Tuple[str, int]]] = None
+        self._node = ""
         self._life = 0
         self._highest = 0
         self._acked = 0
@@ -75,20 +83,25 @@ class Inbox:
         """The cursor to go on behind; none for the first connection."""
         return self._ackable() if self._begun else None
 
-    def begin(self, write: Callable[[str], None], resumed_from: int, credits: int) -> bool:
-        """There is a connection; whether the inbox is the one we knew."""
-        same_life = not self._begun or resumed_from >= self._ackable()
+    def begin(self, write: Callable[[str], None], node: str, resumed_from: int, credits: int) -> bool:
+        """There is a connection; whether the inbox is, for all that is known now, the one we knew."""
+        same_life = not self._begun or (resumed_from >= self._ackable() and node == self._node)
         if not same_life or not self._begun:
-            self._life += 1
-            self._open.clear()
-            self._highest = resumed_from
+            self._begin_life(resumed_from)
         self._begun = True
-        self._write = write
+        self._write, self._node = write, node
         self._acked = resumed_from
         self._left = credits
         self.limit = min(self.limit, credits)
         self._to_grant = 0
+        shown = ((cursor, it) for cursor, it in self._open.items() if cursor > resumed_from)
+        self._expected = next(shown, None)
         return same_life
+
+    def _begin_life(self, behind: int) -> None:
+        self._life += 1
+        self._open.clear()
+        self._highest = behind
 
     def lost(self) -> None:
         """The connection has ended."""
@@ -110,6 +123,8 @@ class Inbox:
 
     def is_new(self, cursor: int) -> bool:
         """Notes the cursor of a receipt; whether it was not seen before. A receipt is handled by being seen."""
+        if self._expected is not None:
+            self._recognise(cursor, ("", 0))
         if cursor <= self._highest:
             return False
         self._highest = cursor
@@ -122,14 +137,26 @@ class Inbox:
         if cursor is None:
             self._to_grant += 1
             return True
+        it = (message.id, message.at_us)
+        if self._expected is not None:
+            self._recognise(cursor, it)
         if cursor <= self._highest:
             if cursor not in self._open:
                 self._to_grant += 1
             return False
         self._highest = cursor
-        self._open[cursor] = None
+        self._open[cursor] = it
         message.life = self._life
         return True
+
+    def _recognise(self, cursor: int, it: Tuple[str, int]) -> None:
+        expected = self._expected
+        if expected is None or cursor < expected[0]:
+            return
+        self._expected = None
+        if expected != (cursor, it):
+            self._begin_life(cursor - 1)
+            self._on_new_life()
 
     def put(self, message: Message) -> None:
         """Puts a message into its lane."""
@@ -168,20 +195,20 @@ class Inbox:
 
     def flush_soon(self) -> None:
         """Tells the gateway within a moment what is handled."""
-        if self._timer is None and self._write is not None:
+        if self._timer is None and self._write is not None and self._expected is None:
             self._timer = asyncio.get_running_loop().call_later(ACK_WITHIN, self.flush)
 
     def flush_if_due(self) -> None:
         """At the end of a batch of events: what came may have been receipts, which are handled by now."""
         if self._highest - self._acked >= self.limit and self._ackable() - self._acked >= self.limit:
             self.flush()
-        elif self._highest > self._acked:
+        elif self._highest > self._acked or self._to_grant:
             self.flush_soon()
 
     def flush(self) -> None:
         """Tells the gateway what is handled."""
         self._stop_timer()
-        if self._write is None:
+        if self._write is None or self._expected is not None:
             return
         ackable = self._ackable()
         if ackable > self._acked:

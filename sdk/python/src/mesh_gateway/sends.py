@@ -187,17 +187,24 @@ class Sends:
     def resume(self, write: Callable[[str], None], session: int, same_life: bool) -> None:
         """There is a connection again; ``same_life`` says whether the gateway still knows what it knew before."""
         self._write, self._session = write, session
+        if not same_life:
+            self.forgotten()
         for receipt in list(self.table.values()):
             if receipt.id:
-                if not same_life:
-                    self._presume(receipt, "the gateway has come back without what it had accepted")
-            elif receipt.session and not same_life:
+                continue
+            if receipt.session and not same_life:
                 what = "the gateway was lost before it said accepted, and has come back without what it had"
                 self._drop(receipt, ConnectionLostError(f"{what}: send it again only if twice does no harm"))
             elif receipt.session and not SEND_KEYS:
                 self.held.append(receipt)
             else:
                 self._send(receipt)
+
+    def forgotten(self) -> None:
+        """The gateway has come back without what it had accepted before this session."""
+        for receipt in list(self.table.values()):
+            if receipt.id and receipt.session != self._session:
+                self._presume(receipt, "the gateway has come back without what it had accepted")
 
     def send_again(self, receipt: Receipt) -> None:
         """A held message was not accepted: writes it again."""
