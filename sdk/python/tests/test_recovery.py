@@ -39,8 +39,8 @@ class Losses(GatewayCase):
             return [await alice.submit(Message("TASK", receiver="bob", content=n)) for n in range(total)]
 
         async def kill() -> None:
-            for reached in at:
-                while len(got) < reached or not (alice.connected and bob.connected):
+            for session, reached in enumerate(at, 1):
+                while len(got) < reached or {alice.agent.sessions, bob.agent.sessions} != {session}:
                     await asyncio.sleep(0)
                 self.gateway.kill()
                 await self.gateway.start()

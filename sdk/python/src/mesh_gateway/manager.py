@@ -291,6 +291,10 @@ class MeshNetworkManager:
         event = await self._agent.ask("peers")
         return {"peers": event["peers"], "links": event.get("links", [])}
 
+    async def get_agents(self) -> List[Dict[str, Any]]:
+        """Who can be written to: each ``name``, ``node``, ``local`` and ``connected``."""
+        return list((await self._agent.ask("agents"))["agents"])
+
     async def get_network_statistics(self) -> Dict[str, Any]:
         """How the network is; see :mod:`mesh_gateway.statistics`."""
         return await network_statistics(self._agent)
