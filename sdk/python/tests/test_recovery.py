@@ -9,9 +9,10 @@ import tempfile
 import unittest
 from collections import Counter
 from pathlib import Path
-from typing import List
+from typing import Any, Dict, List
 from unittest import mock
 
+from scripted import HANG_UP, ScriptedGateway
 from support import PATIENCE, GatewayCase, within
 from mesh_gateway import (
     ConnectionLostError, GatewayAwayError, MeshNetworkManager, Message, NameTakenError, NotStartedError, Outcome, Receipt,
@@ -160,6 +161,7 @@ class Losses(GatewayCase):
         await within(alice.send_message(Message("TASK", receiver="alice")))
 
 
+@unittest.skipIf(sends.SEND_KEYS, "SEND_KEYS is on: nothing is held")
 class HeldMessages(GatewayCase):
     """Of a gateway without keys; see ``mesh_gateway.held``."""
 
@@ -242,8 +244,30 @@ class Tokens(GatewayCase):
         await self.manager("alice")
 
 
+class Keys(unittest.IsolatedAsyncioTestCase):
+    """Of a gateway that accepts a durable message of one key once; see ``mesh_gateway.sends``."""
+
+    async def test_an_unanswered_send_is_written_again_with_its_key(self) -> None:
+        def answers(request: Dict[str, Any]) -> List[Dict[str, Any]]:
+            if request["op"] != "send":
+                return []
+            if len([asked for asked in gateway.requests if asked["op"] == "send"]) == 1:
+                return [HANG_UP]
+            receipt = {"ev": "receipt", "cursor": 1, "id": "0x0001/1", "outcome": "delivered", "where": "0x0001"}
+            return [{"ev": "accepted", "id": "0x0001/1", "durable": True}, receipt]
+
+        with mock.patch.object(sends, "SEND_KEYS", True):
+            async with ScriptedGateway(answers) as gateway:
+                async with MeshNetworkManager("alice", gateway=gateway.endpoint) as alice:
+                    receipt = await within(alice.send_message(Message("TASK", receiver="bob", content="once")))
+                    self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
+                first, second = [asked for asked in gateway.requests if asked["op"] == "send"]
+        self.assertEqual(first, second)
+        self.assertEqual(first["key"], first["ref"])
+
+
 @unittest.skipUnless(sends.SEND_KEYS, "SEND_KEYS is off: the gateway does not take keys yet")
-class Keys(GatewayCase):
+class KeysOfARealGateway(GatewayCase):
     async def test_a_send_with_the_same_key_is_accepted_once(self) -> None:
         alice, bob = await self.manager("alice"), await self.manager("bob")
         receipt = await within(alice.submit(Message("TASK", receiver="bob", content="once")))
