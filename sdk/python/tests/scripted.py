@@ -43,7 +43,7 @@ class ScriptedGateway:
                 request = json.loads(line)
                 self.requests.append(request)
                 told = self._events(request)
-                writer.writelines(json.dumps(event).encode() + b"\n" for event in told if event["ev"] != HANG_UP["ev"])
+                writer.write(b"".join(json.dumps(event).encode() + b"\n" for event in told if event is not HANG_UP))
                 if request["op"] == "hello" and self._welcome is not None:
                     writer.write(self._welcome)
                 if request["op"] == "bye" or HANG_UP in told:

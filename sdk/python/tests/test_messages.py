@@ -131,6 +131,20 @@ class Messages(GatewayCase):
         self.assertEqual((await bob.receive_message(PATIENCE)).content, 3)
 
 
+class Neglect(GatewayCase):
+    async def test_who_never_receives_is_warned_and_holds_no_more_than_its_credits(self) -> None:
+        alice = await self.manager("alice")
+        with self.assertLogs("mesh_gateway.agent", "WARNING") as told:
+            bob = await self.manager("bob", credits=8)
+            for n in range(50):
+                await within(alice.send_message(Message("TASK", receiver="bob", content=n)))
+            await within(bob.agent.ask("ping"))
+        self.assertEqual([record.levelname for record in told.records], ["WARNING"])
+        self.assertIn("call receive_message", told.output[0])
+        self.assertEqual(len(bob.agent.inbox.main.unread), 8)
+        self.assertEqual([(await bob.receive_message(PATIENCE)).content for _ in range(50)], list(range(50)))
+
+
 class Questions(GatewayCase):
     nodes = 10
 

@@ -210,6 +210,8 @@ class Doors(unittest.IsolatedAsyncioTestCase):
             await within(mesh.start())
         with self.assertRaisesRegex(NotStartedError, "call start"):
             await mesh.send_message(Message("TASK", receiver="bob"))
+        with self.assertRaisesRegex(NotStartedError, "call start"):
+            await mesh.receive_message()
         for wrong in ["localhost", "unix:", "host:0", ":7700"]:
             with self.assertRaisesRegex(ValueError, "write HOST:PORT"):
                 MeshNetworkManager("alice", gateway=wrong)

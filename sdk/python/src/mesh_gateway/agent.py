@@ -73,6 +73,7 @@ class Agent:
         self._failure: Optional[MeshError] = NotStartedError(f"{name} is not started: call start() first")
         self._refusal: Optional[MeshError] = None
         self._trouble = ""
+        self._warned = False
         self._asked: Dict[int, Tuple[str, asyncio.Future[Event]]] = {}
         self._group_answers: Deque[asyncio.Future[List[str]]] = deque()
         self._group_error: Optional[MeshError] = None
@@ -218,10 +219,10 @@ class Agent:
     def _welcomed(self, event: Event) -> None:
         # Here and not in a task: what the gateway kept for us may follow in the same batch of events.
         assert self._wire is not None and self._up is not None
-        write = self._wire.write
+        write, gateway = self._wire.write, event["gateway"]
+        same_life = self.inbox.begin(write, event["node"], event["resumed_from"], event["credits"])
         self.welcome = event
         self.sessions += 1
-        same_life = self.inbox.begin(write, event["node"], event["resumed_from"], event["credits"])
         self._up.set()
         for line, _ in self._asked.values():
             write(line)
@@ -229,7 +230,7 @@ class Agent:
         if self.sends.held:
             self._resolving = asyncio.ensure_future(self._resolve(self.sessions))
         again = "again " if self.sessions > 1 else ""
-        log.info("connected %sto %s at %s", again, event["gateway"], self.endpoint, extra=self._extra(node=event["node"]))
+        log.info("connected %sto %s at %s", again, gateway, self.endpoint, extra=self._extra(node=event["node"]))
         if not same_life:
             self._forgotten()
 
@@ -260,6 +261,12 @@ class Agent:
             else:
                 self._other(kind, event)
         inbox.flush_if_due()
+        if inbox.is_full and not self._warned:
+            self._warned = True
+            log.warning(
+                "%s has all the %s messages it takes at a time, answers to its questions may wait behind them: "
+                "call receive_message, or subscribe to their types", self.name, inbox.limit, extra=self._extra(),
+            )  # fmt: skip
 
     def _take(self, message: Message) -> None:
         if not self.inbox.admit(message):
@@ -336,15 +343,16 @@ class Agent:
             raise ValueError(
                 f"cannot send as {message.sender!r}: this is {self.name!r}; leave sender out, or use an agent of that name"
             )
-        self._check()
+        self.check()
         while not sends.has_room() or (self._wire is not None and self._wire.full):
             await sends.room()
-            self._check()
+            self.check()
         receipt = sends.put(message, int(self.welcome.get("max_body", USUAL_MAX_BODY)))
         receipt.answer = answer
         return receipt
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises why there is no session and will be none."""
         if self._failure is not None:
             raise self._failure
 
@@ -380,7 +388,7 @@ class Agent:
 
     async def ask(self, op: str, timeout: float = 30.0, **fields: Union[str, int]) -> Event:
         """Asks the gateway itself, also across a lost connection; only for what may be asked twice."""
-        self._check()
+        self.check()
         if len(self._asked) >= MOST_ASKED:
             raise BusyError(f"cannot ask {op!r}: {MOST_ASKED} questions wait already; wait for some answers")
         ref = self.sends.number()
@@ -409,7 +417,7 @@ class Agent:
         return await self._ask_groups("unsubscribe", groups, "")
 
     async def _ask_groups(self, op: str, groups: Sequence[str], told: str) -> List[str]:
-        self._check()
+        self.check()
         if self._wire is None or not self.connected:
             raise GatewayAwayError(f"cannot {op} while the gateway is away: try again when it is back")
         future: asyncio.Future[List[str]] = asyncio.get_running_loop().create_future()

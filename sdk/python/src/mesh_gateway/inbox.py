@@ -119,6 +119,11 @@ class Inbox:
         """Whether the gateway may be holding something back for want of credit."""
         return self._left <= 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the program has as many messages unhandled as it takes at a time."""
+        return len(self._open) >= self.limit
+
     # ---- what comes ----
 
     def is_new(self, cursor: int) -> bool:

@@ -203,6 +203,8 @@ class MeshNetworkManager:
         Asking for the next one says that those before it are handled. With ``auto_ack=False`` the message is handled
         when :meth:`acknowledge` says so: for several that are worked on at once.
         """
+        if not self._started:
+            self._agent.check()
         self._hand_back()
         message = await self._agent.inbox.main.take(timeout)
         if message is None:
@@ -221,8 +223,11 @@ class MeshNetworkManager:
     async def messages(self) -> AsyncIterator[Message]:
         """All messages that no handler takes, each acknowledged when the next one is asked for, until :meth:`stop`.
 
-        Several tasks may each have their own.
+        Several tasks may each have their own. Who leaves the loop early says ``acknowledge`` of the last one, if it is
+        handled.
         """
+        if not self._started:
+            self._agent.check()
         while True:
             try:
                 message = await self._agent.inbox.main.take()
