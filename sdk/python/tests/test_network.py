@@ -6,11 +6,12 @@ import asyncio
 import json
 import unittest
 from typing import Any, Dict, List
+from unittest import mock
 
 from scripted import ScriptedGateway
 from support import GatewayCase, within
 from mesh_gateway import (
-    BadRequestError, GatewayAwayError, MeshNetworkManager, MeshRouter, Message, NetworkHealthMonitor, UnknownReceiverError,
+    Agent, BadRequestError, GatewayAwayError, MeshNetworkManager, MeshRouter, Message, NetworkHealthMonitor, UnknownReceiverError,
 )  # fmt: skip
 from mesh_gateway.watch import PeerWatch
 
@@ -99,6 +100,20 @@ class DocumentedForm(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(await within(monitor.peer_health("0x0099")), {})
             with self.assertRaisesRegex(ValueError, "a share from 0 to 1"):
                 await monitor.get_healthy_peers(threshold=80)
+
+
+class OwnSessions(unittest.IsolatedAsyncioTestCase):
+    async def test_a_monitor_that_found_no_gateway_finds_it_later(self) -> None:
+        gateway = ScriptedGateway(answers)
+        with mock.patch.object(Agent.start, "__defaults__", (0.05,)):
+            async with NetworkHealthMonitor(gateway=gateway.endpoint) as monitor:
+                with self.assertRaises(GatewayAwayError):
+                    await within(monitor.get_healthy_peers())
+                async with gateway:
+                    asked = [monitor.get_healthy_peers(), monitor.get_healthy_peers(0.95)]
+                    self.assertEqual(await within(asyncio.gather(*asked)), [["0x0002", "0x0004", "0x0005"], ["0x0005"]])
+                    await monitor.close()
+        self.assertEqual([request["op"] for request in gateway.requests].count("hello"), 1)
 
 
 class Nonsense(unittest.IsolatedAsyncioTestCase):

@@ -15,8 +15,8 @@ from unittest import mock
 from scripted import HANG_UP, ScriptedGateway
 from support import PATIENCE, GatewayCase, within
 from mesh_gateway import (
-    ConnectionLostError, GatewayAwayError, MeshNetworkManager, Message, NameTakenError, NotStartedError, Outcome, Receipt,
-    UnauthorisedError, sends,
+    ConnectionLostError, GatewayAwayError, MeshNetworkManager, Message, NameTakenError, NotAcceptedError, NotStartedError, Outcome,
+    Receipt, UnauthorisedError, held, sends,
 )  # fmt: skip
 
 
@@ -244,6 +244,42 @@ class Tokens(GatewayCase):
                 await within(MeshNetworkManager("alice", gateway=door, **options).start())  # type: ignore[arg-type]
         # Whoever may open the Unix socket needs none.
         await self.manager("alice")
+
+
+@unittest.skipIf(sends.SEND_KEYS, "SEND_KEYS is on: nothing is held")
+class HeldForElsewhere(unittest.IsolatedAsyncioTestCase):
+    """An unanswered send to an agent of another gateway: only its receipt, or its deadline, can tell."""
+
+    async def lose(self, message: Message, kept: List[Dict[str, Any]]) -> "tuple[Receipt, ScriptedGateway, MeshNetworkManager]":
+        def answers(request: Dict[str, Any]) -> List[Dict[str, Any]]:
+            if request["op"] == "send":
+                return [HANG_UP]
+            (send,) = [asked for asked in gateway.requests if asked["op"] == "send"]
+            told: Dict[str, Dict[str, Any]] = {"agents": {"ev": "agents", "agents": []}, "ping": {"ev": "pong"}}
+            events = [told[request["op"]]] if request["op"] in told else []
+            return events + [{**event, "ref": send["ref"]} for event in kept if request["op"] == "ping"]
+
+        gateway = await ScriptedGateway(answers).__aenter__()
+        self.addAsyncCleanup(gateway.__aexit__)
+        mesh = MeshNetworkManager("alice", gateway=gateway.endpoint)
+        await within(mesh.start())
+        self.addAsyncCleanup(mesh.stop)
+        return await within(mesh.submit(message)), gateway, mesh
+
+    async def test_it_fails_when_its_deadline_has_passed_and_is_never_sent_twice(self) -> None:
+        with mock.patch.object(held, "GRACE", 0.0):
+            receipt, gateway, mesh = await self.lose(Message("TASK", receiver="bob", deadline_ms=1), [])
+            with self.assertRaisesRegex(NotAcceptedError, "send it again if it is still worth something"):
+                await within(receipt.outcome())
+        self.assertEqual([asked["op"] for asked in gateway.requests].count("send"), 1)
+        self.assertEqual(mesh.agent.sends.table, {})
+
+    async def test_its_receipt_tells_that_it_was_accepted(self) -> None:
+        kept = {"ev": "receipt", "cursor": 1, "id": "0x0001/1", "outcome": "delivered", "where": "0x0002", "hops": 2}
+        receipt, gateway, _ = await self.lose(Message("TASK", receiver="bob"), [kept])
+        self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
+        self.assertEqual((receipt.id, receipt.where), ("0x0001/1", "0x0002"))
+        self.assertEqual([asked["op"] for asked in gateway.requests].count("send"), 1)
 
 
 class Keys(unittest.IsolatedAsyncioTestCase):

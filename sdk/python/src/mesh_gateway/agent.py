@@ -1,7 +1,7 @@
 """An agent: one name, one session with a gateway, connected again by itself.
 
-Owns the connection's life: hello, welcome, loss, backoff and the end; and what is asked of the gateway. It takes events
-to :mod:`mesh_gateway.sends` and :mod:`mesh_gateway.inbox`, which own what becomes of messages.
+Owns the connection's life: hello, welcome, loss, backoff and the end. It takes events to :mod:`mesh_gateway.sends`,
+:mod:`mesh_gateway.inbox` and :mod:`mesh_gateway.questions`, which own what becomes of them.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import asyncio
 import logging
 import random
 import re
-from collections import deque
 from pathlib import Path
-from typing import Any, Deque, Dict, List, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Set, Union
 
 from . import held, wire
 from .content import quote
 from .endpoint import Endpoint, find_endpoint, find_token
-from .errors import BusyError, ConnectionLostError, GatewayAwayError, MeshError, NoAnswerError, NotStartedError, refusal
+from .errors import GatewayAwayError, MeshError, NoAnswerError, NotStartedError, refusal
 from .inbox import Inbox
 from .message import Message, MessageType, received
+from .questions import Questions
 from .receipt import Receipt
 from .sends import Sends
 from .tally import Tally
@@ -32,14 +32,14 @@ routing = logging.getLogger("mesh_gateway.routing")
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 #: How long a gateway may take to say welcome, in seconds, and to close after ``bye``. Guesses, those of its commands.
 WELCOME_WITHIN, PARTING_WITHIN = 10.0, 5.0
-#: The most questions to the gateway itself that wait for an answer. A guess.
-MOST_ASKED = 1024
 #: The body a gateway takes until it has said so itself, in bytes.
 USUAL_MAX_BODY = 65_536
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,32}\Z")
 # Refusals that pass; after any other it would be no use, or harm, to connect again.
 _PASSING = frozenset({"shutting_down", "overloaded", "too_late"})
+# Outcomes that people may want to know of.
+_LOST = frozenset({"unknown", "expired", "rejected"})
 
 
 class Agent:
@@ -61,6 +61,7 @@ class Agent:
         self.tally = Tally()
         self.sends = Sends(self.tally)
         self.inbox = Inbox(credits, self._forgotten)
+        self._questions = Questions(self.sends.number)
         #: What the gateway said in its last ``welcome``; empty before the first.
         self.welcome: Event = {}
         #: How often it has been connected.
@@ -74,9 +75,6 @@ class Agent:
         self._refusal: Optional[MeshError] = None
         self._trouble = ""
         self._warned = False
-        self._asked: Dict[int, Tuple[str, asyncio.Future[Event]]] = {}
-        self._group_answers: Deque[asyncio.Future[List[str]]] = deque()
-        self._group_error: Optional[MeshError] = None
         self._resolving: Optional[asyncio.Task[None]] = None
 
     # ---- life ----
@@ -108,6 +106,9 @@ class Agent:
         up = asyncio.ensure_future(self._up.wait())
         try:
             await asyncio.wait({up, self._task}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await self._end(NotStartedError(f"{self.name} was stopped while it started"))
+            raise
         finally:
             up.cancel()
         if not self._up.is_set():
@@ -145,18 +146,7 @@ class Agent:
         self._failure = why
         self.sends.close(why)
         self.inbox.close(why)
-        asked = list(self._asked.values())
-        self._asked.clear()
-        for _, future in asked:
-            if not future.done():
-                future.set_exception(why)
-        self._fail_groups(why)
-
-    def _fail_groups(self, why: MeshError) -> None:
-        while self._group_answers:
-            future = self._group_answers.popleft()
-            if not future.done():
-                future.set_exception(why)
+        self._questions.close(why)
 
     # ---- the connection ----
 
@@ -207,7 +197,7 @@ class Agent:
             self._up.clear()
             self.sends.lost()
             self.inbox.lost()
-            self._fail_groups(ConnectionLostError("the connection ended: subscribe again when it is back"))
+            self._questions.lost()
             current.close()
 
     def _hello(self) -> str:
@@ -224,8 +214,7 @@ class Agent:
         self.welcome = event
         self.sessions += 1
         self._up.set()
-        for line, _ in self._asked.values():
-            write(line)
+        self._questions.resume(write)
         self.sends.resume(write, self.sessions, same_life)
         if self.sends.held:
             self._resolving = asyncio.ensure_future(self._resolve(self.sessions))
@@ -254,7 +243,7 @@ class Agent:
                 cursor = event.get("cursor")
                 if cursor is None or inbox.is_new(cursor):
                     receipt = sends.receipt(event)
-                    if receipt is not None and (tell_routes or receipt.why):
+                    if receipt is not None and (tell_routes or event["outcome"] in _LOST):
                         self._tell_receipt(receipt)
             elif kind == "message":
                 self._take(received(event))
@@ -282,24 +271,8 @@ class Agent:
             self._welcomed(event)
         elif kind == "error":
             self._refused(event)
-        elif kind == "subscribed":
-            self._subscribed(event)
-        elif "ref" in event:
-            asked = self._asked.pop(event["ref"], None)
-            if asked is not None and not asked[1].done():
-                asked[1].set_result(event)
-
-    def _subscribed(self, event: Event) -> None:
-        error, self._group_error = self._group_error, None
-        if not self._group_answers:
-            return
-        future = self._group_answers.popleft()
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
         else:
-            future.set_result(event["groups"])
+            self._questions.answered(event)
 
     def _refused(self, event: Event) -> None:
         error = refusal(event)
@@ -307,21 +280,17 @@ class Agent:
         if event.get("fatal"):
             self._refusal = error
         elif ref is None:
-            # Answers about groups have no number; `subscribed` follows this one.
-            self._group_error = error if self._group_answers else None
-            log.warning("%s", error, extra=self._extra(code=error.code))
-        elif ref in self._asked:
-            asked = self._asked.pop(ref)
-            if not asked[1].done():
-                asked[1].set_exception(error)
+            if not self._questions.refused_groups(error):
+                log.warning("%s", error, extra=self._extra(code=error.code))
+        elif self._questions.refused(ref, error):
+            return
         elif self.sends.refused(ref, error):
             log.info("message refused: %s", error, extra=self._extra(code=error.code))
 
     def _tell_receipt(self, receipt: Receipt) -> None:
         outcome = receipt.state
-        lost = outcome in ("unknown", "expired", "rejected")
         routing.log(
-            logging.WARNING if lost else logging.DEBUG,
+            logging.WARNING if outcome in _LOST else logging.DEBUG,
             "%s to %s: %s at %s after %s hops%s",
             receipt.id, receipt.message.receiver, outcome, receipt.where, receipt.hops,
             f" ({receipt.why})" if receipt.why else "",
@@ -389,54 +358,36 @@ class Agent:
     async def ask(self, op: str, timeout: float = 30.0, **fields: Union[str, int]) -> Event:
         """Asks the gateway itself, also across a lost connection; only for what may be asked twice."""
         self.check()
-        if len(self._asked) >= MOST_ASKED:
-            raise BusyError(f"cannot ask {op!r}: {MOST_ASKED} questions wait already; wait for some answers")
-        ref = self.sends.number()
-        told = "".join(f',"{key}":{quote(value) if isinstance(value, str) else value}' for key, value in fields.items())
-        line = f'{{"op":"{op}","ref":{ref}{told}}}\n'
-        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
-        self._asked[ref] = (line, future)
-        if self._wire is not None and self.connected:
-            self._wire.write(line)
-        try:
-            await asyncio.wait({future}, timeout=timeout)
-            if future.done():
-                return future.result()
-            raise GatewayAwayError(f"the gateway at {self.endpoint} did not answer {op!r} within {timeout} s: is it there?")
-        finally:
-            self._asked.pop(ref, None)
-            future.cancel()
+        return await self._questions.ask(op, timeout, fields)
 
     async def subscribe_groups(self, groups: Sequence[str], types: Optional[Sequence[MessageType]] = None) -> List[str]:
         """Also hears what is sent to these groups, of these types or of all; returns all groups it hears now."""
-        told = "" if types is None else ',"types":[' + ",".join(quote(str(kind)) for kind in types) + "]"
-        return await self._ask_groups("subscribe", groups, told)
+        self.check()
+        return await self._questions.ask_groups("subscribe", groups, types)
 
     async def unsubscribe_groups(self, groups: Sequence[str]) -> List[str]:
         """No longer hears these groups; returns those it still hears."""
-        return await self._ask_groups("unsubscribe", groups, "")
-
-    async def _ask_groups(self, op: str, groups: Sequence[str], told: str) -> List[str]:
         self.check()
-        if self._wire is None or not self.connected:
-            raise GatewayAwayError(f"cannot {op} while the gateway is away: try again when it is back")
-        future: asyncio.Future[List[str]] = asyncio.get_running_loop().create_future()
-        self._group_answers.append(future)
-        names = ",".join(quote(group) for group in groups)
-        self._wire.write(f'{{"op":"{op}","groups":[{names}]{told}}}\n')
-        return await future
+        return await self._questions.ask_groups("unsubscribe", groups, None)
 
     async def _resolve(self, session: int) -> None:
         """Asks what decides about held messages; see :mod:`mesh_gateway.held`."""
         try:
             local = held.local_agents(await self.ask("agents"))
-            while self.sessions == session and self.connected:
+            quiet = 0
+            # The gateway shows in portions, and may say pong between two. When nothing came before two pongs in a row,
+            # all has been shown.
+            while quiet < 2:
+                seen = self.inbox.highest
                 await self.ask("ping")
-                if self.sessions == session and not self.inbox.dry:
-                    held.resolve(self.sends, local)
+                if self.sessions != session or not self.connected:
                     return
-                # Receipts may wait behind messages that nobody has read yet.
-                await asyncio.sleep(FIRST_PAUSE)
+                quiet = quiet + 1 if self.inbox.highest == seen else 0
+                if self.inbox.dry:
+                    # Receipts may wait behind messages that nobody has read yet.
+                    quiet = 0
+                    await asyncio.sleep(FIRST_PAUSE)
+            held.resolve(self.sends, local)
         except MeshError as why:
             # The next connection asks again.
             log.debug("cannot decide about held messages: %s", why, extra=self._extra())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Optional, TypeVar, Union
 
 from .agent import Agent
-from .endpoint import Endpoint
+from .endpoint import Endpoint, find_endpoint, find_token
 from .manager import MeshNetworkManager
 
 Self = TypeVar("Self", bound="Attached")
@@ -33,21 +33,25 @@ class Attached:
     ) -> None:
         self._mesh = mesh
         self._own: Optional[Agent] = None
-        self._opening: Optional[asyncio.Task[None]] = None
-        if mesh is None:
-            name = f"py-{secrets.token_hex(4)}"
-            self._own = Agent(name, gateway=gateway, token=token, token_file=token_file)
+        self._opening: Optional[asyncio.Task[Agent]] = None
+        self._gateway, self._token = find_endpoint(gateway), find_token(token, token_file)
 
     async def session(self) -> Agent:
         """The session to ask with."""
-        if self._own is None:
-            assert self._mesh is not None
+        if self._mesh is not None:
             return self._mesh if isinstance(self._mesh, Agent) else self._mesh.agent
-        if not self._own.connected:
-            if self._opening is None:
-                self._opening = asyncio.ensure_future(self._own.start())
-            await asyncio.shield(self._opening)
-        return self._own
+        if self._own is not None and self._own.failure is None:
+            return self._own
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.ensure_future(self._open())
+        # Several may wait for it, and one of them may be cancelled.
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> Agent:
+        agent = Agent(f"py-{secrets.token_hex(4)}", gateway=self._gateway, token=self._token)
+        await agent.start()
+        self._own = agent
+        return agent
 
     async def close(self) -> None:
         """Ends a session of its own."""

@@ -43,12 +43,12 @@ def resolve(sends: Sends, local: FrozenSet[str]) -> None:
             sends.send_again(receipt)
         else:
             deadline = receipt.message.deadline_ms or USUAL_DEADLINE_MS
-            loop.call_later(deadline / 1000 + GRACE, _give_up, sends, receipt, receipt.session)
+            loop.call_later(deadline / 1000 + GRACE, _give_up, sends, receipt, sends.session)
 
 
 def _give_up(sends: Sends, receipt: Receipt, session: int) -> None:
-    # Written again in between, or held again since another loss: then this is no longer the time to decide.
-    if receipt.session != session or receipt in sends.held:
+    # A gateway that was lost again has the whole deadline again; that is decided in the session after it.
+    if sends.session != session or not sends.connected:
         return
     sends.give_up(
         receipt,

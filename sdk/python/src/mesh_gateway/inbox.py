@@ -115,6 +115,11 @@ class Inbox:
             lane.close(error)
 
     @property
+    def highest(self) -> int:
+        """The highest cursor that was shown."""
+        return self._highest
+
+    @property
     def dry(self) -> bool:
         """Whether the gateway may be holding something back for want of credit."""
         return self._left <= 0

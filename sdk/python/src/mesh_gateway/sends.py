@@ -50,7 +50,13 @@ class Sends:
         self._bytes = 0
         self._room = Waiters()
         self._write: Optional[Callable[[str], None]] = None
-        self._session = 0
+        #: The number of the last session with the gateway.
+        self.session = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a session now."""
+        return self._write is not None
 
     def number(self) -> int:
         """A number that no other request has."""
@@ -97,7 +103,7 @@ class Sends:
 
     def _send(self, receipt: Receipt) -> None:
         assert self._write is not None
-        receipt.session = self._session
+        receipt.session = self.session
         self._write(receipt.line)
 
     def expect_answer(self, receipt: Receipt) -> None:
@@ -186,7 +192,7 @@ class Sends:
 
     def resume(self, write: Callable[[str], None], session: int, same_life: bool) -> None:
         """There is a connection again; ``same_life`` says whether the gateway still knows what it knew before."""
-        self._write, self._session = write, session
+        self._write, self.session = write, session
         if not same_life:
             self.forgotten()
         for receipt in list(self.table.values()):
@@ -203,7 +209,7 @@ class Sends:
     def forgotten(self) -> None:
         """The gateway has come back without what it had accepted before this session."""
         for receipt in list(self.table.values()):
-            if receipt.id and receipt.session != self._session:
+            if receipt.id and receipt.session != self.session:
                 self._presume(receipt, "the gateway has come back without what it had accepted")
 
     def send_again(self, receipt: Receipt) -> None:
