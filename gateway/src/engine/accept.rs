@@ -181,8 +181,7 @@ impl State {
 
     /// The agent that answers for this node: the one that bears the gateway's own name.
     pub(super) fn own_agent(&self) -> Name {
-        Name::new(&self.identity.name)
-            .unwrap_or_else(|_| Name::new("gateway").expect("seven letters are a name"))
+        self.identity.agent_name()
     }
 
     pub(super) fn deliver_here(&mut self, to: AgentKey, from: Name, id: MessageId, request: &SendRequest) {

@@ -147,6 +147,8 @@ impl State {
             | Event::Peers(_)
             | Event::Routes(_)
             | Event::Agents(_)
+            | Event::Health(_)
+            | Event::Done(_)
             | Event::Pong(_)) => {
                 if let Some(waiter) = answer.reference().and_then(|reference| self.asks.remove(&reference)) {
                     let _ = waiter.send(Ok(answer));
