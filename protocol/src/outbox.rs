@@ -388,6 +388,12 @@ impl<const N: usize> Outbox<N> {
             .min()
     }
 
+    /// Whether this segment has been on the air before.
+    pub(crate) fn again(&self, next: NextSegment) -> bool {
+        let slot = self.slots.get(next.slot).and_then(Option::as_ref);
+        slot.is_some_and(|slot| slot.sent & (1 << next.index) != 0)
+    }
+
     /// For the timeout behind a segment: how often it was tried already.
     pub(crate) fn attempts(&self, next: NextSegment) -> u8 {
         self.slots.get(next.slot).and_then(Option::as_ref).map_or(0, |slot| slot.attempts)
