@@ -1,7 +1,7 @@
 //! Who is in range, and how well the two hear each other.
 //!
 //! Owns the table fed by hellos and by frames heard from their origin. Decides nothing: density and delivery
-//! are for `node` to use, routes for later.
+//! are for `node` to use.
 //!
 //! Full: the neighbour heard longest ago gives way.
 

@@ -2,7 +2,7 @@
 
 use mesh_protocol::{Outcome, Priority, SmallNode};
 
-use crate::net::{Fate, Net, address, ms, open, secs, text};
+use crate::net::{Fate, INFO, Net, address, ms, open, secs, text};
 
 /// Four nodes that all hear each other and have counted each other's hellos.
 fn acquainted() -> Net {
@@ -23,13 +23,26 @@ fn said(net: &Net) -> Vec<(usize, u8)> {
 
 #[test]
 fn a_message_to_a_neighbour_costs_a_frame_a_segment_and_one_for_the_receipt() {
-    for priority in [Priority::High, Priority::Medium, Priority::Low] {
+    for (priority, copies) in [(Priority::High, 2), (Priority::Medium, 1), (Priority::Low, 1)] {
         let mut net = acquainted();
         let id = net.send(0, address(1), priority, secs(5), &text(25)).unwrap();
         net.run(ms(500));
         assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
-        assert_eq!(said(&net), [(0, 1), (0, 1), (0, 1), (1, 1)], "{priority}: 29 bytes are three segments");
+        let mut said = said(&net);
+        said.sort_unstable();
+        let expected = [vec![(0, 1); 3 * copies], vec![(1, 1); copies]].concat();
+        assert_eq!(said, expected, "{priority}: 29 bytes are three segments");
     }
+}
+
+#[test]
+fn segments_that_nobody_passes_on_leave_nobody_a_pause() {
+    let mut net = acquainted();
+    net.send(0, address(1), Priority::Low, secs(5), &text(25)).unwrap();
+    net.run(ms(500));
+    let own = net.air.iter().filter(|frame| frame.from == 0 && open(&frame.bytes).dst == 2);
+    let at: Vec<_> = own.map(|frame| frame.at).collect();
+    assert!(at.windows(2).all(|pair| pair[1].since(pair[0]) == INFO.min_gap), "{at:?}");
 }
 
 #[test]
