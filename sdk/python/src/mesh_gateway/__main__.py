@@ -16,14 +16,13 @@ import secrets
 import sys
 from typing import Any, Awaitable, Callable, Dict, List, Optional
 
-from .agent import Agent
+from .agent import check_name
 from .content import read_text
 from .endpoint import find_endpoint, find_token
 from .errors import MeshError
 from .manager import MeshNetworkManager
-from .message import PRIORITIES, TYPES, Message, Outcome
+from .message import PRIORITIES, TYPES, Message, MessageType, Outcome
 from .receipt import Receipt
-from .statistics import network_statistics
 
 #: How many names are used by commands that end at once, as in ``mesh-gateway``: each costs the gateway an entry.
 SHORT_LIVED = 64
@@ -135,12 +134,12 @@ def _mesh(args: argparse.Namespace, name: str) -> MeshNetworkManager:
     return MeshNetworkManager(name, gateway=args.gateway, token_file=args.token_file)
 
 
-def _passing_name() -> str:
-    return f"py-{os.getpid() % SHORT_LIVED}"
-
-
-def _lasting_name() -> str:
-    return f"py-{secrets.token_hex(4)}"
+def _nobody(args: argparse.Namespace, lasting: bool) -> MeshNetworkManager:
+    """Under a name that is nobody's: what comes to it is of no use to anyone, and must not pile up there."""
+    mesh = _mesh(args, f"py-{secrets.token_hex(4)}" if lasting else f"py-{os.getpid() % SHORT_LIVED}")
+    for kind in MessageType:
+        mesh.subscribe(kind, lambda message: None)
+    return mesh
 
 
 def _content(content: Any) -> str:
@@ -182,8 +181,7 @@ async def _send(args: argparse.Namespace) -> None:
         priority=args.priority, reply_to=args.reply_to, durable=not args.no_durable,
         deadline_ms=None if args.deadline is None else max(1, int(args.deadline * 1000)),
     )  # fmt: skip
-    name = args.name or (_lasting_name() if args.wait else _passing_name())
-    async with _mesh(args, name) as mesh:
+    async with _mesh(args, args.name) if args.name else _nobody(args, args.wait) as mesh:
         receipt = await mesh.send_message(message)
         if not args.wait:
             _show(args, {"id": receipt.id, "durable": receipt.durable}, receipt.id)
@@ -212,7 +210,7 @@ async def _listen(args: argparse.Namespace) -> None:
 
 
 async def _query(args: argparse.Namespace) -> None:
-    async with _mesh(args, args.name or _lasting_name()) as mesh:
+    async with _mesh(args, args.name) if args.name else _nobody(args, True) as mesh:
         content = _body(args.body)
         question = Message(
             "QUERY", receiver=args.to, content=read_text(content) if isinstance(content, str) else content,
@@ -227,12 +225,8 @@ async def _query(args: argparse.Namespace) -> None:
 
 
 async def _status(args: argparse.Namespace) -> None:
-    agent = Agent(_passing_name(), gateway=args.gateway, token_file=args.token_file)
-    await agent.start()
-    try:
-        told = await network_statistics(agent)
-    finally:
-        await agent.stop()
+    async with _nobody(args, False) as mesh:
+        told = await mesh.get_network_statistics()
     health, figures = told["gateway_health"], told["network_health"]
     rate, latency = figures["success_rate"], figures["average_latency_ms"]
     lines = [
@@ -263,7 +257,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parser().parse_args(argv)
     try:
         find_endpoint(args.gateway)
-        Agent(getattr(args, "name", None) or "py", gateway=args.gateway, token="checked-later")
+        check_name(getattr(args, "name", None) or "py")
     except ValueError as why:
         return _complain(args, why, 2)
     try:

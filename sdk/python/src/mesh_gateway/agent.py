@@ -42,6 +42,13 @@ _PASSING = frozenset({"shutting_down", "overloaded", "too_late"})
 _LOST = frozenset({"unknown", "expired", "rejected"})
 
 
+def check_name(name: str) -> str:
+    """The name of an agent. Raises :class:`ValueError` if none can be called so."""
+    if not _NAME.match(name) or name == "everyone":
+        raise ValueError(f"no agent can be called {name!r}: use 1 to 32 ASCII letters, digits, '.', '_' or '-'")
+    return name
+
+
 class Agent:
     """A session with a gateway under a name."""
 
@@ -54,9 +61,7 @@ class Agent:
         token_file: Union[str, Path, None] = None,
         credits: int = 256,
     ) -> None:
-        if not _NAME.match(name) or name == "everyone":
-            raise ValueError(f"no agent can be called {name!r}: use 1 to 32 ASCII letters, digits, '.', '_' or '-'")
-        self.name = name
+        self.name = check_name(name)
         self.endpoint = find_endpoint(gateway)
         self.tally = Tally()
         self.sends = Sends(self.tally)
