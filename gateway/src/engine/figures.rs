@@ -1,7 +1,7 @@
 //! How well messages get through, from the messages that ended.
 //!
-//! Owns the counts and the windows they are taken from. A message counts when it is settled, for the mesh only: one agent of this gateway
-//! to another needs no radio. What is near and how well it hears is the node's to know.
+//! Owns the counts and the windows they are taken from. A message counts when it is settled. One between two agents of this gateway
+//! counts for the gateway's own address, and takes no time: it is delivered when it is accepted. What is near and how well it hears is the node's to know.
 //!
 //! Full: of nodes that messages went to, the one that was settled longest ago gives way.
 

@@ -60,10 +60,9 @@ impl State {
         };
         let (to, age) = (self.outgoing.receiver(id), self.outgoing.age(id, self.now));
         let Some(accepted) = self.outgoing.remove(id) else { return };
-        if hops != Some(0) {
-            let Accepted { kind, priority, .. } = accepted;
-            self.ledger.settled(self.now, Settled { to: at.or(to), kind, priority, outcome, age });
-        }
+        let Accepted { kind, priority, .. } = accepted;
+        let to = if hops == Some(0) { Some(self.identity.address) } else { at.or(to) };
+        self.ledger.settled(self.now, Settled { to, kind, priority, outcome, age });
         if accepted.durable {
             self.journal.stage(Op::DeleteOutbox { id });
         }

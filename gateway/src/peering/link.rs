@@ -175,6 +175,9 @@ mod tests {
     #[tokio::test]
     async fn both_ends_may_write_at_once_however_little_the_stream_holds() {
         let (left, right) = tokio::io::duplex(64);
+        // Whoever is done first keeps its end until the other is done, too.
+        let both = tokio::sync::Barrier::new(2);
+        let both = &both;
         let end = |stream, mark: u8| async move {
             let (sender, outgoing) = mpsc::channel(4);
             let (arrived, mut arriving) = mpsc::channel::<FrameBytes>(4);
@@ -190,10 +193,12 @@ mod tests {
             };
             tokio::select! {
                 why = carry(stream, outgoing, |frame| { let arrived = arrived.clone(); async move { arrived.send(frame).await.is_ok() } }) => panic!("{why}"),
-                _ = async { tokio::join!(feed, count) } => {}
+                () = async {
+                    tokio::join!(feed, count);
+                    both.wait().await;
+                } => {}
             }
         };
-        // Whoever is done first keeps its end until the other is done, too.
         tokio::join!(end(left, 1), end(right, 2));
     }
 
