@@ -106,6 +106,7 @@ mod paths;
 mod reassembly;
 mod replay;
 mod rng;
+mod routes;
 mod seen;
 mod segment;
 mod seq;
@@ -119,12 +120,15 @@ pub use control::{Ack, CONTROL_MAX, Control, HELLO_REPORTS, HelloReport, NameHas
 pub use crypto::{EpochKeys, Keyring, Mic, NONCE_LEN, NetKey};
 pub use envelope::{BODY_MAX, ENVELOPE_HEAD_MAX, Envelope, EnvelopeError, MessageRef, NAME_MAX};
 pub use neighbours::Neighbour;
-pub use node::{Answer, Config, Event, Host, Node, Received, SendError, Transmit, first_part_len};
+pub use node::{Answer, Config, Event, Host, Node, Received, RouteError, SendError, Transmit};
 pub use outbox::{Delivery, Outcome};
 pub use paths::Path;
 pub use replay::ReplayMark;
 pub use rng::Rng;
-pub use segment::{BLOCK_MAX, SEGMENT_LEN, SEGMENTS_MAX, Segment, TransferId, block_crc, segments};
+pub use routes::{Route, RouteOrigin};
+pub use segment::{
+    BLOCK_MAX, SEGMENT_LEN, SEGMENTS_MAX, SHORT_SEGMENT_LEN, Segment, TransferId, block_crc, segments,
+};
 pub use stats::{Discard, Stats};
 pub use time::{Duration, Instant};
 pub use types::{Address, LinkId, LinkInfo, LinkKind, MessageId, MessageType, Priority};

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use ble_bearer::{Bearer, BearerEvent, Clock};
 use mesh_protocol::{
     Address, Config, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId, NetKey, Priority,
-    SendError, Verdict, first_part_len,
+    SendError, Verdict,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
@@ -415,7 +415,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 priority: departure.priority,
                 deadline: departure.deadline,
             };
-            let first = &envelope[..first_part_len(envelope.len()).min(envelope.len())];
+            let first = self.node.first_part_len(delivery.destination, delivery.priority, envelope.len());
+            let first = &envelope[..first.min(envelope.len())];
             match self.node.send(now, delivery, envelope.len(), first) {
                 Ok(()) => {}
                 Err(SendError::OutboxFull | SendError::IdInUse) => {

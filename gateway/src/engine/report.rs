@@ -133,7 +133,7 @@ pub(super) fn peers(state: &State, node: &GatewayNode, reference: Option<u64>) -
 
 pub(super) fn routes(state: &State, node: &GatewayNode, reference: Option<u64>) -> Routes {
     let mut routes: Vec<Route> = node
-        .routes()
+        .paths()
         .map(|path| Route {
             destination: path.destination,
             next_hop: None,
