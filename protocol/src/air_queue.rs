@@ -28,16 +28,27 @@ pub(crate) const fn link_bit(link: LinkId) -> LinkSet {
     1 << (link.0 & 7)
 }
 
+/// For whom a frame waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// This node sealed it.
+    Own,
+    /// Another node did, and all that hear it may pass it on.
+    Relayed,
+    /// Another node did, and this one alone was asked to pass it on.
+    Entrusted,
+}
+
 /// A frame and how it is to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting<const FRAME: usize> {
     pub(crate) key: FrameKey,
-    pub(crate) bytes: Vec<u8, FRAME>,
+    /// Their length in a byte: a small node has no room for more.
+    pub(crate) bytes: Vec<u8, FRAME, u8>,
     pub(crate) priority: Priority,
     /// The TTL in `bytes`.
     pub(crate) ttl: u8,
-    /// Whether another node sealed it.
-    pub(crate) relayed: bool,
+    pub(crate) whose: Whose,
     pub(crate) due: Instant,
     pub(crate) links: LinkSet,
     pub(crate) copies: u8,
@@ -154,13 +165,17 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
     /// `enough`: how many relays by others make this node's own needless, if any number does. A copy with a higher TTL
     /// than the waiting one is no relay but its sender saying it again: that one may have nobody else.
     pub(crate) fn heard(&mut self, key: FrameKey, ttl: u8, enough: Option<u8>) -> Heard {
-        let Some(at) = self.entries.iter().position(|e| e.frame.key == key && e.sent == 0 && e.frame.relayed)
+        let Some(at) = self
+            .entries
+            .iter()
+            .position(|e| e.frame.key == key && e.sent == 0 && e.frame.whose != Whose::Own)
         else {
             return Heard::NotWaiting;
         };
         let entry = &mut self.entries[at];
         entry.heard = entry.heard.saturating_add(u8::from(ttl <= entry.frame.ttl));
-        if entry.frame.priority.suppressible() && enough.is_some_and(|enough| entry.heard >= enough) {
+        let can_go = entry.frame.priority.suppressible() && entry.frame.whose == Whose::Relayed;
+        if can_go && enough.is_some_and(|enough| entry.heard >= enough) {
             self.entries.swap_remove(at);
             return Heard::Suppressed;
         }
@@ -219,8 +234,11 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
     ) -> R {
         let entry = &mut self.entries[at];
         let frame = &entry.frame;
-        let result =
-            hand_out(Outgoing { bytes: &frame.bytes, relayed: frame.relayed, repeat: entry.sent > 0 });
+        let result = hand_out(Outgoing {
+            bytes: &frame.bytes,
+            relayed: frame.whose != Whose::Own,
+            repeat: entry.sent > 0,
+        });
         entry.pending &= !link_bit(link);
         if entry.pending == 0 {
             entry.sent += 1;
@@ -302,7 +320,7 @@ mod tests {
             bytes: Vec::from_slice(&[0, 0x50, seq as u8]).unwrap(),
             priority,
             ttl: 5,
-            relayed: true,
+            whose: Whose::Relayed,
             due: T0,
             links: 1,
             copies: 1,
