@@ -247,6 +247,7 @@ impl<
             whose: Whose::Own,
             due: now,
             links: self.links_for(sealed.len()),
+            once: self.lossless(),
             copies,
         };
         let jitter = self.rng.jitter(REPEAT_JITTER);

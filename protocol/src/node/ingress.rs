@@ -184,7 +184,7 @@ impl<
         except: Option<LinkId>,
     ) -> Discard {
         let enough = (self.neighbours.alive(now) >= DENSE).then_some(ENOUGH_HEARD);
-        match self.queue.heard(key, frame.ttl, enough) {
+        match self.queue.heard(key, frame.ttl, enough, except) {
             Heard::Suppressed => self.stats.count(Discard::Suppressed),
             Heard::Waits | Heard::NotWaiting => {
                 let mine = frame.next.is_none_or(|next| next == self.address);
@@ -256,6 +256,7 @@ impl<
             whose: if frame.next.is_some() { Whose::Entrusted } else { Whose::Relayed },
             due: now + jitter,
             links,
+            once: self.lossless(),
             copies,
         };
         match self.queue.push(now, waiting) {

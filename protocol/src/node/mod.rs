@@ -28,7 +28,7 @@ use crate::segment::{SEGMENT_LEN, SHORT_SEGMENT_LEN};
 use crate::seq::{SeqCounter, SeqError};
 use crate::shares::Shares;
 use crate::{
-    Address, Duration, Instant, LinkId, LinkInfo, MAX_FRAME, MessageId, Neighbour, Path, Priority,
+    Address, Duration, Instant, LinkId, LinkInfo, LinkKind, MAX_FRAME, MessageId, Neighbour, Path, Priority,
     ReplayMark, Rng, Stats,
 };
 
@@ -528,6 +528,12 @@ impl<
     /// The links that carry a frame of `len` bytes.
     fn links_for(&self, len: usize) -> u8 {
         self.links.iter().filter(|link| link.info.mtu >= len).fold(0, |set, link| set | link_bit(link.id))
+    }
+
+    /// The links that lose nothing.
+    fn lossless(&self) -> u8 {
+        let unicast = self.links.iter().filter(|link| link.info.kind == LinkKind::Unicast);
+        unicast.fold(0, |set, link| set | link_bit(link.id))
     }
 
     /// Queues an event; `false` when the application has not drained.

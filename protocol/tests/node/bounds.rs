@@ -56,10 +56,10 @@ fn links_a_further_one_is_refused() {
     assert!(!small.handle_link_up(T0, LinkId(1), INFO));
 
     let mut large = GatewayNode::new(T0, config(1));
-    for id in 0..4 {
+    for id in 0..8 {
         assert!(large.handle_link_up(T0, LinkId(id), INFO));
     }
-    assert!(!large.handle_link_up(T0, LinkId(4), INFO));
+    assert!(!large.handle_link_up(T0, LinkId(8), INFO));
     large.handle_link_down(LinkId(2));
     assert!(large.handle_link_up(T0, LinkId(2), INFO));
 }
