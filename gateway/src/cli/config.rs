@@ -64,6 +64,8 @@ fn show(settings: &Settings) -> Value {
             "seed": sim.seed,
             "speed": sim.speed,
             "loss_percent": sim.loss_percent,
+            "island": sim.island,
+            "key_file": sim.key_file.as_deref().map(path).unwrap_or_default(),
         },
         "mesh": { "ttl": mesh.ttl, "default_deadline_s": mesh.default_deadline.as_secs() },
         "peer": peers.iter().map(|peer| json!({

@@ -69,6 +69,8 @@ pub(super) fn resolve(file: Option<PathBuf>, args: DaemonArgs) -> anyhow::Result
         sim_seed: args.seed,
         sim_speed: args.speed,
         sim_loss_percent: args.sim_loss,
+        sim_island: args.sim_island,
+        sim_key_file: args.sim_key_file,
         ..Overrides::default()
     };
     Settings::resolve(file, over).map_err(|error| match &error {

@@ -12,7 +12,7 @@ mod config;
 mod connect;
 mod daemon;
 mod doctor;
-mod frame;
+pub(crate) mod frame;
 mod inspect;
 mod listen;
 mod logs;

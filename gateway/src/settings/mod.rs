@@ -112,6 +112,10 @@ pub struct SimSettings {
     pub speed: f64,
     /// Frames lost on each link, 0 to 100 percent.
     pub loss_percent: f64,
+    /// Which of several islands of one network it is, 1 to 31.
+    pub island: u16,
+    /// The file with the key that the islands share; `None` for a key of its own.
+    pub key_file: Option<PathBuf>,
 }
 
 /// The `[mesh]` section.
@@ -171,6 +175,10 @@ pub struct Overrides {
     pub sim_speed: Option<f64>,
     /// `sim.loss_percent`.
     pub sim_loss_percent: Option<f64>,
+    /// `sim.island`.
+    pub sim_island: Option<u16>,
+    /// `sim.key_file`.
+    pub sim_key_file: Option<PathBuf>,
     /// `mesh.ttl`.
     pub ttl: Option<u8>,
     /// `mesh.default_deadline_s`.

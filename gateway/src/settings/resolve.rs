@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use firmware_sim::ISLANDS;
 use mesh_agent::Endpoint;
 use mesh_agent::api::Name;
 
@@ -106,6 +107,8 @@ pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, S
             0.0..=100.0,
             10.0,
         ),
+        island: p.number("sim.island", over.sim_island, raw.sim.island, 1..=ISLANDS, 1),
+        key_file: p.path(over.sim_key_file, raw.sim.key_file).map(|(path, _)| path),
     };
     let deadline = raw.mesh.default_deadline_s;
     let mesh = MeshSettings {

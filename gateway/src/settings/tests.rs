@@ -63,7 +63,7 @@ fn the_defaults_are_the_documented_ones() {
             long_frames: false,
             scan_duty: 100,
         },
-        sim: SimSettings { nodes: 50, seed: 1, speed: 1.0, loss_percent: 10.0 },
+        sim: SimSettings { nodes: 50, seed: 1, speed: 1.0, loss_percent: 10.0, island: 1, key_file: None },
         mesh: MeshSettings { ttl: 10, default_deadline: Duration::from_secs(60) },
         peers: Vec::new(),
     };

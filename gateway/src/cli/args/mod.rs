@@ -125,6 +125,12 @@ pub(super) struct DaemonArgs {
     /// Frames lost on each simulated link, in percent [default: 10]
     #[arg(long, env = "MESH_GATEWAY_SIM_LOSS", value_name = "PERCENT", value_parser = values::percent)]
     pub(super) sim_loss: Option<f64>,
+    /// Which of several simulated islands of one network this is, 1 to 31 [default: 1]
+    #[arg(long, env = "MESH_GATEWAY_SIM_ISLAND", value_name = "N")]
+    pub(super) sim_island: Option<u16>,
+    /// A file with the key that the simulated islands share: 32 hexadecimal digits [default: a new key for each run]
+    #[arg(long, env = "MESH_GATEWAY_SIM_KEY_FILE", value_name = "FILE")]
+    pub(super) sim_key_file: Option<PathBuf>,
 }
 
 /// Where a running gateway is found.
