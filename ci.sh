@@ -139,6 +139,7 @@ job_vm() {
     started=$SECONDS
     local log=target/vm/console.log programs=(conformance two-gateways mesh-gateway comeback) add=() program
     for program in "${programs[@]}"; do add+=(--add "target/debug/$program"); done
+    add+=(--add tools/vm/refusals.sh)
     # in_machine ARM SCRIPT: the script in the machine. Once more if it fails, and says so: an emulated processor that has to share its host
     # can be too late for anything.
     in_machine() {
@@ -155,6 +156,7 @@ job_vm() {
         conformance --arm hci
         mesh-gateway adapters
         mesh-gateway doctor --adapter hci0 --peer hci1
+        refusals.sh
         two-gateways --long 1024 \
             --away "killall btvirt; while ls /sys/class/bluetooth | grep -q .; do sleep 0.2; done; sleep 6" \
             --back "(btvirt -L -l2 >/dev/null 2>&1 &)"

@@ -15,7 +15,7 @@ use crate::datadir::{self, DataDir};
 use crate::engine::{Identity, Membership};
 use crate::gateway::{Gateway, Plan};
 use crate::network::{NETWORK_FILE, Network};
-use crate::radio::{self, Radio};
+use crate::radio::{self, NoRadio, Radio};
 use crate::settings::{Adapter, Settings};
 use crate::simulated::{AIR_ENDED, Seat, SimulatedAir, Simulation};
 
@@ -43,6 +43,10 @@ pub async fn run(settings: Settings, json: bool) -> anyhow::Result<()> {
             let own = data_dir.path().join(SIM_FOLDER);
             datadir::create(&own)?;
             simulated(&settings, &own, json).await
+        }
+        Adapter::None => {
+            let network = Network::load(data_dir.path())?;
+            on_air(&settings, &network, data_dir.path(), NoRadio, WallClock::start(), json).await
         }
         Adapter::Hci(port) => {
             let network = Network::load(data_dir.path())?;
@@ -85,6 +89,7 @@ async fn on_air<B: Bearer + 'static>(
         clock,
         data_dir,
         listen: listen(settings)?,
+        peers: settings.peers.clone(),
     };
     let gateway = Gateway::start(plan).await?;
     let air = format!("{} of the network {} at {}", network.node, network.name, network.address);
@@ -128,6 +133,7 @@ async fn simulated(settings: &Settings, data_dir: &Path, json: bool) -> anyhow::
         clock,
         data_dir,
         listen: listen(settings)?,
+        peers: settings.peers.clone(),
     };
     let gateway = Gateway::start(plan).await?;
     let echoes = simulated.network().echoes().join(", ");

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::agents::{Listen, ListenError, Listener};
 use crate::engine::{Engine, EngineError, Identity, Membership, Parts};
+use crate::peering::{self, IdentityError, PeerConfig};
 use crate::store::{Store, StoreError};
 
 /// Batches of requests that may wait for the engine; a session that finds no room waits. A guess.
@@ -33,8 +34,10 @@ pub struct Plan<'a, B, C> {
     pub clock: C,
     /// Where it keeps messages; the caller holds its lock.
     pub data_dir: &'a Path,
-    /// Where agents find it.
+    /// Where agents and other gateways find it.
     pub listen: Listen,
+    /// Gateways to be connected with.
+    pub peers: Vec<PeerConfig>,
 }
 
 /// Why a gateway did not start.
@@ -46,6 +49,9 @@ pub enum StartError {
     /// The doors for agents.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The gateway's certificate.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -58,6 +64,7 @@ pub struct Gateway {
     stop: watch::Sender<bool>,
     engine: JoinHandle<Result<(), EngineError>>,
     sessions: JoinHandle<()>,
+    connecting: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -70,14 +77,29 @@ impl Gateway {
         B: Bearer + 'static,
         C: Clock,
     {
-        let Plan { identity, membership, ttl, seed, bearer, clock, data_dir, listen } = plan;
+        let Plan { identity, membership, ttl, seed, bearer, clock, data_dir, listen, peers } = plan;
         let (store, recovered) = Store::open(data_dir)?;
-        let listener = Listener::bind(listen).await?;
+        let me = (identity.address, identity.agent_name());
+        let (bearer, peering, door, connecting) =
+            peering::start(bearer, peering::Identity::open(data_dir)?, membership.peer_key.clone(), me);
+        let listener = Listener::bind(listen).await?.with_tls(door);
         let tcp = listener.tcp_address();
         let (requests, commands) = mpsc::channel(COMMANDS);
         let doors = listener.counters();
-        let parts =
-            Parts { identity, membership, ttl, seed, bearer, clock, store, recovered, commands, doors };
+        let parts = Parts {
+            identity,
+            membership,
+            ttl,
+            seed,
+            bearer,
+            clock,
+            store,
+            recovered,
+            commands,
+            doors,
+            peering,
+            peers,
+        };
         let engine = Engine::new(parts)?;
         let (stop, stopped) = watch::channel(false);
         let mut doors_stop = stopped.clone();
@@ -86,7 +108,7 @@ impl Gateway {
             let _ = doors_stop.wait_for(|stop| *stop).await;
         }));
         let engine = tokio::spawn(engine.run(stopped));
-        Ok(Self { tcp, stop, engine, sessions })
+        Ok(Self { tcp, stop, engine, sessions, connecting })
     }
 
     /// Where agents connect over TCP, with the port the system chose.
@@ -105,6 +127,7 @@ impl Gateway {
     /// For tests of what a power cut leaves behind.
     pub async fn cut(self) {
         self.sessions.abort();
+        self.connecting.abort();
         self.engine.abort();
         // Cancelled is what they are meant to be.
         let _ = self.engine.await;

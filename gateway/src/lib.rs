@@ -27,6 +27,7 @@ pub mod demo;
 pub mod engine;
 pub mod gateway;
 pub mod network;
+pub mod peering;
 pub mod radio;
 pub mod settings;
 pub mod simulated;

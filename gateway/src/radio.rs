@@ -3,10 +3,12 @@
 //! Owns the choice of the way, and what is said about it. How a bearer works is `ble-bearer`'s business.
 
 use anyhow::Context;
-use ble_bearer::WallClock;
 #[cfg(feature = "bluez")]
 use ble_bearer::bluez::{BluezBearer, BluezOptions};
 use ble_bearer::hci::{HciBearer, HciOptions, OpenError, Port};
+use ble_bearer::{Bearer, BearerError, BearerEvent, Full, WallClock};
+
+use mesh_protocol::LinkId;
 
 use crate::settings::RadioSettings;
 
@@ -75,6 +77,20 @@ pub fn options(settings: &RadioSettings) -> anyhow::Result<HciOptions> {
         scan_duty: settings.scan_duty,
         ..HciOptions::new(random()?)
     })
+}
+
+/// A radio that is not there: it takes no frame and hears none.
+#[derive(Debug)]
+pub struct NoRadio;
+
+impl Bearer for NoRadio {
+    async fn next_event(&mut self) -> Result<BearerEvent, BearerError> {
+        std::future::pending().await
+    }
+
+    fn try_send(&mut self, _: LinkId, _: &[u8], _: u8) -> Result<(), Full> {
+        Err(Full)
+    }
 }
 
 /// Random bits from the system.

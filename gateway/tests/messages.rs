@@ -174,6 +174,21 @@ async fn a_message_for_a_name_that_attaches_later_is_delivered_wherever_that_is(
 }
 
 #[tokio::test]
+async fn a_message_accepted_while_its_receiver_attaches_is_delivered() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    for n in 0..50 {
+        let receiver = format!("late-{n}");
+        // The sender does not wait until it is on the disk, and neither does the receiver.
+        let pending = alice.handle().send(text(&receiver, "just in time")).await.unwrap();
+        let mut client = agent(&two.a, &receiver).await;
+        let message = client.inbox().next_message().await.unwrap();
+        assert_eq!(message.body.as_text(), Some("just in time"));
+        assert_eq!(pending.receipt().await.unwrap().outcome, Outcome::Delivered);
+    }
+}
+
+#[tokio::test]
 async fn what_need_not_last_is_said_to_be_so() {
     let two = Two::start().await;
     let alice = agent(&two.a, "alice").await;

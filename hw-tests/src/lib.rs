@@ -12,6 +12,9 @@
 //! | physical | two adapters of this machine | where `MESH_HW_ADAPTER` names them: `hci0,hci1` |
 
 mod hci;
+#[cfg(feature = "bluez")]
+pub mod meshd;
+pub mod process;
 mod rootcanal;
 mod virtual_controllers;
 

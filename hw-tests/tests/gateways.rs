@@ -61,6 +61,7 @@ async fn gateway(server: &Server, place: usize, dir: &Path) -> Gateway {
             token: TokenCheck::open(),
             limits: Limits::default(),
         },
+        peers: Vec::new(),
     };
     Gateway::start(plan).await.unwrap()
 }

@@ -242,8 +242,8 @@ impl<const N: usize> Outbox<N> {
     }
 
     /// Notes that the segment was sealed for the radio; `timeout` is how long to wait for an answer behind the
-    /// last one. Returns whether the segment had been sent before.
-    pub(crate) fn sent(&mut self, now: Instant, next: NextSegment, timeout: Duration) -> bool {
+    /// last one; `paced`: relays pass it on and need a pause behind it. Returns whether the segment had been sent before.
+    pub(crate) fn sent(&mut self, now: Instant, next: NextSegment, timeout: Duration, paced: bool) -> bool {
         self.turns = self.turns.wrapping_add(1);
         let turn = self.turns;
         let Some(Some(slot)) = self.slots.get_mut(next.slot) else {
@@ -256,7 +256,8 @@ impl<const N: usize> Outbox<N> {
         slot.sent |= bit;
         slot.pending &= !bit;
         slot.last_sent = now;
-        slot.next_at = now + if slot.single { Duration::ZERO } else { PACE[slot.delivery.priority as usize] };
+        slot.next_at =
+            now + if slot.single || !paced { Duration::ZERO } else { PACE[slot.delivery.priority as usize] };
         if slot.pending == 0 {
             slot.all_sent |= slot.is_last_part();
             slot.timeout_at =
@@ -386,6 +387,12 @@ impl<const N: usize> Outbox<N> {
         self.slots()
             .map(|slot| slot.timeout_at.map_or(slot.delivery.deadline, |at| at.min(slot.delivery.deadline)))
             .min()
+    }
+
+    /// Whether this segment has been on the air before.
+    pub(crate) fn again(&self, next: NextSegment) -> bool {
+        let slot = self.slots.get(next.slot).and_then(Option::as_ref);
+        slot.is_some_and(|slot| slot.sent & (1 << next.index) != 0)
     }
 
     /// For the timeout behind a segment: how often it was tried already.

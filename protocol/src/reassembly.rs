@@ -78,6 +78,8 @@ pub(crate) struct DueAck {
     pub(crate) to: Address,
     pub(crate) priority: Priority,
     pub(crate) ack: Ack,
+    /// Nothing new has come since the ack before it.
+    pub(crate) again: bool,
 }
 
 /// At most `N` sets.
@@ -198,7 +200,12 @@ impl<const N: usize> Reassembly<N> {
         set.stall_acks += 1;
         set.ack_due = (set.stall_acks < STALL_ACKS)
             .then(|| now + QUIET[set.priority as usize].times(1 << set.stall_acks));
-        Some(DueAck { to: set.src, priority: set.priority, ack: Ack::of(set.transfer, set.have, set.count) })
+        Some(DueAck {
+            to: set.src,
+            priority: set.priority,
+            ack: Ack::of(set.transfer, set.have, set.count),
+            again: set.stall_acks > 1,
+        })
     }
 
     /// Gives up sets that make no progress; returns how many.

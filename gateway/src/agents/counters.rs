@@ -13,6 +13,8 @@ pub struct Counters {
     pub(super) refused_token: AtomicU64,
     /// Connections that sent no hello in time.
     pub(super) refused_silent: AtomicU64,
+    /// TLS handshakes that came to nothing.
+    pub(super) refused_tls: AtomicU64,
     /// Attempts to take a connection that failed, for want of file descriptors for instance.
     pub(super) accept_errors: AtomicU64,
     /// Requests that could not be read or broke a rule of the session.
@@ -28,12 +30,13 @@ pub struct Counters {
 impl Counters {
     /// The counts under the names they have in `status`.
     #[must_use]
-    pub fn snapshot(&self) -> [(&'static str, u64); 9] {
+    pub fn snapshot(&self) -> [(&'static str, u64); 10] {
         [
             ("agents_connections", &self.connections),
             ("agents_refused_full", &self.refused_full),
             ("agents_refused_token", &self.refused_token),
             ("agents_refused_silent", &self.refused_silent),
+            ("agents_refused_tls", &self.refused_tls),
             ("agents_accept_errors", &self.accept_errors),
             ("agents_bad_requests", &self.bad_requests),
             ("agents_too_long", &self.too_long),

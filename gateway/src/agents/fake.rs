@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_agent::api::{
-    Accepted, Agents, Body, Destination, ErrorCode, ErrorEvent, Event, MAX_BODY, Message, MessageRef, Name,
-    Outcome, Peers, Pong, Receipt, Request, Routes, SendRequest, Status, Subscribed, Welcome,
+    Accepted, Agents, Body, Destination, Done, ErrorCode, ErrorEvent, Event, MAX_BODY, Message, MessageRef,
+    Name, Outcome, Peers, Pong, Receipt, Request, Routes, SendRequest, Status, Subscribed, Welcome,
 };
 use mesh_protocol::{Address, MessageId, MessageType};
 use tokio::sync::{mpsc, oneshot};
@@ -182,9 +182,16 @@ impl Engine {
                 let status = Status { reference, ..status() };
                 self.push(session, Event::Status(Box::new(status)));
             }
-            Request::Peers(_) => self.push(session, Event::Peers(Peers { reference, peers: vec![] })),
+            Request::Peers(_) => self.push(
+                session,
+                Event::Peers(Peers { reference, peers: vec![], links: vec![], fingerprint: None }),
+            ),
             Request::Routes(_) => self.push(session, Event::Routes(Routes { reference, routes: vec![] })),
             Request::Agents(_) => self.push(session, Event::Agents(Agents { reference, agents: vec![] })),
+            Request::Health(_) => panic!("the engine's own"),
+            Request::LinkAdd(_) | Request::LinkRemove(_) | Request::RouteAdd(_) | Request::RouteRemove(_) => {
+                self.push(session, Event::Done(Done { reference }))
+            }
             Request::Ping(_) => self.push(session, Event::Pong(Pong { reference })),
         }
     }

@@ -23,6 +23,7 @@ use super::counters::{Counters, count};
 use super::port::{QueueBound, ToEngine};
 use super::session::{self, Common, Door, LINGER};
 use super::token::TokenCheck;
+use crate::peering::Door as TlsDoor;
 
 /// How long to wait after a connection could not be taken. A guess: file descriptors come back when sessions end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -107,6 +108,7 @@ pub struct Listener {
     token: TokenCheck,
     limits: Limits,
     counters: Arc<Counters>,
+    tls: Option<TlsDoor>,
 }
 
 impl Listener {
@@ -129,7 +131,13 @@ impl Listener {
             Some(path) => Some(UnixDoor::open(path).await?),
             None => None,
         };
-        Ok(Self { tcp, unix, token, limits, counters: Arc::default() })
+        Ok(Self { tcp, unix, token, limits, counters: Arc::default(), tls: None })
+    }
+
+    /// Also takes TLS over TCP: agents that want it, and other gateways.
+    #[must_use]
+    pub fn with_tls(self, door: TlsDoor) -> Self {
+        Self { tls: Some(door), ..self }
     }
 
     /// The TCP address, with the port the system chose.
@@ -147,11 +155,12 @@ impl Listener {
     /// Serves agents until `stop` is ready. Then it closes the doors and waits, some seconds at most, for the sessions,
     /// which the engine ends by closing their ports. Dropping the future cuts every session off.
     pub async fn serve(self, engine: mpsc::Sender<ToEngine>, stop: impl Future<Output = ()>) {
-        let Self { tcp, unix, token, limits, counters } = self;
+        let Self { tcp, unix, token, limits, counters, tls } = self;
         let next_session = AtomicU64::new(1);
         let mut hall = Hall {
             room: Arc::new(Semaphore::new(limits.connections)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
+            tls,
             common: Arc::new(Common {
                 // Whoever comes over a socket lives by the wall's clock, whatever time the mesh is in.
                 clock: WallClock::start(),
@@ -182,6 +191,7 @@ impl Listener {
 struct Hall {
     room: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
+    tls: Option<TlsDoor>,
     common: Arc<Common<WallClock>>,
     sessions: JoinSet<()>,
 }
@@ -209,12 +219,19 @@ impl Hall {
         };
         count(&counters.connections);
         let common = Arc::clone(&self.common);
+        // Who finds no room is told so in the clear.
+        let tls = self.tls.clone().filter(|_| door == Door::Tcp);
         self.sessions.spawn(async move {
             match stream {
-                Stream::Tcp(mut stream) => {
-                    let (reader, writer) = stream.split();
-                    session::serve(&common, door, reader, writer).await;
-                }
+                Stream::Tcp(mut stream) => match tls {
+                    Some(tls) if speaks_tls(&stream, common.limits.hello_within).await => {
+                        serve_tls(&common, &tls, stream).await;
+                    }
+                    _ => {
+                        let (reader, writer) = stream.split();
+                        session::serve(&common, door, reader, writer).await;
+                    }
+                },
                 Stream::Unix(mut stream) => {
                     let (reader, writer) = stream.split();
                     session::serve(&common, door, reader, writer).await;
@@ -222,6 +239,27 @@ impl Hall {
             }
             drop(place);
         });
+    }
+}
+
+/// Whether the first byte, which is left where it is, begins TLS. What comes too late does not.
+async fn speaks_tls(stream: &tokio::net::TcpStream, within: Duration) -> bool {
+    let mut first = [0];
+    matches!(timeout(within, stream.peek(&mut first)).await, Ok(Ok(1)) if TlsDoor::is_for(first[0]))
+}
+
+/// A connection that begins with TLS: an agent's, or another gateway's.
+async fn serve_tls(common: &Common<WallClock>, tls: &TlsDoor, stream: tokio::net::TcpStream) {
+    match tls.open(stream, common.limits.hello_within).await {
+        Ok(Some(stream)) => {
+            let (reader, writer) = tokio::io::split(stream);
+            session::serve(common, Door::Tcp, reader, writer).await;
+        }
+        Ok(None) => {}
+        Err(why) => {
+            count(&common.counters.refused_tls);
+            debug!(%why, "a TLS handshake came to nothing");
+        }
     }
 }
 

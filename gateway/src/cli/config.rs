@@ -33,7 +33,7 @@ pub(super) fn run(command: ConfigCommand, gateway: DaemonArgs, out: Output) -> a
 /// The settings with the names and units that they have in the settings file.
 fn show(settings: &Settings) -> Value {
     let path = |path: &Path| path.display().to_string();
-    let Settings { gateway, agents, radio, sim, mesh } = settings;
+    let Settings { gateway, agents, radio, sim, mesh, peers } = settings;
     json!({
         "gateway": {
             "name": gateway.name.as_deref().unwrap_or_default(),
@@ -66,18 +66,29 @@ fn show(settings: &Settings) -> Value {
             "loss_percent": sim.loss_percent,
         },
         "mesh": { "ttl": mesh.ttl, "default_deadline_s": mesh.default_deadline.as_secs() },
+        "peer": peers.iter().map(|peer| json!({
+            "name": peer.name.as_str(),
+            "address": peer.address,
+            "fingerprint": peer.pin.map(|pin| pin.to_string()).unwrap_or_default(),
+        })).collect::<Vec<_>>(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peering::{Fingerprint, PeerConfig};
     use crate::settings::{FileSettings, Overrides};
 
     #[test]
     fn what_is_shown_is_a_settings_file_with_the_same_meaning() {
         let over = Overrides { data_dir: Some("/data".into()), ttl: Some(3), ..Overrides::default() };
-        let settings = Settings::resolve(None, over).unwrap();
+        let mut settings = Settings::resolve(None, over).unwrap();
+        settings.peers.push(PeerConfig {
+            name: "cellar".parse().unwrap(),
+            address: "cellar.local:7700".into(),
+            pin: Some(Fingerprint::of(b"its certificate")),
+        });
         let text = toml::to_string(&show(&settings)).unwrap();
         let file = FileSettings::parse(Path::new("/etc/x.toml"), &text).unwrap();
         assert_eq!(Settings::resolve(Some(file), Overrides::default()).unwrap(), settings);

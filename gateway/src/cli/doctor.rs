@@ -107,6 +107,7 @@ pub(super) async fn doctor(args: DoctorArgs, out: Output) -> anyhow::Result<()> 
 fn port(adapter: &Adapter) -> anyhow::Result<Port> {
     match adapter {
         Adapter::Hci(port) => Ok(port.clone()),
+        Adapter::None => Err(Usage("examining none: there is no adapter to look into; name one".into()).into()),
         Adapter::Sim => Err(Usage("examining sim: the simulated air is always well; name a real adapter".into()).into()),
         #[cfg(feature = "bluez")]
         Adapter::Bluez(name) => Err(Usage(format!(

@@ -1,14 +1,17 @@
-//! `mesh-gateway status`, `peers`, `routes`, `agents`: what a running gateway says of itself.
+//! `mesh-gateway status`, `health`, `peers`, `routes`, `agents`: what a running gateway says of itself, and what can be changed of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use mesh_agent::Handle;
-use mesh_agent::api::{AgentEntry, Peer, Route, RouteOrigin, Status};
+use mesh_agent::api::{
+    AgentEntry, Airtime, Figures, LinkState, Peer, PeerDeliveries, PeerLink, Route, RouteOrigin, Status,
+};
 
-use super::args::GatewayArgs;
+use super::args::{GatewayArgs, PeersArgs, PeersCommand, RoutesArgs, RoutesCommand};
 use super::connect::{Gateway, leave, passing_name};
-use super::output::{Output, pairs, table, without_ref};
+use super::output::{Output, pairs, table, tame, without_ref};
 
 /// A session to ask in.
 async fn connect(args: GatewayArgs) -> anyhow::Result<Handle> {
@@ -28,20 +31,91 @@ pub(super) async fn status(args: GatewayArgs, out: Output) -> anyhow::Result<()>
     Ok(())
 }
 
-pub(super) async fn peers(args: GatewayArgs, out: Output) -> anyhow::Result<()> {
-    const ATTEMPT: &str = "asking for the peers";
+pub(super) async fn health(args: GatewayArgs, out: Output) -> anyhow::Result<()> {
+    const ATTEMPT: &str = "asking for the health";
     let handle = connect(args).await.context(ATTEMPT)?;
+    let health = handle.health().await.context(ATTEMPT)?;
+    leave(&handle).await;
+    let heading = ["NODE", "ENDED", "WELL", "AVERAGE", "P50", "P99", "HEARD", "IN", "OUT", "HOPS", "HEALTHY"];
+    out.result(&without_ref(&health)?, || {
+        let mut rows = vec![figures_row("(all)".to_owned(), &health.overall, None)];
+        rows.extend(
+            health.peers.iter().map(|peer| figures_row(peer.node.to_string(), &peer.figures, Some(peer))),
+        );
+        let counts = |counts: &BTreeMap<String, u64>| {
+            let counts: Vec<_> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+            if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
+        };
+        let Airtime { frames_sent, sent_us } = health.airtime;
+        let totals = pairs(&[
+            ("outcomes", counts(&health.by_outcome)),
+            ("types", counts(&health.by_type)),
+            ("priorities", counts(&health.by_priority)),
+            ("air", format!("{frames_sent} frames sent, {} of the air", seconds(sent_us / 1_000))),
+        ]);
+        format!("{}\n\n{totals}", table(heading, &rows))
+    })
+}
+
+pub(super) async fn peers(args: PeersArgs, out: Output) -> anyhow::Result<()> {
+    match args.command {
+        Some(PeersCommand::Add { name, address, fingerprint, gateway }) => {
+            const ATTEMPT: &str = "adding a gateway";
+            let handle = connect(gateway).await.context(ATTEMPT)?;
+            handle.add_link(name, address, fingerprint).await.context(ATTEMPT)?;
+            leave(&handle).await;
+            return done(
+                out,
+                format!("{name} is connected from now on; `mesh-gateway peers` shows how it goes"),
+            );
+        }
+        Some(PeersCommand::Remove { name, gateway }) => {
+            const ATTEMPT: &str = "removing a gateway";
+            let handle = connect(gateway).await.context(ATTEMPT)?;
+            handle.remove_link(name).await.context(ATTEMPT)?;
+            leave(&handle).await;
+            return done(out, format!("{name} is not connected any more"));
+        }
+        None => {}
+    }
+    const ATTEMPT: &str = "asking for the peers";
+    let handle = connect(args.gateway).await.context(ATTEMPT)?;
     let peers = handle.peers().await.context(ATTEMPT)?;
     leave(&handle).await;
     let heading = ["NODE", "RSSI", "HEARD", "IN", "OUT", "HOPS"];
     out.result(&without_ref(&peers)?, || {
-        table(heading, &peers.peers.iter().map(peer_row).collect::<Vec<_>>())
+        let near = table(heading, &peers.peers.iter().map(peer_row).collect::<Vec<_>>());
+        let own = peers.fingerprint.as_ref().map(|own| format!("\n\ncertificate of this gateway: {own}"));
+        let near = near + &own.unwrap_or_default();
+        if peers.links.is_empty() {
+            return near;
+        }
+        let heading = ["GATEWAY", "ADDRESS", "STATE", "FOR", "NODE", "WHY", "CERTIFICATE"];
+        let links = table(heading, &peers.links.iter().map(link_row).collect::<Vec<_>>());
+        format!("{near}\n\n{links}")
     })
 }
 
-pub(super) async fn routes(args: GatewayArgs, out: Output) -> anyhow::Result<()> {
+pub(super) async fn routes(args: RoutesArgs, out: Output) -> anyhow::Result<()> {
+    match args.command {
+        Some(RoutesCommand::Add { destination, via, cost, gateway }) => {
+            const ATTEMPT: &str = "adding a route";
+            let handle = connect(gateway).await.context(ATTEMPT)?;
+            handle.add_route(destination, via, cost).await.context(ATTEMPT)?;
+            leave(&handle).await;
+            return done(out, format!("to {destination} by way of {via} from now on"));
+        }
+        Some(RoutesCommand::Remove { destination, gateway }) => {
+            const ATTEMPT: &str = "removing a route";
+            let handle = connect(gateway).await.context(ATTEMPT)?;
+            handle.remove_route(destination).await.context(ATTEMPT)?;
+            leave(&handle).await;
+            return done(out, format!("to {destination} by any way from now on"));
+        }
+        None => {}
+    }
     const ATTEMPT: &str = "asking for the routes";
-    let handle = connect(args).await.context(ATTEMPT)?;
+    let handle = connect(args.gateway).await.context(ATTEMPT)?;
     let routes = handle.routes().await.context(ATTEMPT)?;
     leave(&handle).await;
     let heading = ["TO", "NEXT HOP", "COST", "MADE BY", "ROUND TRIP", "AGE"];
@@ -106,6 +180,46 @@ fn show_status(status: &Status) -> String {
         text.push_str(&pairs(&counters));
     }
     text
+}
+
+/// Something was changed.
+fn done(out: Output, text: String) -> anyhow::Result<()> {
+    out.result(&serde_json::json!({ "done": true }), || text)
+}
+
+fn figures_row(node: String, figures: &Figures, peer: Option<&PeerDeliveries>) -> [String; 11] {
+    let percent = |share: Option<f32>| or_dash(share.map(|share| format!("{:.0} %", share * 100.0)));
+    let ms = |ms: Option<f32>| or_dash(ms.map(|ms| format!("{ms:.0} ms")));
+    [
+        node,
+        figures.settled.to_string(),
+        percent(figures.success_rate),
+        ms(figures.average_latency_ms),
+        ms(figures.p50_latency_ms),
+        ms(figures.p99_latency_ms),
+        or_dash(peer.and_then(|peer| peer.last_heard_ms).map(ago)),
+        percent(peer.and_then(|peer| peer.delivery_in)),
+        percent(peer.and_then(|peer| peer.delivery_out)),
+        or_dash(peer.and_then(|peer| peer.hops)),
+        or_dash(peer.map(|peer| if peer.healthy { "yes" } else { "no" })),
+    ]
+}
+
+fn link_row(link: &PeerLink) -> [String; 7] {
+    [
+        link.name.to_string(),
+        tame(&link.address),
+        match link.state {
+            LinkState::Connecting => "connecting",
+            LinkState::Up => "up",
+            LinkState::Away => "away",
+        }
+        .to_owned(),
+        seconds(link.since_ms),
+        or_dash(link.node),
+        or_dash(link.why.as_deref().map(tame)),
+        or_dash(link.fingerprint.clone()),
+    ]
 }
 
 fn peer_row(peer: &Peer) -> [String; 6] {

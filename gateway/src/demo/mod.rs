@@ -148,6 +148,7 @@ async fn gateway(
             token: TokenCheck::open(),
             limits: Limits::default(),
         },
+        peers: Vec::new(),
     };
     Ok(Gateway::start(plan).await?)
 }

@@ -7,6 +7,7 @@ use mesh_agent::api::{
 };
 use mesh_protocol::{Address, Duration, MessageId, NameHash};
 
+use super::figures::Settled;
 use super::inbox::{Agent, InboxBound, Item, Wish};
 use super::journal::After;
 use super::keys::First;
@@ -94,6 +95,8 @@ impl State {
         if only_here {
             self.accepted(session, key, request, id);
             let outcome = if one { Outcome::Delivered } else { Outcome::Sent };
+            let (kind, priority, to) = (request.kind, request.priority, Some(self.identity.address));
+            self.ledger.settled(self.now, Settled { to, kind, priority, outcome, age: Some(Duration::ZERO) });
             let receipt = self.receipt(request.reference, id, outcome, Some(0), None);
             self.notify(from, receipt, request.durable);
             return Ok(());
@@ -181,8 +184,7 @@ impl State {
 
     /// The agent that answers for this node: the one that bears the gateway's own name.
     pub(super) fn own_agent(&self) -> Name {
-        Name::new(&self.identity.name)
-            .unwrap_or_else(|_| Name::new("gateway").expect("seven letters are a name"))
+        self.identity.agent_name()
     }
 
     pub(super) fn deliver_here(&mut self, to: AgentKey, from: Name, id: MessageId, request: &SendRequest) {
@@ -377,9 +379,14 @@ impl State {
             Destination::Everyone => self.outgoing.queue(id, Address::EVERYONE),
             Destination::Agent { name, node: None } => {
                 let hash = NameHash::of(name.as_str());
-                match self.directory.find(hash) {
-                    Some(node) => self.outgoing.queue(id, node),
-                    None => {
+                match (self.by_name.get(&name), self.directory.find(hash)) {
+                    // It has come to this gateway since the message was accepted.
+                    (Some(key), _) => {
+                        self.outgoing.name(id, hash);
+                        self.found_here(*key, name);
+                    }
+                    (None, Some(node)) => self.outgoing.queue(id, node),
+                    (None, None) => {
                         self.outgoing.name(id, hash);
                         self.directory.ask(self.now, hash, priority);
                     }

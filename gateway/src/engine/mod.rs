@@ -6,12 +6,14 @@
 mod accept;
 mod air_watch;
 mod directory;
+mod figures;
 mod inbox;
 mod incoming;
 mod journal;
 mod keys;
 mod lanes;
 mod outgoing;
+mod peers;
 mod receive;
 mod records;
 mod report;
@@ -22,16 +24,18 @@ mod state;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use ble_bearer::sim::RadioSpec;
 use ble_bearer::{Bearer, BearerEvent, Clock};
-use mesh_agent::api::{Event, Pong, Request, Status};
+use mesh_agent::api::{Airtime, Done, ErrorCode, Event, Pong, Request, Status};
 use mesh_protocol::{
-    Address, Config, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId, NetKey, Priority,
+    Address, Config, Duration, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId, NetKey, Priority,
     SendError, Verdict, first_part_len,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 
 use crate::agents::{Counters, SessionId, ToEngine};
+use crate::peering::{self, PeerConfig, PeerKey, Peering};
 use crate::store::{Op, Recovered, Store, StoreError};
 use air_watch::AirWatch;
 use journal::{After, Journal};
@@ -45,7 +49,7 @@ pub use state::Identity;
 const SEQ_BLOCK: u32 = 4096;
 /// Replay marks go to disk at most this often, with other writes: a restarted gateway takes again at most what was
 /// sent in between, and the window of delivered messages stops what of that is a message.
-const MARKS_EVERY: mesh_protocol::Duration = mesh_protocol::Duration::from_secs(60);
+const MARKS_EVERY: Duration = Duration::from_secs(60);
 /// Batches of agents' requests handled before the node gets its turn.
 const BATCHES: usize = 32;
 
@@ -60,13 +64,21 @@ pub struct Membership {
     pub fingerprint: [u8; 8],
     /// Whether the key was made for this run, so that no SEQ can have been used under it.
     pub fresh: bool,
+    /// What proves to other gateways that this one is of the network.
+    pub peer_key: PeerKey,
 }
 
 impl Membership {
     /// The membership of this key and epoch.
     #[must_use]
     pub fn new(key: [u8; 16], epoch: u32, fresh: bool) -> Self {
-        Self { fingerprint: fingerprint(&key, epoch), key: NetKey::new(key), epoch, fresh }
+        Self {
+            fingerprint: fingerprint(&key, epoch),
+            peer_key: PeerKey::derive(&key, epoch),
+            key: NetKey::new(key),
+            epoch,
+            fresh,
+        }
     }
 }
 
@@ -114,6 +126,9 @@ pub struct Engine<B, C: Clock> {
     hold: Option<C::Hold>,
     commands: mpsc::Receiver<ToEngine>,
     doors: Arc<Counters>,
+    peering: Peering,
+    /// What frames on the radio took of the air, each on three channels.
+    airtime: Duration,
     due: Vec<After>,
 }
 
@@ -140,6 +155,10 @@ pub struct Parts<B, C> {
     pub commands: mpsc::Receiver<ToEngine>,
     /// What is counted at the doors.
     pub doors: Arc<Counters>,
+    /// Connections to other gateways.
+    pub peering: Peering,
+    /// Gateways of the settings to be connected with.
+    pub peers: Vec<PeerConfig>,
 }
 
 impl<B: Bearer, C: Clock> Engine<B, C> {
@@ -148,8 +167,20 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     /// # Errors
     /// [`EngineError::NoSeqRecord`] for a key that may have been used, without a record of how far.
     pub fn new(parts: Parts<B, C>) -> Result<Self, EngineError> {
-        let Parts { identity, membership, ttl, seed, bearer, clock, store, recovered, commands, doors } =
-            parts;
+        let Parts {
+            identity,
+            membership,
+            ttl,
+            seed,
+            bearer,
+            clock,
+            store,
+            recovered,
+            commands,
+            doors,
+            peering,
+            peers,
+        } = parts;
         let now = clock.now();
         let recovered = records::recover(recovered, membership.fingerprint);
         if recovered.unreadable > 0 {
@@ -176,7 +207,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         for mark in &recovered.marks {
             node.restore_mark(*mark);
         }
-        let state = State::new(now, identity, Journal::new(store), recovered);
+        let state = State::new(now, identity, Journal::new(store), recovered, peers);
+        peering.want(state.peers.wanted());
         Ok(Self {
             node,
             bearer,
@@ -191,6 +223,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             hold: None,
             commands,
             doors,
+            peering,
+            airtime: Duration::ZERO,
             due: Vec::new(),
         })
     }
@@ -277,12 +311,49 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             Request::Hello(_) | Request::Bye(_) => return,
             Request::Ping(ask) => Event::Pong(Pong { reference: ask.reference }),
             Request::Status(ask) => Event::Status(Box::new(self.status(ask.reference))),
-            Request::Peers(ask) => Event::Peers(report::peers(&self.state, &self.node, ask.reference)),
+            Request::Peers(ask) => {
+                Event::Peers(report::peers(&self.state, &self.node, &self.peering, ask.reference))
+            }
+            Request::Health(ask) => {
+                let airtime =
+                    Airtime { frames_sent: self.node.stats().frames_sent, sent_us: self.airtime.as_micros() };
+                Event::Health(Box::new(report::deliveries(&self.state, &self.node, airtime, ask.reference)))
+            }
+            Request::LinkAdd(add) => {
+                let (reference, name) = (add.reference, add.name);
+                let done = if self.peering.is_possible() {
+                    self.state.peers.add(add)
+                } else {
+                    let why = format!("cannot add the gateway {name}: this one has no sockets");
+                    Err((ErrorCode::NoNetwork, why))
+                };
+                return self.links_changed(session, reference, done);
+            }
+            Request::LinkRemove(remove) => {
+                let done = self.state.peers.remove(remove.name);
+                return self.links_changed(session, remove.reference, done);
+            }
+            Request::RouteAdd(_) | Request::RouteRemove(_) => return,
             Request::Routes(ask) => Event::Routes(report::routes(&self.state, &self.node, ask.reference)),
             Request::Agents(ask) => Event::Agents(report::agents(&self.state, ask.reference)),
         };
         // Behind the answers to what was asked before.
         self.state.promise(self.state.journal.is_busy(), After::Tell { session, event: answer });
+    }
+
+    /// The list of gateways to be connected with was changed, or not: it is told once it is kept.
+    fn links_changed(
+        &mut self,
+        session: SessionId,
+        reference: Option<u64>,
+        done: Result<(), peers::Refused>,
+    ) {
+        if let Err((code, why)) = done {
+            return self.state.refuse(session, reference, code, why);
+        }
+        self.peering.want(self.state.peers.wanted());
+        self.state.journal.stage(Op::PutMeta { key: records::PEERS, value: self.state.peers.record() });
+        self.state.promise(true, After::Tell { session, event: Event::Done(Done { reference }) });
     }
 
     /// What the gateway says of itself.
@@ -296,15 +367,24 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         let now = self.state.now;
         match event {
             Ok(BearerEvent::LinkUp { link, info }) => {
-                tracing::info!(link = link.0, ?info, "link up");
-                self.state.bearer_problem = None;
+                if peering::is_connection(link) {
+                    if self.state.peers.learn(self.peering.pins()) {
+                        let value = self.state.peers.record();
+                        self.state.journal.stage(Op::PutMeta { key: records::PEERS, value });
+                    }
+                } else {
+                    tracing::info!(link = link.0, ?info, "link up");
+                    self.state.bearer_problem = None;
+                }
                 if !self.node.handle_link_up(now, link, info) {
                     tracing::warn!(link = link.0, "too many links: this one is not used");
                 }
             }
             Ok(BearerEvent::LinkDown { link, why }) => {
-                tracing::warn!(link = link.0, why, "link down");
-                self.state.bearer_problem = Some(format!("the radio is away: {why}; messages are kept"));
+                if !peering::is_connection(link) {
+                    tracing::warn!(link = link.0, why, "link down");
+                    self.state.bearer_problem = Some(format!("the radio is away: {why}; messages are kept"));
+                }
                 self.node.handle_link_down(link);
             }
             Ok(BearerEvent::Frame { link, mut bytes, rssi }) => {
@@ -336,8 +416,11 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         self.state.timeout();
         loop {
             self.mesh_commands();
-            let bearer = &mut self.bearer;
+            let (bearer, airtime) = (&mut self.bearer, &mut self.airtime);
             let send = |link: LinkId, frame: &[u8], copies: u8| {
+                if !peering::is_connection(link) {
+                    *airtime = *airtime + RadioSpec::default().shape(frame.len()).busy();
+                }
                 if bearer.try_send(link, frame, copies).is_err() {
                     tracing::debug!(link = link.0, "the bearer is full: a frame is lost");
                 }

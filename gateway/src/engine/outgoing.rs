@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_agent::api::{Body, Destination, MessageRef, Name, ReceiptWish};
 use mesh_protocol::{
-    Address, ENVELOPE_HEAD_MAX, Envelope, Instant, MessageId, MessageType, NameHash, Priority,
+    Address, Duration, ENVELOPE_HEAD_MAX, Envelope, Instant, MessageId, MessageType, NameHash, Priority,
 };
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +134,13 @@ impl Outgoing {
     /// Whether it may have been sent before, so that *expired* would be too much said.
     pub(super) fn was_sent_before(&self, id: MessageId) -> bool {
         self.messages.get(&id).is_some_and(|outbound| outbound.sent_before)
+    }
+
+    /// How long ago it was accepted; `None` if it may have been sent before, as then nobody knows.
+    pub(super) fn age(&self, id: MessageId, now: Instant) -> Option<Duration> {
+        let message = self.messages.get(&id).filter(|message| !message.sent_before)?;
+        let all = Duration::from_millis(message.accepted.deadline_ms.into());
+        Some(Duration::from_micros(all.as_micros().saturating_sub(message.deadline.since(now).as_micros())))
     }
 
     /// Whether anything of this agent is under way.

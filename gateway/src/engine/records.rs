@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::inbox::{Agent, AgentRecord, Item};
 use super::keys::{KeyRecord, Keys};
 use super::outgoing::Accepted;
+use super::peers::PeerRecord;
 use crate::store;
 
 /// The version of every record; a record of another is not read.
@@ -20,6 +21,9 @@ pub(super) const SEQ: &str = "seq";
 pub(super) const NEXT_ID: &str = "next_id";
 /// Replay marks, with the fingerprint of the key they belong to.
 pub(super) const REPLAY: &str = "replay";
+
+/// Gateways to be connected with, and the certificates that such gateways are known by.
+pub(super) const PEERS: &str = "peers";
 
 /// What was on disk, for the network that is there now.
 #[derive(Debug)]
@@ -34,6 +38,7 @@ pub(super) struct Recovered {
     pub(super) delivered: Vec<(Address, MessageId)>,
     /// Remembered deliveries of another network, to be taken out.
     pub(super) stale: Vec<(Address, MessageId)>,
+    pub(super) peers: PeerRecord,
     /// Records that could not be read.
     pub(super) unreadable: usize,
 }
@@ -103,8 +108,11 @@ pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8]) -> Recove
     }
     let keys: Vec<(Address, MessageId)> = raw.delivered.into_iter().map(|(key, _)| key).collect();
     let (delivered, stale) = if same_network { (keys, Vec::new()) } else { (Vec::new(), keys) };
+    let peers = raw.meta.get(PEERS).map(|value| decode(value));
+    count(matches!(peers, Some(None)));
     Recovered {
         fingerprint,
+        peers: peers.flatten().unwrap_or_default(),
         seq: seq.filter(|(found, _)| own(*found)).map(|(_, seq)| seq),
         next_id,
         marks: marks

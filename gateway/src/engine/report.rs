@@ -6,16 +6,21 @@ use std::collections::BTreeMap;
 
 use ble_bearer::AdapterState;
 use mesh_agent::api::{
-    AgentEntry, Agents, Health, Peer, Peers, Route, RouteOrigin, Routes, Status, StatusAgents, StatusNetwork,
-    StatusRadio, StatusStore,
+    AgentEntry, Agents, Airtime, Deliveries, Health, Peer, PeerDeliveries, Peers, Route, RouteOrigin, Routes,
+    Status, StatusAgents, StatusNetwork, StatusRadio, StatusStore,
 };
 use mesh_protocol::{Duration, GatewayNode, frame::SEQ_MAX};
 
 use super::state::State;
 use crate::agents::Counters;
+use crate::peering::Peering;
 
 /// A replay table fuller than this is reported: at 100 % new nodes are refused.
 const REPLAY_WARN_PERCENT: usize = 80;
+/// The success rate from which a node counts as healthy.
+const THRESHOLD: f32 = 0.8;
+/// A node heard within this is there: three and a half hellos, as in the core.
+const THERE: Duration = Duration::from_secs(35);
 
 pub(super) fn status(
     state: &State,
@@ -114,7 +119,7 @@ fn health(state: &State, node: &GatewayNode, adapter: &ble_bearer::Health) -> He
     Health { problems }
 }
 
-pub(super) fn peers(state: &State, node: &GatewayNode, reference: Option<u64>) -> Peers {
+pub(super) fn peers(state: &State, node: &GatewayNode, peering: &Peering, reference: Option<u64>) -> Peers {
     let share = |delivery: u8| f32::from(delivery) / 255.0;
     let mut peers: Vec<Peer> = node
         .neighbours()
@@ -128,7 +133,52 @@ pub(super) fn peers(state: &State, node: &GatewayNode, reference: Option<u64>) -
         })
         .collect();
     peers.sort_by_key(|peer| peer.node);
-    Peers { reference, peers }
+    let fingerprint = peering.fingerprint().map(|own| own.to_string());
+    Peers { reference, peers, links: peering.links(), fingerprint }
+}
+
+/// How well messages get through: to whom they went, and to whom they could go without a relay.
+pub(super) fn deliveries(
+    state: &State,
+    node: &GatewayNode,
+    airtime: Airtime,
+    reference: Option<u64>,
+) -> Deliveries {
+    let share = |delivery: u8| f32::from(delivery) / 255.0;
+    let mut figures = state.ledger.nodes();
+    for neighbour in node.neighbours() {
+        figures.entry(neighbour.address).or_default();
+    }
+    let peers = figures.into_iter().map(|(address, figures)| {
+        let near = node.neighbours().find(|neighbour| neighbour.address == address);
+        let path = node.routes().find(|path| path.destination == address);
+        let heard =
+            near.map(|near| near.last_heard).into_iter().chain(path.map(|path| path.last_heard)).max();
+        let silent = heard.map(|heard| state.now.since(heard));
+        let there = silent.is_some_and(|silent| silent <= THERE);
+        PeerDeliveries {
+            node: address,
+            figures,
+            last_heard_ms: silent.map(Duration::as_millis),
+            delivery_in: near.and_then(|near| near.delivery_in).map(share),
+            delivery_out: near.and_then(|near| near.delivery_out).map(share),
+            hops: if near.is_some() { Some(1) } else { path.map(|path| path.hops) },
+            healthy: figures.success_rate.map_or(there, |rate| rate >= THRESHOLD),
+        }
+    });
+    let counts = |counts: &BTreeMap<&'static str, u64>| {
+        counts.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect()
+    };
+    Deliveries {
+        reference,
+        threshold: THRESHOLD,
+        overall: state.ledger.overall(),
+        peers: peers.collect(),
+        by_type: counts(&state.ledger.by_type),
+        by_priority: counts(&state.ledger.by_priority),
+        by_outcome: counts(&state.ledger.by_outcome),
+        airtime,
+    }
 }
 
 pub(super) fn routes(state: &State, node: &GatewayNode, reference: Option<u64>) -> Routes {

@@ -5,7 +5,9 @@
 use mesh_agent::api::{Event, MessageRef, Name, Outcome, Receipt, ReceiptWish};
 use mesh_protocol::{Address, Instant, MessageId, Outcome as MeshOutcome, Priority, Reason};
 
+use super::figures::Settled;
 use super::inbox::{Agent, Item};
+use super::outgoing::Accepted;
 use super::state::{MeshCommand, PROCESSED_WISHES, State};
 use crate::store::Op;
 
@@ -56,7 +58,11 @@ impl State {
             }
             outcome => (outcome, why),
         };
+        let (to, age) = (self.outgoing.receiver(id), self.outgoing.age(id, self.now));
         let Some(accepted) = self.outgoing.remove(id) else { return };
+        let Accepted { kind, priority, .. } = accepted;
+        let to = if hops == Some(0) { Some(self.identity.address) } else { at.or(to) };
+        self.ledger.settled(self.now, Settled { to, kind, priority, outcome, age });
         if accepted.durable {
             self.journal.stage(Op::DeleteOutbox { id });
         }

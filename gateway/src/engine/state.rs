@@ -9,12 +9,15 @@ use mesh_agent::api::Name;
 use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, Verdict};
 
 use super::directory::Directory;
+use super::figures::Ledger;
 use super::inbox::{Agent, Held};
 use super::incoming::Incoming;
 use super::journal::Journal;
 use super::outgoing::Outgoing;
+use super::peers::PeerBook;
 use super::records;
 use crate::agents::SessionId;
+use crate::peering::PeerConfig;
 use crate::store::{AgentKey, Op};
 
 /// Senders that wait for an agent's ack on another node. Beyond it the oldest wait is forgotten: the receipt
@@ -75,6 +78,14 @@ pub struct Identity {
     pub inbox_total_bytes: usize,
 }
 
+impl Identity {
+    /// The name under which the gateway itself is an agent.
+    #[must_use]
+    pub fn agent_name(&self) -> Name {
+        Name::new(&self.name).unwrap_or_else(|_| Name::new("gateway").expect("seven letters are a name"))
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct State {
@@ -106,6 +117,8 @@ pub(super) struct State {
     pub(super) counters: BTreeMap<&'static str, u64>,
     pub(super) conflict: bool,
     pub(super) bearer_problem: Option<String>,
+    pub(super) ledger: Ledger,
+    pub(super) peers: PeerBook,
 }
 
 impl State {
@@ -114,6 +127,7 @@ impl State {
         identity: Identity,
         journal: Journal,
         recovered: records::Recovered,
+        peers: Vec<PeerConfig>,
     ) -> Self {
         let mut state = Self {
             identity,
@@ -141,6 +155,8 @@ impl State {
             counters: BTreeMap::new(),
             conflict: false,
             bearer_problem: None,
+            ledger: Ledger::default(),
+            peers: PeerBook::new(peers, recovered.peers),
         };
         for agent in recovered.agents {
             state.next_agent = state.next_agent.max(agent.key.0 + 1);

@@ -14,6 +14,8 @@ pub enum Adapter {
     /// A simulated air with simulated nodes.
     #[default]
     Sim,
+    /// No radio: a gateway that lives from its connections with others over IP.
+    None,
     /// A controller over HCI: an adapter of this system, or one at a serial line, USB or TCP.
     Hci(Port),
     /// An adapter that bluetoothd holds and shares, by its name.
@@ -26,7 +28,7 @@ pub enum Adapter {
 pub enum UnknownAdapter {
     /// Not a name of any kind.
     #[error(
-        "{0:?} names no adapter: use sim, hci0 (an adapter of this system), bluez:hci0 (shared with bluetoothd), tcp:HOST:PORT, \
+        "{0:?} names no adapter: use sim, none (other gateways over IP alone), hci0 (an adapter of this system), bluez:hci0 (shared with bluetoothd), tcp:HOST:PORT, \
          serial:/dev/ttyACM0 or usb:VID:PID"
     )]
     Name(String),
@@ -39,6 +41,7 @@ impl fmt::Display for Adapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sim => f.pad("sim"),
+            Self::None => f.pad("none"),
             Self::Hci(port) => f.pad(&port.to_string()),
             #[cfg(feature = "bluez")]
             Self::Bluez(name) => f.pad(&format!("bluez:{name}")),
@@ -53,6 +56,7 @@ impl FromStr for Adapter {
         let built = |feature| UnknownAdapter::Built(name.to_owned(), feature);
         match name.split_once(':') {
             None if name == "sim" => return Ok(Self::Sim),
+            None if name == "none" => return Ok(Self::None),
             #[cfg(not(feature = "bluez"))]
             Some(("bluez", _)) => return Err(built("bluez")),
             #[cfg(feature = "bluez")]
@@ -73,7 +77,7 @@ mod tests {
 
     #[test]
     fn adapters_are_named_in_one_way_only() {
-        for name in ["sim", "hci0", "hci11", "tcp:127.0.0.1:6402"] {
+        for name in ["sim", "none", "hci0", "hci11", "tcp:127.0.0.1:6402"] {
             assert_eq!(name.parse::<Adapter>().unwrap().to_string(), name);
         }
         for name in ["", "SIM", "sim:", "bt0", "hci", "tcp:nowhere"] {

@@ -51,6 +51,7 @@ pub(super) struct Raw {
     pub(super) radio: RawRadio,
     pub(super) sim: RawSim,
     pub(super) mesh: RawMesh,
+    pub(super) peer: Vec<RawPeer>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -93,6 +94,15 @@ pub(super) struct RawSim {
     pub(super) seed: Value<i64>,
     pub(super) speed: Value<f64>,
     pub(super) loss_percent: Value<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPeer {
+    pub(super) name: Spanned<String>,
+    pub(super) address: Spanned<String>,
+    #[serde(default)]
+    pub(super) fingerprint: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -138,12 +148,18 @@ impl FileSettings {
     }
 }
 
+/// The section that there may be several of.
+const LIST: &str = "peer";
+
 /// The keys of each section, as the template has them.
 fn known_keys() -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut known = BTreeMap::new();
     let mut section = "";
     for line in TEMPLATE.lines() {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name;
+            known.insert(section, Vec::new());
+        } else if let Some(name) = line.strip_prefix("#[[").and_then(|rest| rest.strip_suffix("]]")) {
             section = name;
             known.insert(section, Vec::new());
         } else if let Some((key, _)) = line.strip_prefix('#').and_then(|rest| rest.split_once(" = "))
@@ -164,9 +180,27 @@ fn unknown_keys(table: &DeTable<'_>, source: &Source) -> Vec<Problem> {
         let offset = name.span().start;
         let name = name.get_ref().as_ref();
         match (known.get(name), content.get_ref()) {
+            (Some(_), DeValue::Table(_)) if name == LIST => {
+                found(offset, format!("`{name}` is a list of sections: write `[[{name}]]`"));
+            }
             (Some(keys), DeValue::Table(content)) => {
                 for (key, _) in content.iter().filter(|(key, _)| !keys.contains(&key.get_ref().as_ref())) {
                     found(key.span().start, unknown_key(name, key.get_ref(), &known));
+                }
+            }
+            (Some(keys), DeValue::Array(several)) if name == LIST => {
+                for one in several.iter() {
+                    let DeValue::Table(content) = one.get_ref() else {
+                        found(
+                            one.span().start,
+                            format!("`{name}` is a list of sections: write `[[{name}]]`"),
+                        );
+                        continue;
+                    };
+                    for (key, _) in content.iter().filter(|(key, _)| !keys.contains(&key.get_ref().as_ref()))
+                    {
+                        found(key.span().start, unknown_key(name, key.get_ref(), &known));
+                    }
                 }
             }
             (Some(_), _) => found(offset, format!("`{name}` is a section: write `[{name}]`")),
@@ -238,7 +272,10 @@ mod tests {
     #[test]
     fn the_template_lists_the_keys() {
         let known = known_keys();
-        assert_eq!(known.keys().copied().collect::<Vec<_>>(), ["agents", "gateway", "mesh", "radio", "sim"]);
+        assert_eq!(
+            known.keys().copied().collect::<Vec<_>>(),
+            ["agents", "gateway", "mesh", "peer", "radio", "sim"]
+        );
         assert_eq!(known["gateway"], ["name", "data_dir", "log", "log_level"]);
         assert_eq!(known["sim"], ["nodes", "seed", "speed", "loss_percent"]);
     }

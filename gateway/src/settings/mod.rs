@@ -24,6 +24,7 @@ pub use keyword::{LogFormat, LogLevel, UnknownKeyword};
 pub use token::{AccessToken, TokenError};
 
 use crate::datadir::DataDirError;
+use crate::peering::PeerConfig;
 
 /// The settings file in the data directory, read when no other is named.
 pub const SETTINGS_FILE: &str = "mesh-gateway.toml";
@@ -45,6 +46,8 @@ pub struct Settings {
     pub sim: SimSettings,
     /// Messages on the mesh.
     pub mesh: MeshSettings,
+    /// Other gateways to be connected with over IP.
+    pub peers: Vec<PeerConfig>,
 }
 
 /// The `[gateway]` section.

@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::file::{FileSettings, Source, Value};
+use mesh_agent::Endpoint;
+use mesh_agent::api::Name;
+
+use super::file::{FileSettings, RawPeer, Source, Value};
 use super::{
     Adapter, AgentSettings, DEFAULT_COMPANY_ID, GatewaySettings, LogFormat, LogLevel, MeshSettings, Origin,
     Overrides, Problem, RadioSettings, Settings, SettingsError, SimSettings,
 };
 use crate::datadir;
 use crate::network;
+use crate::peering::{CONNECTIONS, Fingerprint, PeerConfig};
 
 /// The longest path of a Unix socket in bytes (Linux, unix(7): 108 with the final NUL).
 const UNIX_SOCKET_MAX: usize = 107;
@@ -111,8 +115,10 @@ pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, S
         ),
     };
 
+    let peers = p.peers(raw.peer);
+
     if pick.problems.is_empty() {
-        Ok(Settings { gateway, agents, radio, sim, mesh })
+        Ok(Settings { gateway, agents, radio, sim, mesh, peers })
     } else {
         Err(SettingsError::Invalid(pick.problems))
     }
@@ -215,6 +221,50 @@ impl Pick {
         }
         self.problem(origin, format!("{key} = {value}: use {} to {}", range.start(), range.end()));
         default
+    }
+
+    /// The gateways to be connected with; those that are wrong are left out and told.
+    fn peers(&mut self, raw: Vec<RawPeer>) -> Vec<PeerConfig> {
+        let mut peers: Vec<PeerConfig> = Vec::new();
+        for RawPeer { name, address, fingerprint } in raw {
+            let origin = |at: usize| self.source.at(at);
+            let (named, placed) = (origin(name.span().start), origin(address.span().start));
+            let fingerprint = fingerprint.map(|text| (origin(text.span().start), text.into_inner()));
+            let (name, address) = (name.into_inner(), address.into_inner());
+            let Ok(name) = Name::new(&name) else {
+                let most = network::MAX_NAME;
+                let what = format!("peer.name = {name:?}: use 1 to {most} letters, digits, `.`, `_` or `-`");
+                self.problem(named, what);
+                continue;
+            };
+            if peers.iter().any(|peer| peer.name == name) {
+                self.problem(named, format!("peer.name = \"{name}\": there is one of that name already"));
+                continue;
+            }
+            if peers.len() == CONNECTIONS {
+                self.problem(named, format!("peer: a gateway connects with {CONNECTIONS} others at most"));
+                break;
+            }
+            if !matches!(address.parse(), Ok(Endpoint::Tcp(_))) {
+                self.problem(
+                    placed,
+                    format!("peer.address = {address:?}: write HOST:PORT, as in 192.168.1.100:7700"),
+                );
+                continue;
+            }
+            let mut pin = None;
+            if let Some((origin, text)) = fingerprint.filter(|(_, text)| !text.is_empty()) {
+                pin = Fingerprint::parse(&text);
+                if pin.is_none() {
+                    let what = format!(
+                        "peer.fingerprint = {text:?}: a SHA-256 has 64 hexadecimal digits; `mesh-gateway peers` there shows it"
+                    );
+                    self.problem(origin, what);
+                }
+            }
+            peers.push(PeerConfig { name, address, pin });
+        }
+        peers
     }
 
     fn listen(&mut self, over: Option<SocketAddr>, raw: Value<String>, has_token: bool) -> SocketAddr {

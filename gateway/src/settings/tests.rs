@@ -27,7 +27,9 @@ fn problems(text: &str, over: Overrides) -> Vec<String> {
 
 /// The template with every key switched on.
 fn switched_on() -> String {
-    let key_line = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.contains(" = ");
+    let key_line = |line: &str| {
+        line.starts_with("#[[") || line.starts_with('#') && !line.starts_with("# ") && line.contains(" = ")
+    };
     TEMPLATE
         .lines()
         .map(|line| if key_line(line) { format!("{}\n", &line[1..]) } else { format!("{line}\n") })
@@ -63,6 +65,7 @@ fn the_defaults_are_the_documented_ones() {
         },
         sim: SimSettings { nodes: 50, seed: 1, speed: 1.0, loss_percent: 10.0 },
         mesh: MeshSettings { ttl: 10, default_deadline: Duration::from_secs(60) },
+        peers: Vec::new(),
     };
     assert_eq!(defaults(), expected);
 }
@@ -70,7 +73,37 @@ fn the_defaults_are_the_documented_ones() {
 #[test]
 fn the_template_gives_the_defaults_as_it_is_and_with_every_key_switched_on() {
     assert_eq!(resolve(&template(0xFFFF), with_data_dir()).unwrap(), defaults());
-    assert_eq!(resolve(&switched_on(), with_data_dir()).unwrap(), defaults());
+    // But for the one section that there need not be.
+    let mut all = resolve(&switched_on(), with_data_dir()).unwrap();
+    assert_eq!(all.peers.len(), 1);
+    all.peers.clear();
+    assert_eq!(all, defaults());
+}
+
+#[test]
+fn each_wrong_peer_is_named_with_its_line() {
+    let text = "[[peer]]\nname = \"a\"\naddress = \"10.0.0.1:7700\"\n\
+        [[peer]]\nname = \"a\"\naddress = \"10.0.0.2:7700\"\n\
+        [[peer]]\nname = \"b b\"\naddress = \"10.0.0.2:7700\"\n\
+        [[peer]]\nname = \"c\"\naddress = \"10.0.0.2\"\n\
+        [[peer]]\nname = \"d\"\naddress = \"10.0.0.2:1\"\nfingerprint = \"abc\"\n";
+    let error = resolve(text, with_data_dir()).unwrap_err().to_string();
+    for said in [
+        "5: peer.name = \"a\": there is one",
+        "8: peer.name = \"b b\"",
+        "12: peer.address",
+        "16: peer.fingerprint",
+    ] {
+        assert!(error.contains(said), "{said}: {error}");
+    }
+    for (text, said) in [
+        ("[peer]\nname = \"a\"\n", "write `[[peer]]`"),
+        ("peer = 3\n", "`peer` is a section"),
+        ("[[peer]]\nadress = \"a\"\n", "did you mean `address`?"),
+    ] {
+        let error = resolve(text, with_data_dir()).unwrap_err().to_string();
+        assert!(error.contains(said), "{said}: {error}");
+    }
 }
 
 #[test]
@@ -144,7 +177,7 @@ fn values_out_of_range_are_all_named_with_their_lines_and_ranges() {
             ),
             format!("{PATH}:9: agents.inbox_bytes = 1: use 131072 to 1073741824"),
             format!(
-                "{PATH}:12: radio.adapter: \"bt9\" names no adapter: use sim, hci0 (an adapter of this system), bluez:hci0 (shared \
+                "{PATH}:12: radio.adapter: \"bt9\" names no adapter: use sim, none (other gateways over IP alone), hci0 (an adapter of this system), bluez:hci0 (shared \
                  with bluetoothd), tcp:HOST:PORT, serial:/dev/ttyACM0 or usb:VID:PID"
             ),
             format!("{PATH}:13: radio.company_id = 65536: use 0 to 65535"),

@@ -13,6 +13,7 @@ use super::{Beside, OfficeError};
 use crate::agents::{Limits, Lobby};
 use crate::engine::{Engine, EngineError, Identity, Membership, Parts};
 use crate::gateway::COMMANDS;
+use crate::peering::Peering;
 use crate::store::{Disk, Hand, Store};
 
 /// See the module.
@@ -80,6 +81,8 @@ impl Place {
             recovered,
             commands,
             doors: lobby.counters(),
+            peering: Peering::none(),
+            peers: Vec::new(),
         };
         let engine = Engine::new(parts).map_err(|error| OfficeError::Engine(n, error))?;
         let (stop, stopped) = watch::channel(false);

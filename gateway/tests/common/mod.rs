@@ -72,6 +72,7 @@ pub(crate) fn plan<B>(address: u16, bearer: B, dir: &Path, membership: Membershi
             token: TokenCheck::open(),
             limits: Limits::default(),
         },
+        peers: Vec::new(),
     }
 }
 

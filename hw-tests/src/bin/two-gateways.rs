@@ -7,20 +7,19 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
+use hw_tests::process::{Gateway, PATIENCE};
 use mesh_agent::api::{Body, Destination, Hello, Name, Outcome, SendRequest, Status};
 use mesh_agent::{Client, Endpoint, Handle, Pending};
 use mesh_protocol::{MessageType, Priority};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Longer than anything takes that ever ends, in an emulated machine.
-const PATIENCE: Duration = Duration::from_secs(240);
 /// Messages said while a gateway or a radio is away.
 const MEANWHILE: usize = 10;
 
@@ -45,71 +44,6 @@ struct Args {
     /// A shell command that gives them back
     #[arg(long)]
     back: Option<String>,
-}
-
-/// A gateway's process and where agents find it.
-struct Gateway {
-    program: PathBuf,
-    adapter: String,
-    folder: PathBuf,
-    port: u16,
-    process: Option<Child>,
-}
-
-impl Gateway {
-    fn start(&mut self) -> anyhow::Result<()> {
-        let process = Command::new(&self.program)
-            .args(["--adapter", &self.adapter, "--listen", &format!("127.0.0.1:{}", self.port), "--data-dir"])
-            .arg(&self.folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {}", self.program.display()))?;
-        self.process = Some(process);
-        Ok(())
-    }
-
-    /// As a power cut would.
-    async fn kill(&mut self) -> anyhow::Result<()> {
-        if let Some(mut process) = self.process.take() {
-            process.kill().await?;
-        }
-        Ok(())
-    }
-
-    async fn agent(&self, name: &str) -> anyhow::Result<Client> {
-        let endpoint: Endpoint = format!("127.0.0.1:{}", self.port).parse().map_err(anyhow::Error::msg)?;
-        let connected = async {
-            loop {
-                match Client::connect(&endpoint, Hello::new(Name::new(name)?)).await {
-                    Ok(client) => return anyhow::Ok(client),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-                }
-            }
-        };
-        timeout(PATIENCE, connected)
-            .await
-            .with_context(|| format!("{name} finds no gateway on port {}", self.port))?
-    }
-}
-
-/// Runs the program to its end; what it printed.
-async fn run(program: &Path, arguments: &[&str], input: &str) -> anyhow::Result<String> {
-    use tokio::io::AsyncWriteExt;
-    let mut process = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .with_context(|| format!("starting {}", program.display()))?;
-    if let Some(mut stdin) = process.stdin.take() {
-        stdin.write_all(input.as_bytes()).await?;
-    }
-    let output = process.wait_with_output().await?;
-    ensure!(output.status.success(), "{} {arguments:?} ended with {}", program.display(), output.status);
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 async fn shell(command: &str) -> anyhow::Result<()> {
@@ -168,15 +102,7 @@ async fn arrives(pending: Pending) -> anyhow::Result<()> {
 async fn day(args: Args) -> anyhow::Result<()> {
     let folder = std::env::temp_dir().join(format!("two-gateways-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let (home_a, home_b) = (folder.join("a"), folder.join("b"));
-    let path = |path: &Path| path.display().to_string();
-    run(&args.program, &["init", "--network", "day", "--name", "a", "--data-dir", &path(&home_a)], "")
-        .await?;
-    let invitation = run(&args.program, &["invite", "b", "--data-dir", &path(&home_a)], "").await?;
-    run(&args.program, &["init", "--invite", "-", "--data-dir", &path(&home_b)], &invitation).await?;
-    let mut gateways = [(args.a, home_a, 17_701), (args.b, home_b, 17_702)].map(|(adapter, folder, port)| {
-        Gateway { program: args.program.clone(), adapter, folder, port, process: None }
-    });
+    let mut gateways = Gateway::pair(&args.program, [args.a, args.b], &folder).await?;
     let [a, b] = &mut gateways;
     a.start()?;
     b.start()?;

@@ -264,7 +264,7 @@ impl<
     fn take_single(&mut self, now: Instant, frame: &Frame<'_>, hops: u8) -> Result<(), Discard> {
         let (head, _) = BlockHead::parse(frame.body)?;
         if let Some(finished) = self.finished.single(now, frame.src, head.message).copied() {
-            self.answer(&finished, frame);
+            self.answer(&finished, frame, true);
             return Err(Discard::Duplicate);
         }
         let body = Vec::from_slice(frame.body).map_err(|_| Discard::TooLong)?;
@@ -294,7 +294,7 @@ impl<
     fn take_segment(&mut self, now: Instant, frame: &Frame<'_>, hops: u8) -> Result<(), Discard> {
         let segment = Segment::parse(frame.body)?;
         if let Some(finished) = self.finished.by_transfer(now, frame.src, segment.transfer).copied() {
-            self.answer(&finished, frame);
+            self.answer(&finished, frame, true);
             return Err(Discard::Duplicate);
         }
         let origin = Origin { src: frame.src, dst: frame.dst, priority: frame.priority, hops };
@@ -332,26 +332,27 @@ impl<
         self.finished.push(finished);
         if !last {
             // The last block is answered by the application's verdict, the others at once.
-            self.answer(&finished, frame);
+            self.answer(&finished, frame, false);
         }
         Ok(())
     }
 
-    /// Tells the sender of a finished block what it has not heard: the verdict, or that the block is whole.
-    fn answer(&mut self, finished: &Finished, frame: &Frame<'_>) {
+    /// Tells the sender of a finished block the verdict, or that the block is whole; `again` if it has not heard it.
+    fn answer(&mut self, finished: &Finished, frame: &Frame<'_>, again: bool) {
         if frame.dst != self.address {
             return;
         }
         match (finished.verdict, finished.transfer) {
             (Some(verdict), _) => {
                 let message = finished.message;
-                self.control(frame.src, frame.priority, Control::Receipt { message, verdict });
+                self.control(frame.src, frame.priority, Control::Receipt { message, verdict }, again);
             }
             (None, Some((transfer, count))) => {
                 self.control(
                     frame.src,
                     frame.priority.min(Priority::High),
                     Control::Ack(Ack::of(transfer, u64::MAX, count)),
+                    again,
                 );
             }
             // A single frame whose verdict is not in yet: the verdict will be the answer.

@@ -57,6 +57,8 @@ struct OwnControl {
     destination: Address,
     priority: Priority,
     control: Control,
+    /// Whether the one before it seems to have been lost.
+    again: bool,
 }
 
 /// An event before the application has polled it.
@@ -324,17 +326,17 @@ impl<
     /// after the next drain.
     pub fn report(&mut self, to: Address, id: MessageId, priority: Priority, verdict: Verdict) -> bool {
         self.finished.decide(to, id, verdict);
-        self.control(to, priority, Control::Receipt { message: id, verdict })
+        self.control(to, priority, Control::Receipt { message: id, verdict }, false)
     }
 
     /// Tells everyone, or the node that asked, that an agent of this name is here.
     pub fn announce(&mut self, to: Address, name: NameHash) {
-        self.control(to, Priority::High, Control::Here(name));
+        self.control(to, Priority::High, Control::Here(name), false);
     }
 
     /// Asks everyone where the agent of this name is.
     pub fn find_name(&mut self, name: NameHash, priority: Priority) {
-        self.control(Address::EVERYONE, priority, Control::WhoHas(name));
+        self.control(Address::EVERYONE, priority, Control::WhoHas(name), false);
     }
 
     // ---- to whoever runs the node ----
@@ -415,8 +417,9 @@ impl<
     }
 
     /// Queues an own control message; one that says the same takes its place, and one to nobody goes nowhere. Full: the
-    /// newest of the least urgent gives way, or this one if it is no more urgent, as if the air had lost it.
-    fn control(&mut self, destination: Address, priority: Priority, control: Control) -> bool {
+    /// newest of the least urgent gives way, or this one if it is no more urgent, as if the air had lost it. `again`: what
+    /// it says was said before, and seems to have been lost.
+    fn control(&mut self, destination: Address, priority: Priority, control: Control, again: bool) -> bool {
         if destination == Address::NONE || destination == self.address {
             return true;
         }
@@ -431,7 +434,7 @@ impl<
                     (known, new) => known == new,
                 }
         };
-        let own = OwnControl { destination, priority, control };
+        let own = OwnControl { destination, priority, control, again };
         match self.controls.iter_mut().find(|known| same(known)) {
             Some(known) => {
                 *known = own;

@@ -24,7 +24,7 @@ impl<
             self.stats.count(Discard::Stale);
         }
         while let Some(due) = self.reassembly.due_ack(now) {
-            self.control(due.to, due.priority.min(Priority::High), Control::Ack(due.ack));
+            self.control(due.to, due.priority.min(Priority::High), Control::Ack(due.ack), due.again);
         }
         for _ in 0..self.reassembly.expire(now) {
             self.stats.count(Discard::ReassemblyAbandoned);
@@ -42,7 +42,7 @@ impl<
                 let reports = self.neighbours.reports(now);
                 let count = self.hello_count as u8;
                 self.hello_count = self.hello_count.saturating_add(1);
-                self.control(Address::EVERYONE, Priority::Low, Control::Hello { count, reports });
+                self.control(Address::EVERYONE, Priority::Low, Control::Hello { count, reports }, false);
             }
         }
     }

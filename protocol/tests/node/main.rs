@@ -7,6 +7,7 @@ mod bounds;
 mod contract;
 mod deadlines;
 mod delivery;
+mod direct;
 mod discards;
 mod flooding;
 mod hostile;

@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use mesh_protocol::MessageType;
+use mesh_protocol::{Address, MessageType};
 use tokio::sync::{oneshot, watch};
 
 use crate::api::{
-    Agents, ErrorCode, ErrorEvent, Event, MAX_BODY, Message, MessageRef, Name, Peers, Request, Routes,
-    SendRequest, Status, Subscribe, Unsubscribe,
+    Agents, Deliveries, ErrorCode, ErrorEvent, Event, LinkAdd, LinkRemove, MAX_BODY, Message, MessageRef,
+    Name, Peers, Request, RouteAdd, RouteRemove, Routes, SendRequest, Status, Subscribe, Unsubscribe,
 };
 use crate::link::state::{Answer, Curious};
 use crate::link::{Link, Owner};
@@ -149,6 +149,67 @@ impl Handle {
     pub async fn ping(&self) -> Result<(), ClientError> {
         match self.owner.link().ask(Request::Ping).await? {
             Event::Pong(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How well messages get through.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn health(&self) -> Result<Deliveries, ClientError> {
+        match self.owner.link().ask(Request::Health).await? {
+            Event::Health(health) => Ok(*health),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Connects the gateway with another one over IP, and keeps it so. `fingerprint`: the certificate it must show; `None`
+    /// takes the first one it shows and keeps to it. It need not be up when this returns.
+    ///
+    /// # Errors
+    /// If the gateway refuses, or as [`Self::status`].
+    pub async fn add_link(
+        &self,
+        name: Name,
+        address: String,
+        fingerprint: Option<String>,
+    ) -> Result<(), ClientError> {
+        self.change(|reference| Request::LinkAdd(LinkAdd { reference, name, address, fingerprint })).await
+    }
+
+    /// No longer connects the gateway with another one.
+    ///
+    /// # Errors
+    /// If there is no such connection, or as [`Self::status`].
+    pub async fn remove_link(&self, name: Name) -> Result<(), ClientError> {
+        self.change(|reference| Request::LinkRemove(LinkRemove { reference, name })).await
+    }
+
+    /// From now on the gateway sends to `destination` by way of its neighbour `next_hop`.
+    ///
+    /// # Errors
+    /// If the gateway refuses, or as [`Self::status`].
+    pub async fn add_route(
+        &self,
+        destination: Address,
+        next_hop: Address,
+        cost: u16,
+    ) -> Result<(), ClientError> {
+        self.change(|reference| Request::RouteAdd(RouteAdd { reference, destination, next_hop, cost })).await
+    }
+
+    /// No longer sends to `destination` by a way of an operator's.
+    ///
+    /// # Errors
+    /// If there is no such route, or as [`Self::status`].
+    pub async fn remove_route(&self, destination: Address) -> Result<(), ClientError> {
+        self.change(|reference| Request::RouteRemove(RouteRemove { reference, destination })).await
+    }
+
+    async fn change(&self, request: impl FnOnce(Option<u64>) -> Request) -> Result<(), ClientError> {
+        match self.owner.link().ask(|ask| request(ask.reference)).await? {
+            Event::Done(_) => Ok(()),
             other => Err(unexpected(&other)),
         }
     }

@@ -66,6 +66,7 @@ pub(super) enum Command {
     Listen(ListenArgs),
     Query(QueryArgs),
     Status(StatusArgs),
+    Health(HealthArgs),
     Peers(PeersArgs),
     Routes(RoutesArgs),
     Agents(AgentsArgs),
@@ -82,7 +83,7 @@ pub(super) enum Command {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Gateway")]
 pub(super) struct DaemonArgs {
-    /// What sends and receives: sim (a simulated air), hci0, bluez:hci0, tcp:HOST:PORT, serial:PATH or usb:VID:PID
+    /// What sends and receives: sim (a simulated air), none (other gateways over IP alone), hci0, bluez:hci0, tcp:HOST:PORT, serial:PATH or usb:VID:PID
     #[arg(long, env = "MESH_GATEWAY_ADAPTER", value_name = "ADAPTER", value_parser = values::adapter)]
     pub(super) adapter: Option<Adapter>,
     /// The settings file [default: mesh-gateway.toml in the data directory, if it is there]
@@ -310,20 +311,104 @@ pub(super) struct StatusArgs {
     pub(super) gateway: GatewayArgs,
 }
 
-/// Show which nodes are near
+/// Show how well messages get through, to each node and in all
 #[derive(Args, Debug)]
-#[command(after_help = examples!["mesh-gateway peers", "mesh-gateway peers --json"])]
-pub(super) struct PeersArgs {
+#[command(after_help = examples!["mesh-gateway health", "mesh-gateway health --json"])]
+pub(super) struct HealthArgs {
     #[command(flatten)]
     pub(super) gateway: GatewayArgs,
 }
 
-/// Show how far nodes are reached
+/// Show which nodes are near and which gateways are connected over IP; add and remove such gateways
 #[derive(Args, Debug)]
-#[command(after_help = examples!["mesh-gateway routes", "mesh-gateway routes --json"])]
-pub(super) struct RoutesArgs {
+#[command(args_conflicts_with_subcommands = true, after_help = examples![
+    "mesh-gateway peers",
+    "mesh-gateway peers --json",
+    "mesh-gateway peers add cellar 192.168.1.100:7700",
+    "mesh-gateway peers remove cellar",
+])]
+pub(super) struct PeersArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<PeersCommand>,
     #[command(flatten)]
     pub(super) gateway: GatewayArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PeersCommand {
+    /// Connect with another gateway of this network over IP, from now on and after every restart
+    ///
+    /// Its certificate is the one it shows first, unless a fingerprint is given; later another one is refused.
+    #[command(after_help = examples![
+        "mesh-gateway peers add cellar 192.168.1.100:7700",
+        "mesh-gateway peers add cellar cellar.local:7700 --fingerprint 5bb5c15a…",
+    ])]
+    Add {
+        /// What it is called here
+        name: Name,
+        /// Where it listens for agents
+        #[arg(value_name = "HOST:PORT")]
+        address: String,
+        /// The SHA-256 of its certificate, as `mesh-gateway peers` there shows it
+        #[arg(long, value_name = "HEX")]
+        fingerprint: Option<String>,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+    /// No longer connect with another gateway
+    #[command(after_help = examples!["mesh-gateway peers remove cellar"])]
+    Remove {
+        /// What it is called here
+        name: Name,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+}
+
+/// Show how far nodes are reached; add and remove routes of your own
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, after_help = examples![
+    "mesh-gateway routes",
+    "mesh-gateway routes --json",
+    "mesh-gateway routes add 0x0005 --via 0x0003 --cost 2",
+    "mesh-gateway routes remove 0x0005",
+])]
+pub(super) struct RoutesArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<RoutesCommand>,
+    #[command(flatten)]
+    pub(super) gateway: GatewayArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RoutesCommand {
+    /// Send to a node by way of a neighbour, from now on and after every restart
+    ///
+    /// Only that neighbour passes such frames on. A message that stays without an answer is sent again to everybody, so a wrong
+    /// route costs time and never a message.
+    #[command(after_help = examples!["mesh-gateway routes add 0x0005 --via 0x0003 --cost 2"])]
+    Add {
+        /// The node it leads to, as 0x0005
+        #[arg(value_parser = values::address)]
+        destination: Address,
+        /// The neighbour it begins with, as 0x0003
+        #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
+        via: Address,
+        /// What it costs; smaller is better
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        cost: u16,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+    /// No longer send to a node by way of a neighbour
+    #[command(after_help = examples!["mesh-gateway routes remove 0x0005"])]
+    Remove {
+        /// The node it led to, as 0x0005
+        #[arg(value_parser = values::address)]
+        destination: Address,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
 }
 
 /// Show which agents are known

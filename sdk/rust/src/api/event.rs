@@ -9,9 +9,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::body::Base64;
+use super::deliveries::{Deliveries, PeerDeliveries};
 use super::destination::{address_text, optional_address_text};
 use super::error::ErrorEvent;
-use super::report::{AgentEntry, Agents, Peer, Peers, Route, Routes, Status};
+use super::report::{AgentEntry, Agents, Peer, PeerLink, Peers, Route, Routes, Status};
 use super::{Body, Destination, MessageRef, Name, schema, two_forms};
 
 /// What the gateway tells an agent: in JSON an object with `"ev"`, in postcard the variant's number and its fields.
@@ -42,6 +43,10 @@ pub enum Event {
     Subscribed(Subscribed),
     /// The last event of a session.
     Goodbye(Goodbye),
+    /// How well messages get through.
+    Health(Box<Deliveries>),
+    /// What was asked for holds from now on, also after a power cut.
+    Done(Done),
 }
 
 /// The binary form's list of variants; the compiler holds it to [`Event`].
@@ -60,6 +65,8 @@ enum Packed {
     Pong(Pong),
     Subscribed(Subscribed),
     Goodbye(Goodbye),
+    Health(Box<Deliveries>),
+    Done(Done),
 }
 
 impl Serialize for Event {
@@ -93,12 +100,18 @@ impl Event {
             Self::Welcome(welcome) => welcome.gateway.len(),
             // A counter is a name of some 20 letters, a number and their place in the map.
             Self::Status(status) => size_of::<Status>() + 64 * status.counters.len(),
-            Self::Peers(peers) => size_of::<Peer>() * peers.peers.len(),
+            // A link has an address and what was wrong last, some 200 bytes.
+            Self::Peers(peers) => {
+                size_of::<Peer>() * peers.peers.len() + (size_of::<PeerLink>() + 200) * peers.links.len()
+            }
+            Self::Health(health) => {
+                size_of::<Deliveries>() + size_of::<PeerDeliveries>() * health.peers.len() + 1_024
+            }
             Self::Routes(routes) => size_of::<Route>() * routes.routes.len(),
             Self::Agents(agents) => size_of::<AgentEntry>() * agents.agents.len(),
             Self::Subscribed(subscribed) => size_of::<Name>() * subscribed.groups.len(),
             Self::Goodbye(goodbye) => goodbye.why.len(),
-            Self::Accepted(_) | Self::Pong(_) => 0,
+            Self::Accepted(_) | Self::Pong(_) | Self::Done(_) => 0,
         };
         size_of::<Self>() + attached
     }
@@ -115,6 +128,8 @@ impl Event {
             Self::Routes(routes) => routes.reference,
             Self::Agents(agents) => agents.reference,
             Self::Pong(pong) => pong.reference,
+            Self::Health(health) => health.reference,
+            Self::Done(done) => done.reference,
             Self::Welcome(_) | Self::Message(_) | Self::Subscribed(_) | Self::Goodbye(_) => None,
         }
     }
@@ -297,6 +312,16 @@ pub struct Pong {
     pub reference: Option<u64>,
 }
 two_forms!(Pong { reference });
+
+/// What was asked for holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct Done {
+    /// The number the ping had.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+}
+two_forms!(Done { reference });
 
 /// The groups the agent now hears.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -20,6 +20,7 @@
 
 mod body;
 pub mod codec;
+mod deliveries;
 mod destination;
 mod error;
 mod event;
@@ -33,16 +34,18 @@ pub mod schema;
 mod tests;
 
 pub use body::Body;
+pub use deliveries::{Airtime, Deliveries, Figures, PeerDeliveries};
 pub use destination::{Destination, DestinationError, MessageRef, MessageRefError};
 pub use error::{ErrorCode, ErrorEvent};
-pub use event::{Accepted, Event, Goodbye, Message, Outcome, Pong, Receipt, Subscribed, Welcome};
+pub use event::{Accepted, Done, Event, Goodbye, Message, Outcome, Pong, Receipt, Subscribed, Welcome};
 pub use name::{Name, NameError};
 pub use report::{
-    AgentEntry, Agents, Health, Peer, Peers, Route, RouteOrigin, Routes, Status, StatusAgents, StatusNetwork,
-    StatusRadio, StatusStore,
+    AgentEntry, Agents, Health, LinkState, Peer, PeerLink, Peers, Route, RouteOrigin, Routes, Status,
+    StatusAgents, StatusNetwork, StatusRadio, StatusStore,
 };
 pub use request::{
-    Ack, Ask, Bye, Credit, Hello, ReceiptWish, Request, SendRequest, Subscribe, Token, Unsubscribe,
+    Ack, Ask, Bye, Credit, Hello, LinkAdd, LinkRemove, ReceiptWish, Request, RouteAdd, RouteRemove,
+    SendRequest, Subscribe, Token, Unsubscribe,
 };
 
 /// The longest body of a message, in bytes, before any encoding.

@@ -197,8 +197,51 @@ pub struct Peers {
     pub reference: Option<u64>,
     /// The nodes, by address.
     pub peers: Vec<Peer>,
+    /// Gateways that this one is connected with over IP, or is to be.
+    #[serde(default)]
+    pub links: Vec<PeerLink>,
+    /// The SHA-256 of this gateway's certificate, in hexadecimal; absent where it has no sockets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
-two_forms!(Peers { reference, peers });
+two_forms!(Peers { reference, peers, links, fingerprint });
+
+/// Whether a gateway is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// It is being connected for the first time.
+    Connecting,
+    /// It is connected.
+    Up,
+    /// It is not, and is tried again.
+    Away,
+}
+
+/// A gateway that is connected over IP, or is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+pub struct PeerLink {
+    /// What it is called here; of one that connected by itself, what it calls itself.
+    pub name: Name,
+    /// Where it is connected; of one that connected by itself, where it came from.
+    pub address: String,
+    /// Whether it is connected.
+    pub state: LinkState,
+    /// Its address in the mesh, once it has been connected.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_address_text")]
+    #[schemars(with = "Option<String>")]
+    pub node: Option<Address>,
+    /// Why it is not connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// How long it has been as it is, in milliseconds.
+    pub since_ms: u64,
+    /// The SHA-256 of the certificate that it must show, in hexadecimal, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+two_forms!(PeerLink { name, address, state, node, why, since_ms, fingerprint });
 
 /// A node that was heard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

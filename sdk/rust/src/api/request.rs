@@ -7,12 +7,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use mesh_protocol::{MessageType, Priority};
+use mesh_protocol::{Address, MessageType, Priority};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroize;
 
 use super::body::Base64;
+use super::destination::address_text;
 use super::{
     Body, DEFAULT_CREDITS, Destination, MAX_DEADLINE_MS, Message, MessageRef, Name, schema, two_forms,
 };
@@ -45,6 +46,16 @@ pub enum Request {
     Ping(Ask),
     /// End the session. Answered by `goodbye`.
     Bye(Bye),
+    /// Ask how well messages get through. Answered by `health`.
+    Health(Ask),
+    /// Connect with another gateway over IP, and stay so. Answered by `done` or `error`.
+    LinkAdd(LinkAdd),
+    /// No longer connect with another gateway. Answered by `done` or `error`.
+    LinkRemove(LinkRemove),
+    /// Send to a node by way of a neighbour. Answered by `done` or `error`.
+    RouteAdd(RouteAdd),
+    /// No longer send to a node by way of a neighbour. Answered by `done` or `error`.
+    RouteRemove(RouteRemove),
 }
 
 /// The binary form's list of variants; the compiler holds it to [`Request`].
@@ -63,6 +74,11 @@ enum Packed {
     Agents(Ask),
     Ping(Ask),
     Bye(Bye),
+    Health(Ask),
+    LinkAdd(LinkAdd),
+    LinkRemove(LinkRemove),
+    RouteAdd(RouteAdd),
+    RouteRemove(RouteRemove),
 }
 
 impl Serialize for Request {
@@ -95,7 +111,12 @@ impl Request {
             | Self::Peers(ask)
             | Self::Routes(ask)
             | Self::Agents(ask)
-            | Self::Ping(ask) => ask.reference,
+            | Self::Ping(ask)
+            | Self::Health(ask) => ask.reference,
+            Self::LinkAdd(add) => add.reference,
+            Self::LinkRemove(remove) => remove.reference,
+            Self::RouteAdd(add) => add.reference,
+            Self::RouteRemove(remove) => remove.reference,
             Self::Hello(_)
             | Self::Ack(_)
             | Self::Credit(_)
@@ -356,6 +377,74 @@ pub struct Ask {
     pub reference: Option<u64>,
 }
 two_forms!(Ask { reference });
+
+/// A gateway to be connected with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct LinkAdd {
+    /// Repeated in the answer.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+    /// What it is called on this gateway.
+    pub name: Name,
+    /// Where it listens for agents and gateways: host and port.
+    pub address: String,
+    /// The SHA-256 of its certificate, in hexadecimal; absent: the first one it shows is kept to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+two_forms!(LinkAdd { reference, name, address, fingerprint });
+
+/// A gateway that is no longer to be connected with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct LinkRemove {
+    /// Repeated in the answer.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+    /// What it is called on this gateway.
+    pub name: Name,
+}
+two_forms!(LinkRemove { reference, name });
+
+/// A way to a node, by an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct RouteAdd {
+    /// Repeated in the answer.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+    /// The node it leads to.
+    #[serde(with = "address_text")]
+    #[schemars(with = "String")]
+    pub destination: Address,
+    /// The neighbour it begins with.
+    #[serde(with = "address_text")]
+    #[schemars(with = "String")]
+    pub next_hop: Address,
+    /// What it costs; smaller is better.
+    #[serde(default = "one")]
+    pub cost: u16,
+}
+two_forms!(RouteAdd { reference, destination, next_hop, cost });
+
+const fn one() -> u16 {
+    1
+}
+
+/// A way that is no longer to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct RouteRemove {
+    /// Repeated in the answer.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+    /// The node it led to.
+    #[serde(with = "address_text")]
+    #[schemars(with = "String")]
+    pub destination: Address,
+}
+two_forms!(RouteRemove { reference, destination });
 
 /// The end of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -53,6 +53,27 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::Agents(Ask::default()),
         Request::Ping(ask),
         Request::Bye(Bye {}),
+        Request::Health(ask),
+        Request::LinkAdd(LinkAdd {
+            reference: Some(7),
+            name: name("cellar"),
+            address: "192.168.1.100:7700".into(),
+            fingerprint: Some("ab".repeat(32)),
+        }),
+        Request::LinkAdd(LinkAdd {
+            reference: None,
+            name: name("cellar"),
+            address: "cellar.local:7700".into(),
+            fingerprint: None,
+        }),
+        Request::LinkRemove(LinkRemove { reference: Some(7), name: name("cellar") }),
+        Request::RouteAdd(RouteAdd {
+            reference: Some(7),
+            destination: Address::new(5),
+            next_hop: Address::new(3),
+            cost: 2,
+        }),
+        Request::RouteRemove(RouteRemove { reference: Some(7), destination: Address::new(5) }),
     ]
 }
 
@@ -129,7 +150,14 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Message(bare),
         Event::Error(ErrorEvent::about(Some(3), ErrorCode::UnknownReceiver, "nobody is called zed")),
         Event::Error(ErrorEvent::fatal(ErrorCode::NameTaken, "choose another name")),
-        Event::Peers(Peers { reference: Some(7), peers: vec![peer, silent] }),
+        Event::Peers(Peers {
+            reference: Some(7),
+            peers: vec![peer, silent],
+            links: links(),
+            fingerprint: Some("cd".repeat(32)),
+        }),
+        Event::Health(Box::new(health())),
+        Event::Done(Done { reference: Some(7) }),
         Event::Routes(Routes {
             reference: None,
             routes: vec![
@@ -149,6 +177,64 @@ pub(crate) fn events() -> Vec<Event> {
         events.push(Event::Status(Box::new(status(problems))));
     }
     events
+}
+
+fn links() -> Vec<PeerLink> {
+    let up = PeerLink {
+        name: name("cellar"),
+        address: "192.168.1.100:7700".into(),
+        state: LinkState::Up,
+        node: Some(Address::new(9)),
+        why: None,
+        since_ms: 12,
+        fingerprint: Some("ab".repeat(32)),
+    };
+    let away = PeerLink {
+        state: LinkState::Away,
+        node: None,
+        why: Some("nobody answers".into()),
+        fingerprint: None,
+        ..up.clone()
+    };
+    vec![up, away]
+}
+
+fn health() -> Deliveries {
+    let figures = Figures {
+        settled: 10,
+        success_rate: Some(0.5),
+        average_latency_ms: Some(120.5),
+        p50_latency_ms: Some(96.0),
+        p99_latency_ms: Some(700.0),
+    };
+    let near = PeerDeliveries {
+        node: Address::new(2),
+        figures,
+        last_heard_ms: Some(5),
+        delivery_in: Some(0.75),
+        delivery_out: Some(0.5),
+        hops: Some(1),
+        healthy: true,
+    };
+    let unknown = PeerDeliveries {
+        node: Address::new(3),
+        figures: Figures::default(),
+        last_heard_ms: None,
+        delivery_in: None,
+        delivery_out: None,
+        hops: None,
+        healthy: false,
+    };
+    Deliveries {
+        reference: Some(7),
+        threshold: 0.75,
+        overall: figures,
+        peers: vec![near, unknown],
+        by_type: BTreeMap::from([("TASK".into(), 10)]),
+        by_priority: BTreeMap::from([("HIGH".into(), 10)]),
+        by_outcome: BTreeMap::from([("delivered".into(), 5), ("unknown".into(), 5)]),
+        airtime: Airtime { frames_sent: 12, sent_us: 4_500 },
+    }
 }
 
 pub(crate) fn status(problems: Vec<String>) -> Status {

@@ -26,6 +26,8 @@ impl State {
             | Event::Peers(_)
             | Event::Routes(_)
             | Event::Agents(_)
+            | Event::Health(_)
+            | Event::Done(_)
             | Event::Pong(_)) => self.answer(answer),
             // There is one welcome, and connecting has taken it.
             Event::Welcome(_) => {}

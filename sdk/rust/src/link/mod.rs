@@ -163,7 +163,7 @@ impl Link {
     }
 
     /// Asks the gateway itself.
-    pub(crate) async fn ask(&self, question: fn(Ask) -> Request) -> Result<Event, ClientError> {
+    pub(crate) async fn ask(&self, question: impl FnOnce(Ask) -> Request) -> Result<Event, ClientError> {
         let answer = self.room().await?.ask(question, |request| self.enqueue(request))?;
         self.wait(answer).await
     }

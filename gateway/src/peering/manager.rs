@@ -1,0 +1,358 @@
+//! Connections to other gateways: dialled, taken, given up and dialled again.
+//!
+//! Owns which gateways are to be connected and which are. Two gateways keep one connection, whoever dialled: of two the one that the
+//! lower address dialled stays. What goes over a connection is `link`'s business, what it is worth to the mesh the node's.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mesh_agent::api::{LinkState, Name, PeerLink};
+use mesh_protocol::{Address, LinkId};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::{TlsConnector, TlsStream};
+
+use super::bearer::LinkEvent;
+use super::handshake::{HandshakeError, PeerKey, Remote, Side, greet};
+use super::identity::{ALPN_PEER, Fingerprint, Identity};
+use super::{CONNECTIONS, PeerConfig};
+
+/// How long a connection may take to come about, each step of it. A guess.
+const STEP_WITHIN: Duration = Duration::from_secs(10);
+/// From one attempt to the next, at first; doubles each time.
+const AGAIN: Duration = Duration::from_millis(500);
+/// See [`AGAIN`]. A guess: a gateway that is back is found within half a minute.
+const AGAIN_MOST: Duration = Duration::from_secs(30);
+/// Frames that wait for one connection. A guess: a second of a busy mesh.
+const QUEUE: usize = 256;
+
+/// What everyone who has to do with connections shares.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) identity: Identity,
+    key: PeerKey,
+    me: (Address, Name),
+    events: mpsc::Sender<LinkEvent>,
+    table: Mutex<Table>,
+    /// A connection has ended.
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Gateways that are to be connected.
+    wanted: BTreeMap<Name, Wanted>,
+    /// Connections that are up, by link number less one.
+    up: [Option<Connection>; CONNECTIONS],
+    /// Tells the ends of life of a number apart.
+    claims: u64,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    address: String,
+    pin: Option<Fingerprint>,
+    /// The node found there.
+    node: Option<Address>,
+    why: Option<String>,
+    /// Since when it is as it is.
+    since: Instant,
+    tried: bool,
+}
+
+#[derive(Debug)]
+struct Connection {
+    remote: Remote,
+    from: String,
+    /// Who dialled.
+    dialler: Address,
+    since: Instant,
+    claim: u64,
+    /// Another connection takes its place.
+    give_up: Arc<Notify>,
+}
+
+/// A link number in use; dropping it frees the number.
+struct Claim<'a> {
+    shared: &'a Shared,
+    link: LinkId,
+    number: u64,
+    give_up: Arc<Notify>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut table = self.shared.table();
+        let place = &mut table.up[usize::from(self.link.0) - 1];
+        if place.as_ref().is_some_and(|connection| connection.claim == self.number) {
+            *place = None;
+        }
+        drop(table);
+        self.shared.freed.notify_waiters();
+    }
+}
+
+impl Shared {
+    pub(super) fn new(
+        identity: Identity,
+        key: PeerKey,
+        me: (Address, Name),
+        events: mpsc::Sender<LinkEvent>,
+    ) -> Self {
+        Self { identity, key, me, events, table: Mutex::default(), freed: Notify::new() }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // It is whole between any two statements that could panic.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection that another gateway dialled, from behind TLS to its end.
+    pub(super) async fn take(&self, stream: TlsStream<TcpStream>, from: String) {
+        match self.meet(stream, Side::Listener).await {
+            Ok((stream, remote)) => {
+                if let Err(why) = self.hold(stream, remote, from, remote.node).await {
+                    tracing::debug!(peer = %remote.name, why, "a gateway's connection is not used");
+                }
+            }
+            Err(why) => tracing::warn!(from, %why, "a gateway is refused"),
+        }
+    }
+
+    async fn meet(
+        &self,
+        mut stream: TlsStream<TcpStream>,
+        side: Side,
+    ) -> Result<(TlsStream<TcpStream>, Remote), HandshakeError> {
+        let (_, connection) = stream.get_ref();
+        let tls = |what: &str| HandshakeError::Tls(what.to_owned());
+        if connection.alpn_protocol() != Some(ALPN_PEER) {
+            return Err(tls("it does not say that it is one"));
+        }
+        let certificate = connection.peer_certificates().and_then(|chain| chain.first());
+        let fingerprint = Fingerprint::of(certificate.ok_or_else(|| tls("it shows no certificate"))?);
+        const LABEL: &[u8] = b"EXPORTER-mesh-gateway-peer";
+        let binding = match &stream {
+            TlsStream::Client(stream) => stream.get_ref().1.export_keying_material([0; 32], LABEL, None),
+            TlsStream::Server(stream) => stream.get_ref().1.export_keying_material([0; 32], LABEL, None),
+        };
+        let binding = binding.map_err(|error| tls(&error.to_string()))?;
+        let greeting = greet(&mut stream, side, &self.key, &binding, self.me, fingerprint);
+        let remote = timeout(STEP_WITHIN, greeting).await.map_err(|_| tls("it says nothing"))??;
+        Ok((stream, remote))
+    }
+
+    /// Uses a connection until it ends; `Err` says why it is not used at all.
+    async fn hold<S>(
+        &self,
+        stream: S,
+        remote: Remote,
+        from: String,
+        dialler: Address,
+    ) -> Result<String, String>
+    where
+        S: AsyncRead + AsyncWrite,
+    {
+        let claim = self.claim(remote, from, dialler)?;
+        let link = claim.link;
+        let (frames, outgoing) = mpsc::channel(QUEUE);
+        if self.events.send(LinkEvent::Up { link, frames }).await.is_err() {
+            return Err("this gateway is going away".into());
+        }
+        tracing::info!(peer = %remote.name, node = %remote.node, link = link.0, "connected with a gateway");
+        let why = tokio::select! {
+            why = super::link::carry(stream, outgoing, async |bytes| {
+                self.events.send(LinkEvent::Frame { link, bytes }).await.is_ok()
+            }) => why,
+            () = claim.give_up.notified() => "another connection with it is used".into(),
+        };
+        tracing::warn!(peer = %remote.name, node = %remote.node, why, "the connection with a gateway has ended");
+        // Before the number is free, so that its next use begins behind the end of this one.
+        let _ = self.events.send(LinkEvent::Down { link, why: why.clone() }).await;
+        Ok(why)
+    }
+
+    fn claim(&self, remote: Remote, from: String, dialler: Address) -> Result<Claim<'_>, String> {
+        let mut table = self.table();
+        let known = table.up.iter().flatten().find(|known| known.remote.node == remote.node);
+        if let Some(known) = known {
+            if known.dialler <= dialler {
+                return Err("there is a connection with it already".into());
+            }
+            known.give_up.notify_one();
+        }
+        let Some(free) = table.up.iter().position(Option::is_none) else {
+            return Err(format!("all {CONNECTIONS} connections are in use: remove one"));
+        };
+        table.claims += 1;
+        let number = table.claims;
+        let give_up = Arc::new(Notify::new());
+        table.up[free] = Some(Connection {
+            remote,
+            from,
+            dialler,
+            since: Instant::now(),
+            claim: number,
+            give_up: Arc::clone(&give_up),
+        });
+        Ok(Claim { shared: self, link: LinkId(free as u8 + 1), number, give_up })
+    }
+
+    fn is_up(&self, node: Address) -> bool {
+        self.table().up.iter().flatten().any(|connection| connection.remote.node == node)
+    }
+
+    /// What is known of each gateway that is wanted or connected.
+    pub(super) fn links(&self) -> Vec<PeerLink> {
+        let table = self.table();
+        let mut links = Vec::new();
+        let mut told = Vec::new();
+        let ms = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        for (name, wanted) in &table.wanted {
+            let up = table.up.iter().flatten().find(|up| Some(up.remote.node) == wanted.node);
+            told.extend(up.map(|up| up.remote.node));
+            links.push(PeerLink {
+                name: *name,
+                address: wanted.address.clone(),
+                state: match (up, wanted.tried) {
+                    (Some(_), _) => LinkState::Up,
+                    (None, false) => LinkState::Connecting,
+                    (None, true) => LinkState::Away,
+                },
+                node: wanted.node,
+                why: if up.is_some() { None } else { wanted.why.clone() },
+                since_ms: up.map_or_else(|| ms(wanted.since), |up| ms(up.since)),
+                fingerprint: wanted.pin.map(|pin| pin.to_string()),
+            });
+        }
+        for up in table.up.iter().flatten().filter(|up| !told.contains(&up.remote.node)) {
+            links.push(PeerLink {
+                name: up.remote.name,
+                address: up.from.clone(),
+                state: LinkState::Up,
+                node: Some(up.remote.node),
+                why: None,
+                since_ms: ms(up.since),
+                fingerprint: Some(up.remote.fingerprint.to_string()),
+            });
+        }
+        links
+    }
+
+    /// The certificates that wanted gateways are known by.
+    pub(super) fn pins(&self) -> Vec<(Name, Fingerprint)> {
+        self.table().wanted.iter().filter_map(|(name, wanted)| Some((*name, wanted.pin?))).collect()
+    }
+
+    /// Connects `name` and stays so, until it is dropped.
+    async fn keep(&self, name: Name) {
+        let mut again = AGAIN;
+        loop {
+            let begun = Instant::now();
+            let why = match self.dial(name).await {
+                Ok(why) | Err(why) => why,
+            };
+            let Some(node) = self.note(name, why) else { return };
+            // Its own connection is as good as ours.
+            if let Some(node) = node {
+                let mut freed = std::pin::pin!(self.freed.notified());
+                freed.as_mut().enable();
+                while self.is_up(node) {
+                    freed.as_mut().await;
+                    freed.set(self.freed.notified());
+                    freed.as_mut().enable();
+                }
+            }
+            again = if begun.elapsed() > AGAIN_MOST { AGAIN } else { again };
+            sleep(jittered(again)).await;
+            again = (again * 2).min(AGAIN_MOST);
+        }
+    }
+
+    /// Notes why a wanted gateway is not connected; the node it was, or `None` if it is not wanted any more.
+    fn note(&self, name: Name, why: String) -> Option<Option<Address>> {
+        let mut table = self.table();
+        let wanted = table.wanted.get_mut(&name)?;
+        if wanted.why.as_ref() != Some(&why) {
+            tracing::warn!(peer = %name, address = wanted.address, why, "a gateway is not connected; trying again");
+        }
+        if !wanted.tried {
+            (wanted.tried, wanted.since) = (true, Instant::now());
+        }
+        wanted.why = Some(why);
+        Some(wanted.node)
+    }
+
+    /// One attempt, and if it succeeds all of the connection; why it ended or did not come about.
+    async fn dial(&self, name: Name) -> Result<String, String> {
+        let (address, pin) = match self.table().wanted.get(&name) {
+            Some(wanted) => (wanted.address.clone(), wanted.pin),
+            None => return Err("it is not wanted any more".into()),
+        };
+        let late = |_| format!("{address} does not answer within {} s", STEP_WITHIN.as_secs());
+        let stream = timeout(STEP_WITHIN, TcpStream::connect(address.as_str())).await.map_err(late)?;
+        let stream = stream.map_err(|error| format!("{address} cannot be reached: {error}"))?;
+        let _ = stream.set_nodelay(true);
+        let tls =
+            TlsConnector::from(Arc::clone(&self.identity.client)).connect(Identity::server_name(), stream);
+        let stream = timeout(STEP_WITHIN, tls).await.map_err(late)?;
+        let stream = stream.map_err(|error| HandshakeError::Tls(error.to_string()).to_string())?;
+        let (stream, remote) =
+            self.meet(stream.into(), Side::Dialler).await.map_err(|error| error.to_string())?;
+        if pin.is_some_and(|pin| pin != remote.fingerprint) {
+            return Err(format!(
+                "it shows another certificate than before ({}): if that is right, remove it and add it again",
+                remote.fingerprint
+            ));
+        }
+        if let Some(wanted) = self.table().wanted.get_mut(&name) {
+            (wanted.node, wanted.pin) = (Some(remote.node), Some(remote.fingerprint));
+        }
+        let ended = self.hold(stream, remote, address, self.me.0).await;
+        if let Some(wanted) = self.table().wanted.get_mut(&name) {
+            wanted.since = Instant::now();
+        }
+        ended
+    }
+}
+
+/// Half to all of it, so that two gateways that lost each other do not dial in step.
+fn jittered(span: Duration) -> Duration {
+    let mut byte = [0; 1];
+    // Without random numbers it is in step, which costs a little time.
+    let _ = getrandom::fill(&mut byte);
+    span.mul_f64(0.5 + f64::from(byte[0]) / 512.0)
+}
+
+/// Keeps the connections that are wanted, until nobody can want any more.
+pub(super) async fn manage(shared: Arc<Shared>, mut wanted: watch::Receiver<Vec<PeerConfig>>) {
+    let mut tasks = JoinSet::new();
+    let mut running = BTreeMap::new();
+    loop {
+        let wants = wanted.borrow_and_update().clone();
+        let gone: Vec<Name> =
+            running.keys().filter(|name| !wants.iter().any(|want| want.name == **name)).copied().collect();
+        for name in gone {
+            shared.table().wanted.remove(&name);
+            let task: Option<tokio::task::AbortHandle> = running.remove(&name);
+            task.inspect(tokio::task::AbortHandle::abort);
+        }
+        for PeerConfig { name, address, pin } in wants {
+            if running.contains_key(&name) {
+                continue;
+            }
+            let state = Wanted { address, pin, node: None, why: None, since: Instant::now(), tried: false };
+            shared.table().wanted.insert(name, state);
+            let shared = Arc::clone(&shared);
+            running.insert(name, tasks.spawn(async move { shared.keep(name).await }));
+        }
+        while tasks.try_join_next().is_some() {}
+        if wanted.changed().await.is_err() {
+            return;
+        }
+    }
+}

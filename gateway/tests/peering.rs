@@ -1,0 +1,222 @@
+//! Gateways over IP: islands of radio that are one mesh, what happens when a connection goes, and who is kept out.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use common::{Cable, agent, cable, name, plan};
+use mesh_agent::api::{Body, Destination, LinkState, Name, Outcome, PeerLink, ReceiptWish, SendRequest};
+use mesh_agent::{Client, Handle};
+use mesh_gateway::engine::Membership;
+use mesh_gateway::gateway::Gateway;
+use mesh_protocol::{Address, MessageType, Priority};
+
+/// A gateway of the network of `key` on one end of a cable, on a port of its own or on the one it had.
+async fn gateway(n: u16, cable: Cable, dir: &Path, key: u8, tcp: Option<SocketAddr>) -> Gateway {
+    let mut plan = plan(n, cable, dir, Membership::new([key; 16], 1, true));
+    plan.listen.tcp = tcp.or(plan.listen.tcp);
+    Gateway::start(plan).await.unwrap()
+}
+
+/// A cable that leads nowhere.
+fn nowhere() -> Cable {
+    cable().0
+}
+
+fn to(name: &str, text: &str) -> SendRequest {
+    let mut send = SendRequest::new(name.parse().unwrap(), MessageType::Task, Body::text(text));
+    send.deadline_ms = Some(120_000);
+    send
+}
+
+/// Waits until the link of that name is in that state.
+async fn until(handle: &Handle, link: &str, state: LinkState) -> PeerLink {
+    loop {
+        let links = handle.peers().await.unwrap().links;
+        if let Some(found) =
+            links.into_iter().find(|found| found.name.as_str() == link && found.state == state)
+        {
+            return found;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn links(client: &Client, to: &Gateway, called: &str) {
+    let address = to.tcp_address().unwrap().to_string();
+    client.handle().add_link(name(called), address, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_islands_of_radio_are_one_mesh() {
+    let dirs: [_; 4] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let ((one, two), (three, four)) = (cable(), cable());
+    let a = gateway(1, one, dirs[0].path(), 7, None).await;
+    let b = gateway(2, two, dirs[1].path(), 7, None).await;
+    let c = gateway(3, three, dirs[2].path(), 7, None).await;
+    let d = gateway(4, four, dirs[3].path(), 7, None).await;
+    let alice = agent(&a, "alice").await;
+    let mut dave = agent(&d, "dave").await;
+    let clerk = agent(&b, "clerk").await;
+    links(&clerk, &c, "cellar").await;
+    let up = until(clerk.handle(), "cellar", LinkState::Up).await;
+    assert_eq!(up.node, Some(Address::new(3)));
+    // The other side sees it, too, by the name that the gateway gives itself.
+    let clerk_c = agent(&c, "clerk-c").await;
+    until(clerk_c.handle(), "gateway-2", LinkState::Up).await;
+
+    // Nobody tells where dave is: the name is found across the connection.
+    for priority in Priority::ALL {
+        let mut send = to("dave", &format!("{priority}"));
+        send.priority = priority;
+        send.receipt = ReceiptWish::Delivered;
+        let receipt = alice.handle().send(send).await.unwrap().receipt().await.unwrap();
+        assert_eq!((receipt.outcome, receipt.at_node), (Outcome::Delivered, Some(Address::new(4))));
+        assert_eq!(receipt.hops, Some(3), "radio, connection, radio");
+        let message = dave.inbox().next_message().await.unwrap();
+        assert_eq!(message.body.as_text(), Some(&*format!("{priority}")));
+    }
+    let long = "0123456789abcdef".repeat(1_024);
+    let receipt = alice.handle().send(to("dave", &long)).await.unwrap().receipt().await.unwrap();
+    assert_eq!(receipt.outcome, Outcome::Delivered);
+    assert_eq!(dave.inbox().next_message().await.unwrap().body.as_text(), Some(&*long));
+    let health = alice.handle().health().await.unwrap();
+    assert_eq!((health.overall.settled, health.overall.success_rate), (5, Some(1.0)));
+    let to_d = health.peers.iter().find(|peer| peer.node == Address::new(4)).unwrap();
+    assert!(to_d.healthy && to_d.figures.p50_latency_ms.is_some() && to_d.hops == Some(3));
+
+    // A second way closes a ring: nothing comes twice.
+    links(&alice, &d, "roof").await;
+    until(alice.handle(), "roof", LinkState::Up).await;
+    let mut everyone = to("everyone", "to all");
+    everyone.to = Destination::Everyone;
+    alice.handle().send(everyone).await.unwrap();
+    assert_eq!(dave.inbox().next_message().await.unwrap().body.as_text(), Some("to all"));
+    let last = alice.handle().send(to("dave", "last")).await.unwrap().receipt().await.unwrap();
+    assert_eq!(last.outcome, Outcome::Delivered);
+    assert_eq!(dave.inbox().next_message().await.unwrap().body.as_text(), Some("last"));
+
+    clerk.handle().remove_link(name("cellar")).await.unwrap();
+    assert!(clerk.handle().peers().await.unwrap().links.iter().all(|link| link.name != name("cellar")));
+    for gateway in [a, b, c, d] {
+        gateway.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_while_a_gateway_is_away_arrives_once_when_it_is_back() {
+    let dirs: [_; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;
+    let b = gateway(2, nowhere(), dirs[1].path(), 7, None).await;
+    let alice = agent(&a, "alice").await;
+    let bob = agent(&b, "bob").await;
+    links(&alice, &b, "b").await;
+    until(alice.handle(), "b", LinkState::Up).await;
+    let first = alice.handle().send(to("bob", "first")).await.unwrap().receipt().await.unwrap();
+    assert_eq!(first.outcome, Outcome::Delivered);
+    let port = b.tcp_address();
+    drop(bob);
+    b.cut().await;
+    let away = until(alice.handle(), "b", LinkState::Away).await;
+    assert!(away.why.is_some());
+
+    let mut pending = Vec::new();
+    for n in 0..20 {
+        let mut sending = alice.handle().send(to("bob@0x0002", &format!("meanwhile {n}"))).await.unwrap();
+        assert!(sending.accepted().await.unwrap().durable);
+        pending.push(sending);
+    }
+    // Its key and its records are those it had.
+    let b = {
+        let mut plan = plan(2, nowhere(), dirs[1].path(), Membership::new([7; 16], 1, false));
+        plan.listen.tcp = port;
+        Gateway::start(plan).await.unwrap()
+    };
+    for pending in pending {
+        assert_eq!(pending.receipt().await.unwrap().outcome, Outcome::Delivered);
+    }
+    let mut bob = agent(&b, "bob").await;
+    let mut heard: Vec<String> = Vec::new();
+    while heard.len() < 21 {
+        heard.push(bob.inbox().next_message().await.unwrap().body.as_text().unwrap().to_owned());
+    }
+    heard.sort();
+    heard.dedup();
+    assert_eq!(heard.len(), 21, "each once");
+
+    // A restarted gateway connects by itself with those that were added to it.
+    let port = a.tcp_address();
+    drop(alice);
+    a.cut().await;
+    let a = {
+        let mut plan = plan(1, nowhere(), dirs[0].path(), Membership::new([7; 16], 1, false));
+        plan.listen.tcp = port;
+        Gateway::start(plan).await.unwrap()
+    };
+    let alice = agent(&a, "alice").await;
+    let up = until(alice.handle(), "b", LinkState::Up).await;
+    assert_eq!(up.node, Some(Address::new(2)));
+    a.stop().await.unwrap();
+    b.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn strangers_and_changed_certificates_are_kept_out_and_told() {
+    let dirs: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;
+    let stranger = gateway(2, nowhere(), dirs[1].path(), 8, None).await;
+    let alice = agent(&a, "alice").await;
+    links(&alice, &stranger, "stranger").await;
+    let away = until(alice.handle(), "stranger", LinkState::Away).await;
+    assert!(away.why.unwrap().contains("no gateway of this network"));
+    let echo = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = echo.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = echo.accept().await {
+            tokio::spawn(async move {
+                let (mut from, mut to) = stream.into_split();
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+            });
+        }
+    });
+    alice.handle().add_link(name("echo"), address, None).await.unwrap();
+    let away = until(alice.handle(), "echo", LinkState::Away).await;
+    assert!(away.why.unwrap().contains("does not speak TLS as a mesh-gateway does"));
+
+    let b = gateway(3, nowhere(), dirs[2].path(), 7, None).await;
+    let wrong = Some("ab".repeat(32));
+    let address = b.tcp_address().unwrap().to_string();
+    alice.handle().add_link(name("b"), address.clone(), wrong).await.unwrap();
+    let away = until(alice.handle(), "b", LinkState::Away).await;
+    assert!(away.why.unwrap().contains("another certificate than before"));
+    let bob = agent(&b, "bob").await;
+    let right = bob.handle().peers().await.unwrap().fingerprint;
+    alice.handle().remove_link(name("b")).await.unwrap();
+    alice.handle().add_link(name("b"), address, right.clone()).await.unwrap();
+    assert_eq!(until(alice.handle(), "b", LinkState::Up).await.fingerprint, right);
+    for gateway in [a, stranger, b] {
+        gateway.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn two_that_dial_each_other_keep_one_connection() {
+    let dirs: [_; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;
+    let b = gateway(2, nowhere(), dirs[1].path(), 7, None).await;
+    let (alice, bob) = (agent(&a, "alice").await, agent(&b, "bob").await);
+    tokio::join!(links(&alice, &b, "b"), links(&bob, &a, "a"));
+    until(alice.handle(), "b", LinkState::Up).await;
+    until(bob.handle(), "a", LinkState::Up).await;
+    // Which of the two it is settles by itself; both sides always name the other once.
+    for (client, other) in [(&alice, "b"), (&bob, "a")] {
+        let links = client.handle().peers().await.unwrap().links;
+        let names: Vec<Name> = links.iter().map(|link| link.name).collect();
+        assert_eq!(names, [name(other)]);
+    }
+    let receipt = alice.handle().send(to("bob", "hello")).await.unwrap().receipt().await.unwrap();
+    assert_eq!(receipt.outcome, Outcome::Delivered);
+    a.stop().await.unwrap();
+    b.stop().await.unwrap();
+}

@@ -1,0 +1,112 @@
+//! To a neighbour that is known to hear this node well: said once, and passed on by nobody.
+
+use mesh_protocol::{Outcome, Priority, SmallNode};
+
+use crate::net::{Fate, INFO, Net, address, ms, open, secs, text};
+
+/// Four nodes that all hear each other and have counted each other's hellos.
+fn acquainted() -> Net {
+    let mut net = Net::<SmallNode>::full(4);
+    net.run(secs(70));
+    for station in &net.stations {
+        assert!(station.node.neighbours().all(|neighbour| neighbour.delivery_out == Some(255)));
+    }
+    net.air.clear();
+    net
+}
+
+/// Frames of messages and their answers so far, as (station, TTL); hellos left out.
+fn said(net: &Net) -> Vec<(usize, u8)> {
+    let frames = net.air.iter().map(|frame| (frame.from, open(&frame.bytes)));
+    frames.filter(|(_, frame)| frame.dst != 0xffff).map(|(from, frame)| (from, frame.ttl)).collect()
+}
+
+#[test]
+fn a_message_to_a_neighbour_costs_a_frame_a_segment_and_one_for_the_receipt() {
+    for (priority, copies) in [(Priority::High, 2), (Priority::Medium, 1), (Priority::Low, 1)] {
+        let mut net = acquainted();
+        let id = net.send(0, address(1), priority, secs(5), &text(25)).unwrap();
+        net.run(ms(500));
+        assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+        let mut said = said(&net);
+        said.sort_unstable();
+        let expected = [vec![(0, 1); 3 * copies], vec![(1, 1); copies]].concat();
+        assert_eq!(said, expected, "{priority}: 29 bytes are three segments");
+    }
+}
+
+#[test]
+fn segments_that_nobody_passes_on_leave_nobody_a_pause() {
+    let mut net = acquainted();
+    net.send(0, address(1), Priority::Low, secs(5), &text(25)).unwrap();
+    net.run(ms(500));
+    let own = net.air.iter().filter(|frame| frame.from == 0 && open(&frame.bytes).dst == 2);
+    let at: Vec<_> = own.map(|frame| frame.at).collect();
+    assert!(at.windows(2).all(|pair| pair[1].since(pair[0]) == INFO.min_gap), "{at:?}");
+}
+
+#[test]
+fn the_urgent_take_every_way() {
+    let mut net = acquainted();
+    net.send(0, address(1), Priority::Critical, secs(5), b"fire").unwrap();
+    net.run(ms(500));
+    let said = said(&net);
+    assert_eq!(said.iter().filter(|frame| **frame == (0, 7)).count(), 3, "three copies");
+    assert!(said.contains(&(2, 6)) && said.contains(&(3, 6)), "and everybody passes them on");
+}
+
+#[test]
+fn what_a_neighbour_missed_is_said_to_all() {
+    // From now on 1 does not hear 0 any more, and 0 cannot know.
+    let mut net = acquainted();
+    net.rule(|frame, to| if (frame.from, to) == (0, 1) { Fate::Lose } else { Fate::Pass });
+    let id = net.send(0, address(1), Priority::Medium, secs(5), b"hi").unwrap();
+    net.run(secs(2));
+    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered, "by way of another");
+    let own: Vec<u8> = said(&net).iter().filter(|(from, _)| *from == 0).map(|(_, ttl)| *ttl).collect();
+    assert_eq!(own, [1, 7, 7, 7], "once directly, then as ever");
+    assert_eq!(net.received(1).len(), 1);
+}
+
+#[test]
+fn a_lost_receipt_is_said_again_to_all() {
+    let mut net = acquainted();
+    net.rule(|frame, to| if (frame.from, to) == (1, 0) { Fate::Lose } else { Fate::Pass });
+    let id = net.send(0, address(1), Priority::Medium, secs(5), b"hi").unwrap();
+    net.run(secs(2));
+    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered, "by way of another");
+    let answers: Vec<u8> = said(&net).iter().filter(|(from, _)| *from == 1).map(|(_, ttl)| *ttl).collect();
+    assert_eq!(answers.first(), Some(&1));
+    assert!(answers[1..].iter().filter(|ttl| **ttl == 7).count() >= 3, "{answers:?}");
+}
+
+#[test]
+fn before_enough_hellos_were_counted_nothing_is_taken_for_granted() {
+    let mut net = Net::<SmallNode>::full(2);
+    net.run(secs(5));
+    net.air.clear();
+    net.send(0, address(1), Priority::Medium, secs(5), b"hi").unwrap();
+    net.run(ms(100));
+    assert_eq!(said(&net).iter().filter(|frame| **frame == (0, 7)).count(), 3);
+}
+
+#[test]
+fn hellos_heard_before_are_no_use_to_who_repeats_them() {
+    // An outsider records the hellos of 1, which then goes away, and repeats them: 1 does not seem to be there.
+    let mut net = acquainted();
+    net.run(secs(12));
+    let hellos: Vec<Vec<u8>> =
+        net.air.iter().filter(|frame| frame.from == 1).map(|frame| frame.bytes.clone()).collect();
+    assert!(!hellos.is_empty());
+    net.switch_off(1);
+    for _ in 0..5 {
+        net.run(secs(8));
+        for hello in &hellos {
+            let _ = net.inject(0, hello);
+        }
+    }
+    net.air.clear();
+    net.send(0, address(1), Priority::Medium, secs(5), b"hi").unwrap();
+    net.run(ms(100));
+    assert_eq!(said(&net).first(), Some(&(0, 7)), "as to anyone who is not near");
+}

@@ -1,0 +1,88 @@
+"""Programs talk to each other over an encrypted Bluetooth LE mesh, through a gateway.
+
+    async with MeshNetworkManager("agent_001") as mesh:
+        receipt = await mesh.send_message(Message(MessageType.TASK, receiver="worker_001", content={"n": 1}))
+        print(await receipt.outcome())
+
+What is promised stands in the package's README; the protocol underneath in ``docs/agents.md``.
+"""
+
+import logging as _logging
+
+from .agent import Agent
+from .endpoint import Endpoint
+from .errors import (
+    BadRequestError,
+    BusyError,
+    ConnectionLostError,
+    ContentError,
+    GatewayAwayError,
+    GatewayStartError,
+    MeshError,
+    NameTakenError,
+    NoAnswerError,
+    NotAcceptedError,
+    NotStartedError,
+    OverloadedError,
+    ProtocolError,
+    RefusedError,
+    StorageError,
+    TooLargeError,
+    UnauthorisedError,
+    UndeliveredError,
+    UnknownReceiverError,
+    UnsupportedError,
+)
+from .health import NetworkHealthMonitor
+from .manager import MeshNetworkManager
+from .message import Message, MessageType, Outcome, Priority
+from .pool import ConnectionPool
+from .protocol import MeshEnabledProtocol, create_mesh_enabled_protocol
+from .receipt import Receipt
+from .router import MeshRouter
+from .simulated import SimulatedGateway
+from .sync import SyncMesh, SyncReceipt
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "BadRequestError",
+    "BusyError",
+    "ConnectionLostError",
+    "ConnectionPool",
+    "ContentError",
+    "Endpoint",
+    "GatewayAwayError",
+    "GatewayStartError",
+    "MeshEnabledProtocol",
+    "MeshError",
+    "MeshNetworkManager",
+    "MeshRouter",
+    "Message",
+    "MessageType",
+    "NameTakenError",
+    "NetworkHealthMonitor",
+    "NoAnswerError",
+    "NotAcceptedError",
+    "NotStartedError",
+    "Outcome",
+    "OverloadedError",
+    "Priority",
+    "ProtocolError",
+    "Receipt",
+    "RefusedError",
+    "SimulatedGateway",
+    "StorageError",
+    "SyncMesh",
+    "SyncReceipt",
+    "TooLargeError",
+    "UnauthorisedError",
+    "UndeliveredError",
+    "UnknownReceiverError",
+    "UnsupportedError",
+    "create_mesh_enabled_protocol",
+]
+
+# What is shown, and where, is the program's to say.
+_logging.getLogger("mesh_gateway").addHandler(_logging.NullHandler())

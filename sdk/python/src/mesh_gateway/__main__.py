@@ -1,0 +1,282 @@
+"""``python -m mesh_gateway``: send, listen, query and status from a shell.
+
+Owns words, arguments and exit codes, which are those of the ``mesh-gateway`` commands: 0 done, 1 it did not work, 2
+wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import re
+import secrets
+import sys
+from typing import Any, Awaitable, Callable, Dict, List, Optional
+
+from .agent import check_name
+from .content import read_text
+from .endpoint import find_endpoint, find_token
+from .errors import MeshError
+from .manager import MeshNetworkManager
+from .message import PRIORITIES, TYPES, Message, MessageType, Outcome
+from .receipt import Receipt
+
+#: How many names are used by commands that end at once, as in ``mesh-gateway``: each costs the gateway an entry.
+SHORT_LIVED = 64
+
+_EXIT_CODES = "Exit codes: 0 done; 1 it did not work, standard error says why; 2 wrong usage."
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_ADVICE = {
+    Outcome.EXPIRED: "give it a later --deadline, or see `mesh-gateway agents` for who is there",
+    Outcome.REJECTED: "see `mesh-gateway agents` for who is there",
+    Outcome.UNKNOWN: "it may have arrived: send it again only if twice does no harm",
+}
+
+
+class CommandError(MeshError):
+    """A command did what it could, and it was not enough."""
+
+
+# ---- arguments ----
+
+
+def span(text: str) -> float:
+    """Seconds, of a number and ms, s, m or h."""
+    found = re.match(r"(\d+(?:\.\d+)?)(ms|s|m|h)\Z", text)
+    if found is None or float(found[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write a number and ms, s, m or h, as in 30s")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _examples(*lines: str) -> Dict[str, Any]:
+    told = "".join(f"  python -m mesh_gateway {line}\n" for line in lines)
+    return dict(
+        epilog=f"Examples:\n{told}\n{_EXIT_CODES}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m mesh_gateway",
+        description="Talk to a mesh-gateway that is running.",
+        **_examples("status", "listen --as bob", "send --to bob --wait 'the pump is on'", "query --to echo hello"),
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print results as JSON, and errors too, on standard error")
+    common.add_argument("--gateway", metavar="ADDR", help="HOST:PORT or unix:PATH [env: MESH_GATEWAY] [default: 127.0.0.1:7700]")
+    common.add_argument("--token-file", metavar="FILE", help="a file with the access token [env: MESH_GATEWAY_TOKEN_FILE]")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    send = commands.add_parser(
+        "send", parents=[common], help="send a message", description="Send a message.",
+        **_examples(
+            "send --to bob 'the pump is on'",
+            "send --to bob@0x0003 --type TASK --priority HIGH --deadline 30s --wait 'open the valve'",
+            "send --to group:kitchen --type PARAMETER_UPDATE - < table.bin",
+        ),
+    )  # fmt: skip
+    send.add_argument("--to", required=True, metavar="NAME", help="bob, bob@0x0003, node:0x0003, group:kitchen or everyone")
+    send.add_argument("--as", dest="name", metavar="NAME", help="who sends it; a name has one session at a time")
+    send.add_argument("--type", type=str.upper, choices=list(TYPES), default="NOTIFICATION", help="[default: NOTIFICATION]")
+    send.add_argument("--priority", type=str.upper, choices=list(PRIORITIES), default="MEDIUM", help="[default: MEDIUM]")
+    send.add_argument("--deadline", type=span, metavar="TIME", help="after this it is worth nothing: a number and ms, s, m or h")
+    send.add_argument("--no-durable", action="store_true", help="do not write it to disk first")
+    send.add_argument("--reply-to", metavar="MESSAGE", help="the message it answers, as in 0x0001/17")
+    send.add_argument("--wait", action="store_true", help="wait until it is known what became of it")
+    send.add_argument("body", metavar="BODY", help="what it says; - reads standard input")
+
+    listen = commands.add_parser(
+        "listen", parents=[common], help="print what is sent to an agent",
+        description="Print what is sent to an agent, one message a line, each acknowledged when it is printed.",
+        **_examples("listen --as bob", "listen --as cook --group kitchen --json", "listen --as bob --count 1"),
+    )  # fmt: skip
+    listen.add_argument("--as", dest="name", required=True, metavar="NAME", help="whose messages: the name others send to")
+    listen.add_argument("--group", action="append", default=[], metavar="GROUP", help="also hear this group; several times")
+    listen.add_argument("--count", type=int, metavar="N", help="end after so many messages")
+
+    query = commands.add_parser(
+        "query", parents=[common], help="ask an agent and print its answer",
+        description="Ask an agent and print its answer.",
+        **_examples("query --to echo 'are you there?'", "query --to sensor@0x0003 --timeout 5s temperature"),
+    )  # fmt: skip
+    query.add_argument("--to", required=True, metavar="NAME", help="whom to ask: bob, bob@0x0003 or node:0x0003")
+    query.add_argument("--as", dest="name", metavar="NAME", help="who asks [default: a name of its own]")
+    query.add_argument("--priority", type=str.upper, choices=list(PRIORITIES), default="MEDIUM", help="[default: MEDIUM]")
+    query.add_argument("--timeout", type=span, default=30.0, metavar="TIME", help="how long to wait [default: 30s]")
+    query.add_argument("body", metavar="BODY", help="the question; - reads standard input")
+
+    commands.add_parser(
+        "status", parents=[common], help="show how the gateway and the network are",
+        description="Show how the gateway and the network are; exit code 0 if all is well.",
+        **_examples("status", "status --json --gateway unix:/run/mesh.sock"),
+    )  # fmt: skip
+    return top
+
+
+# ---- commands ----
+
+
+def _body(text: str) -> Any:
+    if text != "-":
+        return text
+    raw = sys.stdin.buffer.read()
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw
+
+
+def _mesh(args: argparse.Namespace, name: str) -> MeshNetworkManager:
+    return MeshNetworkManager(name, gateway=args.gateway, token_file=args.token_file)
+
+
+def _nobody(args: argparse.Namespace, lasting: bool) -> MeshNetworkManager:
+    """Under a name that is nobody's: what comes to it is of no use to anyone, and must not pile up there."""
+    mesh = _mesh(args, f"py-{secrets.token_hex(4)}" if lasting else f"py-{os.getpid() % SHORT_LIVED}")
+    for kind in MessageType:
+        mesh.subscribe(kind, lambda message: None)
+    return mesh
+
+
+def _content(content: Any) -> str:
+    if isinstance(content, bytes):
+        return f"data:{base64.b64encode(content).decode()}"
+    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+
+
+def _message(message: Message) -> Dict[str, Any]:
+    body = (
+        {"data": base64.b64encode(message.content).decode()}
+        if isinstance(message.content, bytes)
+        else {"content": message.content}
+    )
+    told = {
+        "id": message.id, "from": message.source, "to": message.receiver, "type": str(message.type),
+        "priority": str(message.priority), "reply_to": message.reply_to, "hops": message.hops,
+    }  # fmt: skip
+    return {**{key: value for key, value in told.items() if value is not None}, **body}
+
+
+def _receipt(receipt: Receipt) -> Dict[str, Any]:
+    told = {
+        "id": receipt.id, "outcome": receipt.state, "where": receipt.where, "why": receipt.why, "hops": receipt.hops,
+        "latency_ms": receipt.latency_ms,
+    }  # fmt: skip
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _show(args: argparse.Namespace, told: Any, text: str) -> None:
+    print(json.dumps(told, ensure_ascii=False) if args.json else text, flush=True)
+
+
+async def _send(args: argparse.Namespace) -> None:
+    # With the text of a shell, JSON is JSON: a body of 42 is the number, as other agents see it anyway.
+    content = _body(args.body)
+    message = Message(
+        args.type, receiver=args.to, content=read_text(content) if isinstance(content, str) else content,
+        priority=args.priority, reply_to=args.reply_to, durable=not args.no_durable,
+        deadline_ms=None if args.deadline is None else max(1, int(args.deadline * 1000)),
+    )  # fmt: skip
+    async with _mesh(args, args.name) if args.name else _nobody(args, args.wait) as mesh:
+        receipt = await mesh.send_message(message)
+        if not args.wait:
+            _show(args, {"id": receipt.id, "durable": receipt.durable}, receipt.id)
+            return
+        outcome = await receipt.outcome()
+    where = f" at {receipt.where}" if receipt.where else ""
+    why = f": {receipt.why}" if receipt.why else ""
+    hops = "" if receipt.hops is None else f" after {receipt.hops} hop" + ("" if receipt.hops == 1 else "s")
+    text = f"{receipt.id} {outcome}{where}{hops}{why}"
+    _show(args, _receipt(receipt), text)
+    if not outcome.good:
+        raise CommandError(f"{text}; {_ADVICE[outcome]}")
+
+
+async def _listen(args: argparse.Namespace) -> None:
+    left = args.count
+    async with _mesh(args, args.name) as mesh:
+        if args.group:
+            await mesh.join_group(*args.group)
+        while left is None or left > 0:
+            message = await mesh.receive_message()
+            text = f"{message.source} {message.type} {message.priority} {_content(message.content)}"
+            _show(args, _message(message), text)
+            mesh.acknowledge(message)
+            left = None if left is None else left - 1
+
+
+async def _query(args: argparse.Namespace) -> None:
+    async with _mesh(args, args.name) if args.name else _nobody(args, True) as mesh:
+        content = _body(args.body)
+        question = Message(
+            "QUERY", receiver=args.to, content=read_text(content) if isinstance(content, str) else content,
+            priority=args.priority, durable=False,
+        )  # fmt: skip
+        answer = await mesh.send_and_wait(question, args.timeout)
+    if isinstance(answer.content, bytes) and not args.json:
+        sys.stdout.buffer.write(answer.content)
+        sys.stdout.buffer.flush()
+    else:
+        _show(args, _message(answer), _content(answer.content))
+
+
+async def _status(args: argparse.Namespace) -> None:
+    async with _nobody(args, False) as mesh:
+        told = await mesh.get_network_statistics()
+    health, figures = told["gateway_health"], told["network_health"]
+    rate, latency = figures["success_rate"], figures["average_latency_ms"]
+    lines = [
+        f"gateway {told['gateway']} at {told['node']}: {health if isinstance(health, str) else '; '.join(health)}",
+        f"peers   {told['active_peers']} active, {figures['healthy_peers']} healthy; {len(told['routing_table'])} routes",
+    ]
+    if rate is not None:
+        lines.append(f"arrived {rate:.1%}" + ("" if latency is None else f", {latency:.0f} ms on average"))
+    _show(args, told, "\n".join(lines))
+    if health != "ok":
+        raise CommandError("the gateway is not well: see above")
+
+
+_COMMANDS: Dict[str, Callable[[argparse.Namespace], Awaitable[None]]] = {
+    "send": _send,
+    "listen": _listen,
+    "query": _query,
+    "status": _status,
+}
+
+
+async def _run(args: argparse.Namespace) -> None:
+    await _COMMANDS[args.command](args)
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Runs a command and returns its exit code."""
+    args = parser().parse_args(argv)
+    try:
+        find_endpoint(args.gateway)
+        check_name(getattr(args, "name", None) or "py")
+    except ValueError as why:
+        return _complain(args, why, 2)
+    try:
+        find_token(None, args.token_file)
+        asyncio.run(_run(args))
+    except (MeshError, OSError) as why:
+        return _complain(args, why, 1)
+    except ValueError as why:
+        return _complain(args, why, 2)
+    except KeyboardInterrupt:
+        return 0 if args.command == "listen" else 130
+    return 0
+
+
+def _complain(args: argparse.Namespace, why: Exception, code: int) -> int:
+    told = json.dumps({"error": str(why)}, ensure_ascii=False) if args.json else f"error: {why}"
+    print(told, file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Where the gateway is and which token it wants: from arguments, else from the environment, else the default.
+
+Owns the names of the environment variables, which are those of the ``mesh-gateway`` commands. Opens nothing but the
+token's file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
+
+from .errors import MeshError
+
+DEFAULT = "127.0.0.1:7700"
+
+
+class Endpoint(NamedTuple):
+    """A gateway's door: a host and port, or the path of a Unix socket."""
+
+    host: str
+    port: int
+    path: str
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def find_endpoint(gateway: Union[str, Endpoint, None] = None) -> Endpoint:
+    """The endpoint that is meant: ``gateway``, else ``MESH_GATEWAY``, else ``127.0.0.1:7700``."""
+    if isinstance(gateway, Endpoint):
+        return gateway
+    text = gateway or os.environ.get("MESH_GATEWAY") or DEFAULT
+    if text.startswith("unix:"):
+        path = text[len("unix:") :]
+        if path:
+            return Endpoint("", 0, path)
+    else:
+        host, colon, port = text.rpartition(":")
+        if colon and host and port.isdecimal() and 0 < int(port) < 65536:
+            return Endpoint(host.strip("[]"), int(port), "")
+    raise ValueError(
+        f"cannot look for a gateway at {text!r}: write HOST:PORT, as in {DEFAULT}, or unix:PATH"
+    )
+
+
+def find_token(token: Optional[str] = None, token_file: Union[str, Path, None] = None) -> Optional[str]:
+    """The access token: ``token``, else what ``token_file`` holds, else ``MESH_GATEWAY_TOKEN``, else what the file named
+    by ``MESH_GATEWAY_TOKEN_FILE`` holds, else none."""
+    if token:
+        return token
+    if token_file is None:
+        told = os.environ.get("MESH_GATEWAY_TOKEN")
+        if told:
+            return told
+        token_file = os.environ.get("MESH_GATEWAY_TOKEN_FILE") or None
+    if token_file is None:
+        return None
+    try:
+        found = Path(token_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as why:
+        raise MeshError(f"cannot read the access token from {token_file}: {why}; give a file of one line") from why
+    if not found:
+        raise MeshError(f"cannot read the access token from {token_file}: it is empty; give a file of one line")
+    return found

@@ -1,0 +1,131 @@
+"""Everything that can go wrong, as exceptions whose text says what to do.
+
+Owns the hierarchy under :class:`MeshError` and how the gateway's error codes map to it. What is tried again by itself is
+:mod:`mesh_gateway.agent`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Dict, Mapping, Type
+
+
+class MeshError(Exception):
+    """Something could not be done with the mesh. ``code`` is the gateway's word for it, where it was the gateway's."""
+
+    code: str = ""
+
+
+class NotStartedError(MeshError):
+    """It was used before ``start`` or after ``stop``."""
+
+
+class GatewayAwayError(MeshError):
+    """No gateway answers."""
+
+
+class ConnectionLostError(GatewayAwayError):
+    """The connection ended while something was in flight that does not survive it."""
+
+
+class NotAcceptedError(MeshError):
+    """The gateway was lost before it said *accepted*, and no receipt came in the time it had for one."""
+
+
+class ProtocolError(MeshError):
+    """What answers there does not speak the agents' protocol."""
+
+
+class GatewayStartError(MeshError):
+    """A gateway could not be found or started on this machine."""
+
+
+class ContentError(MeshError, ValueError):
+    """The content of a message cannot be written."""
+
+
+class RefusedError(MeshError):
+    """The gateway would not."""
+
+
+class BadRequestError(RefusedError):
+    """The request breaks a rule."""
+
+
+class UnsupportedError(BadRequestError):
+    """The gateway is older than this request."""
+
+
+class UnauthorisedError(RefusedError):
+    """The access token is missing or wrong."""
+
+
+class NameTakenError(RefusedError):
+    """Another session has this agent's name now."""
+
+
+class UnknownReceiverError(RefusedError):
+    """No such agent was ever on the gateway that was named."""
+
+
+class TooLargeError(RefusedError):
+    """The body or a list is over its bound."""
+
+
+class BusyError(RefusedError):
+    """Too much is on its way."""
+
+
+class OverloadedError(RefusedError):
+    """The gateway has all the connections or agents it takes."""
+
+
+class StorageError(RefusedError):
+    """The gateway's disk has failed."""
+
+
+class UndeliveredError(MeshError):
+    """A question was not delivered, so that no answer can come. ``outcome`` says what became of it."""
+
+    outcome: str = ""
+
+
+class NoAnswerError(MeshError, asyncio.TimeoutError):
+    """Nothing came in time."""
+
+
+_BY_CODE: Dict[str, Type[RefusedError]] = {
+    "bad_request": BadRequestError,
+    "unauthorised": UnauthorisedError,
+    "name_taken": NameTakenError,
+    "unknown_receiver": UnknownReceiverError,
+    "too_large": TooLargeError,
+    "busy": BusyError,
+    "overloaded": OverloadedError,
+    "storage": StorageError,
+}
+
+_ADVICE: Dict[str, str] = {
+    "unauthorised": "give it as token=, in MESH_GATEWAY_TOKEN, or in a file that MESH_GATEWAY_TOKEN_FILE names",
+    "name_taken": "a name has one session at a time",
+    "unknown_receiver": "start the receiver once, or correct its name",
+    "too_large": "send it in parts",
+    "busy": "wait for receipts and read the inbox, then send it again",
+    "storage": "see `mesh-gateway status`; durable=False still works",
+}
+
+
+def refusal(event: Mapping[str, Any]) -> MeshError:
+    """The exception for an ``error`` event."""
+    code = str(event.get("code", ""))
+    told = str(event.get("message", ""))
+    kind = _BY_CODE.get(code, RefusedError)
+    error: MeshError
+    if kind is BadRequestError and "unknown variant `" in told:
+        asked = told.split("unknown variant `")[1].split("`")[0]
+        error = UnsupportedError(f"this gateway does not know {asked!r} yet: update the gateway to use this call")
+    else:
+        advice = _ADVICE.get(code)
+        error = kind(f"the gateway refused ({code}): {told}" + (f"; {advice}" if advice else ""))
+    error.code = code
+    return error

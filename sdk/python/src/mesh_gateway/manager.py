@@ -1,0 +1,305 @@
+"""A program's part in the mesh: send, receive, ask, peers.
+
+Owns the interface of :class:`MeshNetworkManager`. The session with the gateway is :mod:`mesh_gateway.agent`'s, the
+figures are :mod:`mesh_gateway.statistics`'.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import Any, AsyncIterator, Dict, List, Optional, Sequence, Type, TypeVar, Union
+
+from .agent import Agent
+from .endpoint import Endpoint
+from .errors import NoAnswerError, NotStartedError
+from .handlers import Handler, Subscription
+from .message import Message, MessageType, Priority, message_type
+from .receipt import Receipt
+from .simulated import SimulatedGateway
+from .statistics import network_statistics
+from .watch import PeerWatch
+
+log = logging.getLogger("mesh_gateway.manager")
+
+Self = TypeVar("Self", bound="MeshNetworkManager")
+
+
+class MeshNetworkManager:
+    """An agent of the mesh.
+
+    It attaches to the gateway that runs at ``gateway`` (else ``MESH_GATEWAY``, else ``127.0.0.1:7700``). With
+    ``simulate=True`` it starts one on a simulated air, with ``data_dir`` or a folder of its own, and stops it at the end.
+
+    ``port`` is where other gateways reach this one, as in their ``add_peer(name, address, port)``. It belongs to the
+    gateway's settings; this object only keeps it.
+    """
+
+    def __init__(
+        self,
+        agent_id: str,
+        port: Optional[int] = None,
+        *,
+        gateway: Union[str, Endpoint, None] = None,
+        token: Optional[str] = None,
+        token_file: Union[str, Path, None] = None,
+        simulate: bool = False,
+        data_dir: Union[str, Path, None] = None,
+        sim_nodes: int = 10,
+        seed: int = 1,
+        credits: int = 256,
+        connect_timeout: float = 10.0,
+    ) -> None:
+        self.agent_id = agent_id
+        self.port = port
+        self.simulated = SimulatedGateway(data_dir, nodes=sim_nodes, seed=seed) if simulate else None
+        self._connect_timeout = connect_timeout
+        self._how: Dict[str, Any] = dict(gateway=gateway, token=token, token_file=token_file, credits=credits)
+        # A wrong name or address is told here and not at the start.
+        self._agent = self._new_agent()
+        self._started = False
+        self._watch: Optional[PeerWatch] = None
+        self._subscriptions: Dict[MessageType, Subscription] = {}
+        self._wishes: Dict[MessageType, Any] = {}
+        self._in_hand: List[Message] = []
+
+    def _new_agent(self) -> Agent:
+        how = dict(self._how)
+        if self.simulated is not None:
+            how["gateway"] = self.simulated.endpoint
+        return Agent(self.agent_id, **how)
+
+    # ---- life ----
+
+    @property
+    def agent(self) -> Agent:
+        """The session with the gateway."""
+        return self._agent
+
+    @property
+    def connected(self) -> bool:
+        """Whether the gateway is there now."""
+        return self._agent.connected
+
+    @property
+    def node(self) -> str:
+        """The address of the gateway's node, as in ``0x0001``."""
+        return self._agent.node
+
+    @property
+    def gateway(self) -> str:
+        """Where the gateway is, as ``gateway=`` takes it."""
+        return str(self._agent.endpoint)
+
+    async def start(self) -> None:
+        """Connects; with ``simulate=True``, starts the gateway first."""
+        if self._started:
+            return
+        if self.simulated is not None:
+            await self.simulated.start()
+        try:
+            if self._agent.failure is not None and self._agent.sessions:
+                self._agent = self._new_agent()
+            await self._agent.start(self._connect_timeout)
+        except BaseException:
+            self._agent = self._new_agent()
+            if self.simulated is not None:
+                await self.simulated.stop()
+            raise
+        self._started = True
+        self._watch = PeerWatch(self._agent)
+        for kind, (handler, concurrency) in self._wishes.items():
+            self._subscriptions[kind] = Subscription(self._agent.inbox, kind, handler, concurrency)
+
+    async def stop(self) -> None:
+        """Ends the session after all that was asked before. What ``receive_message`` gave out counts as handled."""
+        await self._stop(handled=True)
+
+    async def _stop(self, handled: bool) -> None:
+        if not self._started:
+            return
+        self._started = False
+        if handled:
+            self._hand_back()
+        self._in_hand.clear()
+        subscriptions = list(self._subscriptions.values())
+        self._subscriptions.clear()
+        for subscription in subscriptions:
+            subscription.cancel()
+        for subscription in subscriptions:
+            await subscription.ended()
+        if self._watch is not None:
+            await self._watch.stop()
+        await self._agent.stop()
+        if self.simulated is not None:
+            await self.simulated.stop()
+
+    async def __aenter__(self: Self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        # Who failed has perhaps not handled what it was given: that comes again.
+        await self._stop(handled=error is None)
+
+    # ---- sending ----
+
+    async def send_message(self, message: Message) -> Receipt:
+        """Sends a message. Returns when the gateway has accepted it; ``await receipt.outcome()`` tells the rest."""
+        return await self._agent.send(message)
+
+    async def submit(self, message: Message) -> Receipt:
+        """Hands a message over without waiting for *accepted*: the fastest way to send many."""
+        return await self._agent.submit(message)
+
+    async def broadcast(
+        self,
+        content: Any,
+        type: MessageType = MessageType.NOTIFICATION,
+        priority: Priority = Priority.MEDIUM,
+        group: Optional[str] = None,
+    ) -> Receipt:
+        """Sends to every agent of the network, or of a group, except this one."""
+        receiver = "everyone" if group is None else f"group:{group}"
+        return await self.send_message(Message(type, receiver=receiver, content=content, priority=priority))
+
+    async def query(
+        self,
+        receiver: str,
+        content: Any = None,
+        *,
+        timeout: float = 30.0,
+        priority: Priority = Priority.MEDIUM,
+        durable: bool = False,
+    ) -> Any:
+        """Asks an agent, and returns the content of its answer.
+
+        The question is not written to disk unless ``durable``: its answer is its receipt.
+        """
+        message = Message(MessageType.QUERY, receiver=receiver, content=content, priority=priority, durable=durable)
+        return (await self.send_and_wait(message, timeout)).content
+
+    async def send_and_wait(self, message: Message, timeout: float = 30.0) -> Message:
+        """Sends a message, and returns the message that answers it."""
+        return await self._agent.send_and_wait(message, timeout)
+
+    async def reply(self, to: Message, content: Any = None, *, priority: Optional[Priority] = None) -> Receipt:
+        """Answers a message that was received."""
+        if not to.id:
+            raise ValueError("cannot reply: give the message that was received")
+        answer = Message(
+            MessageType.RESPONSE, receiver=to.source, content=content, priority=priority or to.priority, reply_to=to.id
+        )
+        return await self._agent.send(answer)
+
+    # ---- receiving ----
+
+    async def receive_message(self, timeout: Optional[float] = None, *, auto_ack: bool = True) -> Message:
+        """The next message that no handler takes. Raises :class:`NoAnswerError` if none comes within ``timeout``.
+
+        Asking for the next one says that those before it are handled. With ``auto_ack=False`` the message is handled
+        when :meth:`acknowledge` says so: for several that are worked on at once.
+        """
+        if not self._started:
+            self._agent.check()
+        self._hand_back()
+        message = await self._agent.inbox.main.take(timeout)
+        if message is None:
+            raise NoAnswerError(f"no message came for {self.agent_id} within {timeout} s: wait longer, or go on without")
+        if auto_ack:
+            self._in_hand.append(message)
+        return message
+
+    def acknowledge(self, message: Message) -> None:
+        """Says that a message has been handled: it does not come again."""
+        self._agent.inbox.handled(message)
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self.messages()
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """All messages that no handler takes, each acknowledged when the next one is asked for, until :meth:`stop`.
+
+        Several tasks may each have their own. Who leaves the loop early says ``acknowledge`` of the last one, if it is
+        handled.
+        """
+        if not self._started:
+            self._agent.check()
+        while True:
+            try:
+                message = await self._agent.inbox.main.take()
+            except NotStartedError:
+                if not self._started:
+                    return
+                raise
+            assert message is not None
+            yield message
+            self.acknowledge(message)
+
+    def _hand_back(self) -> None:
+        for message in self._in_hand:
+            self.acknowledge(message)
+        self._in_hand.clear()
+
+    def subscribe(
+        self, type: Union[MessageType, str], handler: Handler, *, concurrency: int = 1
+    ) -> None:
+        """Gives messages of a type to a handler, plain or ``async``, each acknowledged after it.
+
+        ``concurrency`` is how many are handled at a time; with 1 they are handled in the order in which they came.
+        """
+        kind = message_type(type)
+        if kind in self._wishes:
+            raise ValueError(f"{kind} has a handler already: unsubscribe it first")
+        if self._started:
+            self._subscriptions[kind] = Subscription(self._agent.inbox, kind, handler, concurrency)
+        self._wishes[kind] = (handler, concurrency)
+
+    def unsubscribe(self, type: Union[MessageType, str]) -> None:
+        """Takes the handler of a type away."""
+        kind = message_type(type)
+        self._wishes.pop(kind, None)
+        subscription = self._subscriptions.pop(kind, None)
+        if subscription is not None:
+            subscription.cancel()
+
+    async def join_group(self, *groups: str, types: Optional[Sequence[MessageType]] = None) -> List[str]:
+        """Also hears what is sent to ``group:NAME``. The gateway remembers it for the name."""
+        return await self._agent.subscribe_groups(groups, types)
+
+    async def leave_group(self, *groups: str) -> List[str]:
+        """No longer hears it."""
+        return await self._agent.unsubscribe_groups(groups)
+
+    # ---- the network ----
+
+    async def add_peer(self, peer_id: str, address: str, port: int) -> None:
+        """The gateway peers with the gateway at ``address:port`` over IP, and keeps trying while that one is away."""
+        host = f"[{address}]" if ":" in address else address
+        await self._agent.ask("link_add", name=peer_id, address=f"{host}:{port}")
+        log.info("peer %s at %s:%s added", peer_id, address, port, extra={"peer": peer_id})
+        if self._watch is not None:
+            self._watch.add(peer_id)
+
+    async def remove_peer(self, peer_id: str) -> None:
+        """The gateway no longer peers with it."""
+        await self._agent.ask("link_remove", name=peer_id)
+        log.info("peer %s removed", peer_id, extra={"peer": peer_id})
+        if self._watch is not None:
+            self._watch.remove(peer_id)
+
+    async def get_peers(self) -> Dict[str, Any]:
+        """Near nodes as ``peers``, and gateways over IP as ``links``."""
+        event = await self._agent.ask("peers")
+        return {"peers": event["peers"], "links": event.get("links", [])}
+
+    async def get_agents(self) -> List[Dict[str, Any]]:
+        """Who can be written to: each ``name``, ``node``, ``local`` and ``connected``."""
+        return list((await self._agent.ask("agents"))["agents"])
+
+    async def get_network_statistics(self) -> Dict[str, Any]:
+        """How the network is; see :mod:`mesh_gateway.statistics`."""
+        return await network_statistics(self._agent)

@@ -1,0 +1,246 @@
+"""Messages on their way from here: which wait for *accepted*, which for a receipt, which for an answer.
+
+Owns the bounds on them, and what happens to each when the connection breaks and when it is there again. The number
+(``ref``) of a message is used for it alone, also across connections and processes: a receipt that the gateway kept
+therefore finds its message.
+
+A message that was written, and whose *accepted* had not come when the connection broke, may have been accepted. Where
+the gateway knows keys (:data:`SEND_KEYS`), it is written again with its key, and the gateway takes it once. Otherwise
+it is :mod:`mesh_gateway.held`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+from .content import body_field, quote
+from .errors import BusyError, ConnectionLostError, MeshError
+from .message import Message, Outcome
+from .receipt import Receipt
+from .tally import Tally
+from .waiting import Waiters
+
+#: Whether the gateway takes ``key`` in ``send`` and accepts a durable message of one key once.
+SEND_KEYS = False
+
+#: The most messages that wait for *accepted*: a little below the gateway's 1,024, where it stops reading.
+MOST_UNACCEPTED = 1000
+#: The most messages that are not settled: below the quarter of 10,000 that a gateway takes of one agent.
+MOST_UNSETTLED = 2000
+#: The most bytes that wait for *accepted*. A guess: ten of the longest lines.
+MOST_BYTES = 4 * 1024 * 1024
+#: The most messages whose *processed* is waited for, and the most questions that wait for an answer. A guess.
+MOST_WAITED_FOR = 4096
+
+
+class Sends:
+    """The table of messages on their way."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._next = secrets.randbits(62)
+        #: Not settled, in the order in which they were handed over.
+        self.table: Dict[int, Receipt] = {}
+        #: Those of whom it is not known whether the gateway accepted them.
+        self.held: List[Receipt] = []
+        self._answers: Dict[str, Receipt] = {}
+        self._processing: Dict[int, Receipt] = {}
+        self._unaccepted = 0
+        self._bytes = 0
+        self._room = Waiters()
+        self._write: Optional[Callable[[str], None]] = None
+        #: The number of the last session with the gateway.
+        self.session = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a session now."""
+        return self._write is not None
+
+    def number(self) -> int:
+        """A number that no other request has."""
+        self._next += 1
+        return self._next
+
+    # ---- handing over ----
+
+    def has_room(self) -> bool:
+        """Whether one more may be put."""
+        return (
+            self._unaccepted < MOST_UNACCEPTED and len(self.table) < MOST_UNSETTLED and self._bytes < MOST_BYTES
+        )
+
+    async def room(self) -> None:
+        """Waits until there may be room for one more, or the table is closed."""
+        await self._room.wait()
+
+    def wake(self) -> None:
+        """There may be room for another reason."""
+        self._room.wake_all()
+
+    def put(self, message: Message, limit: int) -> Receipt:
+        """Takes a message and writes it, now or once there is a connection. Raises what is wrong with its content."""
+        ref = self.number()
+        deadline, reply_to = message.deadline_ms, message.reply_to
+        line = (
+            f'{{"op":"send","ref":{ref},"to":{quote(message.receiver)},"type":"' + message.type
+            + '","priority":"' + message.priority + '",'
+            + (f'"deadline_ms":{int(deadline)},' if deadline is not None else "")
+            + (f'"reply_to":{quote(reply_to)},' if reply_to is not None else "")
+            + ("" if message.durable else '"durable":false,')
+            + ('"receipt":"processed",' if message.processed else "")
+            + (f'"key":{ref},' if SEND_KEYS and message.durable else "")
+            + body_field(message.content, limit) + "}\n"
+        )  # fmt: skip
+        receipt = Receipt(message, ref, line)
+        self.table[ref] = receipt
+        self._unaccepted += 1
+        self._bytes += len(line)
+        if self._write is not None:
+            self._send(receipt)
+        return receipt
+
+    def _send(self, receipt: Receipt) -> None:
+        assert self._write is not None
+        receipt.session = self.session
+        self._write(receipt.line)
+
+    def expect_answer(self, receipt: Receipt) -> None:
+        """Notes that the answer to an accepted message is waited for."""
+        if len(self._answers) >= MOST_WAITED_FOR:
+            receipt.fail(BusyError(f"cannot wait for more than {MOST_WAITED_FOR} answers: wait for some, or use shorter timeouts"))
+        else:
+            self._answers[receipt.id] = receipt
+
+    def forget_answer(self, receipt: Receipt) -> None:
+        """Nobody waits for the answer any more."""
+        self._answers.pop(receipt.id, None)
+
+    # ---- what the gateway says ----
+
+    def accepted(self, event: Mapping[str, Any]) -> None:
+        """The gateway has a message."""
+        receipt = self.table.get(event.get("ref", -1))
+        if receipt is not None and not receipt.id:
+            self._accept(receipt, event)
+
+    def _accept(self, receipt: Receipt, event: Mapping[str, Any]) -> None:
+        self._unaccepted -= 1
+        self._bytes -= len(receipt.line)
+        receipt.take_accepted(event)
+        if receipt.answer is not None:
+            self.expect_answer(receipt)
+        self._room.wake()
+
+    def receipt(self, event: Mapping[str, Any]) -> Optional[Receipt]:
+        """A message is settled, or was acknowledged; returns it if it was settled now."""
+        ref = event.get("ref", -1)
+        receipt = self.table.pop(ref, None)
+        if receipt is None:
+            if event["outcome"] == Outcome.PROCESSED:
+                waiting = self._processing.pop(ref, None)
+                if waiting is not None:
+                    waiting.take_processed()
+            return None
+        if not receipt.id:
+            # The connection broke before `accepted` came, and this was kept.
+            self._accept(receipt, event)
+        self._settle(receipt, event)
+        return receipt
+
+    def _settle(self, receipt: Receipt, event: Mapping[str, Any]) -> None:
+        outcome = receipt.take_receipt(event)
+        self._tally.settled(receipt)
+        if receipt.message.processed and outcome is Outcome.DELIVERED:
+            if len(self._processing) >= MOST_WAITED_FOR:
+                oldest = self._processing.pop(next(iter(self._processing)))
+                oldest.fail(BusyError(f"more than {MOST_WAITED_FOR} messages wait for processed: this one is no longer watched"))
+            self._processing[receipt.ref] = receipt
+        self._room.wake()
+
+    def refused(self, ref: int, error: MeshError) -> bool:
+        """The gateway would not have a message; whether it is one of ours."""
+        receipt = self.table.get(ref)
+        if receipt is None:
+            return False
+        self._drop(receipt, error)
+        return True
+
+    def answer(self, message: Message) -> bool:
+        """An answer has come; whether somebody waited for it."""
+        receipt = self._answers.pop(message.reply_to or "", None)
+        if receipt is None or receipt.answer is None or receipt.answer.done():
+            return False
+        receipt.answer.set_result(message)
+        return True
+
+    # ---- the connection ----
+
+    def lost(self) -> None:
+        """The connection has ended."""
+        self._write = None
+        self.held.clear()
+        for receipt in list(self.table.values()):
+            if receipt.durable or not receipt.session:
+                continue
+            if receipt.id:
+                self._presume(receipt, "it was not durable, and the connection to the gateway ended")
+            else:
+                what = "the connection ended before the gateway said accepted, and the message was not durable"
+                self._drop(receipt, ConnectionLostError(f"{what}: send it again only if twice does no harm"))
+
+    def resume(self, write: Callable[[str], None], session: int, same_life: bool) -> None:
+        """There is a connection again; ``same_life`` says whether the gateway still knows what it knew before."""
+        self._write, self.session = write, session
+        if not same_life:
+            self.forgotten()
+        for receipt in list(self.table.values()):
+            if receipt.id:
+                continue
+            if receipt.session and not same_life:
+                what = "the gateway was lost before it said accepted, and has come back without what it had"
+                self._drop(receipt, ConnectionLostError(f"{what}: send it again only if twice does no harm"))
+            elif receipt.session and not SEND_KEYS:
+                self.held.append(receipt)
+            else:
+                self._send(receipt)
+
+    def forgotten(self) -> None:
+        """The gateway has come back without what it had accepted before this session."""
+        for receipt in list(self.table.values()):
+            if receipt.id and receipt.session != self.session:
+                self._presume(receipt, "the gateway has come back without what it had accepted")
+
+    def send_again(self, receipt: Receipt) -> None:
+        """A held message was not accepted: writes it again."""
+        if self._write is not None and receipt.ref in self.table and not receipt.id:
+            self._send(receipt)
+
+    def give_up(self, receipt: Receipt, error: MeshError) -> None:
+        """A held message was not accepted, and its time is over."""
+        if receipt.ref in self.table and not receipt.id:
+            self._drop(receipt, error)
+
+    def close(self, error: MeshError) -> None:
+        """Nothing more will come."""
+        self._write = None
+        for receipt in list(self.table.values()):
+            self._drop(receipt, error)
+        for receipt in [*self._answers.values(), *self._processing.values()]:
+            receipt.fail(error)
+        self._answers.clear()
+        self._processing.clear()
+        self._room.wake_all()
+
+    def _presume(self, receipt: Receipt, why: str) -> None:
+        del self.table[receipt.ref]
+        self._settle(receipt, {"outcome": Outcome.UNKNOWN, "why": why})
+
+    def _drop(self, receipt: Receipt, error: MeshError) -> None:
+        del self.table[receipt.ref]
+        if not receipt.id:
+            self._unaccepted -= 1
+            self._bytes -= len(receipt.line)
+        receipt.fail(error)
+        self._room.wake()

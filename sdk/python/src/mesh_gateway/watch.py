@@ -1,0 +1,70 @@
+"""Peers that this program has added: says in the log when one goes away and when it is back.
+
+Owns one task, which lives while there are such peers and asks the gateway now and then. The gateway itself connects to
+them again; nothing here is needed for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Dict, Optional
+
+from .agent import Agent
+from .errors import MeshError
+
+log = logging.getLogger("mesh_gateway.peers")
+
+#: How often the gateway is asked, in seconds. A guess: soon enough for people.
+EVERY = 2.0
+
+
+class PeerWatch:
+    """The peers, and the last state of each."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._states: Dict[str, str] = {}
+        self._task: Optional[asyncio.Task[None]] = None
+
+    def add(self, peer: str) -> None:
+        """Watches a peer."""
+        self._states[peer] = "connecting"
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="mesh_gateway peers")
+
+    def remove(self, peer: str) -> None:
+        """No longer watches it."""
+        self._states.pop(peer, None)
+
+    async def stop(self) -> None:
+        """Ends the task."""
+        self._states.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while self._states:
+            try:
+                await self.look()
+            except MeshError as why:
+                log.debug("cannot ask for peers: %s", why)
+                if self._agent.failure is not None:
+                    return
+            await asyncio.sleep(EVERY)
+
+    async def look(self) -> None:
+        """Asks once, and tells what is new."""
+        links = (await self._agent.ask("peers")).get("links", [])
+        for link in links:
+            name, state = link["name"], link["state"]
+            before = self._states.get(name)
+            if before is None or before == state:
+                continue
+            self._states[name] = state
+            extra = {"peer": name, "state": state, "address": link.get("address"), "why": link.get("why")}
+            if state == "up":
+                log.info("peer %s is up", name, extra=extra)
+            elif state == "away":
+                log.warning("peer %s is away (%s); the gateway keeps trying", name, link.get("why", "?"), extra=extra)

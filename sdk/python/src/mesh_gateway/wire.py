@@ -1,0 +1,112 @@
+"""One connection: bytes to events, lines to bytes.
+
+Owns batching in both directions, and the bound on a line. All events that came together are parsed by one call, and all
+lines that were written in one turn of the event loop leave in one. What they mean is :mod:`mesh_gateway.agent`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any, Callable, Dict, List, Optional, cast
+
+from .endpoint import Endpoint
+
+Event = Dict[str, Any]
+
+#: The longest line of a gateway, in bytes: 1 MiB by docs/agents.md, and its end.
+LONGEST_LINE = (1 << 20) + 2
+
+log = logging.getLogger("mesh_gateway.wire")
+
+_parse = json.JSONDecoder().decode
+
+
+class Wire(asyncio.Protocol):
+    """A connection to a gateway. ``on_events`` gets every batch of events; ``lost`` is done when it has ended."""
+
+    def __init__(self, on_events: Callable[[List[Event]], None], on_room: Callable[[], None]) -> None:
+        self._on_events = on_events
+        self._on_room = on_room
+        self._loop = asyncio.get_running_loop()
+        self._transport: Optional[asyncio.Transport] = None
+        self._partial = b""
+        self._lines: List[str] = []
+        #: Whether the gateway reads slower than is written to it.
+        self.full = False
+        #: Done with the reason when the connection has ended.
+        self.lost: asyncio.Future[str] = self._loop.create_future()
+
+    # ---- what asyncio calls ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=256 * 1024)
+
+    def data_received(self, data: bytes) -> None:
+        end = data.rfind(b"\n")
+        if end < 0:
+            self._partial += data
+            if len(self._partial) > LONGEST_LINE:
+                self.abort("it sent a line without end; is it a gateway?")
+            return
+        whole = self._partial + data[:end]
+        self._partial = data[end + 1 :]
+        try:
+            # A newline inside of a text is written \n, so that one in the bytes only separates.
+            events = _parse("[" + whole.decode().replace("\n", ",") + "]")
+            self._on_events(events)
+        except Exception as why:  # whatever it is, nothing more can be understood
+            log.exception("cannot understand the gateway")
+            self.abort(f"cannot understand what it says ({why!r}); is it a gateway of the same version?")
+
+    def pause_writing(self) -> None:
+        self.full = True
+
+    def resume_writing(self) -> None:
+        self.full = False
+        self._on_room()
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        self._lines.clear()
+        self._end(str(exc) if exc else "it closed the connection")
+
+    # ---- what the agent calls ----
+
+    def write(self, line: str) -> None:
+        """Writes a line, which ends with a newline, together with all others of this turn."""
+        if not self._lines:
+            self._loop.call_soon(self._flush)
+        self._lines.append(line)
+
+    def _flush(self) -> None:
+        if self._lines and self._transport is not None and not self._transport.is_closing():
+            self._transport.write("".join(self._lines).encode())
+        self._lines.clear()
+
+    def close(self) -> None:
+        """Ends the connection after all that was written."""
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self, why: str) -> None:
+        """Ends the connection at once."""
+        self._end(why)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _end(self, why: str) -> None:
+        if not self.lost.done():
+            self.lost.set_result(why)
+
+
+async def connect(endpoint: Endpoint, make: Callable[[], Wire]) -> Wire:
+    """Opens a connection. Raises :class:`OSError` if nobody answers."""
+    loop = asyncio.get_running_loop()
+    if endpoint.path:
+        _, wire = await loop.create_unix_connection(make, endpoint.path)
+    else:
+        _, wire = await loop.create_connection(make, endpoint.host, endpoint.port)
+    return wire

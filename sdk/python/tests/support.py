@@ -1,0 +1,62 @@
+"""What the tests share: a gateway for a test, managers that are stopped after it, and skipping what a gateway lacks.
+
+Owns finding the package and the gateway. ``python3 -m unittest discover -s sdk/python/tests`` needs nothing installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import unittest
+from pathlib import Path
+from typing import Any, Awaitable, List, TypeVar
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+sys.path.insert(0, str(SOURCE))
+
+from mesh_gateway import GatewayStartError, MeshNetworkManager, SimulatedGateway, UnsupportedError  # noqa: E402
+from mesh_gateway.simulated import find_gateway  # noqa: E402
+
+T = TypeVar("T")
+
+# Losses of connections are what many tests are about; what the client says of them is tested where it matters.
+logging.getLogger("mesh_gateway").setLevel(logging.CRITICAL)
+
+#: How long a test waits for what must come, in seconds: only a test that fails waits so long.
+PATIENCE = 60.0
+
+
+async def within(work: Awaitable[T]) -> T:
+    """What must come."""
+    return await asyncio.wait_for(work, PATIENCE)
+
+
+class GatewayCase(unittest.IsolatedAsyncioTestCase):
+    """A test with a gateway of its own."""
+
+    nodes = 4
+    options: List[str] = []
+
+    async def asyncSetUp(self) -> None:
+        try:
+            find_gateway()
+        except GatewayStartError as why:
+            self.fail(str(why))
+        self.gateway = SimulatedGateway(nodes=self.nodes, options=self.options)
+        await self.gateway.start()
+        self.addAsyncCleanup(self.gateway.stop)
+
+    async def manager(self, name: str, **options: Any) -> MeshNetworkManager:
+        """A manager on the gateway, stopped after the test."""
+        mesh = MeshNetworkManager(name, gateway=self.gateway.endpoint, **options)
+        await within(mesh.start())
+        self.addAsyncCleanup(mesh.stop)
+        return mesh
+
+    async def known_here(self, work: Awaitable[T]) -> T:
+        """What a gateway of today answers; skips the test where it does not know the request yet."""
+        try:
+            return await within(work)
+        except UnsupportedError as why:
+            self.skipTest(f"{why}")

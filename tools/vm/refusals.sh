@@ -1,0 +1,50 @@
+#!/bin/sh
+# What the program says when an adapter cannot be had, with a kernel in that state: run in the machine, with two adapters that nobody uses.
+set -eu
+home=/tmp/refusals
+mesh-gateway init --network refusals --name a --data-dir "$home" >/dev/null 2>&1
+
+# refused WHAT ADAPTER WORDS [BEFORE]...: the program must not start, and its error must hold the words.
+refused() {
+    what="$1" adapter="$2" words="$3"
+    shift 3
+    code=0
+    # What it said last: what it said before is how far it got.
+    said="$("$@" timeout 60 mesh-gateway --adapter "$adapter" --listen 127.0.0.1:0 --data-dir "$home" 2>&1 >/dev/null)" || code=$?
+    said="$(echo "$said" | grep '^mesh-gateway: ' || echo "$said")"
+    case "$code: $said" in
+    0:* | 124:* | 143:*) echo "refusals: $what: it started all the same" >&2; exit 1 ;;
+    *"$words"*) echo "$what: ${said#mesh-gateway: }" ;;
+    *) echo "refusals: $what: it does not say \"$words\" but: $said" >&2; exit 1 ;;
+    esac
+}
+
+refused "no such adapter" hci7 "there is no such adapter; there are hci0, hci1"
+refused "no bus" bluez:hci0 "the system bus cannot be reached"
+dbus-daemon --system --fork --nopidfile
+refused "no bluetoothd" bluez:hci0 "bluetoothd"
+
+# As `rfkill` writes it: no device in particular, type Bluetooth, change all, soft block or none.
+printf '\0\0\0\0\2\3\1\0' >/dev/rfkill
+refused "blocked" hci0 "sudo rfkill unblock bluetooth"
+printf '\0\0\0\0\2\3\0\0' >/dev/rfkill
+
+mesh-gateway --adapter hci0 --listen 127.0.0.1:0 --data-dir "$home" >/dev/null 2>&1 &
+holder=$!
+tries=0
+until hciconfig hci0 | grep -q 'UP'; do
+    tries=$((tries + 1))
+    [ $tries -lt 100 ] || { echo "refusals: the first gateway does not take hci0" >&2; exit 1; }
+    sleep 0.2
+done
+mesh-gateway init --network refusals --name b --data-dir "$home-b" >/dev/null 2>&1
+home="$home-b"
+refused "held by another program" hci0 "it is in use"
+kill "$holder"
+wait "$holder" || true
+
+unprivileged() {
+    su -s /bin/sh -c "$*" messagebus
+}
+chown -R messagebus "$home"
+refused "no right" hci1 "setcap cap_net_admin+ep" unprivileged
