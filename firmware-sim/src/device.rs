@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ble_bearer::sim::{Radio, Station, link_info};
 use mesh_protocol::{
     Address, Delivery, Duration, EpochKeys, Instant, LinkId, MessageId, NameHash, NetKey, Outcome,
-    ReplayMark, Stats, Verdict, first_part_len,
+    ReplayMark, Stats, Verdict,
 };
 
 use crate::scenario;
@@ -255,8 +255,11 @@ impl Device {
                 priority: letter.priority,
                 deadline: local + letter.within,
             };
-            let first = &letter.envelope[..first_part_len(total)];
-            match each!(&mut self.node, node => node.send(local, delivery, total, first)) {
+            let sent = each!(&mut self.node, node => {
+                let first = node.first_part_len(delivery.destination, delivery.priority, total);
+                node.send(local, delivery, total, &letter.envelope[..first])
+            });
+            match sent {
                 Ok(()) => {
                     if self.audit.is_some() {
                         self.note(Note::Accepted { delivery, bytes: letter.envelope.clone() });

@@ -23,7 +23,7 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(segment) = Segment::parse(input) {
         assert!(segment.offset <= segment.last && usize::from(segment.last) < SEGMENTS_MAX);
         assert!((1..=SEGMENT_LEN).contains(&segment.data.len()));
-        assert_eq!(segments(segment.data.len()), 1);
+        assert_eq!(segments(segment.data.len(), SEGMENT_LEN), 1);
     }
     if let Ok((head, bytes)) = BlockHead::parse(input) {
         assert!(bytes.len() < input.len());

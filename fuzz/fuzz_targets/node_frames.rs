@@ -9,7 +9,7 @@ use mesh_protocol::frame::{Frame, Kind, encode, overhead, retarget_ttl};
 use mesh_protocol::{
     Address, Answer, Config, Delivery, Duration, EpochKeys, Event, Host, Instant, Keyring, LEGACY_FRAME,
     LinkId, LinkInfo, LinkKind, MAX_FRAME, MessageId, Mic, NameHash, NetKey, PART_LEN, Priority, Reason,
-    SmallNode, Verdict, first_part_len,
+    SmallNode, Verdict,
 };
 
 /// Frames that one drain may put on the air: one, as the link paces them. The rest is room for a later change.
@@ -188,7 +188,8 @@ fuzz_target!(|data: &[u8]| {
                     priority: Priority::from_bits(op >> 3),
                     deadline: now + Duration::from_millis(u64::from(deadline) * 50),
                 };
-                let _ = node.send(now, delivery, total, &bytes[..first_part_len(total)]);
+                let first = node.first_part_len(delivery.destination, delivery.priority, total);
+                let _ = node.send(now, delivery, total, &bytes[..first]);
             }
             6 => match op >> 3 & 7 {
                 0 => node.handle_link_down(link),

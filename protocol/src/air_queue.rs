@@ -28,19 +28,39 @@ pub(crate) const fn link_bit(link: LinkId) -> LinkSet {
     1 << (link.0 & 7)
 }
 
+/// For whom a frame waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// This node sealed it.
+    Own,
+    /// Another node did, and all that hear it may pass it on.
+    Relayed,
+    /// Another node did, and this one alone was asked to pass it on.
+    Entrusted,
+}
+
 /// A frame and how it is to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting<const FRAME: usize> {
     pub(crate) key: FrameKey,
-    pub(crate) bytes: Vec<u8, FRAME>,
+    /// Their length in a byte: a small node has no room for more.
+    pub(crate) bytes: Vec<u8, FRAME, u8>,
     pub(crate) priority: Priority,
     /// The TTL in `bytes`.
     pub(crate) ttl: u8,
-    /// Whether another node sealed it.
-    pub(crate) relayed: bool,
+    pub(crate) whose: Whose,
     pub(crate) due: Instant,
     pub(crate) links: LinkSet,
+    /// Those of the links that lose nothing: one copy does, and no relay of others makes it needless.
+    pub(crate) once: LinkSet,
     pub(crate) copies: u8,
+}
+
+impl<const FRAME: usize> Waiting<FRAME> {
+    /// The links that a further copy is for.
+    const fn again(&self) -> LinkSet {
+        self.links & !self.once
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -131,7 +151,8 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
     ) -> bool {
         let others = frame.links & !link_bit(link);
         let repeat = others == 0;
-        if repeat && frame.copies <= 1 {
+        let again = frame.again();
+        if repeat && (frame.copies <= 1 || again == 0) {
             return false;
         }
         if repeat {
@@ -141,7 +162,7 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         self.put(now, frame);
         if let Some(entry) = self.entries.last_mut() {
             if repeat {
-                entry.sent = 1;
+                (entry.sent, entry.pending) = (1, again);
             } else {
                 entry.pending = others;
             }
@@ -152,16 +173,42 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
     /// Notes a copy of a waiting frame that came with `ttl`.
     ///
     /// `enough`: how many relays by others make this node's own needless, if any number does. A copy with a higher TTL
-    /// than the waiting one is no relay but its sender saying it again: that one may have nobody else.
-    pub(crate) fn heard(&mut self, key: FrameKey, ttl: u8, enough: Option<u8>) -> Heard {
-        let Some(at) = self.entries.iter().position(|e| e.frame.key == key && e.sent == 0 && e.frame.relayed)
+    /// than the waiting one is no relay but its sender saying it again: that one may have nobody else. What came over
+    /// `from`, a link that loses nothing, need not go back there, and says nothing of those on the air.
+    pub(crate) fn heard(
+        &mut self,
+        key: FrameKey,
+        ttl: u8,
+        enough: Option<u8>,
+        from: Option<LinkId>,
+    ) -> Heard {
+        let Some(at) = self
+            .entries
+            .iter()
+            .position(|e| e.frame.key == key && e.sent == 0 && e.frame.whose != Whose::Own)
         else {
             return Heard::NotWaiting;
         };
         let entry = &mut self.entries[at];
+        if let Some(from) = from {
+            entry.frame.links &= !link_bit(from);
+            entry.pending &= entry.frame.links;
+            if entry.pending == 0 {
+                self.entries.swap_remove(at);
+            }
+            return Heard::Waits;
+        }
         entry.heard = entry.heard.saturating_add(u8::from(ttl <= entry.frame.ttl));
-        if entry.frame.priority.suppressible() && enough.is_some_and(|enough| entry.heard >= enough) {
-            self.entries.swap_remove(at);
+        let can_go = entry.frame.priority.suppressible() && entry.frame.whose == Whose::Relayed;
+        if can_go
+            && entry.pending & entry.frame.again() != 0
+            && enough.is_some_and(|enough| entry.heard >= enough)
+        {
+            entry.frame.links &= entry.frame.once;
+            entry.pending &= entry.frame.links;
+            if entry.pending == 0 {
+                self.entries.swap_remove(at);
+            }
             return Heard::Suppressed;
         }
         Heard::Waits
@@ -219,15 +266,18 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
     ) -> R {
         let entry = &mut self.entries[at];
         let frame = &entry.frame;
-        let result =
-            hand_out(Outgoing { bytes: &frame.bytes, relayed: frame.relayed, repeat: entry.sent > 0 });
+        let result = hand_out(Outgoing {
+            bytes: &frame.bytes,
+            relayed: frame.whose != Whose::Own,
+            repeat: entry.sent > 0,
+        });
         entry.pending &= !link_bit(link);
         if entry.pending == 0 {
             entry.sent += 1;
-            if entry.sent >= entry.frame.copies {
+            if entry.sent >= entry.frame.copies || entry.frame.again() == 0 {
                 self.entries.swap_remove(at);
             } else {
-                entry.pending = entry.frame.links;
+                entry.pending = entry.frame.again();
                 entry.frame.due = now + REPEAT_AFTER + jitter;
             }
         }
@@ -302,9 +352,10 @@ mod tests {
             bytes: Vec::from_slice(&[0, 0x50, seq as u8]).unwrap(),
             priority,
             ttl: 5,
-            relayed: true,
+            whose: Whose::Relayed,
             due: T0,
             links: 1,
+            once: 0,
             copies: 1,
         }
     }
@@ -395,10 +446,10 @@ mod tests {
             let key = frame.key;
             queue.push(T0, frame).unwrap();
             for _ in 0..9 {
-                assert_eq!(queue.heard(key, 6, Some(2)), Heard::Waits, "its sender repeats it");
+                assert_eq!(queue.heard(key, 6, Some(2), None), Heard::Waits, "its sender repeats it");
             }
-            assert_eq!(queue.heard(key, 5, Some(2)), Heard::Waits);
-            assert_eq!(queue.heard(key, 4, Some(2)), expected, "{priority}");
+            assert_eq!(queue.heard(key, 5, Some(2), None), Heard::Waits);
+            assert_eq!(queue.heard(key, 4, Some(2), None), expected, "{priority}");
         }
     }
 
@@ -422,5 +473,44 @@ mod tests {
         assert_eq!(queue.expire(T0 + WAIT_MAX - Duration::from_micros(1)), 0);
         assert_eq!(queue.expire(T0 + WAIT_MAX), 1);
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn a_link_that_loses_nothing_gets_one_copy_and_no_echo_and_is_not_suppressed() {
+        const AIR: LinkId = LinkId(0);
+        const WIRE: LinkId = LinkId(1);
+        let both = |seq| Waiting { links: 0b11, once: 0b10, copies: 2, ..frame(seq, Priority::Low) };
+        let later = T0 + Duration::from_secs(1);
+        let count = |queue: &mut AirQueue<4, 8>, link| {
+            let mut sent = 0;
+            while let Some(at) = queue.pick(later, link, Priority::Low) {
+                queue.send(T0, link, at, Duration::ZERO, |_| sent += 1);
+            }
+            sent
+        };
+        let mut queue = AirQueue::<4, 8>::new();
+        queue.push(T0, both(1)).unwrap();
+        assert_eq!([count(&mut queue, WIRE), count(&mut queue, AIR), count(&mut queue, WIRE)], [1, 2, 0]);
+
+        queue.push(T0, both(2)).unwrap();
+        let key = both(2).key;
+        for expected in [Heard::Waits, Heard::Suppressed] {
+            assert_eq!(queue.heard(key, 4, Some(2), None), expected);
+        }
+        assert_eq!(
+            [count(&mut queue, AIR), count(&mut queue, WIRE)],
+            [0, 1],
+            "relays on the air do not reach the wire"
+        );
+
+        queue.push(T0, both(3)).unwrap();
+        let key = both(3).key;
+        (0..9).for_each(|_| assert_eq!(queue.heard(key, 4, Some(2), Some(WIRE)), Heard::Waits));
+        assert_eq!([count(&mut queue, AIR), count(&mut queue, WIRE)], [2, 0], "it came from there");
+
+        queue.push_rest(T0, AIR, Duration::ZERO, Waiting { copies: 1, ..both(4) });
+        assert_eq!([count(&mut queue, AIR), count(&mut queue, WIRE)], [0, 1]);
+        queue.push_rest(T0, WIRE, Duration::ZERO, Waiting { links: 0b10, copies: 3, ..both(5) });
+        assert_eq!(queue.len(), 0, "it has had it");
     }
 }

@@ -5,15 +5,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::segment::{BLOCK_MAX, CRC_LEN};
+use crate::segment::{CRC_LEN, SEGMENT_LEN, SEGMENTS_MAX};
 use crate::{Discard, MessageId};
 
 /// The longest head: three varints, 5 + 3 + 3 bytes.
 const HEAD_MAX: usize = 11;
 /// The longest message, head and names of its envelope included: 64 KiB of body and 256 bytes around it.
 pub const MESSAGE_MAX: usize = 64 * 1024 + 256;
-/// Bytes of a message in each block of a message that does not fit one.
-pub const PART_LEN: usize = BLOCK_MAX - CRC_LEN - HEAD_MAX;
+/// Bytes of a message in each block of a message that does not fit one; fewer where its segments are short.
+pub const PART_LEN: usize = part_len(SEGMENT_LEN);
+
+/// Bytes of a message in each block of a message that does not fit one, in segments of `each` bytes.
+pub(crate) const fn part_len(each: usize) -> usize {
+    each * SEGMENTS_MAX - CRC_LEN - HEAD_MAX
+}
+
+/// Whether a message of `len` bytes fits one block of segments of `each` bytes, whatever its number.
+pub(crate) const fn fits_one_block(len: usize, each: usize) -> bool {
+    // Five bytes of number, one for "whole".
+    len + 6 + CRC_LEN <= each * SEGMENTS_MAX
+}
 
 /// The head of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -236,6 +236,24 @@ pub fn retarget_ttl(bytes: &mut [u8], from: u8, to: u8) {
     }
 }
 
+/// Names another next hop in sealed bytes that name `from`, or none any more; returns their new length. NEXT and its bit
+/// are masked like TTL, and as little guarded by the MIC.
+pub fn retarget_next(bytes: &mut [u8], from: Address, to: Option<Address>) -> usize {
+    if bytes.len() < NEXT_HEADER {
+        return bytes.len();
+    }
+    if let Some(to) = to {
+        for (byte, change) in bytes[NEXT..NEXT_HEADER].iter_mut().zip((from.bits() ^ to.bits()).to_be_bytes())
+        {
+            *byte ^= change;
+        }
+        return bytes.len();
+    }
+    bytes[HOP] ^= NEXT_BIT;
+    bytes.copy_within(NEXT_HEADER.., NEXT);
+    bytes.len() - (NEXT_HEADER - NEXT)
+}
+
 fn mask(keys: &EpochKeys, bytes: &mut [u8], header: usize) {
     let mask = keys.mask(&sample(bytes, header));
     for (byte, mask) in bytes[HOP..header].iter_mut().zip(mask) {

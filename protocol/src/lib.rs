@@ -106,6 +106,7 @@ mod paths;
 mod reassembly;
 mod replay;
 mod rng;
+mod routes;
 mod seen;
 mod segment;
 mod seq;
@@ -119,12 +120,15 @@ pub use control::{Ack, CONTROL_MAX, Control, HELLO_REPORTS, HelloReport, NameHas
 pub use crypto::{EpochKeys, Keyring, Mic, NONCE_LEN, NetKey};
 pub use envelope::{BODY_MAX, ENVELOPE_HEAD_MAX, Envelope, EnvelopeError, MessageRef, NAME_MAX};
 pub use neighbours::Neighbour;
-pub use node::{Answer, Config, Event, Host, Node, Received, SendError, Transmit, first_part_len};
+pub use node::{Answer, Config, Event, Host, Node, Received, RouteError, SendError, Transmit};
 pub use outbox::{Delivery, Outcome};
 pub use paths::Path;
 pub use replay::ReplayMark;
 pub use rng::Rng;
-pub use segment::{BLOCK_MAX, SEGMENT_LEN, SEGMENTS_MAX, Segment, TransferId, block_crc, segments};
+pub use routes::{Route, RouteOrigin};
+pub use segment::{
+    BLOCK_MAX, SEGMENT_LEN, SEGMENTS_MAX, SHORT_SEGMENT_LEN, Segment, TransferId, block_crc, segments,
+};
 pub use stats::{Discard, Stats};
 pub use time::{Duration, Instant};
 pub use types::{Address, LinkId, LinkInfo, LinkKind, MessageId, MessageType, Priority};
@@ -137,7 +141,7 @@ pub const LEGACY_FRAME: usize = 27;
 /// The node of a sensor or relay: one link, a network of 128 nodes, 16 KiB of RAM.
 pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8>;
 /// The node of a gateway: a network of 2,048 nodes, 16 messages under way.
-pub type GatewayNode = Node<4, 2048, 128, 1024, 16, 16, 64, MAX_FRAME, GATEWAY_GROUPS>;
+pub type GatewayNode = Node<8, 2048, 128, 1024, 16, 16, 64, MAX_FRAME, GATEWAY_GROUPS>;
 /// Groups that a [`GatewayNode`] can be in, all its agents together. A guess: several for each of a hundred agents
 /// that share most of theirs.
 pub const GATEWAY_GROUPS: usize = 256;

@@ -146,6 +146,11 @@ impl<const N: usize> NeighbourTable<N> {
             })
     }
 
+    /// Whether `address` is a neighbour that has fallen silent; not of one that was never heard.
+    pub(crate) fn fell_silent(&self, now: Instant, address: Address) -> bool {
+        self.iter().any(|known| known.address == address && now.since(known.last_heard) > ALIVE_FOR)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Neighbour> + '_ {
         self.entries.iter().map(|entry| &entry.neighbour)
     }
@@ -225,6 +230,8 @@ mod tests {
         table.heard(at(0), A, None);
         assert_eq!(table.alive(at(35)), 1);
         assert_eq!(table.alive(at(36)), 0);
+        assert!(table.fell_silent(at(36), A) && !table.fell_silent(at(35), A));
+        assert!(!table.fell_silent(at(36), Address::new(2)), "never heard");
     }
 
     #[test]

@@ -7,11 +7,9 @@
 
 use heapless::Vec;
 
-use crate::block::{BlockHead, PART_LEN, Part, head_buffer};
+use crate::block::{BlockHead, Part, head_buffer, part_len};
 use crate::control::{Ack, Reason, Verdict};
-use crate::segment::{
-    BLOCK_MAX, CRC_LEN, SEGMENT_HEADER, SEGMENT_LEN, Segment, TransferId, all, block_crc, segments,
-};
+use crate::segment::{BLOCK_MAX, SEGMENT_HEADER, SEGMENT_LEN, Segment, TransferId, all, block_crc, segments};
 use crate::{Address, Duration, Instant, MessageId, Priority};
 
 /// The longest body of a single legacy frame with the short MIC.
@@ -68,6 +66,8 @@ struct Slot {
     total: u32,
     offset: u32,
     part_len: u32,
+    /// Bytes of each of its segments: they stay as long as they were when it was taken, whatever routes come and go.
+    each: u8,
     transfer: TransferId,
     single: bool,
     block: Vec<u8, BLOCK_MAX>,
@@ -102,8 +102,8 @@ pub(crate) struct NextSegment {
 pub(crate) enum Progress {
     /// This message is done.
     Done(MessageId, Outcome),
-    /// The next part of this message is wanted: `left` bytes remain from `offset` on.
-    WantsPart { id: MessageId, offset: u32, left: u32 },
+    /// The next part of this message is wanted: `len` bytes from `offset` on.
+    WantsPart { id: MessageId, offset: u32, len: usize },
 }
 
 /// At most `N` messages.
@@ -148,8 +148,15 @@ impl<const N: usize> Outbox<N> {
 
     /// Takes a message of `total` bytes, of which `first` are the first; `false` when there is no room.
     ///
-    /// `first` is the whole message if that fits one block, otherwise its first [`PART_LEN`] bytes.
-    pub(crate) fn push(&mut self, now: Instant, delivery: Delivery, total: u32, first: &[u8]) -> bool {
+    /// `first` is the whole message if that fits one block of segments of `each` bytes, otherwise its first [`part_len`].
+    pub(crate) fn push(
+        &mut self,
+        now: Instant,
+        delivery: Delivery,
+        total: u32,
+        first: &[u8],
+        each: u8,
+    ) -> bool {
         let Some(at) = self.slots.iter().position(Option::is_none) else {
             return false;
         };
@@ -159,6 +166,7 @@ impl<const N: usize> Outbox<N> {
             total,
             offset: 0,
             part_len: 0,
+            each,
             transfer: TransferId::new(0),
             single: false,
             block: Vec::new(),
@@ -186,8 +194,7 @@ impl<const N: usize> Outbox<N> {
     pub(crate) fn supply(&mut self, now: Instant, id: MessageId, offset: u32, bytes: &[u8]) -> bool {
         let Some(at) = self.find(id) else { return false };
         let Some(slot) = &self.slots[at] else { return false };
-        let expected = PART_LEN.min((slot.total - slot.offset) as usize);
-        if !slot.wants_part || slot.offset != offset || bytes.len() != expected {
+        if !slot.wants_part || slot.offset != offset || bytes.len() != slot.wanted() {
             return false;
         }
         self.load(now, at, bytes);
@@ -236,7 +243,7 @@ impl<const N: usize> Outbox<N> {
             out[..slot.block.len()].copy_from_slice(&slot.block);
             slot.block.len()
         } else {
-            Segment::cut(slot.transfer, &slot.block, next.index, out)
+            Segment::cut(slot.transfer, &slot.block, next.index, usize::from(slot.each), out)
         };
         Some((len, slot.single, slot.delivery))
     }
@@ -287,7 +294,7 @@ impl<const N: usize> Outbox<N> {
             return None;
         }
         slot.last_ack = Some(stamp);
-        let count = segments(slot.block.len());
+        let count = slot.count();
         let (held, told) = ack.held_and_told();
         // What the ack tells of is the truth at the receiver, even when that is less than before: it may have
         // given the set up and begun anew.
@@ -410,10 +417,10 @@ impl<const N: usize> Outbox<N> {
         let mut buffer = head_buffer();
         let len = head.write(&mut buffer);
         slot.block.clear();
-        // `fits_one_block` and PART_LEN leave room for head and CRC.
+        // `fits_one_block` and `part_len` leave room for head and CRC.
         let _ = slot.block.extend_from_slice(&buffer[..len]);
         let _ = slot.block.extend_from_slice(bytes);
-        slot.single = whole && slot.block.len() <= SINGLE_MAX;
+        slot.single = whole && slot.block.len() <= SEGMENT_HEADER + usize::from(slot.each);
         if !slot.single {
             let crc = block_crc(self.own, slot.delivery.destination, &slot.block);
             let _ = slot.block.extend_from_slice(&crc);
@@ -423,7 +430,7 @@ impl<const N: usize> Outbox<N> {
         slot.part_len = bytes.len() as u32;
         slot.held = 0;
         slot.sent = 0;
-        slot.pending = if slot.single { 1 } else { all(segments(slot.block.len())) };
+        slot.pending = if slot.single { 1 } else { all(slot.count()) };
         slot.next_at = slot.next_at.max(now);
         slot.timeout_at = None;
         slot.attempts = 0;
@@ -480,6 +487,16 @@ impl<const N: usize> Outbox<N> {
 }
 
 impl Slot {
+    /// How many segments its block takes.
+    fn count(&self) -> u8 {
+        segments(self.block.len(), self.each.into())
+    }
+
+    /// Bytes of the part at its offset.
+    fn wanted(&self) -> usize {
+        part_len(self.each.into()).min((self.total - self.offset) as usize)
+    }
+
     fn is_last_part(&self) -> bool {
         self.offset + self.part_len == self.total
     }
@@ -490,12 +507,12 @@ impl Slot {
 
     /// Whether it only waits for a verdict, or for a sign of life of a receiver that has long been silent.
     fn is_idle(&self) -> bool {
-        !self.wants_part && (self.held == all(segments(self.block.len())) || self.attempts >= SILENT_AFTER)
+        !self.wants_part && (self.held == all(self.count()) || self.attempts >= SILENT_AFTER)
     }
 
     /// No answer came: send again what is missing, or one segment to be told what is.
     fn retry(&mut self, now: Instant) {
-        let count = if self.single { 1 } else { segments(self.block.len()) };
+        let count = if self.single { 1 } else { self.count() };
         let missing = all(count) & !self.held;
         self.attempts = self.attempts.saturating_add(1);
         self.pending =
@@ -507,7 +524,7 @@ impl Slot {
     fn next_round(&mut self, now: Instant) -> Option<Progress> {
         if self.rounds < ROUNDS_TO_MANY {
             self.rounds += 1;
-            self.pending = if self.single { 1 } else { all(segments(self.block.len())) };
+            self.pending = if self.single { 1 } else { all(self.count()) };
             self.next_at = now;
             return None;
         }
@@ -524,12 +541,6 @@ impl Slot {
         self.pending = 0;
         self.timeout_at = None;
         self.wants_part = true;
-        Progress::WantsPart { id: self.delivery.id, offset, left: self.total - offset }
+        Progress::WantsPart { id: self.delivery.id, offset, len: self.wanted() }
     }
-}
-
-/// Whether a message of `len` bytes fits one block whatever its number.
-pub(crate) const fn fits_one_block(len: usize) -> bool {
-    // Five bytes of number, one for "whole".
-    len + 6 + CRC_LEN <= BLOCK_MAX
 }

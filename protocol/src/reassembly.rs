@@ -25,6 +25,9 @@ const QUIET: [Duration; 4] = [
 /// A stalled set is acked at most this often before only a new segment wakes it.
 const STALL_ACKS: u8 = 3;
 
+/// Where the last segment waits: behind all that can stand before it.
+const TAIL: usize = BLOCK_MAX - SEGMENT_LEN;
+
 /// A place in the table.
 pub(crate) type SetIndex = usize;
 
@@ -46,7 +49,10 @@ struct Set {
     hops: u8,
     count: u8,
     have: u64,
-    /// Bytes of the last segment, once it is there.
+    /// Bytes of each segment but the last, once one is there.
+    each: u8,
+    /// Bytes of the last segment, once it is there. Until the set is whole they stand at the end of `bytes`: where they
+    /// belong only the others tell.
     tail: u8,
     progressed: Instant,
     ack_due: Option<Instant>,
@@ -101,6 +107,7 @@ impl<const N: usize> Reassembly<N> {
             hops: 0,
             count: 0,
             have: 0,
+            each: 0,
             tail: 0,
             progressed: Instant::ZERO,
             ack_due: None,
@@ -123,7 +130,7 @@ impl<const N: usize> Reassembly<N> {
         };
         let set = &mut self.sets[at];
         let count = segment.last + 1;
-        if set.count != count || set.dst != from.dst {
+        if set.count != count || set.dst != from.dst || !set.fits(segment) {
             return Err(Discard::SegmentConflict);
         }
         let unicast = from.dst.is_node();
@@ -135,11 +142,15 @@ impl<const N: usize> Reassembly<N> {
             }
             return Err(Discard::Duplicate);
         }
-        let start = usize::from(segment.offset) * SEGMENT_LEN;
-        set.bytes[start..start + segment.data.len()].copy_from_slice(segment.data);
-        if segment.offset == segment.last {
-            set.tail = segment.data.len() as u8;
-        }
+        let len = segment.data.len();
+        let start = if segment.offset == segment.last {
+            set.tail = len as u8;
+            TAIL
+        } else {
+            set.each = len as u8;
+            usize::from(segment.offset) * len
+        };
+        set.bytes[start..start + len].copy_from_slice(segment.data);
         set.have |= bit;
         set.hops = from.hops;
         set.progressed = now;
@@ -157,6 +168,7 @@ impl<const N: usize> Reassembly<N> {
         }
         set.ack_due = None;
         let len = set.len();
+        set.bytes.copy_within(TAIL..TAIL + usize::from(set.tail), len - usize::from(set.tail));
         let whole = len > CRC_LEN && {
             let (block, crc) = set.bytes[..len].split_at(len - CRC_LEN);
             block_crc(set.src, set.dst, block) == *crc
@@ -267,6 +279,7 @@ impl<const N: usize> Reassembly<N> {
         set.hops = from.hops;
         set.count = segment.last + 1;
         set.have = 0;
+        set.each = 0;
         set.tail = 0;
         set.progressed = now;
         set.ack_due = None;
@@ -277,14 +290,24 @@ impl<const N: usize> Reassembly<N> {
 
 impl Set {
     fn len(&self) -> usize {
-        usize::from(self.count - 1) * SEGMENT_LEN + usize::from(self.tail)
+        usize::from(self.count - 1) * usize::from(self.each) + usize::from(self.tail)
+    }
+
+    /// Whether a segment has the length of those that are here. The last one may be shorter.
+    fn fits(&self, segment: &Segment<'_>) -> bool {
+        let len = segment.data.len() as u8;
+        if segment.offset == segment.last {
+            self.each == 0 || len <= self.each
+        } else {
+            (self.each == 0 || len == self.each) && self.tail <= len
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::{SEGMENT_HEADER, segments};
+    use crate::segment::{SEGMENT_HEADER, SHORT_SEGMENT_LEN, segments};
 
     const DST: Address = Address::new(9);
 
@@ -307,8 +330,20 @@ mod tests {
         sealed: &([u8; BLOCK_MAX], usize),
         offset: u8,
     ) -> Result<Taken, Discard> {
+        give_short(table, now, origin, transfer, sealed, offset, SEGMENT_LEN)
+    }
+
+    fn give_short<const N: usize>(
+        table: &mut Reassembly<N>,
+        now: Instant,
+        origin: Origin,
+        transfer: u16,
+        sealed: &([u8; BLOCK_MAX], usize),
+        offset: u8,
+        each: usize,
+    ) -> Result<Taken, Discard> {
         let mut out = [0; SEGMENT_HEADER + SEGMENT_LEN];
-        let len = Segment::cut(TransferId::new(transfer), &sealed.0[..sealed.1], offset, &mut out);
+        let len = Segment::cut(TransferId::new(transfer), &sealed.0[..sealed.1], offset, each, &mut out);
         table.insert(now, origin, &Segment::parse(&out[..len]).unwrap())
     }
 
@@ -318,7 +353,7 @@ mod tests {
         let text: [u8; 45] = core::array::from_fn(|i| i as u8);
         let block = sealed(1, &text);
         let order = [4, 0, 2, 3, 1];
-        assert_eq!(usize::from(segments(block.1)), order.len());
+        assert_eq!(usize::from(segments(block.1, SEGMENT_LEN)), order.len());
         for (n, offset) in order.into_iter().enumerate() {
             let taken = give(&mut table, Instant::ZERO, from(1, Priority::High), 7, &block, offset);
             assert_eq!(taken, Ok(if n == 4 { Taken::Whole(0) } else { Taken::Open }));
@@ -327,6 +362,47 @@ mod tests {
         assert_eq!((origin.src.bits(), transfer.bits(), bytes), (1, 7, &text[..]));
         table.free(0);
         assert_eq!(table.next_timeout(), None);
+    }
+
+    #[test]
+    fn short_segments_in_any_order_make_the_block_whatever_its_length() {
+        for len in 1..=SHORT_SEGMENT_LEN * 64 - CRC_LEN {
+            let mut table = Reassembly::<2>::new();
+            let text: [u8; BLOCK_MAX] = core::array::from_fn(|i| i as u8);
+            let block = sealed(1, &text[..len]);
+            let count = segments(block.1, SHORT_SEGMENT_LEN);
+            let mut whole = 0;
+            // The last one first: nothing tells yet where it belongs.
+            for offset in (0..count).rev() {
+                let each = SHORT_SEGMENT_LEN;
+                let origin = from(1, Priority::High);
+                let taken = give_short(&mut table, Instant::ZERO, origin, 7, &block, offset, each);
+                whole += usize::from(taken.unwrap() == Taken::Whole(0));
+            }
+            assert_eq!((whole, table.block(0).2), (1, &text[..len]), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn segments_of_two_lengths_are_not_of_one_block() {
+        let block = sealed(1, &[1; 26]);
+        let mut table = Reassembly::<4>::new();
+        let mut give = |transfer, offset, each| {
+            give_short(&mut table, Instant::ZERO, from(1, Priority::High), transfer, &block, offset, each)
+        };
+        // 28 bytes: 10, 10, 8 or 8, 8, 8, 4; a set is of as many segments as its first one says.
+        assert_eq!(give(1, 0, 8), Ok(Taken::Open));
+        assert_eq!(give(1, 1, 10), Err(Discard::SegmentConflict), "another number of segments");
+        let segment = |offset, last, data| Segment { transfer: TransferId::new(2), offset, last, data };
+        let mut insert = |segment| table.insert(Instant::ZERO, from(1, Priority::High), &segment);
+        assert_eq!(insert(segment(0, 2, &[0; 8])), Ok(Taken::Open));
+        assert_eq!(insert(segment(1, 2, &[0; 10])), Err(Discard::SegmentConflict));
+        assert_eq!(insert(segment(2, 2, &[0; 9])), Err(Discard::SegmentConflict), "longer than the others");
+        let segment = |offset, last, data| Segment { transfer: TransferId::new(3), offset, last, data };
+        let mut insert = |segment| table.insert(Instant::ZERO, from(2, Priority::High), &segment);
+        assert_eq!(insert(segment(2, 2, &[0; 9])), Ok(Taken::Open));
+        assert_eq!(insert(segment(0, 2, &[0; 8])), Err(Discard::SegmentConflict), "shorter than the last");
+        assert_eq!(insert(segment(0, 2, &[0; 10])), Ok(Taken::Open));
     }
 
     #[test]

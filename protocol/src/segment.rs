@@ -6,6 +6,8 @@ use crate::{Address, Discard};
 
 /// Bytes of a block in one segment: a legacy body of 13 bytes less the header.
 pub const SEGMENT_LEN: usize = 10;
+/// The same where the frame names a next hop, which takes two bytes of it.
+pub const SHORT_SEGMENT_LEN: usize = 8;
 /// Segments in a block: 6 bits of offset.
 pub const SEGMENTS_MAX: usize = 64;
 /// The longest block that is sent in segments, its CRC included.
@@ -46,7 +48,7 @@ pub struct Segment<'a> {
     pub offset: u8,
     /// The last segment of the block; their number less one.
     pub last: u8,
-    /// [`SEGMENT_LEN`] bytes, or 1 to [`SEGMENT_LEN`] in the last.
+    /// [`SEGMENT_LEN`] or [`SHORT_SEGMENT_LEN`] bytes, or 1 to [`SEGMENT_LEN`] in the last.
     pub data: &'a [u8],
 }
 
@@ -65,23 +67,24 @@ impl<'a> Segment<'a> {
             last: c & 0x3f,
             data,
         };
-        let whole = segment.offset < segment.last && data.len() == SEGMENT_LEN;
+        let whole = segment.offset < segment.last && matches!(data.len(), SEGMENT_LEN | SHORT_SEGMENT_LEN);
         let tail = segment.offset == segment.last && (1..=SEGMENT_LEN).contains(&data.len());
         if whole || tail { Ok(segment) } else { Err(Discard::Malformed) }
     }
 
-    /// The segment `offset` of a block, as a frame's body; returns its length.
+    /// The segment `offset` of a block in segments of `each` bytes, as a frame's body; returns its length.
     ///
-    /// `block` holds 1 to [`BLOCK_MAX`] bytes and `offset` one of its segments.
+    /// `block` holds 1 byte to [`SEGMENTS_MAX`] segments and `offset` is one of them.
     pub(crate) fn cut(
         transfer: TransferId,
         block: &[u8],
         offset: u8,
+        each: usize,
         out: &mut [u8; SEGMENT_HEADER + SEGMENT_LEN],
     ) -> usize {
-        let last = segments(block.len()) - 1;
-        let start = usize::from(offset) * SEGMENT_LEN;
-        let data = &block[start..block.len().min(start + SEGMENT_LEN)];
+        let last = segments(block.len(), each) - 1;
+        let start = usize::from(offset) * each;
+        let data = &block[start..block.len().min(start + each)];
         out[0] = (transfer.0 >> 4) as u8;
         out[1] = (transfer.0 << 4) as u8 | offset >> 2;
         out[2] = offset << 6 | last;
@@ -90,10 +93,10 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// How many segments a block of `len` bytes takes.
+/// How many segments of `each` bytes a block of `len` bytes takes.
 #[must_use]
-pub const fn segments(len: usize) -> u8 {
-    len.div_ceil(SEGMENT_LEN) as u8
+pub const fn segments(len: usize, each: usize) -> u8 {
+    len.div_ceil(each) as u8
 }
 
 /// The bits of the first `count` segments.
@@ -126,16 +129,19 @@ mod tests {
     #[test]
     fn cutting_and_reading_are_inverse_for_every_length() {
         let block: [u8; BLOCK_MAX] = core::array::from_fn(|i| i as u8);
-        for len in 1..=BLOCK_MAX {
+        let lengths = [SEGMENT_LEN, SHORT_SEGMENT_LEN]
+            .into_iter()
+            .flat_map(|each| (1..=each * SEGMENTS_MAX).map(move |len| (each, len)));
+        for (each, len) in lengths {
             let mut back = [0; BLOCK_MAX];
             let mut filled = 0;
-            for offset in 0..segments(len) {
+            for offset in 0..segments(len, each) {
                 let mut out = [0; SEGMENT_HEADER + SEGMENT_LEN];
-                let n = Segment::cut(TransferId::new(0xabc), &block[..len], offset, &mut out);
+                let n = Segment::cut(TransferId::new(0xabc), &block[..len], offset, each, &mut out);
                 let segment = Segment::parse(&out[..n]).unwrap();
                 assert_eq!(
                     (segment.transfer.bits(), segment.offset, segment.last + 1),
-                    (0xabc, offset, segments(len))
+                    (0xabc, offset, segments(len, each))
                 );
                 back[filled..filled + segment.data.len()].copy_from_slice(segment.data);
                 filled += segment.data.len();
@@ -149,7 +155,8 @@ mod tests {
         for body in [
             &[0u8, 0, 0][..],                              // no data
             &[0, 0],                                       // no header
-            &[0, 0, 1, 9],                                 // not the last, yet short
+            &[0, 0, 1, 9],                                 // not the last, yet too short
+            &[0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9],         // not the last, and neither length
             &[0, 0x08, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],  // offset behind last
             &[0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], // too long
         ] {

@@ -2,7 +2,7 @@
 //!
 //! A change here is a change of the wire format: it needs a new version, not a new expectation.
 
-use mesh_protocol::frame::{Frame, Kind, decode, encode, overhead, retarget_ttl};
+use mesh_protocol::frame::{Frame, Kind, decode, encode, overhead, retarget_next, retarget_ttl};
 use mesh_protocol::{Address, Discard, EpochKeys, Keyring, LEGACY_FRAME, MAX_FRAME, Mic, NetKey, Priority};
 
 const GOLDEN: &str = "5bb5c15a1e9d8d848d6157885aa9ce1be8c845389e200dcce6eddb";
@@ -147,4 +147,45 @@ fn both_epochs_of_a_rotation_are_read_and_no_third() {
         Err(Discard::UnknownKey),
         "the old key was dropped"
     );
+}
+
+/// The same to a next hop, which leaves a body of 11 bytes.
+const ROUTED: Frame<'static> = Frame { next: Some(Address::new(0x0304)), body: b"hello, mesh", ..FRAME };
+const GOLDEN_ROUTED: &str = "5bb1c15a1e9d8d074b848d6157885aa9ce1be8c845389ef1db5565";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn sealed(frame: &Frame<'_>) -> Vec<u8> {
+    let mut out = [0; MAX_FRAME];
+    let len = encode(frame, &keys(), &mut out).unwrap();
+    out[..len].to_vec()
+}
+
+#[test]
+fn the_golden_frame_with_a_next_hop_is_made_and_read() {
+    let bytes = sealed(&ROUTED);
+    assert_eq!(hex(&bytes), GOLDEN_ROUTED);
+    assert_eq!(bytes.len(), LEGACY_FRAME);
+    assert_eq!(*decode(&mut bytes.clone(), &Keyring::new(keys())).unwrap().frame(), ROUTED);
+}
+
+#[test]
+fn a_relay_that_has_a_route_changes_ttl_and_next_and_no_other_byte() {
+    let mut relayed = sealed(&ROUTED);
+    retarget_ttl(&mut relayed, 7, 6);
+    assert_eq!(retarget_next(&mut relayed, Address::new(0x0304), Some(Address::new(0x0506))), LEGACY_FRAME);
+    let changed: Vec<usize> = (0..relayed.len()).filter(|&at| relayed[at] != sealed(&ROUTED)[at]).collect();
+    assert_eq!(changed, [1, 7, 8]);
+    assert_eq!(relayed, sealed(&Frame { ttl: 6, next: Some(Address::new(0x0506)), ..ROUTED }));
+}
+
+#[test]
+fn a_relay_that_has_none_takes_two_bytes_out() {
+    let mut relayed = sealed(&ROUTED);
+    let len = retarget_next(&mut relayed, Address::new(0x0304), None);
+    relayed.truncate(len);
+    assert_eq!(len, LEGACY_FRAME - 2);
+    assert_eq!(relayed, sealed(&Frame { next: None, ..ROUTED }));
 }

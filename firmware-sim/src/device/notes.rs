@@ -159,7 +159,7 @@ impl Device {
             queue: (node.depth().1, queue),
             sources: node.replay_use(),
             neighbours: (node.neighbours().count(), peers),
-            paths: (node.routes().count(), peers),
+            paths: (node.paths().count(), peers),
             alive: node.neighbours_alive(local),
             durable: self.boot.options.durable,
             gateway,
@@ -183,7 +183,7 @@ impl Device {
                 let shares = [neighbour.delivery_in, neighbour.delivery_out].map(|share| share.map_or(256, u64::from));
                 hash.add(shares[0] << 32 | shares[1] << 16 | neighbour.rssi.map_or(256, |rssi| u64::from(rssi as u8)));
             }
-            for path in node.routes() {
+            for path in node.paths() {
                 hash.add(u64::from(path.destination.bits()) << 8 | u64::from(path.hops));
                 hash.add(path.last_heard.as_micros());
                 hash.add(path.round_trip.map_or(u64::MAX, |trip| trip.as_micros()));

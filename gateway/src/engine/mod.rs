@@ -26,10 +26,10 @@ use std::sync::Arc;
 
 use ble_bearer::sim::RadioSpec;
 use ble_bearer::{Bearer, BearerEvent, Clock};
-use mesh_agent::api::{Airtime, Done, ErrorCode, Event, Pong, Request, Status};
+use mesh_agent::api::{Airtime, Done, ErrorCode, Event, Pong, Request, RouteAdd, RouteRemove, Status};
 use mesh_protocol::{
     Address, Config, Duration, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId, NetKey, Priority,
-    SendError, Verdict, first_part_len,
+    RouteError, SendError, Verdict,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
@@ -207,6 +207,11 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         for mark in &recovered.marks {
             node.restore_mark(*mark);
         }
+        for (destination, next_hop, cost) in &recovered.routes {
+            if let Err(error) = node.set_route(now, *destination, *next_hop, *cost) {
+                tracing::warn!(%destination, %next_hop, %error, "a route of before the restart is left out");
+            }
+        }
         let state = State::new(now, identity, Journal::new(store), recovered, peers);
         peering.want(state.peers.wanted());
         Ok(Self {
@@ -333,7 +338,25 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 let done = self.state.peers.remove(remove.name);
                 return self.links_changed(session, remove.reference, done);
             }
-            Request::RouteAdd(_) | Request::RouteRemove(_) => return,
+            Request::RouteAdd(add) => {
+                let RouteAdd { reference, destination, next_hop, cost } = add;
+                let now = self.state.now;
+                let done = self.node.set_route(now, destination, next_hop, cost).map_err(|error| {
+                    let code = match error {
+                        RouteError::Full => ErrorCode::TooLarge,
+                        _ => ErrorCode::BadRequest,
+                    };
+                    (code, format!("cannot add the route to {destination}: {error}"))
+                });
+                return self.routes_changed(session, reference, done);
+            }
+            Request::RouteRemove(RouteRemove { reference, destination }) => {
+                let done = self.node.remove_route(destination).then_some(()).ok_or_else(|| {
+                    let why = "there is none by an operator; `mesh-gateway routes` lists them";
+                    (ErrorCode::BadRequest, format!("cannot remove the route to {destination}: {why}"))
+                });
+                return self.routes_changed(session, reference, done);
+            }
             Request::Routes(ask) => Event::Routes(report::routes(&self.state, &self.node, ask.reference)),
             Request::Agents(ask) => Event::Agents(report::agents(&self.state, ask.reference)),
         };
@@ -353,6 +376,21 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         }
         self.peering.want(self.state.peers.wanted());
         self.state.journal.stage(Op::PutMeta { key: records::PEERS, value: self.state.peers.record() });
+        self.state.promise(true, After::Tell { session, event: Event::Done(Done { reference }) });
+    }
+
+    /// The operator's routes were changed, or not: it is told once they are kept.
+    fn routes_changed(
+        &mut self,
+        session: SessionId,
+        reference: Option<u64>,
+        done: Result<(), peers::Refused>,
+    ) {
+        if let Err((code, why)) = done {
+            return self.state.refuse(session, reference, code, why);
+        }
+        let value = records::encode_routes(self.node.routes());
+        self.state.journal.stage(Op::PutMeta { key: records::ROUTES, value });
         self.state.promise(true, After::Tell { session, event: Event::Done(Done { reference }) });
     }
 
@@ -499,7 +537,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 priority: departure.priority,
                 deadline: departure.deadline,
             };
-            let first = &envelope[..first_part_len(envelope.len()).min(envelope.len())];
+            let first = self.node.first_part_len(delivery.destination, delivery.priority, envelope.len());
+            let first = &envelope[..first.min(envelope.len())];
             match self.node.send(now, delivery, envelope.len(), first) {
                 Ok(()) => {}
                 Err(SendError::OutboxFull | SendError::IdInUse) => {

@@ -3,7 +3,7 @@
 //! Owns the encodings (one version byte, then postcard) and which records belong to the present network. The store
 //! keeps bytes; what they mean to a running gateway is `state`'s.
 
-use mesh_protocol::{Address, MessageId, ReplayMark};
+use mesh_protocol::{Address, MessageId, ReplayMark, Route, RouteOrigin};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -25,6 +25,9 @@ pub(super) const REPLAY: &str = "replay";
 /// Gateways to be connected with, and the certificates that such gateways are known by.
 pub(super) const PEERS: &str = "peers";
 
+/// The operator's routes.
+pub(super) const ROUTES: &str = "routes";
+
 /// What was on disk, for the network that is there now.
 #[derive(Debug)]
 pub(super) struct Recovered {
@@ -39,6 +42,8 @@ pub(super) struct Recovered {
     /// Remembered deliveries of another network, to be taken out.
     pub(super) stale: Vec<(Address, MessageId)>,
     pub(super) peers: PeerRecord,
+    /// Destination, next hop and cost.
+    pub(super) routes: Vec<(Address, Address, u16)>,
     /// Records that could not be read.
     pub(super) unreadable: usize,
 }
@@ -59,6 +64,13 @@ fn decode<T: DeserializeOwned>(record: &[u8]) -> Option<T> {
 pub(super) fn encode_marks(fingerprint: [u8; 8], marks: impl Iterator<Item = ReplayMark>) -> Vec<u8> {
     let marks: Vec<(Address, u32, u32)> = marks.map(|mark| (mark.src, mark.epoch, mark.seq)).collect();
     encode(&(fingerprint, marks))
+}
+
+pub(super) fn encode_routes<'a>(routes: impl Iterator<Item = &'a Route>) -> Vec<u8> {
+    let own = routes.filter(|route| route.origin == RouteOrigin::Operator);
+    let routes: Vec<(Address, Address, u16)> =
+        own.map(|route| (route.destination, route.next_hop, route.cost)).collect();
+    encode(&routes)
 }
 
 /// The first record of a new network: no SEQ of its key was used.
@@ -110,9 +122,12 @@ pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8]) -> Recove
     let (delivered, stale) = if same_network { (keys, Vec::new()) } else { (Vec::new(), keys) };
     let peers = raw.meta.get(PEERS).map(|value| decode(value));
     count(matches!(peers, Some(None)));
+    let routes = raw.meta.get(ROUTES).map(|value| decode(value));
+    count(matches!(routes, Some(None)));
     Recovered {
         fingerprint,
         peers: peers.flatten().unwrap_or_default(),
+        routes: routes.flatten().unwrap_or_default(),
         seq: seq.filter(|(found, _)| own(*found)).map(|(_, seq)| seq),
         next_id,
         marks: marks

@@ -151,7 +151,7 @@ pub(super) fn deliveries(
     }
     let peers = figures.into_iter().map(|(address, figures)| {
         let near = node.neighbours().find(|neighbour| neighbour.address == address);
-        let path = node.routes().find(|path| path.destination == address);
+        let path = node.paths().find(|path| path.destination == address);
         let heard =
             near.map(|near| near.last_heard).into_iter().chain(path.map(|path| path.last_heard)).max();
         let silent = heard.map(|heard| state.now.since(heard));
@@ -181,18 +181,32 @@ pub(super) fn deliveries(
     }
 }
 
+/// The ways to other nodes: those of the table, and for other nodes heard of the flood that reaches them.
 pub(super) fn routes(state: &State, node: &GatewayNode, reference: Option<u64>) -> Routes {
-    let mut routes: Vec<Route> = node
-        .routes()
-        .map(|path| Route {
-            destination: path.destination,
-            next_hop: None,
-            cost: u32::from(path.hops),
-            origin: RouteOrigin::Learned,
-            round_trip_ms: path.round_trip.map(Duration::as_millis),
-            age_ms: state.now.since(path.last_heard).as_millis(),
-        })
-        .collect();
+    let age = |since| state.now.since(since).as_millis();
+    let path_to = |destination| node.paths().find(|path| path.destination == destination);
+    let given = node.routes().map(|route| Route {
+        destination: route.destination,
+        next_hop: Some(route.next_hop),
+        cost: route.cost.into(),
+        origin: match route.origin {
+            mesh_protocol::RouteOrigin::Operator => RouteOrigin::Operator,
+            mesh_protocol::RouteOrigin::Learned => RouteOrigin::Learned,
+        },
+        round_trip_ms: path_to(route.destination).and_then(|path| path.round_trip).map(Duration::as_millis),
+        age_ms: age(route.since),
+    });
+    let flooded =
+        node.paths().filter(|path| node.routes().all(|route| route.destination != path.destination));
+    let flooded = flooded.map(|path| Route {
+        destination: path.destination,
+        next_hop: None,
+        cost: u32::from(path.hops),
+        origin: RouteOrigin::Learned,
+        round_trip_ms: path.round_trip.map(Duration::as_millis),
+        age_ms: age(path.last_heard),
+    });
+    let mut routes: Vec<Route> = given.chain(flooded).collect();
     routes.sort_by_key(|route| route.destination);
     Routes { reference, routes }
 }

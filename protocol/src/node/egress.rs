@@ -3,16 +3,27 @@
 use heapless::Vec;
 
 use super::{Node, OwnControl, Transmit};
-use crate::air_queue::Waiting;
+use crate::air_queue::{Waiting, Whose};
 use crate::control::{CONTROL_MAX, Control};
 use crate::crypto::Mic;
-use crate::frame::{Frame, Kind, encode};
+use crate::frame::{Frame, Kind, encode, overhead};
 use crate::outbox::{NextSegment, SINGLE_MAX};
 use crate::seen::FrameKey;
-use crate::{Address, Discard, Duration, Instant, LinkId, MAX_FRAME, Priority};
+use crate::{Address, Discard, Duration, Instant, LEGACY_FRAME, LinkId, MAX_FRAME, Priority};
 
 /// Jitter of repeats: an advDelay's worth, so that nodes which sent together do not repeat together.
 const REPEAT_JITTER: Duration = Duration::from_millis(10);
+
+/// Which way a frame goes from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Every node in range may pass it on.
+    Flood,
+    /// It is for nodes in range, and nobody passes it on.
+    Direct,
+    /// This neighbour alone passes it on.
+    Over(Address),
+}
 
 /// What an own frame is made of.
 #[derive(Clone, Copy)]
@@ -125,29 +136,34 @@ impl<
             .map(Own::Control)
             .or_else(|| self.outbox.pick(now, class).map(Own::Segment))?;
         let mut body = [0; SINGLE_MAX];
-        let (len, kind, mic, dst, ttl) = match own {
+        let (len, kind, mic, dst, way) = match own {
             Own::Control(at) => {
                 let OwnControl { destination, control, again, .. } = *self.controls.iter().nth(at)?;
                 let mut bytes = [0; CONTROL_MAX];
                 let len = control.write(&mut bytes);
                 body[..len].copy_from_slice(&bytes[..len]);
-                let direct = match control {
+                let way = match control {
                     // A hello is for those who hear it, and no one else.
-                    Control::Hello { .. } => true,
-                    Control::Ack(_) | Control::Receipt { .. } => self.direct(now, destination, class, again),
-                    Control::WhoHas(_) | Control::Here(_) => false,
+                    Control::Hello { .. } => Way::Direct,
+                    Control::Ack(_) | Control::Receipt { .. } if !again => self.way(now, destination, class),
+                    _ => Way::Flood,
                 };
-                let ttl = if direct { 1 } else { self.ttl };
-                (len, Kind::Control, Mic::Long, destination, ttl)
+                (len, Kind::Control, Mic::Long, destination, way)
             }
             Own::Segment(next) => {
                 let (len, single, delivery) = self.outbox.body(next, &mut body)?;
                 let kind = if single { Kind::Single } else { Kind::Segment };
-                let direct = self.direct(now, delivery.destination, class, self.outbox.again(next));
-                let ttl = if direct { 1 } else { self.ttl };
-                (len, kind, Mic::Short, delivery.destination, ttl)
+                let to = delivery.destination;
+                let way = if self.outbox.again(next) { Way::Flood } else { self.way(now, to, class) };
+                (len, kind, Mic::Short, to, way)
             }
         };
+        // What does not fit with a next hop is flooded: an ack, a segment of a message that began without a route.
+        let way = match way {
+            Way::Over(_) if overhead(true, mic) + len > LEGACY_FRAME => Way::Flood,
+            way => way,
+        };
+        let ttl = if way == Way::Direct { 1 } else { self.ttl };
         let seq = self.seq.take().ok()?;
         let frame = Frame {
             ttl,
@@ -155,7 +171,7 @@ impl<
             seq,
             src: self.address,
             dst,
-            next: None,
+            next: if let Way::Over(next) = way { Some(next) } else { None },
             priority: class,
             kind,
             mic,
@@ -168,21 +184,58 @@ impl<
             Own::Segment(next) => {
                 let attempts = self.outbox.attempts(next);
                 let timeout = self.paths.timeout(dst, class, self.ttl, attempts);
-                self.stats.retransmissions += u64::from(self.outbox.sent(now, next, timeout, ttl > 1));
+                self.stats.retransmissions +=
+                    u64::from(self.outbox.sent(now, next, timeout, way != Way::Direct));
             }
         }
-        self.keep_rest(now, link, class, seq, ttl, &out[..sealed]);
+        let copies = match (way, own) {
+            // It measures what arrives.
+            (Way::Direct, Own::Control(_)) if dst == Address::EVERYONE => 1,
+            _ => self.copies(now, way, dst, class),
+        };
+        self.keep_rest(now, link, class, seq, ttl, copies, &out[..sealed]);
         Some(sealed)
     }
 
-    /// Whether an own frame goes to its destination and no further: a neighbour that hears this node well needs no one
-    /// to pass it on. What is said `again` may be so because that is no longer true, and the urgent take every way.
-    fn direct(&self, now: Instant, to: Address, class: Priority, again: bool) -> bool {
-        !again && class != Priority::Critical && self.neighbours.hears_well(now, to, self.hello_count)
+    /// Which way what is for `to` goes the first time it is said; the second time it takes every way, as the urgent do at
+    /// once. A neighbour that hears this node well needs no one to pass it on.
+    fn way(&self, now: Instant, to: Address, class: Priority) -> Way {
+        if class == Priority::Critical {
+            return Way::Flood;
+        }
+        match self.next_hop(now, to) {
+            Some(next) if next == to => Way::Direct,
+            Some(next) => Way::Over(next),
+            None if self.hears_well(now, to) => Way::Direct,
+            None => Way::Flood,
+        }
+    }
+
+    /// How often to send a frame that is this node's own, or that this node alone was asked to pass on.
+    pub(super) fn copies(&self, now: Instant, way: Way, to: Address, class: Priority) -> u8 {
+        match way {
+            Way::Flood => own_copies(self.neighbours.alive(now), class),
+            Way::Direct => copies_to_one(self.hears_well(now, to), true, class),
+            Way::Over(next) => copies_to_one(self.hears_well(now, next), false, class),
+        }
+    }
+
+    pub(super) fn hears_well(&self, now: Instant, to: Address) -> bool {
+        self.neighbours.hears_well(now, to, self.hello_count)
     }
 
     /// Keeps what is left to do of a frame that `link` is about to have: other links, further copies.
-    fn keep_rest(&mut self, now: Instant, link: LinkId, class: Priority, seq: u32, ttl: u8, sealed: &[u8]) {
+    #[expect(clippy::too_many_arguments, reason = "each says another thing of the frame")]
+    fn keep_rest(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        class: Priority,
+        seq: u32,
+        ttl: u8,
+        copies: u8,
+        sealed: &[u8],
+    ) {
         let Ok(bytes) = Vec::from_slice(sealed) else {
             return;
         };
@@ -191,10 +244,11 @@ impl<
             bytes,
             priority: class,
             ttl,
-            relayed: false,
+            whose: Whose::Own,
             due: now,
             links: self.links_for(sealed.len()),
-            copies: own_copies(self.neighbours.alive(now), class, ttl),
+            once: self.lossless(),
+            copies,
         };
         let jitter = self.rng.jitter(REPEAT_JITTER);
         if self.queue.push_rest(now, link, jitter, waiting) {
@@ -203,16 +257,10 @@ impl<
     }
 }
 
-/// How often to send an own frame: nobody else can do it, so the urgent go once or twice more than a relay would send
-/// them. The third copy of CRITICAL takes its 99th percentile down by a tenth (`mesh-sim run scenarios/bulk.toml`).
-///
-/// What goes to direct neighbours only goes once: a hello measures what arrives, and anything else is for one that has
-/// been measured to hear it. HIGH goes twice, or its 99th percentile rises by half where frames are lost
-/// (`mesh-sim run scenarios/office.toml`).
-const fn own_copies(alive: usize, priority: Priority, ttl: u8) -> u8 {
-    if ttl == 1 {
-        return if let Priority::High = priority { 2 } else { 1 };
-    }
+/// How often to send an own frame that all pass on: nobody else can do it, so the urgent go once or twice more than a relay
+/// would send them. The third copy of CRITICAL takes its 99th percentile down by a tenth
+/// (`mesh-sim run scenarios/bulk.toml`).
+const fn own_copies(alive: usize, priority: Priority) -> u8 {
     match alive {
         0..=5 => 3,
         _ => match priority {
@@ -220,5 +268,19 @@ const fn own_copies(alive: usize, priority: Priority, ttl: u8) -> u8 {
             Priority::High => 2,
             _ => 1,
         },
+    }
+}
+
+/// How often to send a frame that one neighbour takes or passes on, and nobody else: as often as to few neighbours, unless it
+/// is known to hear well. `last`: it is for that neighbour itself.
+///
+/// HIGH goes twice even then, or its 99th percentile rises by half where frames are lost
+/// (`mesh-sim run scenarios/office.toml`); and so does what has further hops before it, as the losses of all hops add up
+/// before the sender notices.
+const fn copies_to_one(hears_well: bool, last: bool, priority: Priority) -> u8 {
+    match (hears_well, last, priority.suppressible()) {
+        (true, true, true) => 1,
+        (true, ..) => 2,
+        (false, ..) => 3,
     }
 }

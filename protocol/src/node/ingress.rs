@@ -2,13 +2,14 @@
 
 use heapless::Vec;
 
+use super::egress::Way;
 use super::{Node, Queued};
-use crate::air_queue::{Heard, Waiting};
+use crate::air_queue::{Heard, Waiting, Whose};
 use crate::block::BlockHead;
 use crate::control::{Ack, Control, Verdict};
 use crate::crypto::Mic;
 use crate::finished::Finished;
-use crate::frame::{Frame, Kind, decode, retarget_ttl};
+use crate::frame::{Frame, Kind, decode, retarget_next, retarget_ttl};
 use crate::reassembly::{Origin, Taken};
 use crate::replay::Freshness;
 use crate::seen::FrameKey;
@@ -94,7 +95,7 @@ impl<
         rssi: Option<i8>,
     ) -> Result<(), Discard> {
         // A relay forwards the bytes as they came, so they are kept before they are opened in place.
-        let sealed: Vec<u8, FRAME> = Vec::from_slice(bytes).map_err(|_| Discard::TooLong)?;
+        let sealed: Vec<u8, FRAME, u8> = Vec::from_slice(bytes).map_err(|_| Discard::TooLong)?;
         let verified = decode(bytes, &self.keys)?;
         self.stats.frames_verified += 1;
         let frame = verified.frame();
@@ -145,7 +146,7 @@ impl<
         now: Instant,
         key: FrameKey,
         frame: &Frame<'_>,
-        sealed: Vec<u8, FRAME>,
+        sealed: Vec<u8, FRAME, u8>,
         except: Option<LinkId>,
         for_us: bool,
     ) -> Result<(), Discard> {
@@ -179,11 +180,11 @@ impl<
         now: Instant,
         key: FrameKey,
         frame: &Frame<'_>,
-        sealed: Vec<u8, FRAME>,
+        sealed: Vec<u8, FRAME, u8>,
         except: Option<LinkId>,
     ) -> Discard {
         let enough = (self.neighbours.alive(now) >= DENSE).then_some(ENOUGH_HEARD);
-        match self.queue.heard(key, frame.ttl, enough) {
+        match self.queue.heard(key, frame.ttl, enough, except) {
             Heard::Suppressed => self.stats.count(Discard::Suppressed),
             Heard::Waits | Heard::NotWaiting => {
                 let mine = frame.next.is_none_or(|next| next == self.address);
@@ -206,7 +207,7 @@ impl<
         now: Instant,
         key: FrameKey,
         frame: &Frame<'_>,
-        sealed: Vec<u8, FRAME>,
+        sealed: Vec<u8, FRAME, u8>,
         except: Option<LinkId>,
     ) {
         if !self.relay {
@@ -224,14 +225,26 @@ impl<
         now: Instant,
         key: FrameKey,
         frame: &Frame<'_>,
-        mut sealed: Vec<u8, FRAME>,
+        mut sealed: Vec<u8, FRAME, u8>,
         except: Option<LinkId>,
     ) {
         let ttl = frame.ttl - 1;
         retarget_ttl(&mut sealed, frame.ttl, ttl);
         let alive = self.neighbours.alive(now);
         let class = frame.priority as usize;
-        let jitter = self.rng.jitter(JITTER_MAX[class].min(JITTER_PER_NEIGHBOUR[class].times(alive as u64)));
+        let mut jitter =
+            self.rng.jitter(JITTER_MAX[class].min(JITTER_PER_NEIGHBOUR[class].times(alive as u64)));
+        let mut copies = relay_copies(alive);
+        if let Some(me) = frame.next {
+            // This node alone was asked: it waits for nobody, and sends as if it were its own. By its own route, which
+            // must not lead back, to the destination if that hears it well, or to all.
+            let next = self.next_hop(now, frame.dst).filter(|next| *next != frame.src);
+            let next = next.or_else(|| self.hears_well(now, frame.dst).then_some(frame.dst));
+            let len = retarget_next(&mut sealed, me, next);
+            sealed.truncate(len);
+            copies = self.copies(now, next.map_or(Way::Flood, Way::Over), frame.dst, frame.priority);
+            jitter = Duration::ZERO;
+        }
         let links = self.links_for(sealed.len()) & !except.map_or(0, crate::air_queue::link_bit);
         if links == 0 {
             return;
@@ -241,10 +254,11 @@ impl<
             bytes: sealed,
             priority: frame.priority,
             ttl,
-            relayed: true,
+            whose: if frame.next.is_some() { Whose::Entrusted } else { Whose::Relayed },
             due: now + jitter,
             links,
-            copies: relay_copies(alive),
+            once: self.lossless(),
+            copies,
         };
         match self.queue.push(now, waiting) {
             Ok(false) => {}

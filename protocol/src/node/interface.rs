@@ -8,7 +8,7 @@ use crate::crypto::Keyring;
 use crate::outbox::Outcome;
 use crate::{Address, LinkId, MessageId, Priority};
 #[cfg(doc)]
-use crate::{MESSAGE_MAX, Node, first_part_len};
+use crate::{MESSAGE_MAX, Node};
 
 /// What a node is told when it is made.
 #[derive(Clone, Debug)]
@@ -161,7 +161,7 @@ pub enum SendError {
     OutboxFull,
     /// No bytes, or more than [`MESSAGE_MAX`].
     Length,
-    /// The first part has not the length that [`first_part_len`] gives.
+    /// The first part has not the length that [`Node::first_part_len`] gives.
     FirstPart,
     /// The destination is nobody, or this node itself.
     Destination,
@@ -188,3 +188,27 @@ impl core::fmt::Display for SendError {
 }
 
 impl core::error::Error for SendError {}
+
+/// Why a route was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// The destination is not another node.
+    Destination,
+    /// The next hop is not another node.
+    NextHop,
+    /// The table is full of routes that the operator gave.
+    Full,
+}
+
+impl core::fmt::Display for RouteError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Destination => "a route leads to another node: 0x0001 to 0x7fff, and not this one",
+            Self::NextHop => "the next hop of a route is another node: 0x0001 to 0x7fff, and not this one",
+            Self::Full => "the table of routes is full: remove one",
+        })
+    }
+}
+
+impl core::error::Error for RouteError {}

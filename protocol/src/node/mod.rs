@@ -8,25 +8,27 @@ mod ingress;
 mod interface;
 mod timeout;
 
-pub use interface::{Answer, Config, Event, Host, Received, SendError, Transmit};
+pub use interface::{Answer, Config, Event, Host, Received, RouteError, SendError, Transmit};
 
 use heapless::{Deque, Vec};
 
 use crate::air_queue::{AirQueue, link_bit};
-use crate::block::{BlockHead, MESSAGE_MAX, PART_LEN};
+use crate::block::{BlockHead, MESSAGE_MAX, PART_LEN, fits_one_block, part_len};
 use crate::control::{Control, NameHash, Verdict};
 use crate::crypto::Keyring;
 use crate::finished::FinishedList;
 use crate::neighbours::{HELLO_INTERVAL, NeighbourTable};
-use crate::outbox::{Delivery, Outbox, Outcome, fits_one_block};
+use crate::outbox::{Delivery, Outbox, Outcome};
 use crate::paths::PathTable;
 use crate::reassembly::{Origin, Reassembly, SetIndex};
 use crate::replay::ReplayTable;
+use crate::routes::{Route, RouteOrigin, RouteTable};
 use crate::seen::SeenCache;
+use crate::segment::{SEGMENT_LEN, SHORT_SEGMENT_LEN};
 use crate::seq::{SeqCounter, SeqError};
 use crate::shares::Shares;
 use crate::{
-    Address, Duration, Instant, LinkId, LinkInfo, MAX_FRAME, MessageId, Neighbour, Path, Priority,
+    Address, Duration, Instant, LinkId, LinkInfo, LinkKind, MAX_FRAME, MessageId, Neighbour, Path, Priority,
     ReplayMark, Rng, Stats,
 };
 
@@ -36,12 +38,6 @@ const EVENTS: usize = 8;
 const CONTROLS: usize = 16;
 /// First hello after the start: soon, so that a new node is known within seconds.
 const FIRST_HELLO: Duration = Duration::from_millis(500);
-
-/// Bytes to hand to [`Node::send`] for a message of `total` bytes: all, or a first part.
-#[must_use]
-pub const fn first_part_len(total: usize) -> usize {
-    if fits_one_block(total) { total } else { PART_LEN }
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Link {
@@ -64,7 +60,7 @@ struct OwnControl {
 /// An event before the application has polled it.
 #[derive(Clone, Debug)]
 enum Queued<const FRAME: usize> {
-    Single { source: Address, destination: Address, priority: Priority, hops: u8, body: Vec<u8, FRAME> },
+    Single { source: Address, destination: Address, priority: Priority, hops: u8, body: Vec<u8, FRAME, u8> },
     Block(SetIndex),
     NextPart { id: MessageId, offset: u32, len: usize },
     Done { id: MessageId, outcome: Outcome, hops: Option<u8> },
@@ -75,8 +71,8 @@ enum Queued<const FRAME: usize> {
 
 /// One node of the mesh. See the crate's documentation for how to drive it.
 ///
-/// `LINKS` links (at most 8), `SOURCES` nodes whose frames it takes, `PEERS` neighbours, paths and recent
-/// deliveries, `SEEN` frames in the duplicate cache, `REASM` reassembly sets, `OUTBOX` own messages under way,
+/// `LINKS` links (at most 8), `SOURCES` nodes whose frames it takes, `PEERS` neighbours, paths, routes
+/// and recent deliveries, `SEEN` frames in the duplicate cache, `REASM` reassembly sets, `OUTBOX` own messages under way,
 /// `QUEUE` frames of at most `FRAME` bytes waiting for the air, `GROUPS` groups that the node is in.
 #[derive(Clone, Debug)]
 pub struct Node<
@@ -105,6 +101,7 @@ pub struct Node<
     seen: SeenCache<SEEN>,
     neighbours: NeighbourTable<PEERS>,
     paths: PathTable<PEERS>,
+    routes: RouteTable<PEERS>,
     reassembly: Reassembly<REASM>,
     finished: FinishedList<PEERS>,
     outbox: Outbox<OUTBOX>,
@@ -164,6 +161,7 @@ impl<
             seen: SeenCache::new(),
             neighbours: NeighbourTable::new(),
             paths: PathTable::new(),
+            routes: RouteTable::new(),
             reassembly: Reassembly::new(),
             finished: FinishedList::new(),
             outbox: Outbox::new(config.address, first_transfer),
@@ -209,9 +207,14 @@ impl<
         self.neighbours.alive(now)
     }
 
-    /// What is known of the way to other nodes.
-    pub fn routes(&self) -> impl Iterator<Item = &Path> + '_ {
+    /// What is known of the way to other nodes: hops and round-trip time.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> + '_ {
         self.paths.iter()
+    }
+
+    /// Which neighbour is asked to pass on what goes to other nodes.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> + '_ {
+        self.routes.iter()
     }
 
     /// The highest SEQ taken from each source: to be kept over a restart.
@@ -278,8 +281,43 @@ impl<
         self.groups.retain(|joined| *joined != group);
     }
 
-    /// Sends a message of `total` bytes; `first` are its first [`first_part_len`] bytes, which are all of it when
-    /// it fits one block. Further parts are asked for by [`Event::NextPart`].
+    /// Bytes to hand to [`send`](Self::send) for such a message of `total` bytes: all, or a first part. What a route leads
+    /// to is cut shorter.
+    #[must_use]
+    pub fn first_part_len(&self, destination: Address, priority: Priority, total: usize) -> usize {
+        let each = self.segment_len(destination, priority);
+        if fits_one_block(total, each) { total } else { part_len(each) }
+    }
+
+    /// From now on a first attempt to reach `destination` is passed on by the neighbour `next_hop` alone, in place of any
+    /// route before; without an answer it is flooded. CRITICAL messages use no routes. `cost` is only kept and shown.
+    ///
+    /// # Errors
+    /// [`RouteError`], and nothing has changed.
+    pub fn set_route(
+        &mut self,
+        now: Instant,
+        destination: Address,
+        next_hop: Address,
+        cost: u16,
+    ) -> Result<(), RouteError> {
+        if !destination.is_node() || destination == self.address {
+            return Err(RouteError::Destination);
+        }
+        if !next_hop.is_node() || next_hop == self.address {
+            return Err(RouteError::NextHop);
+        }
+        let route = Route { destination, next_hop, cost, origin: RouteOrigin::Operator, since: now };
+        if self.routes.set(route) { Ok(()) } else { Err(RouteError::Full) }
+    }
+
+    /// Forgets the route to `destination`; whether there was one.
+    pub fn remove_route(&mut self, destination: Address) -> bool {
+        self.routes.remove(destination)
+    }
+
+    /// Sends a message of `total` bytes; `first` are its first [`first_part_len`](Self::first_part_len) bytes, which are
+    /// all of it when it fits one block. Further parts are asked for by [`Event::NextPart`].
     ///
     /// # Errors
     /// [`SendError`], and nothing has changed.
@@ -299,7 +337,7 @@ impl<
         if total == 0 || total > MESSAGE_MAX {
             return Err(SendError::Length);
         }
-        if first.len() != first_part_len(total) {
+        if first.len() != self.first_part_len(delivery.destination, delivery.priority, total) {
             return Err(SendError::FirstPart);
         }
         if delivery.destination == Address::NONE || delivery.destination == self.address {
@@ -308,7 +346,12 @@ impl<
         if self.outbox.holds(delivery.id) {
             return Err(SendError::IdInUse);
         }
-        if self.outbox.push(now, delivery, total as u32, first) { Ok(()) } else { Err(SendError::OutboxFull) }
+        let each = self.segment_len(delivery.destination, delivery.priority);
+        if self.outbox.push(now, delivery, total as u32, first, each as u8) {
+            Ok(())
+        } else {
+            Err(SendError::OutboxFull)
+        }
     }
 
     /// The bytes from `offset` on that [`Event::NextPart`] asked for; `false` if others or none are asked for now, or
@@ -471,9 +514,26 @@ impl<
         !self.conflict && self.seq.ready().is_ok()
     }
 
+    /// The neighbour that alone is to pass on what goes to `to`, if a route names one that has not fallen silent.
+    fn next_hop(&self, now: Instant, to: Address) -> Option<Address> {
+        self.routes.next_hop(to).filter(|next| !self.neighbours.fell_silent(now, *next))
+    }
+
+    /// Bytes of each segment of a message: short ones leave room to name a next hop.
+    fn segment_len(&self, to: Address, priority: Priority) -> usize {
+        let by_another = self.routes.next_hop(to).is_some_and(|next| next != to);
+        if by_another && priority != Priority::Critical { SHORT_SEGMENT_LEN } else { SEGMENT_LEN }
+    }
+
     /// The links that carry a frame of `len` bytes.
     fn links_for(&self, len: usize) -> u8 {
         self.links.iter().filter(|link| link.info.mtu >= len).fold(0, |set, link| set | link_bit(link.id))
+    }
+
+    /// The links that lose nothing.
+    fn lossless(&self) -> u8 {
+        let unicast = self.links.iter().filter(|link| link.info.kind == LinkKind::Unicast);
+        unicast.fold(0, |set, link| set | link_bit(link.id))
     }
 
     /// Queues an event; `false` when the application has not drained.

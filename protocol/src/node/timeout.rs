@@ -1,7 +1,6 @@
 //! The clock's side of the node: what is due, and when something is due next.
 
 use super::{Node, Queued, next_hello};
-use crate::block::PART_LEN;
 use crate::control::Control;
 use crate::outbox::Progress;
 use crate::{Address, Discard, Instant, Priority};
@@ -74,9 +73,7 @@ impl<
     pub(super) fn progress(&mut self, progress: Progress, hops: Option<u8>) {
         self.push_event(match progress {
             Progress::Done(id, outcome) => Queued::Done { id, outcome, hops },
-            Progress::WantsPart { id, offset, left } => {
-                Queued::NextPart { id, offset, len: PART_LEN.min(left as usize) }
-            }
+            Progress::WantsPart { id, offset, len } => Queued::NextPart { id, offset, len },
         });
     }
 }

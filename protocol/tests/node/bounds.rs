@@ -56,10 +56,10 @@ fn links_a_further_one_is_refused() {
     assert!(!small.handle_link_up(T0, LinkId(1), INFO));
 
     let mut large = GatewayNode::new(T0, config(1));
-    for id in 0..4 {
+    for id in 0..8 {
         assert!(large.handle_link_up(T0, LinkId(id), INFO));
     }
-    assert!(!large.handle_link_up(T0, LinkId(4), INFO));
+    assert!(!large.handle_link_up(T0, LinkId(8), INFO));
     large.handle_link_down(LinkId(2));
     assert!(large.handle_link_up(T0, LinkId(2), INFO));
 }
@@ -128,7 +128,7 @@ fn neighbours_and_paths_the_one_heard_longest_ago_gives_way() {
     let known = |net: &Net| {
         let node = &net.stations[0].node;
         let neighbours: Vec<u16> = node.neighbours().map(|known| known.address.bits()).collect();
-        let paths: Vec<u16> = node.routes().map(|known| known.destination.bits()).collect();
+        let paths: Vec<u16> = node.paths().map(|known| known.destination.bits()).collect();
         (neighbours, paths)
     };
     let (neighbours, paths) = known(&net);
@@ -343,7 +343,7 @@ fn finished_messages_the_oldest_is_forgotten_and_the_host_is_asked_again() {
 
 #[test]
 fn a_block_of_the_largest_size_fits_every_buffer() {
-    assert_eq!(segments(mesh_protocol::BLOCK_MAX), 64);
+    assert_eq!(segments(mesh_protocol::BLOCK_MAX, mesh_protocol::SEGMENT_LEN), 64);
     let mut net = Net::<SmallNode>::full(2);
     for priority in Priority::ALL {
         let bytes = text(mesh_protocol::PART_LEN);

@@ -3,7 +3,7 @@
 use mesh_protocol::frame::Kind;
 use mesh_protocol::{
     Address, Discard, MESSAGE_MAX, MessageId, Outcome, PART_LEN, Priority, Reason, Segment, SendError,
-    SmallNode, Verdict, first_part_len,
+    SmallNode, Verdict,
 };
 
 use crate::net::{App, Fate, Log, Net, address, config, ms, open, secs, text};
@@ -96,7 +96,9 @@ fn the_largest_message_arrives() {
 #[test]
 fn lengths_around_every_boundary_arrive() {
     // A single frame holds 13 bytes with a head of 2, a block 640 with head and CRC; ids of 5 bytes shift both.
-    let one_block = (1..=PART_LEN + 16).rev().find(|&len| first_part_len(len) == len).unwrap();
+    let node = Net::<SmallNode>::new(1).stations.remove(0).node;
+    let fits = |len: &usize| node.first_part_len(address(1), Priority::High, *len) == *len;
+    let one_block = (1..=PART_LEN + 16).rev().find(fits).unwrap();
     for (id, around) in [
         (1, 11),
         (0xffff_ff00, 7),

@@ -26,7 +26,7 @@ fn look(node: &SmallNode) -> Seen {
     Seen {
         marks: node.replay_marks().collect(),
         neighbours: node.neighbours().copied().collect(),
-        paths: node.routes().copied().collect(),
+        paths: node.paths().copied().collect(),
         depth: node.depth(),
         next_seq: node.next_seq(),
         conflict: node.in_conflict(),

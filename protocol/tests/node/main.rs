@@ -15,4 +15,5 @@ mod many;
 mod neighbours;
 mod net;
 mod priorities;
+mod routes;
 mod seq;

@@ -47,7 +47,7 @@ fn who_is_two_hops_away_is_no_neighbour_but_a_known_path() {
     net.run(secs(20));
     assert_eq!(known(&net, 0, 2), None);
     assert!(known(&net, 0, 1).is_some());
-    let path = net.stations[0].node.routes().find(|path| path.destination == address(2)).unwrap();
+    let path = net.stations[0].node.paths().find(|path| path.destination == address(2)).unwrap();
     assert_eq!(path.hops, 2);
     assert!(path.round_trip.is_some(), "the receipt measured it");
 }

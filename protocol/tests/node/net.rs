@@ -9,7 +9,7 @@ use mesh_protocol::frame::{Frame, encode};
 use mesh_protocol::{
     Address, Answer, Config, Delivery, Discard, Duration, EpochKeys, Event, Host, Instant, Keyring,
     LEGACY_FRAME, LinkId, LinkInfo, LinkKind, MAX_FRAME, MessageId, NameHash, NetKey, Node, Outcome,
-    Priority, Received, Rng, SendError, SmallNode, Verdict, first_part_len,
+    Priority, Received, Rng, SendError, SmallNode, Verdict,
 };
 
 pub(crate) const EPOCH: u32 = 6;
@@ -75,6 +75,7 @@ pub(crate) struct Opened {
     pub(crate) seq: u32,
     pub(crate) src: u16,
     pub(crate) dst: u16,
+    pub(crate) next: Option<u16>,
     pub(crate) priority: Priority,
     pub(crate) kind: mesh_protocol::frame::Kind,
     pub(crate) body: Vec<u8>,
@@ -90,6 +91,7 @@ pub(crate) fn open(bytes: &[u8]) -> Opened {
         seq: frame.seq,
         src: frame.src.bits(),
         dst: frame.dst.bits(),
+        next: frame.next.map(Address::bits),
         priority: frame.priority,
         kind: frame.kind,
         body: frame.body.to_vec(),
@@ -273,6 +275,7 @@ pub(crate) trait Machine: Clone {
     fn take(&mut self, now: Instant, link: LinkId, bytes: &mut [u8]) -> Result<(), Discard>;
     fn drain(&mut self, now: Instant, host: &mut impl Host) -> Option<Instant>;
     fn due(&self) -> Option<Instant>;
+    fn first_len(&self, to: Address, priority: Priority, total: usize) -> usize;
     fn submit(
         &mut self,
         now: Instant,
@@ -308,6 +311,9 @@ impl<
     }
     fn due(&self) -> Option<Instant> {
         self.poll_timeout()
+    }
+    fn first_len(&self, to: Address, priority: Priority, total: usize) -> usize {
+        self.first_part_len(to, priority, total)
     }
     fn submit(
         &mut self,
@@ -481,7 +487,7 @@ impl<M: Machine> Net<M> {
         let now = self.now;
         let delivery = Delivery { id: MessageId(id), destination: to, priority, deadline: now + within };
         let station = &mut self.stations[from];
-        let first = &bytes[..first_part_len(bytes.len())];
+        let first = &bytes[..station.node.first_len(to, priority, bytes.len())];
         station.node.submit(now, delivery, bytes.len(), first)?;
         station.app.outgoing.insert(id, bytes.to_vec());
         self.drive(from);

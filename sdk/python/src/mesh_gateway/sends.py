@@ -22,7 +22,7 @@ from .tally import Tally
 from .waiting import Waiters
 
 #: Whether the gateway takes ``key`` in ``send`` and accepts a durable message of one key once.
-SEND_KEYS = False
+SEND_KEYS = True
 
 #: The most messages that wait for *accepted*: a little below the gateway's 1,024, where it stops reading.
 MOST_UNACCEPTED = 1000

@@ -1,0 +1,423 @@
+//! Routes: who passes a frame on, what becomes of a wrong route, and what an outsider can make of NEXT.
+
+use std::collections::BTreeSet;
+
+use mesh_protocol::frame::{Frame, Kind, retarget_next, retarget_ttl};
+use mesh_protocol::{Address, Discard, LEGACY_FRAME, Mic, Outcome, Priority, Rng, RouteError, SmallNode};
+
+use crate::net::{Net, Opened, address, ms, seal, secs, text};
+
+/// Five stations in a line and beside each another one, which hears it and its neighbours in the line: 0 to 4, 5 to 9.
+fn ladder() -> Net {
+    let mut net = Net::<SmallNode>::new(10);
+    for at in 0..5 {
+        for other in 0..5usize {
+            if at < other && other - at == 1 {
+                net.join(at, other);
+                net.join(5 + at, 5 + other);
+            }
+            if at.abs_diff(other) <= 1 {
+                net.join(at, 5 + other);
+            }
+        }
+    }
+    net
+}
+
+fn route(net: &mut Net, at: usize, to: usize, next: usize) {
+    let now = net.now;
+    net.stations[at].node.set_route(now, address(to), address(next), 1).unwrap();
+}
+
+/// From 0 to 4 along the line and back.
+fn routed_ladder() -> Net {
+    let mut net = ladder();
+    for at in 0..4 {
+        route(&mut net, at, 4, at + 1);
+        route(&mut net, at + 1, 0, at);
+    }
+    net
+}
+
+fn relays(net: &Net) -> Vec<u64> {
+    net.stations.iter().map(|station| station.node.stats().frames_relayed).collect()
+}
+
+/// The frames of messages and their answers that a station sent, each once, however often it sent them.
+fn said(net: &Net, at: usize) -> Vec<Opened> {
+    let mut said: Vec<Opened> = Vec::new();
+    for frame in net.sent_by(at).into_iter().filter(|frame| frame.dst != 0xffff) {
+        if !said.contains(&frame) {
+            said.push(frame);
+        }
+    }
+    said
+}
+
+#[test]
+fn who_is_not_on_the_route_passes_nothing_on() {
+    let mut relayed = [0, 0];
+    for (mut net, relayed) in [ladder(), routed_ladder()].into_iter().zip(&mut relayed) {
+        net.run(secs(70));
+        let id = net.send(0, address(4), Priority::Medium, secs(5), &text(25)).unwrap();
+        net.run(ms(600));
+        assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+        assert_eq!(net.received(4), [(1, id, text(25))]);
+        assert_eq!(net.stations[0].node.stats().retransmissions, 0);
+        *relayed = relays(&net).iter().sum();
+        println!("relays {:?}", relays(&net));
+        if net.stations[0].node.routes().count() > 0 {
+            assert_eq!(relays(&net)[4..], [0; 6], "the others");
+            // Three hops of four short segments there and one receipt back, each in two copies.
+            assert_eq!(relays(&net)[1..4], [(4 + 1) * 2; 3]);
+        }
+    }
+    let [flooded, routed] = relayed;
+    assert!(flooded > 2 * routed, "{flooded} relays by flooding, {routed} by the route");
+}
+
+#[test]
+fn each_relay_names_the_next_one_and_segments_are_short() {
+    let mut net = routed_ladder();
+    net.send(0, address(4), Priority::Medium, secs(5), &text(25)).unwrap();
+    net.run(ms(600));
+    for at in 0..4 {
+        let frames: Vec<_> = said(&net, at).into_iter().filter(|frame| frame.src == 1).collect();
+        assert_eq!(frames.len(), 4, "29 bytes with head and CRC");
+        assert!(frames.iter().all(|frame| frame.next == Some(address(at + 1).bits())));
+        assert!(frames.iter().all(|frame| frame.ttl == 7 - at as u8));
+        assert_eq!(frames.iter().map(|frame| frame.body.len()).collect::<Vec<_>>(), [11, 11, 11, 3 + 5]);
+    }
+    let receipts: Vec<_> = said(&net, 4);
+    assert_eq!(receipts.len(), 1, "{receipts:?}");
+    assert_eq!((receipts[0].kind, receipts[0].next), (Kind::Control, Some(address(3).bits())));
+    assert!(net.air.iter().all(|frame| frame.bytes.len() <= LEGACY_FRAME));
+}
+
+#[test]
+fn every_length_arrives_by_a_route() {
+    // A single frame holds 11 bytes with a head of 2, a block 512 with head and CRC.
+    let node = &routed_ladder().stations[0].node;
+    let fits = |len: &usize| node.first_part_len(address(4), Priority::High, *len) == *len;
+    let one_block = (1..=600).rev().find(fits).unwrap();
+    assert_eq!(one_block, 512 - 2 - 6);
+    let part = node.first_part_len(address(4), Priority::High, 600);
+    for around in [9, 12, one_block, 2 * part] {
+        for len in around - 1..=around + 1 {
+            let mut net = routed_ladder();
+            let id = net.send(0, address(4), Priority::High, secs(60), &text(len)).unwrap();
+            net.run_until(secs(60), |net| net.outcome(0, id).is_some());
+            assert_eq!(net.received(4), [(1, id, text(len))], "{len} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_relay_without_a_route_floods() {
+    let mut net = ladder();
+    route(&mut net, 0, 4, 1);
+    let id = net.send(0, address(4), Priority::Medium, secs(5), b"hi").unwrap();
+    net.run(ms(600));
+    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    let of = |at: usize| said(&net, at).into_iter().filter(|frame| frame.src == 1).collect::<Vec<_>>();
+    assert_eq!((of(0).len(), of(0)[0].next), (1, Some(2)), "0 has asked 1");
+    assert_eq!((of(1).len(), of(1)[0].next, of(1)[0].ttl), (1, None, 6), "1 asks everybody");
+    assert!(of(2).len() == 1 && of(6).len() == 1);
+    assert_eq!(of(1)[0].body, of(0)[0].body);
+}
+
+#[test]
+fn the_last_relay_needs_no_route_to_a_neighbour_that_hears_it_well() {
+    let mut net = Net::<SmallNode>::line(3);
+    route(&mut net, 0, 2, 1);
+    net.run(secs(70));
+    net.air.clear();
+    net.send(0, address(2), Priority::Medium, secs(5), b"hi").unwrap();
+    net.run(ms(100));
+    let own = said(&net, 1);
+    assert_eq!(own.iter().map(|frame| (frame.src, frame.next)).collect::<Vec<_>>()[0], (1, Some(3)));
+}
+
+#[test]
+fn a_route_that_leads_nowhere_costs_a_timeout_and_no_message() {
+    for len in [5, 25, 600] {
+        let mut net = ladder();
+        let now = net.now;
+        net.stations[0].node.set_route(now, address(4), Address::new(99), 1).unwrap();
+        let id = net.send(0, address(4), Priority::High, secs(20), &text(len)).unwrap();
+        net.run_until(secs(20), |net| net.outcome(0, id).is_some());
+        assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered, "{len} bytes");
+        assert_eq!(net.received(4), [(1, id, text(len))]);
+        let own = said(&net, 0);
+        let first = own.iter().take_while(|frame| frame.next == Some(99)).count();
+        assert!(first > 0 && own[first].next.is_none());
+        assert!(own[first..].iter().all(|frame| frame.ttl == 7), "then with the full TTL");
+        assert!(own.iter().filter(|frame| frame.kind == Kind::Segment).all(|frame| frame.body.len() <= 11));
+    }
+}
+
+#[test]
+fn a_next_hop_that_has_fallen_silent_is_not_asked() {
+    let mut net = routed_ladder();
+    net.run(secs(20));
+    net.switch_off(1);
+    net.run(secs(40));
+    net.air.clear();
+    let id = net.send(0, address(4), Priority::Medium, secs(5), b"hi").unwrap();
+    net.run(ms(600));
+    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    assert_eq!(said(&net, 0).iter().map(|frame| frame.next).collect::<Vec<_>>(), [None]);
+    assert_eq!(net.stations[0].node.stats().retransmissions, 0);
+}
+
+#[test]
+fn routes_in_a_circle_end_and_the_message_arrives_by_flooding() {
+    let mut net = Net::<SmallNode>::line(4);
+    route(&mut net, 0, 3, 1);
+    route(&mut net, 1, 3, 2);
+    route(&mut net, 2, 3, 1);
+    let id = net.send(0, address(3), Priority::Medium, secs(5), &text(25)).unwrap();
+    net.run_until(secs(5), |net| net.outcome(0, id).is_some());
+    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    net.run(secs(3));
+    for at in 1..3 {
+        let own = said(&net, at);
+        let seqs: BTreeSet<u32> = own.iter().filter(|frame| frame.src == 1).map(|frame| frame.seq).collect();
+        for seq in seqs {
+            let times = own.iter().filter(|frame| (frame.src, frame.seq) == (1, seq)).count();
+            assert_eq!(times, 1, "station {at}, SEQ {seq}");
+        }
+    }
+}
+
+#[test]
+fn the_urgent_and_what_is_for_many_use_no_routes() {
+    let mut net = routed_ladder();
+    net.send(0, address(4), Priority::Critical, secs(5), &text(25)).unwrap();
+    net.send(0, Address::new(0x9000), Priority::High, secs(5), &text(25)).unwrap();
+    net.run(ms(600));
+    let own = said(&net, 0);
+    assert!(own.len() >= 6 && own.iter().all(|frame| frame.next.is_none()), "{own:?}");
+}
+
+#[test]
+fn a_route_straight_to_a_neighbour_asks_nobody() {
+    let mut net = ladder();
+    route(&mut net, 0, 1, 1);
+    route(&mut net, 1, 0, 0);
+    let id = net.send(0, address(1), Priority::Medium, secs(5), &text(25)).unwrap();
+    net.run(ms(600));
+    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    let own = said(&net, 0);
+    assert_eq!(own.len(), 3, "segments of the usual length");
+    assert!(own.iter().all(|frame| frame.ttl == 1 && frame.next.is_none()));
+    assert_eq!(
+        net.sent_by(0).iter().filter(|frame| frame.dst == 2).count(),
+        9,
+        "how well it hears is not known"
+    );
+    assert_eq!(relays(&net), [0; 10]);
+}
+
+#[test]
+fn messages_go_on_while_routes_come_and_go() {
+    let mut net = ladder();
+    let id = net.send(0, address(4), Priority::High, secs(600), &text(3000)).unwrap();
+    net.run(ms(700));
+    for at in 0..4 {
+        route(&mut net, at, 4, at + 1);
+    }
+    let other = net.send(0, address(4), Priority::High, secs(600), &text(3000)).unwrap();
+    net.run(secs(1));
+    for at in 0..4 {
+        assert!(net.stations[at].node.remove_route(address(4)));
+    }
+    net.run_until(secs(600), |net| net.outcome(0, other).is_some() && net.outcome(0, id).is_some());
+    let mut received = net.received(4);
+    received.sort();
+    assert_eq!(received, [(1, id, text(3000)), (1, other, text(3000))]);
+}
+
+#[test]
+fn losses_on_a_route_are_made_good() {
+    for seed in 1..=3 {
+        let mut net = routed_ladder();
+        net.lossy(15, seed);
+        let id = net.send(0, address(4), Priority::Low, secs(600), &text(2000)).unwrap();
+        net.run_until(secs(600), |net| net.outcome(0, id).is_some());
+        assert_eq!(net.received(4), [(1, id, text(2000))], "seed {seed}");
+    }
+}
+
+#[test]
+fn whatever_routes_say_every_message_arrives_once_and_nobody_relays_a_frame_three_times() {
+    let (mut sent, mut by_route) = (0, 0);
+    for seed in 1..=30 {
+        println!("seed {seed}");
+        let mut rng = Rng::new(seed);
+        let mut pick = |below: usize| rng.below(below as u64) as usize;
+        let count = 4 + pick(6);
+        let mut net = Net::<SmallNode>::line(count);
+        for _ in 0..count {
+            let (a, b) = (pick(count), pick(count));
+            if a != b {
+                net.join(a, b);
+            }
+        }
+        // Right ones, wrong ones, circles, and to nobody.
+        for _ in 0..3 * count {
+            let (at, to, next) = (pick(count), pick(count), pick(count + 1));
+            if at != to && at != next {
+                route(&mut net, at, to, next);
+            }
+        }
+        net.lossy(10, seed);
+        let mut ids = Vec::new();
+        for _ in 0..6 {
+            let (from, to, len) = (pick(count), pick(count), 1 + pick(60));
+            if from != to {
+                let priority = Priority::ALL[pick(4)];
+                let id = net.send(from, address(to), priority, secs(300), &text(len));
+                ids.extend(id.map(|id| (from, to, id)));
+                net.run(ms(pick(400) as u64));
+            }
+        }
+        net.run_until(secs(300), |net| ids.iter().all(|(from, _, id)| net.outcome(*from, *id).is_some()));
+        for (from, to, id) in ids {
+            sent += 1;
+            assert_eq!(net.outcome(from, id).unwrap().1, Outcome::Delivered, "{from} to {to}");
+            assert_eq!(net.received(to).iter().filter(|message| message.1 == id).count(), 1);
+        }
+        for at in 0..count {
+            let own = said(&net, at);
+            let relayed: Vec<_> =
+                own.iter().filter(|frame| frame.src != address(at).bits()).map(|f| (f.src, f.seq)).collect();
+            assert!(relayed.iter().all(|one| relayed.iter().filter(|other| *other == one).count() <= 2));
+            by_route += own.iter().filter(|frame| frame.next.is_some()).count();
+        }
+    }
+    assert!(sent > 100 && by_route > 200, "{sent} messages, {by_route} frames to a next hop");
+}
+
+#[test]
+fn a_full_table_says_so_and_drops_nothing() {
+    let mut node = Net::<SmallNode>::new(1).stations.remove(0).node;
+    let now = crate::net::T0;
+    let next = Address::new(500);
+    let mut count = 0;
+    while node.set_route(now, Address::new(1000 + count), next, count).is_ok() {
+        count += 1;
+    }
+    assert_eq!(count, 24, "as many as neighbours");
+    assert_eq!(node.set_route(now, Address::new(2000), next, 0), Err(RouteError::Full));
+    assert_eq!(node.set_route(now, Address::new(1003), Address::new(501), 7), Ok(()), "in its own place");
+    let known: Vec<_> = node.routes().map(|route| route.destination.bits()).collect();
+    assert_eq!(known, (1000..1024).collect::<Vec<_>>());
+    assert!(node.remove_route(Address::new(1003)) && !node.remove_route(Address::new(1003)));
+    assert_eq!(node.set_route(now, Address::new(2000), next, 0), Ok(()));
+}
+
+#[test]
+fn a_route_leads_from_one_node_to_another() {
+    let mut node = Net::<SmallNode>::new(1).stations.remove(0).node;
+    let mut set =
+        |to: u16, next: u16| node.set_route(crate::net::T0, Address::new(to), Address::new(next), 0);
+    for to in [0, 1, 0x8000, 0xffff] {
+        assert_eq!(set(to, 2), Err(RouteError::Destination), "{to:#06x}");
+        assert_eq!(set(2, to), Err(RouteError::NextHop), "{to:#06x}");
+    }
+    assert_eq!(set(2, 3), Ok(()));
+}
+
+/// A frame from station 50 to station 60 that station 0 is to pass on.
+fn entrusted(seq: u32, priority: Priority) -> Vec<u8> {
+    seal(&Frame {
+        ttl: 7,
+        ttl0: 7,
+        seq,
+        src: address(50),
+        dst: address(60),
+        next: Some(address(0)),
+        priority,
+        kind: Kind::Single,
+        mic: Mic::Short,
+        body: &[1, 0, b'x'],
+    })
+}
+
+/// The same bytes as anyone can make them: with another next hop, or none.
+fn with_next(bytes: &[u8], to: Option<Address>) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let len = retarget_next(&mut bytes, address(0), to);
+    bytes.truncate(len);
+    bytes
+}
+
+#[test]
+fn an_outsider_who_changes_next_does_not_silence_a_frame() {
+    for priority in Priority::ALL {
+        let mut net = Net::<SmallNode>::new(1);
+        let frame = entrusted(9, priority);
+        assert_eq!(net.inject(0, &with_next(&frame, Some(address(70)))), Ok(()), "the outsider was faster");
+        net.run(ms(200));
+        assert_eq!(said(&net, 0), [], "another was asked");
+        assert_eq!(net.stations[0].node.stats().discarded(Discard::NotNextHop), 1);
+        assert_eq!(net.inject(0, &frame), Err(Discard::Duplicate));
+        net.run(ms(200));
+        assert_eq!(said(&net, 0).len(), 1, "{priority}");
+
+        // Nor by taking it out: then it is flooded, which is more and not less.
+        assert_eq!(net.inject(0, &with_next(&entrusted(10, priority), None)), Ok(()));
+        net.run(ms(200));
+        assert_eq!(said(&net, 0).len(), 2, "{priority}");
+    }
+}
+
+#[test]
+fn a_frame_is_relayed_at_most_twice_whatever_its_next_hop() {
+    let mut net = Net::<SmallNode>::new(1);
+    route(&mut net, 0, 60, 80);
+    let frame = entrusted(9, Priority::High);
+    for ttl in 2..=7 {
+        for next in [Some(address(70)), Some(address(0)), None] {
+            let mut copy = with_next(&frame, next);
+            retarget_ttl(&mut copy, 7, ttl);
+            let _ = net.inject(0, &copy);
+            net.run(ms(200));
+        }
+    }
+    let said: Vec<_> = said(&net, 0).iter().map(|frame| (frame.ttl, frame.next)).collect();
+    assert_eq!(said, [(1, Some(81)), (2, Some(81))]);
+}
+
+#[test]
+fn what_one_node_is_asked_to_pass_on_it_does_not_leave_to_others() {
+    let mut net = Net::<SmallNode>::new(1);
+    for n in 20..27 {
+        let hello = Frame {
+            ttl: 1,
+            ttl0: 1,
+            seq: 0,
+            src: address(n),
+            dst: Address::EVERYONE,
+            next: None,
+            priority: Priority::Low,
+            kind: Kind::Control,
+            mic: Mic::Long,
+            body: &[1, 0, 0],
+        };
+        net.inject(0, &seal(&hello)).unwrap();
+    }
+    // The link is busy, so that there is time to hear an outsider pretend that others have relayed it.
+    net.inject(0, &entrusted(1, Priority::Critical)).unwrap();
+    let frame = entrusted(2, Priority::Low);
+    assert_eq!(net.inject(0, &frame), Ok(()));
+    for _ in 0..4 {
+        let mut copy = with_next(&frame, None);
+        retarget_ttl(&mut copy, 7, 6);
+        assert_eq!(net.inject(0, &copy), Err(Discard::Duplicate));
+    }
+    net.run(ms(300));
+    assert!(said(&net, 0).iter().any(|frame| frame.seq == 2));
+    assert_eq!(net.stations[0].node.stats().discarded(Discard::Suppressed), 0);
+}
