@@ -294,7 +294,7 @@ class MeshNetworkManager:
     async def get_peers(self) -> Dict[str, Any]:
         """Near nodes as ``peers``, and gateways over IP as ``links``."""
         event = await self._agent.ask("peers")
-        return {"peers": event["peers"], "links": event.get("links", [])}
+        return {"peers": event["peers"], "links": event["links"]}
 
     async def get_agents(self) -> List[Dict[str, Any]]:
         """Who can be written to: each ``name``, ``node``, ``local`` and ``connected``."""

@@ -56,8 +56,7 @@ class PeerWatch:
 
     async def look(self) -> None:
         """Asks once, and tells what is new."""
-        links = (await self._agent.ask("peers")).get("links", [])
-        for link in links:
+        for link in (await self._agent.ask("peers"))["links"]:
             name, state = link["name"], link["state"]
             before = self._states.get(name)
             if before is None or before == state:
