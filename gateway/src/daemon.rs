@@ -199,6 +199,7 @@ fn listen(settings: &Settings) -> anyhow::Result<Listen> {
         Some(path) => TokenCheck::from_file(path)?,
         None => TokenCheck::open(),
     };
+    let token = token.with_tokens_of(&settings.gateway.data_dir)?;
     let limits = Limits { connections: settings.agents.max_connections as usize, ..Limits::default() };
     Ok(Listen {
         tcp: Some(settings.agents.listen),

@@ -16,13 +16,13 @@ use ble_bearer::WallClock;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::counters::{Counters, count};
 use super::port::{QueueBound, ToEngine};
 use super::session::{self, Common, Door, LINGER};
-use super::token::TokenCheck;
+use super::token::{LOOK_EVERY, TokenCheck};
 use crate::peering::Door as TlsDoor;
 
 /// How long to wait after a connection could not be taken. A guess: file descriptors come back when sessions end.
@@ -73,7 +73,8 @@ pub struct Listen {
 pub enum ListenError {
     /// Others on the network could connect, and nothing is asked of them.
     #[error(
-        "cannot listen on {0}: others on the network could send in your name; set an access token or use 127.0.0.1"
+        "cannot listen on {0}: others on the network could send in your name; make an access token with `mesh-gateway token \
+         add NAME`, or use 127.0.0.1"
     )]
     NeedsToken(SocketAddr),
     /// The TCP port cannot be had.
@@ -119,7 +120,7 @@ impl Listener {
     pub async fn bind(listen: Listen) -> Result<Self, ListenError> {
         let Listen { tcp, unix, token, limits } = listen;
         let tcp = match tcp {
-            Some(address) if !address.ip().is_loopback() && !token.is_required() => {
+            Some(address) if !address.ip().is_loopback() && !token.admits_some() => {
                 return Err(ListenError::NeedsToken(address));
             }
             Some(address) => {
@@ -172,6 +173,8 @@ impl Listener {
             }),
             sessions: JoinSet::new(),
         };
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -179,6 +182,7 @@ impl Listener {
                 accepted = accept_tcp(tcp.as_ref()) => hall.admit(accepted, Door::Tcp).await,
                 accepted = accept_unix(unix.as_ref()) => hall.admit(accepted, Door::Unix).await,
                 Some(_) = hall.sessions.join_next() => {}
+                _ = look.tick() => hall.common.token.refresh(),
             }
         }
         drop((tcp, unix));

@@ -27,7 +27,7 @@ use tracing::debug;
 use super::counters::{Counters, count};
 use super::listener::Limits;
 use super::port::{SessionEvents, SessionId, SessionPort, ToEngine, port};
-use super::token::TokenCheck;
+use super::token::{Pass, TokenCheck};
 
 /// The most requests in one batch to the engine. A guess: one window of credits.
 pub const MAX_BATCH: usize = 256;
@@ -151,8 +151,8 @@ impl<C: Clock> Inbound<'_, C> {
         let limits = &self.common.limits;
         let span = if door == Door::Full { limits.refusal_within } else { limits.hello_within };
         let common = self.common;
-        let hello = match within(&common.clock, span, self.hello(door, reader)).await {
-            Some(Ok(hello)) => hello,
+        let (hello, pass) = match within(&common.clock, span, self.hello(door, reader)).await {
+            Some(Ok(admitted)) => admitted,
             Some(Err(Over)) => return,
             None => {
                 count(&self.common.counters.refused_silent);
@@ -167,7 +167,7 @@ impl<C: Clock> Inbound<'_, C> {
         debug!(session = %self.id, agent = %hello.name, "attach");
         self.attached = true;
         permit.send(ToEngine::Attach { session: self.id, port, hello });
-        let Err(Over) = self.requests(reader).await;
+        let Err(Over) = self.requests(pass, reader).await;
         self.detach().await;
     }
 
@@ -183,7 +183,11 @@ impl<C: Clock> Inbound<'_, C> {
     }
 
     /// The first request. Errors are answered here.
-    async fn hello<R: AsyncRead + Unpin>(&mut self, door: Door, reader: &mut R) -> Result<Hello, Over> {
+    async fn hello<R: AsyncRead + Unpin>(
+        &mut self,
+        door: Door,
+        reader: &mut R,
+    ) -> Result<(Hello, Pass), Over> {
         loop {
             let request = match self.decode() {
                 Ok(Some(request)) => request,
@@ -216,25 +220,38 @@ impl<C: Clock> Inbound<'_, C> {
                     "the first request must be a hello: send it before this one",
                 );
             };
-            if door == Door::Tcp && !self.common.token.admits(hello.token.as_ref()) {
+            let admitted = match door {
+                Door::Unix => Some(Pass::free()),
+                Door::Tcp | Door::Full => self.common.token.admit(hello.token.as_ref()),
+            };
+            let Some(pass) = admitted else {
                 count(&self.common.counters.refused_token);
                 let message = match hello.token {
                     None => "this gateway asks for an access token: give it as `token` in the hello",
-                    Some(_) => "the access token is wrong: give the one in the gateway's settings",
+                    Some(_) => {
+                        "the access token is wrong: give one that `mesh-gateway token add` printed, or the one in the \
+                         gateway's settings"
+                    }
                 };
                 return self.end(ErrorCode::Unauthorised, message);
+            };
+            if let Err((code, why)) = pass.allows_name(&hello.name) {
+                count(&self.common.counters.refused_limits);
+                return self.end(code, &why);
             }
             hello.token = None;
             self.decoder.set_bounds(Bounds::REQUEST);
-            return Ok(hello);
+            return Ok((hello, pass));
         }
     }
 
     /// Everything after the hello, in batches of what has come.
     async fn requests<R: AsyncRead + Unpin>(
         &mut self,
+        mut pass: Pass,
         reader: &mut R,
     ) -> Result<std::convert::Infallible, Over> {
+        let mut taken_back = pin!(pass.taken_back());
         loop {
             let mut batch = Vec::with_capacity(self.batch_size);
             let mut over = false;
@@ -245,12 +262,9 @@ impl<C: Clock> Inbound<'_, C> {
                         over = true;
                         break;
                     }
-                    Ok(Some(request)) => match admit(request) {
-                        Ok(request) => batch.push(request),
-                        Err(error) => {
-                            count(&self.common.counters.bad_requests);
-                            over = self.answer(error).is_err();
-                        }
+                    Ok(Some(request)) => match self.admit(&mut pass, &request) {
+                        Ok(()) => batch.push(request),
+                        Err(error) => over = self.answer(error).is_err(),
                     },
                     Err(error) => over = self.answer(error).is_err(),
                 }
@@ -275,9 +289,32 @@ impl<C: Clock> Inbound<'_, C> {
                 return Err(Over);
             }
             if !full {
-                self.fill(reader).await?;
+                let refused = tokio::select! {
+                    biased;
+                    refused = &mut taken_back => refused,
+                    filled = self.fill(reader) => {
+                        filled?;
+                        continue;
+                    }
+                };
+                count(&self.common.counters.taken_back);
+                return self.end(refused.0, &refused.1);
             }
         }
+    }
+
+    /// Whether a request keeps the rules of the session and of its token; an error is one to answer with.
+    fn admit(&self, pass: &mut Pass, request: &Request) -> Result<(), ErrorEvent> {
+        let Common { counters, clock, .. } = self.common;
+        if let Err((code, why)) = pass.renew() {
+            count(&counters.taken_back);
+            return Err(ErrorEvent::fatal(code, why));
+        }
+        keeps_the_rules(request).inspect_err(|_| count(&counters.bad_requests))?;
+        pass.allows(request, || clock.now()).map_err(|(code, why)| {
+            count(&counters.refused_limits);
+            ErrorEvent::about(request.reference(), code, why)
+        })
     }
 
     /// The next request that has come whole; an error is one to answer with, fatal if the rest cannot be read.
@@ -330,7 +367,7 @@ impl<C: Clock> Inbound<'_, C> {
         Err(Over)
     }
 
-    fn end(&self, code: ErrorCode, message: &str) -> Result<Hello, Over> {
+    fn end<T>(&self, code: ErrorCode, message: &str) -> Result<T, Over> {
         self.events.refuse(ErrorEvent::fatal(code, message));
         Err(Over)
     }
@@ -344,9 +381,8 @@ impl<C: Clock> Inbound<'_, C> {
 }
 
 /// The rules of the session for one request after the hello.
-fn admit(request: Request) -> Result<Request, ErrorEvent> {
-    let reference = request.reference();
-    let (code, message) = match &request {
+fn keeps_the_rules(request: &Request) -> Result<(), ErrorEvent> {
+    let (code, message) = match request {
         Request::Send(send) if send.body.len() > MAX_BODY => (
             ErrorCode::TooLarge,
             format!(
@@ -366,9 +402,9 @@ fn admit(request: Request) -> Result<Request, ErrorEvent> {
             ErrorCode::BadRequest,
             "cannot say hello twice: open another connection for another agent".into(),
         ),
-        _ => return Ok(request),
+        _ => return Ok(()),
     };
-    Err(ErrorEvent::about(reference, code, message))
+    Err(ErrorEvent::about(request.reference(), code, message))
 }
 
 /// The direction from the engine to the agent: until the port is closed and empty, or the connection broken.

@@ -23,6 +23,7 @@ pub use file::FileSettings;
 pub use keyword::{LogFormat, LogLevel, UnknownKeyword};
 pub use token::{AccessToken, TokenError};
 
+use crate::access::{self, AccessError};
 use crate::datadir::DataDirError;
 use crate::peering::PeerConfig;
 
@@ -66,7 +67,7 @@ pub struct GatewaySettings {
 /// The `[agents]` section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentSettings {
-    /// Where agents connect over TCP; loopback unless there is an `access_token_file`.
+    /// Where agents connect over TCP; loopback unless there is an access token.
     pub listen: SocketAddr,
     /// The Unix socket for agents.
     pub unix_socket: PathBuf,
@@ -205,6 +206,9 @@ pub enum SettingsError {
     /// The access token cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The file of access tokens cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 fn list(problems: &[Problem]) -> String {
@@ -266,7 +270,7 @@ pub fn template(company_id: u16) -> String {
     }
 }
 
-/// What the file alone comes to, with its access token read as well: `mesh-gateway config check`.
+/// What the file alone comes to, with its access tokens read as well: `mesh-gateway config check`.
 ///
 /// # Errors
 /// [`SettingsError`].
@@ -275,6 +279,7 @@ pub fn check(path: &Path) -> Result<Settings, SettingsError> {
     if let Some(file) = &settings.agents.access_token_file {
         AccessToken::read(file)?;
     }
+    access::read_dir(&settings.gateway.data_dir)?;
     Ok(settings)
 }
 

@@ -16,6 +16,7 @@ use super::{
     Adapter, AgentSettings, DEFAULT_COMPANY_ID, GatewaySettings, LogFormat, LogLevel, MeshSettings, Origin,
     Overrides, Problem, RadioSettings, Settings, SettingsError, SimSettings,
 };
+use crate::access;
 use crate::datadir;
 use crate::network;
 use crate::peering::{CONNECTIONS, Fingerprint, PeerConfig};
@@ -42,8 +43,14 @@ pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, S
     };
     let access_token_file =
         p.path(over.access_token_file, raw.agents.access_token_file).map(|(path, _)| path);
+    // What cannot be read is for the start to complain about.
+    let has_tokens = || {
+        access::read_dir(&gateway.data_dir)
+            .map_or(true, |tokens| tokens.is_some_and(|tokens| !tokens.is_empty()))
+    };
+    let has_token = access_token_file.is_some() || has_tokens();
     let agents = AgentSettings {
-        listen: p.listen(over.listen, raw.agents.listen, access_token_file.is_some()),
+        listen: p.listen(over.listen, raw.agents.listen, has_token),
         unix_socket: p.unix_socket(over.unix_socket, raw.agents.unix_socket, &gateway.data_dir),
         access_token_file,
         max_agents: p.number("agents.max_agents", over.max_agents, raw.agents.max_agents, 1..=100_000, 1000),
@@ -288,7 +295,8 @@ impl Pick {
         if !address.ip().to_canonical().is_loopback() && !has_token {
             let what = format!(
                 "agents.listen = {address}: anyone who reaches this address could speak for every agent; listen on \
-                 127.0.0.1 or [::1], or name an access token in agents.access_token_file (--access-token-file)"
+                 127.0.0.1 or [::1], make an access token with `mesh-gateway token add NAME`, or name one in \
+                 agents.access_token_file (--access-token-file)"
             );
             self.problem(origin, what);
         }

@@ -28,9 +28,11 @@ macro_rules! examples {
 
 mod frame;
 mod radio;
+mod token;
 
 pub(super) use frame::{DecodeArgs, EncodeArgs, FrameArgs, FrameCommand, KeyArgs};
 pub(super) use radio::{AdaptersArgs, DoctorArgs};
+pub(super) use token::{TokenAddArgs, TokenArgs, TokenCommand};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -74,6 +76,7 @@ pub(super) enum Command {
     Doctor(DoctorArgs),
     Init(InitArgs),
     Invite(InviteArgs),
+    Token(TokenArgs),
     Config(ConfigArgs),
     Schema(SchemaArgs),
     Frame(FrameArgs),
