@@ -211,6 +211,13 @@ class Doors(unittest.IsolatedAsyncioTestCase):
             await mesh.send_message(Message("TASK", receiver="bob"))
         with self.assertRaisesRegex(NotStartedError, "call start"):
             await mesh.receive_message()
+        with mock.patch.dict(os.environ):
+            os.environ.pop("MESH_GATEWAY", None)
+            self.assertEqual(MeshNetworkManager("alice", port=8000).gateway, "127.0.0.1:8000")
+            self.assertEqual(MeshNetworkManager("alice").gateway, "127.0.0.1:7700")
+            os.environ["MESH_GATEWAY"] = "unix:/run/mesh.sock"
+            self.assertEqual(MeshNetworkManager("alice", port=8000).gateway, "unix:/run/mesh.sock")
+            self.assertEqual(MeshNetworkManager("alice", port=8000, gateway="10.0.0.1:7700").gateway, "10.0.0.1:7700")
         for wrong in ["localhost", "unix:", "host:0", ":7700"]:
             with self.assertRaisesRegex(ValueError, "write HOST:PORT"):
                 MeshNetworkManager("alice", gateway=wrong)
