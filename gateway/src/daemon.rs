@@ -168,7 +168,7 @@ fn listen(settings: &Settings) -> anyhow::Result<Listen> {
         None => TokenCheck::open(),
     };
     let token = token.with_tokens_of(&settings.gateway.data_dir)?;
-    let limits = Limits { connections: settings.agents.max_connections as usize, ..Limits::default() };
+    let limits = Limits::of(settings.agents.max_connections as usize);
     Ok(Listen {
         tcp: Some(settings.agents.listen),
         unix: Some(settings.agents.unix_socket.clone()),
