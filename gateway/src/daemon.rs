@@ -9,6 +9,7 @@ use ble_bearer::{Bearer, WallClock};
 use mesh_protocol::{Address, Duration, Rng};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::access::Audit;
 use crate::agents::{Limits, Listen, TokenCheck};
 use crate::cli::output::line;
 use crate::datadir::{self, DataDir};
@@ -167,7 +168,8 @@ fn listen(settings: &Settings) -> anyhow::Result<Listen> {
         Some(path) => TokenCheck::from_file(path)?,
         None => TokenCheck::open(),
     };
-    let token = token.with_tokens_of(&settings.gateway.data_dir)?;
+    let audit = if settings.agents.audit { Audit::open(&settings.gateway.data_dir)? } else { Audit::off() };
+    let token = token.with_tokens_of(&settings.gateway.data_dir)?.with_audit(audit);
     let limits = Limits::of(settings.agents.max_connections as usize);
     Ok(Listen {
         tcp: Some(settings.agents.listen),

@@ -25,6 +25,7 @@ use super::port::{QueueBound, ToEngine};
 use super::session::{self, Common, Door, LINGER};
 use super::strangers::{Stranger, Strangers};
 use super::token::{LOOK_EVERY, TokenCheck};
+use crate::access::Audit;
 use crate::peering::Door as TlsDoor;
 
 /// How long to wait after a connection could not be taken. A guess: file descriptors come back when sessions end.
@@ -169,6 +170,12 @@ impl Listener {
     #[must_use]
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
+    }
+
+    /// Where what agents send is noted.
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        self.token.audit()
     }
 
     /// What is counted here.

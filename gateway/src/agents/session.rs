@@ -18,7 +18,7 @@ use std::time::Duration;
 use ble_bearer::Clock;
 use bytes::BufMut;
 use mesh_agent::api::codec::{Bounds, Codec, DecodeError, Decoder, encode};
-use mesh_agent::api::{ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, MAX_GROUPS, Request};
+use mesh_agent::api::{ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, MAX_GROUPS, Name, Request};
 use mesh_protocol::Duration as Span;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -29,6 +29,7 @@ use super::listener::Limits;
 use super::port::{SessionEvents, SessionId, SessionPort, ToEngine, port};
 use super::strangers::Stranger;
 use super::token::{Pass, TokenCheck};
+use crate::access::{Entry, Verdict};
 
 /// The most requests in one batch to the engine. A guess: one window of credits.
 pub const MAX_BATCH: usize = 256;
@@ -185,8 +186,9 @@ impl<C: Clock> Inbound<'_, C> {
         };
         debug!(session = %self.id, agent = %hello.name, "attach");
         self.attached = true;
-        permit.send(ToEngine::Attach { session: self.id, port, hello });
-        let Err(Over) = self.requests(pass, reader).await;
+        let (agent, token) = (hello.name, pass.token());
+        permit.send(ToEngine::Attach { session: self.id, port, hello, token });
+        let Err(Over) = self.requests(agent, pass, reader).await;
         self.detach().await;
     }
 
@@ -267,6 +269,7 @@ impl<C: Clock> Inbound<'_, C> {
     /// Everything after the hello, in batches of what has come.
     async fn requests<R: AsyncRead + Unpin>(
         &mut self,
+        agent: Name,
         mut pass: Pass,
         reader: &mut R,
     ) -> Result<std::convert::Infallible, Over> {
@@ -283,7 +286,10 @@ impl<C: Clock> Inbound<'_, C> {
                     }
                     Ok(Some(request)) => match self.admit(&mut pass, &request) {
                         Ok(()) => batch.push(request),
-                        Err(error) => over = self.answer(error).is_err(),
+                        Err(error) => {
+                            self.note(agent, &pass, &request, error.code);
+                            over = self.answer(error).is_err();
+                        }
                     },
                     Err(error) => over = self.answer(error).is_err(),
                 }
@@ -319,6 +325,14 @@ impl<C: Clock> Inbound<'_, C> {
                 count(&self.common.counters.taken_back);
                 return self.end(refused.0, &refused.1);
             }
+        }
+    }
+
+    /// Notes a message that was refused before the engine saw it; what the engine makes of the others is noted there.
+    fn note(&self, agent: Name, pass: &Pass, request: &Request, code: ErrorCode) {
+        if let Request::Send(send) = request {
+            let (session, token, verdict) = (self.id.0, pass.token(), Verdict::Refused(code));
+            self.common.token.audit().note(&Entry { session, agent, token, send, verdict });
         }
     }
 
