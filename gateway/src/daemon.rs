@@ -10,6 +10,7 @@ use firmware_sim::RUNS;
 use mesh_protocol::{Address, Duration, Rng};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::access::Audit;
 use crate::agents::{Limits, Listen, TokenCheck};
 use crate::cli::frame::key_file;
 use crate::cli::output::line;
@@ -199,8 +200,9 @@ fn listen(settings: &Settings) -> anyhow::Result<Listen> {
         Some(path) => TokenCheck::from_file(path)?,
         None => TokenCheck::open(),
     };
-    let token = token.with_tokens_of(&settings.gateway.data_dir)?;
-    let limits = Limits { connections: settings.agents.max_connections as usize, ..Limits::default() };
+    let audit = if settings.agents.audit { Audit::open(&settings.gateway.data_dir)? } else { Audit::off() };
+    let token = token.with_tokens_of(&settings.gateway.data_dir)?.with_audit(audit);
+    let limits = Limits::of(settings.agents.max_connections as usize);
     Ok(Listen {
         tcp: Some(settings.agents.listen),
         unix: Some(settings.agents.unix_socket.clone()),

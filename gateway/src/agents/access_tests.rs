@@ -139,3 +139,26 @@ async fn a_token_that_is_taken_back_ends_its_sessions_and_no_others() {
     assert_eq!(alice.hear().await, Some(json!({"ev": "pong", "ref": 1})));
     assert_eq!(gateway.count("agents_taken_back"), 1);
 }
+
+#[tokio::test]
+async fn silent_connections_make_way_and_keep_no_agent_out() {
+    let limits = Limits { connections: 8, strangers: 4, ..Limits::default() };
+    let mut gateway = Gateway::tcp(limits, TokenCheck::open()).await;
+    let mut alice = Lines::to(&gateway).await;
+    alice.hello("alice").await;
+    let mut silent = Vec::new();
+    // Far more than there is room for, each held open.
+    for _ in 0..100 {
+        silent.push(Lines::to(&gateway).await);
+    }
+    // The oldest are closed; the agent that came before and the one that comes now are served.
+    let mut bob = Lines::to(&gateway).await;
+    bob.hello("bob").await;
+    gateway.until(Seen::Attach(name("bob"))).await;
+    for first in &mut silent[..90] {
+        assert_eq!(first.hear_end().await, None);
+    }
+    alice.say(r#"{"op":"ping","ref":1}"#).await;
+    assert_eq!(alice.hear().await, Some(json!({"ev": "pong", "ref": 1})));
+    assert!(gateway.count("agents_refused_crowd") >= 90);
+}

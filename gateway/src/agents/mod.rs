@@ -15,6 +15,7 @@ mod listener;
 mod lobby;
 mod port;
 mod session;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -18,16 +18,18 @@ use std::time::Duration;
 use ble_bearer::Clock;
 use bytes::BufMut;
 use mesh_agent::api::codec::{Bounds, Codec, DecodeError, Decoder, encode};
-use mesh_agent::api::{ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, MAX_GROUPS, Request};
+use mesh_agent::api::{ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, MAX_GROUPS, Name, Request};
 use mesh_protocol::Duration as Span;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::debug;
 
 use super::counters::{Counters, count};
 use super::listener::Limits;
 use super::port::{SessionEvents, SessionId, SessionPort, ToEngine, port};
+use super::strangers::Stranger;
 use super::token::{Pass, TokenCheck};
+use crate::access::{Entry, Verdict};
 
 /// The most requests in one batch to the engine. A guess: one window of credits.
 pub const MAX_BATCH: usize = 256;
@@ -58,15 +60,20 @@ pub(super) struct Common<C> {
 pub(super) enum Door {
     /// Anyone may have come in: ask for the token, if there is one.
     Tcp,
-    /// The file system let it in.
+    /// One of this gateway's own user.
     Unix,
     /// There is no room; say so and close.
     Full,
 }
 
 /// Serves a connection from its first byte to its last.
-pub(super) async fn serve<C, R, W>(common: &Common<C>, door: Door, mut reader: R, mut writer: W)
-where
+pub(super) async fn serve<C, R, W>(
+    common: &Common<C>,
+    door: Door,
+    stranger: Option<Stranger>,
+    mut reader: R,
+    mut writer: W,
+) where
     C: Clock,
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -80,6 +87,8 @@ where
         events: &events,
         codec: &codec,
         decoder: Decoder::new(Bounds::HELLO),
+        stranger,
+        place: None,
         attached: false,
         batch_size: 1,
     };
@@ -135,6 +144,10 @@ struct Inbound<'a, C> {
     events: &'a SessionEvents,
     codec: &'a OnceLock<Codec>,
     decoder: Decoder,
+    /// What it is until it has said hello as it must. Who was refused stays one until the connection is closed.
+    stranger: Option<Stranger>,
+    /// Its place among the connections from then on.
+    place: Option<OwnedSemaphorePermit>,
     /// Whether the engine knows the session and has to be told of its end.
     attached: bool,
     /// How many requests the last batch had; the next will have about as many.
@@ -160,14 +173,22 @@ impl<C: Clock> Inbound<'_, C> {
                 return self.events.refuse(ErrorEvent::fatal(ErrorCode::TooLate, message));
             }
         };
+        if let Some(stranger) = self.stranger.take() {
+            self.place = stranger.is_known();
+            if self.place.is_none() {
+                // It has been told to go, and the connection is being cut.
+                return;
+            }
+        }
         // A permit first: between sending and noting that it was sent there must be no place to be cancelled.
         let Ok(permit) = self.common.engine.reserve().await else {
             return self.engine_gone();
         };
         debug!(session = %self.id, agent = %hello.name, "attach");
         self.attached = true;
-        permit.send(ToEngine::Attach { session: self.id, port, hello });
-        let Err(Over) = self.requests(pass, reader).await;
+        let (agent, token) = (hello.name, pass.token());
+        permit.send(ToEngine::Attach { session: self.id, port, hello, token });
+        let Err(Over) = self.requests(agent, pass, reader).await;
         self.detach().await;
     }
 
@@ -248,6 +269,7 @@ impl<C: Clock> Inbound<'_, C> {
     /// Everything after the hello, in batches of what has come.
     async fn requests<R: AsyncRead + Unpin>(
         &mut self,
+        agent: Name,
         mut pass: Pass,
         reader: &mut R,
     ) -> Result<std::convert::Infallible, Over> {
@@ -264,7 +286,10 @@ impl<C: Clock> Inbound<'_, C> {
                     }
                     Ok(Some(request)) => match self.admit(&mut pass, &request) {
                         Ok(()) => batch.push(request),
-                        Err(error) => over = self.answer(error).is_err(),
+                        Err(error) => {
+                            self.note(agent, &pass, &request, error.code);
+                            over = self.answer(error).is_err();
+                        }
                     },
                     Err(error) => over = self.answer(error).is_err(),
                 }
@@ -300,6 +325,14 @@ impl<C: Clock> Inbound<'_, C> {
                 count(&self.common.counters.taken_back);
                 return self.end(refused.0, &refused.1);
             }
+        }
+    }
+
+    /// Notes a message that was refused before the engine saw it; what the engine makes of the others is noted there.
+    fn note(&self, agent: Name, pass: &Pass, request: &Request, code: ErrorCode) {
+        if let Request::Send(send) = request {
+            let (session, token, verdict) = (self.id.0, pass.token(), Verdict::Refused(code));
+            self.common.token.audit().note(&Entry { session, agent, token, send, verdict });
         }
     }
 

@@ -39,6 +39,15 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Lines<S> {
         }
     }
 
+    /// The next event, if the gateway does not hang up instead.
+    pub(super) async fn hear_end(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line).await {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(serde_json::from_str(&line).unwrap()),
+        }
+    }
+
     pub(super) async fn hello(&mut self, name: &str) -> Value {
         self.say(&json!({"op": "hello", "name": name}).to_string()).await;
         self.hear().await.unwrap()

@@ -1,7 +1,7 @@
 //! Who is let in: the tokens that agents show over TCP, and what each of them may do here.
 //!
 //! Owns comparing them in constant time, noticing that the file of tokens has changed, and [`Pass`], what a session carries of
-//! all that. Which listener asks for a token is the listener's rule; what a token allows is [`crate::access`]'s, the form of
+//! all that; and hands on the log of what they send. Which listener asks for a token is the listener's rule; what a token allows is [`crate::access`]'s, the form of
 //! the one that is in a file of its own the settings'.
 
 use std::fmt;
@@ -17,7 +17,7 @@ use mesh_protocol::Instant;
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use tokio::sync::watch;
 
-use crate::access::{self, AccessError, Bucket, Digest, Grant, Refused};
+use crate::access::{self, AccessError, Audit, Bucket, Digest, Grant, Refused};
 use crate::settings::{AccessToken, TokenError};
 
 /// How often a running gateway looks whether the file of tokens has changed, beside every hello. A guess: soon for a person who
@@ -30,19 +30,20 @@ pub struct TokenCheck {
     /// The one that allows everything.
     master: Option<Digest>,
     file: Option<Arc<Watched>>,
+    audit: Audit,
 }
 
 impl TokenCheck {
     /// Lets everyone in.
     #[must_use]
     pub const fn open() -> Self {
-        Self { master: None, file: None }
+        Self { master: None, file: None, audit: Audit::off() }
     }
 
     /// Lets in whoever shows this token, to do everything.
     #[must_use]
     pub fn new(token: &AccessToken) -> Self {
-        Self { master: Some(Digest::of(token.as_str())), file: None }
+        Self { master: Some(Digest::of(token.as_str())), file: None, audit: Audit::off() }
     }
 
     /// Lets in whoever shows the token in this file, to do everything.
@@ -60,6 +61,18 @@ impl TokenCheck {
     pub fn with_tokens_of(self, data_dir: &Path) -> Result<Self, AccessError> {
         let watched = Watched::open(data_dir.join(access::TOKENS_FILE))?;
         Ok(Self { file: Some(Arc::new(watched)), ..self })
+    }
+
+    /// Notes in this log what those who are let in send.
+    #[must_use]
+    pub fn with_audit(self, audit: Audit) -> Self {
+        Self { audit, ..self }
+    }
+
+    /// The log of what those who are let in send.
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// Whether a token is asked for at all. From the first one on it is, until the gateway ends.

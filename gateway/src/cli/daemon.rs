@@ -61,6 +61,7 @@ pub(super) fn resolve(file: Option<PathBuf>, args: DaemonArgs) -> anyhow::Result
         listen: args.listen,
         unix_socket: args.unix_socket,
         access_token_file: args.access_token_file,
+        audit: args.audit,
         name: args.name,
         ttl: args.ttl,
         log: args.log,

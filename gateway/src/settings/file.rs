@@ -69,6 +69,7 @@ pub(super) struct RawAgents {
     pub(super) listen: Value<String>,
     pub(super) unix_socket: Value<String>,
     pub(super) access_token_file: Value<String>,
+    pub(super) audit: Value<bool>,
     pub(super) max_agents: Value<i64>,
     pub(super) max_connections: Value<i64>,
     pub(super) max_credits: Value<i64>,

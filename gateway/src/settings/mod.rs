@@ -73,6 +73,8 @@ pub struct AgentSettings {
     pub unix_socket: PathBuf,
     /// The file with the token that agents must show; see [`AccessToken::read`].
     pub access_token_file: Option<PathBuf>,
+    /// Whether it is noted who sent what where.
+    pub audit: bool,
     /// The most agents known, 1 to 100,000.
     pub max_agents: u32,
     /// The most connections at a time, 1 to 100,000.
@@ -146,6 +148,8 @@ pub struct Overrides {
     pub unix_socket: Option<PathBuf>,
     /// `agents.access_token_file`.
     pub access_token_file: Option<PathBuf>,
+    /// `agents.audit`.
+    pub audit: Option<bool>,
     /// `agents.max_agents`.
     pub max_agents: Option<u32>,
     /// `agents.max_connections`.

@@ -53,6 +53,7 @@ pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, S
         listen: p.listen(over.listen, raw.agents.listen, has_token),
         unix_socket: p.unix_socket(over.unix_socket, raw.agents.unix_socket, &gateway.data_dir),
         access_token_file,
+        audit: p.choose(over.audit, raw.agents.audit).is_some_and(|(audit, _)| audit),
         max_agents: p.number("agents.max_agents", over.max_agents, raw.agents.max_agents, 1..=100_000, 1000),
         max_connections: p.number(
             "agents.max_connections",

@@ -95,15 +95,18 @@ pub(super) struct DaemonArgs {
     /// Where keys and messages are kept [default: see the settings file]
     #[arg(long, env = "MESH_GATEWAY_DATA_DIR", value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
-    /// Where agents connect over TCP; anything but loopback needs --access-token-file [default: 127.0.0.1:7700]
+    /// Where agents connect over TCP; anything but loopback needs an access token [default: 127.0.0.1:7700]
     #[arg(long, env = "MESH_GATEWAY_LISTEN", value_name = "IP:PORT")]
     pub(super) listen: Option<SocketAddr>,
     /// The Unix socket for agents [default: agents.sock in the data directory]
     #[arg(long, env = "MESH_GATEWAY_UNIX_SOCKET", value_name = "PATH")]
     pub(super) unix_socket: Option<PathBuf>,
-    /// A file with the token that agents must show over TCP
+    /// A file with a token that lets agents in over TCP and allows everything; see also `mesh-gateway token`
     #[arg(long, env = "MESH_GATEWAY_ACCESS_TOKEN_FILE", value_name = "FILE")]
     pub(super) access_token_file: Option<PathBuf>,
+    /// Note who sent what where, without bodies: audit.log in the data directory [default: false]
+    #[arg(long, env = "MESH_GATEWAY_AUDIT", value_name = "true|false", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) audit: Option<bool>,
     /// This gateway's name [default: gateway]
     #[arg(long, env = "MESH_GATEWAY_NAME", value_name = "NAME")]
     pub(super) name: Option<String>,
