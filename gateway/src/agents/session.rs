@@ -174,7 +174,7 @@ impl<C: Clock> Inbound<'_, C> {
             }
         };
         if let Some(stranger) = self.stranger.take() {
-            self.place = stranger.is_known();
+            self.place = stranger.said_hello();
             if self.place.is_none() {
                 // It has been told to go, and the connection is being cut.
                 return;

@@ -71,7 +71,7 @@ pub(super) struct Stranger {
 
 impl Stranger {
     /// It has said hello: its place, and nobody tells it to go any more. `None` if somebody just has.
-    pub(super) fn is_known(self) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn said_hello(self) -> Option<OwnedSemaphorePermit> {
         lock(&self.waiting).present.remove(&self.number).map(|present| present.place)
     }
 }
@@ -117,11 +117,11 @@ mod tests {
         };
         let (agent, agent_leave) = enter();
         let (silent, silent_leave) = enter();
-        let place = agent.is_known().unwrap();
+        let place = agent.said_hello().unwrap();
         let (_third, third_leave) = enter();
         assert_eq!(room.available_permits(), 0);
         let (fourth, fourth_leave) = enter();
-        assert!(silent.is_known().is_none(), "its hello comes too late");
+        assert!(silent.said_hello().is_none(), "its hello comes too late");
         assert!(!goes(agent_leave).await && goes(silent_leave).await);
         assert!(!goes(third_leave).await && !goes(fourth_leave).await);
         drop(fourth);
