@@ -1,11 +1,11 @@
-//! How a command gets to a running gateway: where it is, with which token, under which name, and again after a loss.
+//! How a command gets to a running gateway: where it is, with which token, under which name.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context;
-use mesh_agent::api::{ErrorCode, Hello, Name, Token};
-use mesh_agent::{Client, ClientError, Endpoint, Handle, Inbox};
+use mesh_agent::api::{Hello, Name, Token};
+use mesh_agent::{Agent, Client, ClientError, Endpoint, Handle, Inbox};
 use tokio::time::timeout;
 
 use super::args::GatewayArgs;
@@ -15,9 +15,6 @@ use crate::settings::AccessToken;
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 /// How long parting may take; nothing depends on it. A guess.
 const PARTING_WITHIN: Duration = Duration::from_secs(1);
-/// The first and the longest pause between two attempts to connect. Guesses.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How many names commands use that end at once. A guess: each costs the gateway an entry among its agents, and two
 /// commands with one name at the same moment take it from each other.
 const SHORT_LIVED: u32 = 64;
@@ -36,7 +33,17 @@ impl Gateway {
         Ok(Self { endpoint: args.gateway, token })
     }
 
-    /// Connects under a name; what has not been acknowledged under it comes again.
+    /// Connects under a name and comes back when the gateway was away; what has not been acknowledged under the name comes
+    /// again. A gateway that was never there is an error: it is more likely a wrong address than one that restarts.
+    pub(super) async fn stay(&self, name: Name) -> Result<Agent, ClientError> {
+        let mut agent = Agent::builder(name).endpoint(self.endpoint.clone());
+        if let Some(token) = &self.token {
+            agent = agent.token(Token::new(token.as_str()));
+        }
+        agent.connect().await
+    }
+
+    /// Connects under a name, for something that is over at once.
     pub(super) async fn connect(&self, name: Name) -> Result<Client, ClientError> {
         let mut hello = Hello::new(name);
         hello.token = self.token.as_ref().map(|token| Token::new(token.as_str()));
@@ -77,38 +84,4 @@ pub(super) async fn read_on(inbox: &mut Inbox) -> Infallible {
     while inbox.next().await.is_ok() {}
     // Whoever waits for more is told why nothing comes.
     std::future::pending().await
-}
-
-/// Whether connecting again may help.
-pub(super) fn may_pass(error: &ClientError) -> bool {
-    match error {
-        ClientError::NoGateway { .. } => true,
-        ClientError::Lost(_) => true,
-        ClientError::Refused(refusal) => {
-            matches!(refusal.code, ErrorCode::ShuttingDown | ErrorCode::Overloaded | ErrorCode::TooLate)
-        }
-        ClientError::Undelivered(_) | ClientError::Protocol(_) => false,
-    }
-}
-
-/// Whether another session has the name now. Connecting again would take it back, and so on without end.
-pub(super) fn taken_over(error: &ClientError) -> bool {
-    matches!(error, ClientError::Refused(refusal) if refusal.code == ErrorCode::NameTaken)
-}
-
-/// The pauses between attempts to connect, each twice the one before up to a bound.
-#[derive(Debug)]
-pub(super) struct Pauses(Duration);
-
-impl Pauses {
-    pub(super) const fn new() -> Self {
-        Self(FIRST_PAUSE)
-    }
-
-    /// The next pause.
-    pub(super) fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST_PAUSE);
-        pause
-    }
 }

@@ -66,12 +66,16 @@ impl Beside {
 impl Time for Beside {
     /// Simulated time may stand still while an agent speaks: there is room for a million requests in a microsecond.
     fn first_number(&self) -> u64 {
-        self.now().as_micros() << 20
+        self.0.now().as_micros() << 20
+    }
+
+    fn now(&self) -> std::time::Duration {
+        std::time::Duration::from_micros(self.0.now().as_micros())
     }
 
     fn pause(&self, span: std::time::Duration) -> impl Future<Output = ()> + Send {
         let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        self.wait(self.now() + Duration::from_micros(micros))
+        self.wait(self.0.now() + Duration::from_micros(micros))
     }
 }
 

@@ -65,6 +65,7 @@ use mesh_agent::api::Hello;
 use mesh_agent::api::codec::Codec;
 use mesh_agent::{Client, ClientError};
 use mesh_protocol::{Duration, Instant};
+use tokio::io::DuplexStream;
 use tokio::sync::{Notify, oneshot};
 
 use crate::engine::EngineError;
@@ -268,13 +269,18 @@ impl Inside {
     /// # Errors
     /// As [`Client::over`]; [`ClientError::Lost`] as well when there is no such gateway or it has no power.
     pub async fn connect(&self, gateway: usize, hello: Hello, codec: Codec) -> Result<Client, ClientError> {
-        let stream = {
-            let mut places = lock(&self.shared.places);
-            let running = places.get_mut(gateway).and_then(|place| place.running.as_mut());
-            running.map(|running| running.lobby.connect())
-        };
-        let stream = stream.ok_or_else(|| ClientError::Lost(format!("gateway {gateway} has no power")))?;
-        Client::over(stream, hello, codec, self.clock()).await
+        Client::over(self.stream(gateway)?, hello, codec, self.clock()).await
+    }
+
+    /// A stream to a gateway, from 0, on which nothing has been said.
+    ///
+    /// # Errors
+    /// [`ClientError::Lost`] when there is no such gateway or it has no power.
+    pub fn stream(&self, gateway: usize) -> Result<DuplexStream, ClientError> {
+        let mut places = lock(&self.shared.places);
+        let running = places.get_mut(gateway).and_then(|place| place.running.as_mut());
+        let stream = running.map(|running| running.lobby.connect());
+        stream.ok_or_else(|| ClientError::Lost(format!("gateway {gateway} has no power")))
     }
 
     /// Cuts a gateway's power, as soon as every task waits and before anything that waits for a disk is written: what

@@ -220,7 +220,7 @@ impl<
         }
     }
 
-    fn hears_well(&self, now: Instant, to: Address) -> bool {
+    pub(super) fn hears_well(&self, now: Instant, to: Address) -> bool {
         self.neighbours.hears_well(now, to, self.hello_count)
     }
 
@@ -278,8 +278,8 @@ const fn own_copies(alive: usize, priority: Priority) -> u8 {
 /// (`mesh-sim run scenarios/office.toml`); and so does what has further hops before it, as the losses of all hops add up
 /// before the sender notices.
 const fn copies_to_one(hears_well: bool, last: bool, priority: Priority) -> u8 {
-    match (hears_well, last, priority) {
-        (true, true, Priority::Medium | Priority::Low) => 1,
+    match (hears_well, last, priority.suppressible()) {
+        (true, true, true) => 1,
         (true, ..) => 2,
         (false, ..) => 3,
     }

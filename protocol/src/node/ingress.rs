@@ -237,8 +237,9 @@ impl<
         let mut copies = relay_copies(alive);
         if let Some(me) = frame.next {
             // This node alone was asked: it waits for nobody, and sends as if it were its own. By its own route, which
-            // must not lead back, or to all.
+            // must not lead back, to the destination if that hears it well, or to all.
             let next = self.next_hop(now, frame.dst).filter(|next| *next != frame.src);
+            let next = next.or_else(|| self.hears_well(now, frame.dst).then_some(frame.dst));
             let len = retarget_next(&mut sealed, me, next);
             sealed.truncate(len);
             copies = self.copies(now, next.map_or(Way::Flood, Way::Over), frame.dst, frame.priority);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mesh_protocol::frame::{Frame, Kind, retarget_next, retarget_ttl};
-use mesh_protocol::{Address, Discard, LEGACY_FRAME, Mic, Outcome, Priority, RouteError, SmallNode};
+use mesh_protocol::{Address, Discard, LEGACY_FRAME, Mic, Outcome, Priority, Rng, RouteError, SmallNode};
 
 use crate::net::{Net, Opened, address, ms, seal, secs, text};
 
@@ -127,6 +127,18 @@ fn a_relay_without_a_route_floods() {
 }
 
 #[test]
+fn the_last_relay_needs_no_route_to_a_neighbour_that_hears_it_well() {
+    let mut net = Net::<SmallNode>::line(3);
+    route(&mut net, 0, 2, 1);
+    net.run(secs(70));
+    net.air.clear();
+    net.send(0, address(2), Priority::Medium, secs(5), b"hi").unwrap();
+    net.run(ms(100));
+    let own = said(&net, 1);
+    assert_eq!(own.iter().map(|frame| (frame.src, frame.next)).collect::<Vec<_>>()[0], (1, Some(3)));
+}
+
+#[test]
 fn a_route_that_leads_nowhere_costs_a_timeout_and_no_message() {
     for len in [5, 25, 600] {
         let mut net = ladder();
@@ -235,6 +247,56 @@ fn losses_on_a_route_are_made_good() {
         net.run_until(secs(600), |net| net.outcome(0, id).is_some());
         assert_eq!(net.received(4), [(1, id, text(2000))], "seed {seed}");
     }
+}
+
+#[test]
+fn whatever_routes_say_every_message_arrives_once_and_nobody_relays_a_frame_three_times() {
+    let (mut sent, mut by_route) = (0, 0);
+    for seed in 1..=30 {
+        println!("seed {seed}");
+        let mut rng = Rng::new(seed);
+        let mut pick = |below: usize| rng.below(below as u64) as usize;
+        let count = 4 + pick(6);
+        let mut net = Net::<SmallNode>::line(count);
+        for _ in 0..count {
+            let (a, b) = (pick(count), pick(count));
+            if a != b {
+                net.join(a, b);
+            }
+        }
+        // Right ones, wrong ones, circles, and to nobody.
+        for _ in 0..3 * count {
+            let (at, to, next) = (pick(count), pick(count), pick(count + 1));
+            if at != to && at != next {
+                route(&mut net, at, to, next);
+            }
+        }
+        net.lossy(10, seed);
+        let mut ids = Vec::new();
+        for _ in 0..6 {
+            let (from, to, len) = (pick(count), pick(count), 1 + pick(60));
+            if from != to {
+                let priority = Priority::ALL[pick(4)];
+                let id = net.send(from, address(to), priority, secs(300), &text(len));
+                ids.extend(id.map(|id| (from, to, id)));
+                net.run(ms(pick(400) as u64));
+            }
+        }
+        net.run_until(secs(300), |net| ids.iter().all(|(from, _, id)| net.outcome(*from, *id).is_some()));
+        for (from, to, id) in ids {
+            sent += 1;
+            assert_eq!(net.outcome(from, id).unwrap().1, Outcome::Delivered, "{from} to {to}");
+            assert_eq!(net.received(to).iter().filter(|message| message.1 == id).count(), 1);
+        }
+        for at in 0..count {
+            let own = said(&net, at);
+            let relayed: Vec<_> =
+                own.iter().filter(|frame| frame.src != address(at).bits()).map(|f| (f.src, f.seq)).collect();
+            assert!(relayed.iter().all(|one| relayed.iter().filter(|other| *other == one).count() <= 2));
+            by_route += own.iter().filter(|frame| frame.next.is_some()).count();
+        }
+    }
+    assert!(sent > 100 && by_route > 200, "{sent} messages, {by_route} frames to a next hop");
 }
 
 #[test]

@@ -3,30 +3,64 @@
 //! Owns the seam that lets a whole system, its agents among it, run in simulated time. Says nothing about calendars.
 
 use std::future::Future;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
 
-/// Where a session's numbers begin, and how to wait.
+use tokio::time::Instant;
+
+/// Numbers in a session's requests fit into this many bits at first, so that JSON's readers that know only doubles keep
+/// them whole.
+const NUMBER_BITS: u32 = 52;
+
+/// What a client asks of time, and of chance.
 pub trait Time: Clone + Send + Sync + 'static {
-    /// Where the numbers of a session's requests begin that starts now. Receipts come with the number of the session
-    /// that sent the message, so this is above every number that an earlier session of the agent may have used.
+    /// Where the numbers of the requests begin of a client that starts now. Receipts come with the number of the run
+    /// that sent the message, and a repeat is known by it: no earlier run of the agent may have been near this one.
     fn first_number(&self) -> u64;
+
+    /// The time since some moment that stays the same. Never runs backwards.
+    fn now(&self) -> Duration;
 
     /// Waits so long.
     fn pause(&self, span: Duration) -> impl Future<Output = ()> + Send;
 }
 
 /// The time on the wall.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wall;
+#[derive(Clone, Copy, Debug)]
+pub struct Wall {
+    origin: Instant,
+}
+
+impl Default for Wall {
+    fn default() -> Self {
+        Self { origin: Instant::now() }
+    }
+}
 
 impl Time for Wall {
-    /// Microseconds since 1970: no session sends a million messages a second for as long as it lives.
+    /// By chance, as the system deals it to hash maps. The time of day would not do: machines without a clock of their own
+    /// begin at the same one each time.
     fn first_number(&self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(now.as_micros()).unwrap_or(1)
+        RandomState::new().build_hasher().finish() >> (u64::BITS - NUMBER_BITS)
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
     }
 
     async fn pause(&self, span: Duration) {
         tokio::time::sleep(span).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_runs_begin_with_different_numbers_that_a_double_can_hold() {
+        let (one, two) = (Wall::default().first_number(), Wall::default().first_number());
+        assert_ne!(one, two);
+        assert!(one < 1 << NUMBER_BITS && two < 1 << NUMBER_BITS);
     }
 }

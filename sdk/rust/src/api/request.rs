@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use mesh_protocol::{Address, MessageType, Priority};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -13,7 +14,9 @@ use zeroize::Zeroize;
 
 use super::body::Base64;
 use super::destination::address_text;
-use super::{Body, DEFAULT_CREDITS, Destination, MessageRef, Name, schema, two_forms};
+use super::{
+    Body, DEFAULT_CREDITS, Destination, MAX_DEADLINE_MS, Message, MessageRef, Name, schema, two_forms,
+};
 
 /// What an agent asks of the gateway: in JSON an object with `"op"`, in postcard the variant's number and its fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -226,7 +229,7 @@ pub struct SendRequest {
 impl SendRequest {
     /// A durable MEDIUM message without a deadline.
     #[must_use]
-    pub fn new(to: Destination, kind: MessageType, body: Body) -> Self {
+    pub fn new(to: Destination, kind: MessageType, body: impl Into<Body>) -> Self {
         Self {
             reference: None,
             to,
@@ -236,9 +239,29 @@ impl SendRequest {
             durable: true,
             reply_to: None,
             receipt: ReceiptWish::Delivered,
-            body,
+            body: body.into(),
             key: None,
         }
+    }
+
+    /// The answer to a message: a RESPONSE to its sender, as urgent as it was.
+    #[must_use]
+    pub fn answer(message: &Message, body: impl Into<Body>) -> Self {
+        let new = Self::new(message.from, MessageType::Response, body);
+        Self { priority: message.priority, reply_to: Some(message.id), ..new }
+    }
+
+    /// The same with this priority.
+    #[must_use]
+    pub fn with_priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// The same with a deadline: worth nothing after this span, to the millisecond, at most [`super::MAX_DEADLINE_MS`].
+    #[must_use]
+    pub fn within(self, span: Duration) -> Self {
+        let ms = u32::try_from(span.as_millis()).unwrap_or(u32::MAX);
+        Self { deadline_ms: Some(ms.min(MAX_DEADLINE_MS)), ..self }
     }
 }
 

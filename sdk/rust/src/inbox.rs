@@ -2,66 +2,76 @@
 
 use std::sync::Arc;
 
-use super::ClientError;
-use super::link::Owner;
-use crate::api::{ErrorEvent, Message, Receipt, Request};
+use crate::ClientError;
+use crate::api::{ErrorEvent, Message, Receipt};
+use crate::link::Owner;
 
 /// Something that nobody in particular waits for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
     /// A message for the agent.
     Message(Message),
-    /// What became of a message of an earlier session.
+    /// What became of a message of an earlier run of the agent.
     Receipt(Receipt),
     /// An error that names no request.
     Error(ErrorEvent),
 }
 
 impl Incoming {
-    fn cursor(&self) -> Option<u64> {
+    /// Its place in the agent's inbox, to be acknowledged, if it has one.
+    #[must_use]
+    pub fn cursor(&self) -> Option<u64> {
         match self {
             Self::Message(message) => message.cursor,
             Self::Receipt(receipt) => receipt.cursor,
             Self::Error(_) => None,
         }
     }
+
+    pub(crate) fn forget_cursor(&mut self) {
+        match self {
+            Self::Message(message) => message.cursor = None,
+            Self::Receipt(receipt) => receipt.cursor = None,
+            Self::Error(_) => {}
+        }
+    }
 }
 
 /// Where messages come from. Each is acknowledged when the next one is asked for, unless told otherwise: until then the
-/// gateway would send it again after a lost connection.
+/// gateway shows it again to the next run of the program.
 #[derive(Debug)]
 pub struct Inbox {
     owner: Arc<Owner>,
     auto_ack: bool,
-    /// What the application is handling now.
-    in_hand: Option<u64>,
+    /// What the application is handling now, and in which of the gateway's lives.
+    in_hand: Option<(u64, u32)>,
 }
 
 impl Inbox {
-    pub(super) fn new(owner: Arc<Owner>) -> Self {
+    pub(crate) fn new(owner: Arc<Owner>) -> Self {
         Self { owner, auto_ack: true, in_hand: None }
     }
 
     /// Whether asking for the next one acknowledges the one before; true at first. Otherwise the application calls
-    /// [`super::Handle::ack`].
+    /// [`crate::Handle::ack`].
     pub fn set_auto_ack(&mut self, auto_ack: bool) {
         self.auto_ack = auto_ack;
     }
 
-    /// Waits for the next thing to come. Cancel safe. After a lost connection, what had come is still given out.
+    /// Waits for the next thing to come. Cancel safe. After a connection is lost for good, what had come is still given
+    /// out.
     ///
     /// # Errors
-    /// If the connection is lost and everything that had come has been taken.
+    /// If the connection is lost, an [`crate::Agent`]'s for good, and everything that had come has been taken.
     pub async fn next(&mut self) -> Result<Incoming, ClientError> {
-        let link = &self.owner.0;
-        if let Some(cursor) = self.in_hand.take() {
-            let ack = link.state().handled(cursor);
+        let link = self.owner.link();
+        if let Some((cursor, life)) = self.in_hand.take() {
             // A lost connection is told below, after what had come before it.
-            let _ = ack.map(|ack| link.enqueue(&Request::Ack(ack)));
+            let _ = link.handled(cursor, Some(life));
         }
-        let incoming = link.next().await?;
+        let (incoming, life) = link.next().await?;
         if self.auto_ack {
-            self.in_hand = incoming.cursor();
+            self.in_hand = incoming.cursor().map(|cursor| (cursor, life));
         }
         Ok(incoming)
     }

@@ -2,10 +2,10 @@
 
 use tokio::net::TcpListener;
 
-use super::{Client, ClientError, Endpoint, Incoming};
 use crate::api::codec::{Codec, encode};
 use crate::api::samples::{self, name, send};
-use crate::api::{Event, Hello};
+use crate::api::{Event, Hello, Message};
+use crate::{Client, ClientError, Endpoint, Incoming};
 
 #[tokio::test]
 async fn a_lost_connection_is_told_to_everyone_who_waits() {
@@ -16,7 +16,7 @@ async fn a_lost_connection_is_told_to_everyone_who_waits() {
     let mut welcome = Vec::new();
     let event = samples::events().remove(0);
     encode(&event, Codec::Postcard, &mut welcome).unwrap();
-    let message = Event::Message(samples::message("last words"));
+    let message = Event::Message(Message { cursor: Some(100), ..samples::message("last words") });
     encode(&message, Codec::Postcard, &mut welcome).unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut stream, &welcome).await.unwrap();
     let (alice, mut inbox) = connecting.await.unwrap().unwrap().split();

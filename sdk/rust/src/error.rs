@@ -1,0 +1,68 @@
+//! Why something could not be done with a gateway, and whether trying again may help.
+
+use crate::Endpoint;
+use crate::api::codec::DecodeError;
+use crate::api::{ErrorCode, ErrorEvent, Receipt};
+
+/// Why something could not be done with the gateway.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answers there.
+    #[error("no gateway answers at {endpoint} ({why}): start one with `mesh-gateway --adapter sim`")]
+    NoGateway {
+        /// Where it was looked for.
+        endpoint: Endpoint,
+        /// What the system says.
+        why: String,
+    },
+    /// The gateway would not. Its words say what to do.
+    #[error("the gateway refused ({}): {}", .0.code, .0.message)]
+    Refused(ErrorEvent),
+    /// The connection ended. What was in flight may or may not have arrived; connect again to learn more.
+    #[error("the connection to the gateway ended ({0}): connect again to go on")]
+    Lost(String),
+    /// A message's deadline passed while the gateway was away, before it had said *accepted*.
+    #[error(
+        "the message's deadline passed while the gateway was away{}: send it again if it is still worth something",
+        if *.sent { "; it may have been accepted before" } else { ", and it was not sent" }
+    )]
+    Overdue {
+        /// Whether it had been sent, so that it may have been accepted. Its receipt is then in the inbox.
+        sent: bool,
+    },
+    /// A query was not delivered, so that no answer can be expected.
+    #[error(
+        "the query {} got no answer: {:?}{}; see `mesh-gateway agents` for who is there",
+        .0.id, .0.outcome, .0.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
+    )]
+    Undelivered(Receipt),
+    /// What came is not the agents' protocol.
+    #[error("cannot understand what answers there: {0}; is it a gateway, and of the same version?")]
+    Protocol(#[from] DecodeError),
+}
+
+impl ClientError {
+    /// Whether a new connection may help: the gateway is away, goes away, or has too much to do. Not after a newer
+    /// session has taken over the name, which would take it back, and so on without end.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::NoGateway { .. } | Self::Lost(_) => true,
+            Self::Refused(refusal) => {
+                matches!(refusal.code, ErrorCode::ShuttingDown | ErrorCode::Overloaded | ErrorCode::TooLate)
+            }
+            Self::Overdue { .. } | Self::Undelivered(_) | Self::Protocol(_) => false,
+        }
+    }
+
+    /// Whether a newer session has the agent's name now.
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.code == ErrorCode::NameTaken)
+    }
+}
+
+/// A connection that ended by itself.
+pub(crate) fn lost(why: impl ToString) -> ClientError {
+    ClientError::Lost(why.to_string())
+}

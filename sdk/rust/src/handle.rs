@@ -1,0 +1,244 @@
+//! To ask a gateway with.
+//!
+//! Owns what can be asked and what is checked before; the session under it is [`crate::link`]'s.
+
+use std::sync::Arc;
+
+use mesh_protocol::{Address, MessageType};
+use tokio::sync::{oneshot, watch};
+
+use crate::api::{
+    Agents, Deliveries, ErrorCode, ErrorEvent, Event, LinkAdd, LinkRemove, MAX_BODY, Message, MessageRef,
+    Name, Peers, Request, RouteAdd, RouteRemove, Routes, SendRequest, Status, Subscribe, Unsubscribe,
+};
+use crate::link::state::{Answer, Curious};
+use crate::link::{Link, Owner};
+use crate::{ClientError, Connection, Pending};
+
+/// To ask the gateway with. Clones are the same agent. Of an [`crate::Agent`], what is asked while the gateway is away waits
+/// for it, and what has no answer yet is asked again.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    owner: Arc<Owner>,
+}
+
+impl Handle {
+    pub(crate) const fn new(owner: Arc<Owner>) -> Self {
+        Self { owner }
+    }
+
+    /// Hands a message to the gateway; waits only while too much is on its way to it. The request's `reference` is set
+    /// here. The returned [`Pending`] may be dropped by those who do not care.
+    ///
+    /// # Errors
+    /// If the body is too long or the connection is lost. What the gateway thinks of it, the [`Pending`] tells.
+    pub async fn send(&self, send: SendRequest) -> Result<Pending, ClientError> {
+        let (accepted, on_accepted) = oneshot::channel();
+        let (receipt, on_receipt) = oneshot::channel();
+        let curious = Curious { accepted: Some(accepted), receipt: Some(receipt), answer: None };
+        self.start(send, curious).await?;
+        Ok(Pending::new(Arc::clone(&self.owner), on_accepted, on_receipt))
+    }
+
+    /// Asks another agent and waits for its answer. The request is sent as a QUERY; a deadline in it bounds the wait.
+    ///
+    /// # Errors
+    /// If the gateway refuses it, if it is not delivered, or if the connection is lost.
+    pub async fn query(&self, mut send: SendRequest) -> Result<Message, ClientError> {
+        send.kind = MessageType::Query;
+        let (accepted, on_accepted) = oneshot::channel();
+        let (answer, on_answer) = oneshot::channel();
+        let curious = Curious { accepted: Some(accepted), receipt: None, answer: Some(answer) };
+        self.start(send, curious).await?;
+        let link = self.owner.link();
+        let id = link.wait(on_accepted).await?.id;
+        let _forget = Forget { link, id };
+        match link.wait(on_answer).await? {
+            Answer::Response(message) => Ok(*message),
+            Answer::Undelivered(receipt) => Err(ClientError::Undelivered(receipt)),
+        }
+    }
+
+    async fn start(&self, send: SendRequest, curious: Curious) -> Result<(), ClientError> {
+        let length = send.body.len();
+        if length > MAX_BODY {
+            let message =
+                format!("cannot send a body of {length} bytes: {MAX_BODY} is the most; send it in parts");
+            return Err(ClientError::Refused(ErrorEvent::about(None, ErrorCode::TooLarge, message)));
+        }
+        self.owner.link().send(send, curious).await
+    }
+
+    /// Says that the message of this cursor has been handled; for those who turned [`crate::Inbox::set_auto_ack`] off. In any
+    /// order: the gateway is told when nothing before it is open.
+    ///
+    /// # Errors
+    /// If the connection is lost.
+    pub fn ack(&self, cursor: u64) -> Result<(), ClientError> {
+        self.owner.link().handled(cursor, None)
+    }
+
+    /// Also receives what is sent to these groups, of these types or of all. Returns all groups the agent now hears.
+    ///
+    /// # Errors
+    /// If the gateway refuses or the connection is lost.
+    pub async fn subscribe(
+        &self,
+        groups: Vec<Name>,
+        types: Option<Vec<MessageType>>,
+    ) -> Result<Vec<Name>, ClientError> {
+        Ok(self.owner.link().groups(Request::Subscribe(Subscribe { groups, types })).await?.groups)
+    }
+
+    /// No longer receives what is sent to these groups. Returns the groups the agent still hears.
+    ///
+    /// # Errors
+    /// If the gateway refuses or the connection is lost.
+    pub async fn unsubscribe(&self, groups: Vec<Name>) -> Result<Vec<Name>, ClientError> {
+        Ok(self.owner.link().groups(Request::Unsubscribe(Unsubscribe { groups })).await?.groups)
+    }
+
+    /// How the gateway is.
+    ///
+    /// # Errors
+    /// If the gateway refuses or the connection is lost.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        match self.owner.link().ask(Request::Status).await? {
+            Event::Status(status) => Ok(*status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Which nodes are near.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn peers(&self) -> Result<Peers, ClientError> {
+        match self.owner.link().ask(Request::Peers).await? {
+            Event::Peers(peers) => Ok(peers),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How far nodes are reached.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn routes(&self) -> Result<Routes, ClientError> {
+        match self.owner.link().ask(Request::Routes).await? {
+            Event::Routes(routes) => Ok(routes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Which agents are known.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn agents(&self) -> Result<Agents, ClientError> {
+        match self.owner.link().ask(Request::Agents).await? {
+            Event::Agents(agents) => Ok(agents),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Waits until the gateway has seen everything asked before.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn ping(&self) -> Result<(), ClientError> {
+        match self.owner.link().ask(Request::Ping).await? {
+            Event::Pong(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How well messages get through.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn health(&self) -> Result<Deliveries, ClientError> {
+        match self.owner.link().ask(Request::Health).await? {
+            Event::Health(health) => Ok(*health),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Connects the gateway with another one over IP, and keeps it so. `fingerprint`: the certificate it must show; `None`
+    /// takes the first one it shows and keeps to it. It need not be up when this returns.
+    ///
+    /// # Errors
+    /// If the gateway refuses, or as [`Self::status`].
+    pub async fn add_link(
+        &self,
+        name: Name,
+        address: String,
+        fingerprint: Option<String>,
+    ) -> Result<(), ClientError> {
+        self.change(|reference| Request::LinkAdd(LinkAdd { reference, name, address, fingerprint })).await
+    }
+
+    /// No longer connects the gateway with another one.
+    ///
+    /// # Errors
+    /// If there is no such connection, or as [`Self::status`].
+    pub async fn remove_link(&self, name: Name) -> Result<(), ClientError> {
+        self.change(|reference| Request::LinkRemove(LinkRemove { reference, name })).await
+    }
+
+    /// From now on the gateway sends to `destination` by way of its neighbour `next_hop`.
+    ///
+    /// # Errors
+    /// If the gateway refuses, or as [`Self::status`].
+    pub async fn add_route(
+        &self,
+        destination: Address,
+        next_hop: Address,
+        cost: u16,
+    ) -> Result<(), ClientError> {
+        self.change(|reference| Request::RouteAdd(RouteAdd { reference, destination, next_hop, cost })).await
+    }
+
+    /// No longer sends to `destination` by a way of an operator's.
+    ///
+    /// # Errors
+    /// If there is no such route, or as [`Self::status`].
+    pub async fn remove_route(&self, destination: Address) -> Result<(), ClientError> {
+        self.change(|reference| Request::RouteRemove(RouteRemove { reference, destination })).await
+    }
+
+    async fn change(&self, request: impl FnOnce(Option<u64>) -> Request) -> Result<(), ClientError> {
+        match self.owner.link().ask(|ask| request(ask.reference)).await? {
+            Event::Done(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How it stands with the gateway, now and at every change.
+    #[must_use]
+    pub fn connection(&self) -> watch::Receiver<Connection> {
+        self.owner.link().connection()
+    }
+
+    /// Ends the session and waits until it has ended: what was asked before has then reached the gateway.
+    pub async fn bye(&self) {
+        self.owner.link().bye();
+        self.owner.link().over().await;
+    }
+}
+
+fn unexpected(event: &Event) -> ClientError {
+    ClientError::Lost(format!("the answer has the number of another question: {event:?}"))
+}
+
+/// Forgets a query that nobody waits for any more: its answer is then an ordinary message.
+struct Forget<'a> {
+    link: &'a Link,
+    id: MessageRef,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.link.state().forget_query(self.id);
+    }
+}

@@ -1,0 +1,130 @@
+//! How a session begins: a stream to the gateway, and the hello.
+//!
+//! Owns nothing once the session has begun.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use zeroize::Zeroize;
+
+use crate::api::codec::{Bounds, Codec, Decoder, encode};
+use crate::api::{Event, Hello, Request, Welcome};
+use crate::error::lost;
+use crate::{ClientError, Endpoint};
+
+/// How much is read at a time, in bytes. A guess, as in the gateway.
+const READ: usize = 32 * 1024;
+
+type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A way to a gateway that can be taken again and again.
+pub(crate) struct Dial(Box<dyn Fn() -> Later<Result<Stream, ClientError>> + Send + Sync>);
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dial")
+    }
+}
+
+impl Dial {
+    pub(crate) fn new<F, S>(dial: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<S, ClientError>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        Self(Box::new(move || {
+            let stream = dial();
+            Box::pin(async move { Ok(Stream::of(stream.await?)) })
+        }))
+    }
+
+    pub(crate) fn endpoint(endpoint: Endpoint) -> Self {
+        Self(Box::new(move || {
+            let endpoint = endpoint.clone();
+            Box::pin(async move { Stream::connect(&endpoint).await })
+        }))
+    }
+
+    pub(crate) async fn stream(&self) -> Result<Stream, ClientError> {
+        (self.0)().await
+    }
+}
+
+/// Both directions of a connection.
+pub(crate) struct Stream {
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+impl Stream {
+    /// The stream that leads to a gateway already.
+    pub(crate) fn of<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        Self { reader: Box::new(reader), writer: Box::new(writer) }
+    }
+
+    pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Self, ClientError> {
+        let absent =
+            |why: io::Error| ClientError::NoGateway { endpoint: endpoint.clone(), why: why.to_string() };
+        match endpoint {
+            Endpoint::Tcp(address) => {
+                let stream = TcpStream::connect(address.as_str()).await.map_err(absent)?;
+                stream.set_nodelay(true).map_err(absent)?;
+                let (reader, writer) = stream.into_split();
+                Ok(Self { reader: Box::new(reader), writer: Box::new(writer) })
+            }
+            Endpoint::Unix(path) => {
+                let (reader, writer) = UnixStream::connect(path).await.map_err(absent)?.into_split();
+                Ok(Self { reader: Box::new(reader), writer: Box::new(writer) })
+            }
+        }
+    }
+
+    /// Says hello and waits for the welcome.
+    pub(crate) async fn greet(mut self, hello: Hello, codec: Codec) -> Result<Session, ClientError> {
+        let mut bytes = Vec::new();
+        encode(&Request::Hello(hello), codec, &mut bytes).map_err(lost)?;
+        self.writer.write_all(&bytes).await.map_err(lost)?;
+        // The token was in it.
+        bytes.zeroize();
+        let mut decoder = Decoder::with_codec(Bounds::EVENT, codec);
+        let welcome = loop {
+            match decoder.decode()? {
+                Some(Event::Welcome(welcome)) => break welcome,
+                Some(Event::Error(error)) => return Err(ClientError::Refused(error)),
+                Some(Event::Goodbye(goodbye)) => return Err(ClientError::Lost(goodbye.why)),
+                Some(_) => {}
+                None => fill(&mut self.reader, &mut decoder).await?,
+            }
+        };
+        let Self { reader, writer } = self;
+        Ok(Session { reader, writer, decoder, welcome })
+    }
+}
+
+/// A session that the gateway has said welcome to.
+pub(crate) struct Session {
+    pub(crate) reader: Box<dyn AsyncRead + Send + Unpin>,
+    pub(crate) writer: Box<dyn AsyncWrite + Send + Unpin>,
+    pub(crate) decoder: Decoder,
+    pub(crate) welcome: Welcome,
+}
+
+/// Reads once.
+pub(crate) async fn fill<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    decoder: &mut Decoder,
+) -> Result<(), ClientError> {
+    let space = decoder.space();
+    space.reserve(READ);
+    match reader.read_buf(&mut space.limit(READ)).await {
+        Ok(0) => Err(lost("the gateway closed it")),
+        Ok(_) => Ok(()),
+        Err(why) => Err(lost(why)),
+    }
+}

@@ -1,0 +1,157 @@
+//! What the gateway says, taken to whoever waits for it.
+//!
+//! Owns which event answers what. Who waits is [`State`]'s.
+
+use super::state::{Again, Answer, Asked, State};
+use crate::api::{
+    Accepted, ErrorEvent, Event, Message, Outcome, Receipt, ReceiptWish, Request, Subscribe, Subscribed,
+};
+use crate::{ClientError, Incoming};
+
+impl State {
+    /// Takes an event to whoever waits for it. True if there is something new to read.
+    pub(crate) fn dispatch(&mut self, event: Event) -> bool {
+        match event {
+            Event::Accepted(accepted) => {
+                if let Some(reference) = accepted.reference {
+                    self.accepted(reference, accepted);
+                }
+            }
+            Event::Receipt(receipt) => return self.receipt(receipt),
+            Event::Message(message) => return self.message(message),
+            Event::Error(error) => return self.error(error),
+            Event::Subscribed(subscribed) => self.subscribed(subscribed),
+            Event::Goodbye(goodbye) => drop(self.ended.get_or_insert(ClientError::Lost(goodbye.why))),
+            answer @ (Event::Status(_)
+            | Event::Peers(_)
+            | Event::Routes(_)
+            | Event::Agents(_)
+            | Event::Health(_)
+            | Event::Done(_)
+            | Event::Pong(_)) => self.answer(answer),
+            // There is one welcome, and connecting has taken it.
+            Event::Welcome(_) => {}
+        }
+        false
+    }
+
+    fn answer(&mut self, answer: Event) {
+        let Some(reference) = answer.reference() else { return };
+        if self.barrier == Some(reference) {
+            self.barrier = None;
+            self.mail.release();
+        }
+        if let Some(asked) = self.asks.remove(&reference) {
+            self.freed = true;
+            // Who has stopped waiting does not want to know; so with every waiter.
+            let _ = asked.waiter.send(Ok(answer));
+        }
+    }
+
+    fn subscribed(&mut self, subscribed: Subscribed) {
+        let Some(Asked { waiter, request }) = self.groups.pop_front() else { return };
+        self.freed = true;
+        if self.stays {
+            match request {
+                Request::Subscribe(Subscribe { groups, types }) => {
+                    let heard = groups.into_iter().filter(|group| subscribed.groups.contains(group));
+                    self.hears.extend(heard.map(|group| (group, types.clone())));
+                }
+                _ => self.hears.retain(|group, _| subscribed.groups.contains(group)),
+            }
+        }
+        let _ = waiter.send(Ok(subscribed));
+    }
+
+    /// It need not be sent again.
+    pub(super) fn no_more_again(&mut self, again: Option<Box<Again>>) {
+        if let Some(Request::Send(send)) = again.map(|again| again.request) {
+            self.unaccepted -= 1;
+            self.unaccepted_bytes -= send.body.len();
+            self.freed = true;
+        }
+    }
+
+    /// A message is accepted: its *accepted* has come, or was lost and its receipt has come.
+    fn accepted(&mut self, reference: u64, accepted: Accepted) {
+        let Some(sending) = self.sends.get_mut(&reference).filter(|sending| sending.id.is_none()) else {
+            return;
+        };
+        sending.id = Some(accepted.id);
+        sending.durable = accepted.durable;
+        let again = sending.again.take();
+        let waiter = sending.curious.accepted.take();
+        // Who has stopped waiting would never be removed: its answer is an ordinary message.
+        if let Some(answer) = sending.curious.answer.take().filter(|answer| !answer.is_closed()) {
+            self.queries.insert(accepted.id, answer);
+        }
+        self.no_more_again(again);
+        if let Some(waiter) = waiter {
+            let _ = waiter.send(Ok(accepted));
+        }
+    }
+
+    fn receipt(&mut self, receipt: Receipt) -> bool {
+        if !self.mail.is_new(receipt.cursor) {
+            return false;
+        }
+        let Some(reference) = receipt.reference.filter(|reference| self.sends.contains_key(reference)) else {
+            self.mail.put(Incoming::Receipt(receipt));
+            return true;
+        };
+        self.mail.passed(receipt.cursor);
+        let &Receipt { id, at_us, .. } = &receipt;
+        let durable = receipt.cursor.is_some();
+        self.accepted(reference, Accepted { reference: Some(reference), id, durable, at_us });
+        let wish = self.sends[&reference].wish;
+        if receipt.outcome == Outcome::Delivered && wish == ReceiptWish::Processed {
+            return false;
+        }
+        let arrived = matches!(receipt.outcome, Outcome::Delivered | Outcome::Processed | Outcome::Sent);
+        if !arrived && let Some(waiter) = self.queries.remove(&receipt.id) {
+            let _ = waiter.send(Ok(Answer::Undelivered(receipt.clone())));
+        }
+        if let Some(waiter) = self.sends.remove(&reference).and_then(|sending| sending.curious.receipt) {
+            let _ = waiter.send(Ok(receipt));
+        }
+        false
+    }
+
+    fn message(&mut self, message: Message) -> bool {
+        if !self.mail.is_new(message.cursor) {
+            self.mail.spend();
+            return false;
+        }
+        let cursor = message.cursor;
+        let query = message.reply_to.and_then(|id| self.queries.remove(&id));
+        // What the one who asked no longer takes is for the inbox. The copy shares the body.
+        let claimed =
+            query.is_some_and(|waiter| waiter.send(Ok(Answer::Response(Box::new(message.clone())))).is_ok());
+        if claimed {
+            self.mail.passed(cursor);
+            self.mail.spend();
+        } else {
+            self.mail.put(Incoming::Message(message));
+        }
+        !claimed
+    }
+
+    fn error(&mut self, error: ErrorEvent) -> bool {
+        if error.fatal {
+            self.ended.get_or_insert(ClientError::Refused(error));
+            return false;
+        }
+        if let Some(sending) = error.reference.and_then(|reference| self.sends.remove(&reference)) {
+            self.no_more_again(sending.again);
+            sending.curious.refuse(&ClientError::Refused(error));
+            return false;
+        }
+        if let Some(asked) = error.reference.and_then(|reference| self.asks.remove(&reference)) {
+            self.freed = true;
+            let _ = asked.waiter.send(Err(ClientError::Refused(error)));
+            return false;
+        }
+        self.mail.put(Incoming::Error(error));
+        true
+    }
+}

@@ -1,0 +1,183 @@
+//! The task under a client: one session after the other, each with a reader and a writer.
+//!
+//! Owns when a session counts as ended. What is asked and answered in it is the link's.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::comeback::Comeback;
+use super::dial::{Session, fill};
+use super::{Connection, Link};
+use crate::api::Request;
+use crate::api::codec::Decoder;
+use crate::error::lost;
+use crate::{ClientError, Time};
+
+/// How long the gateway may take to close after `bye`. A guess, above the gateway's own 2 s.
+const PARTING: Duration = Duration::from_secs(5);
+
+impl Link {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        mut session: Session,
+        time: impl Time,
+        mut comeback: Option<Comeback>,
+    ) {
+        let heartbeat = comeback.as_ref().map(|comeback| comeback.heartbeat);
+        let why = loop {
+            let began = time.now();
+            let Err(why) = self.session(session, &time, heartbeat).await;
+            // What had come is there to be read.
+            self.to_read.notify_one();
+            let Some(comeback) = comeback.as_mut().filter(|_| why.is_passing()) else { break why };
+            if self.suspend(&why) {
+                break why;
+            }
+            comeback.lasted(time.now().saturating_sub(began));
+            let (again, asked) = match comeback.again(&self, &time, why).await {
+                Ok(again) => again,
+                Err(why) => break why,
+            };
+            if let Err(why) = self.resume(&again, asked, time.now()) {
+                break why;
+            }
+            session = again;
+        };
+        self.state().close(why.clone());
+        self.to_read.notify_one();
+        self.room.notify_waiters();
+        self.connection.send_replace(Connection::Over(why));
+    }
+
+    /// There is no session. True if none is wanted.
+    fn suspend(&self, why: &ClientError) -> bool {
+        let mut state = self.state();
+        let mut outgoing = self.outgoing();
+        outgoing.away = true;
+        outgoing.bytes.clear();
+        state.suspend(why);
+        outgoing.bye
+    }
+
+    /// There is a session again.
+    fn resume(&self, session: &Session, asked: u64, now: Duration) -> Result<(), ClientError> {
+        let mut state = self.state();
+        self.outgoing().away = false;
+        state.resume(&session.welcome, asked, now, |request| self.enqueue(request))?;
+        drop(state);
+        self.room.notify_waiters();
+        self.connection.send_replace(Connection::Up);
+        Ok(())
+    }
+
+    /// One session, to its end.
+    async fn session(
+        &self,
+        session: Session,
+        time: &impl Time,
+        heartbeat: Option<Duration>,
+    ) -> Result<Infallible, ClientError> {
+        let Session { mut reader, mut writer, decoder, .. } = session;
+        let parting = async {
+            let written = self.write(&mut writer).await;
+            // Even where writing failed, the reason may still be on its way here.
+            time.pause(PARTING).await;
+            written.and(Err(lost("the gateway did not close after bye")))
+        };
+        let silence = async {
+            match heartbeat {
+                Some(span) => self.silence(time, span).await,
+                None => std::future::pending().await,
+            }
+        };
+        // What the gateway says is the better reason, and no dice decide which of two is told.
+        tokio::select! {
+            biased;
+            why = self.read(&mut reader, decoder) => why,
+            why = parting => why,
+            why = silence => why,
+        }
+    }
+
+    /// Takes events to those who wait for them, until the session ends.
+    async fn read<R: AsyncRead + Unpin>(
+        &self,
+        reader: &mut R,
+        mut decoder: Decoder,
+    ) -> Result<Infallible, ClientError> {
+        loop {
+            let mut news = false;
+            let (freed, ended) = {
+                let mut state = self.state();
+                while let Some(event) = decoder.decode()? {
+                    news |= state.dispatch(event);
+                }
+                // After bye there is nothing to ask, but still something to hear.
+                let _ = self.acknowledge(state.mail.ack());
+                if let Some(credit) = state.mail.credit() {
+                    let _ = self.enqueue(&Request::Credit(credit));
+                }
+                (state.take_freed(), state.take_ended())
+            };
+            if news {
+                self.to_read.notify_one();
+            }
+            if freed {
+                self.room.notify_waiters();
+            }
+            if let Some(why) = ended {
+                return Err(why);
+            }
+            fill(reader, &mut decoder).await?;
+            self.heard.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes what is queued, until bye is written.
+    async fn write<W: AsyncWrite + Unpin>(&self, writer: &mut W) -> Result<(), ClientError> {
+        let mut bytes = Vec::new();
+        loop {
+            let bye = {
+                let mut outgoing = self.outgoing();
+                std::mem::swap(&mut outgoing.bytes, &mut bytes);
+                outgoing.bye
+            };
+            if bytes.is_empty() {
+                if bye {
+                    return Ok(());
+                }
+                self.to_write.notified().await;
+                continue;
+            }
+            self.room.notify_waiters();
+            writer.write_all(&bytes).await.map_err(lost)?;
+            writer.flush().await.map_err(lost)?;
+            bytes.clear();
+        }
+    }
+
+    /// Returns when the gateway has said nothing for twice this span, though it was asked whether it is there.
+    async fn silence(&self, time: &impl Time, span: Duration) -> Result<Infallible, ClientError> {
+        loop {
+            let heard = self.heard.load(Ordering::Relaxed);
+            time.pause(span).await;
+            if self.heard.load(Ordering::Relaxed) != heard {
+                continue;
+            }
+            {
+                let mut state = self.state();
+                let ping = state.ping();
+                // After bye its answer is waited for no longer than parting may take.
+                let _ = self.enqueue(&ping);
+            }
+            time.pause(span).await;
+            if self.heard.load(Ordering::Relaxed) == heard {
+                return Err(lost(format_args!("nothing came from it for {} s", 2 * span.as_secs())));
+            }
+        }
+    }
+}

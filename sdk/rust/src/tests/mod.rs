@@ -1,0 +1,6 @@
+//! Clients against a gateway that says what the test says. Against real gateways they are tested there.
+
+mod agent;
+mod inbox;
+mod script;
+mod session;
