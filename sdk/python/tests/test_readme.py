@@ -221,7 +221,7 @@ class TwoGateways(unittest.IsolatedAsyncioTestCase):
 
     async def test_either_gateway_is_killed_under_load_and_every_message_arrives_once(self) -> None:
         agent, worker = await self.peered()
-        total, got = 400, []
+        total, got = 120, []
         received = asyncio.Event()
 
         async def receive() -> None:
@@ -241,7 +241,7 @@ class TwoGateways(unittest.IsolatedAsyncioTestCase):
             asyncio.create_task(agent.submit(Message("TASK", receiver="worker_001", content=n, deadline_ms=600_000)))
             for n in range(total)
         ]
-        for which, reached in ((0, 50), (1, 150), (0, 250)):
+        for which, reached in ((0, 20), (1, 50), (0, 80)):
             await within(until(reached))
             self.network.kill(which)
             self.network.start(which)
