@@ -97,7 +97,7 @@ impl Device {
         } else {
             LocalClock::new(now, options.drift_ppb)
         };
-        let flash = Flash::new(options.flash_write);
+        let flash = Flash::used(options.flash_write, options.used);
         let boot = Boot { address, keys: EpochKeys::derive(key, epoch), seed, count: 0, options };
         let node = boot.node(clock.local(now), &flash);
         let mut device = Self {

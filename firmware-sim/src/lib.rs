@@ -39,5 +39,5 @@ pub mod virtual_controller;
 
 pub use device::{Delivered, Device, Letter, LocalClock, Look, Note, Options};
 pub use layout::Layout;
-pub use network::Network;
+pub use network::{ISLANDS, Network, RUNS};
 pub use trace::Trace;

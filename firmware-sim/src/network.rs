@@ -1,14 +1,24 @@
 //! A network of simulated relays, ready for gateways to take their seats.
 //!
-//! Owns addresses and names of the relays. Gateways have the first leases, two unless told otherwise.
+//! Owns addresses and names of the relays. Gateways have the first leases, two unless told otherwise. Several simulated airs may be
+//! islands of one network: each then has addresses of its own, and numbers that no earlier run of it has used.
 
 use ble_bearer::sim::{Observer, Station, Topology, World};
+use mesh_protocol::frame::SEQ_MAX;
 use mesh_protocol::{Address, Instant, NetKey, Rng};
 
-use crate::{Device, Layout, layout::RADIUS};
+use crate::{Device, Layout, Options, layout::RADIUS};
 
 /// The epoch of every simulated network.
 const EPOCH: u32 = 1;
+/// Addresses of an island: more than its nodes and gateways.
+const ISLAND_ADDRESSES: u16 = 1_024;
+/// The most islands of one network: what there are addresses for.
+pub const ISLANDS: u16 = Address::LAST_NODE.bits() / ISLAND_ADDRESSES;
+/// SEQs and message numbers of each device in one run: days of one, at the rate of a relay that also answers.
+const NUMBERS: u32 = 1 << 17;
+/// The most runs of an island with one key: what there are SEQs for.
+pub const RUNS: u16 = (SEQ_MAX / NUMBERS) as u16;
 /// The agents that simulated nodes carry: near the western gateway, in the middle, and near the eastern gateway.
 const ECHOES: [&str; 3] = ["echo-near", "echo", "echo-far"];
 
@@ -17,13 +27,25 @@ const ECHOES: [&str; 3] = ["echo-near", "echo", "echo-far"];
 pub struct Network {
     key: [u8; 16],
     gateways: u16,
+    island: u16,
+    run: u16,
 }
 
 impl Network {
     /// A network with this key, and leases for two gateways.
     #[must_use]
     pub const fn new(key: [u8; 16]) -> Self {
-        Self { key, gateways: 2 }
+        Self { key, gateways: 2, island: 1, run: 0 }
+    }
+
+    /// Island `n` of several with one key, 1 to [`ISLANDS`], for the `run`th time, 0 to [`RUNS`] less one.
+    #[must_use]
+    pub const fn island(self, n: u16, run: u16) -> Self {
+        assert!(
+            n >= 1 && n <= ISLANDS && run < RUNS,
+            "there are not so many islands, or not so many runs of one"
+        );
+        Self { island: n, run, ..self }
     }
 
     /// The same with leases for so many gateways; the relays have those behind them.
@@ -58,13 +80,13 @@ impl Network {
     /// The address of gateway `n`, from 0.
     #[must_use]
     pub const fn gateway_address(&self, n: u16) -> Address {
-        Address::new(1 + n)
+        Address::new((self.island - 1) * ISLAND_ADDRESSES + 1 + n)
     }
 
     /// The address of relay `n`.
     #[must_use]
     pub const fn relay_address(&self, n: u16) -> Address {
-        Address::new(1 + self.gateways + n)
+        self.gateway_address(self.gateways + n)
     }
 
     /// Names of the agents that answer queries, the one nearest to the western gateway first.
@@ -96,7 +118,8 @@ impl Network {
                 .map(|(_, name)| name.to_owned())
                 .collect();
             let address = self.relay_address(n as u16);
-            let device = Device::new(Instant::ZERO, address, &key, EPOCH, rng.next_u64(), names);
+            let options = Options { names, used: u32::from(self.run) * NUMBERS, ..Options::default() };
+            let device = Device::with(Instant::ZERO, address, &key, EPOCH, rng.next_u64(), options);
             world.add(*position, device.into());
         }
     }

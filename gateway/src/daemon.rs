@@ -6,10 +6,13 @@ use std::path::Path;
 
 use anyhow::Context;
 use ble_bearer::{Bearer, WallClock};
+use firmware_sim::RUNS;
 use mesh_protocol::{Address, Duration, Rng};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::access::Audit;
 use crate::agents::{Limits, Listen, TokenCheck};
+use crate::cli::frame::key_file;
 use crate::cli::output::line;
 use crate::datadir::{self, DataDir};
 use crate::engine::{Identity, Membership};
@@ -22,6 +25,8 @@ use crate::simulated::{AIR_ENDED, Seat, SimulatedAir, Simulation};
 /// Where the data directory holds what belongs to the simulated air.
 pub const SIM_FOLDER: &str = "sim";
 
+/// Where it counts the runs of an island, whose devices must not use a number twice under one key.
+const RUNS_FILE: &str = "runs";
 /// Files that the gateway has open beside its connections: a guess, with room.
 const FILES_BESIDE: u64 = 64;
 
@@ -113,20 +118,28 @@ fn identity(settings: &Settings, name: &str, address: Address) -> Identity {
 }
 
 async fn simulated(settings: &Settings, data_dir: &Path, json: bool) -> anyhow::Result<()> {
-    let mut key = [0; 16];
-    getrandom::fill(&mut key)
-        .context("making a key for the simulated network: the system gives no random numbers")?;
+    let (key, run) = match &settings.sim.key_file {
+        Some(file) => (*key_file(file)?.as_bytes(), next_run(data_dir)?),
+        None => {
+            let mut key = [0; 16];
+            getrandom::fill(&mut key)
+                .context("making a key for the simulated network: the system gives no random numbers")?;
+            (key, 0)
+        }
+    };
     let simulation = Simulation {
         nodes: settings.sim.nodes,
         seed: settings.sim.seed,
         speed: Some(settings.sim.speed),
         loss_percent: settings.sim.loss_percent,
         key,
+        island: settings.sim.island,
+        run,
     };
     let (simulated, [Seat { bearer, clock, .. }]) = SimulatedAir::start(&simulation);
     let plan = Plan {
         identity: identity(settings, "gateway", simulated.network().gateway_address(0)),
-        membership: Membership::new(key, simulated.network().epoch(), true),
+        membership: Membership::new(key, simulated.network().epoch(), run == 0),
         ttl: settings.mesh.ttl,
         seed: Rng::stream(settings.sim.seed, "gateways").next_u64(),
         bearer,
@@ -144,6 +157,26 @@ async fn simulated(settings: &Settings, data_dir: &Path, json: bool) -> anyhow::
         served = serve(gateway) => served,
         () = simulated.ended() => anyhow::bail!(AIR_ENDED),
     }
+}
+
+/// Which run with the islands' key this is. Its simulated devices begin behind the numbers of the run before, so the run counts as soon
+/// as it begins.
+fn next_run(data_dir: &Path) -> anyhow::Result<u16> {
+    let file = data_dir.join(RUNS_FILE);
+    let doing = || format!("counting the runs of the simulated island in {}", file.display());
+    let run = match std::fs::read_to_string(&file) {
+        Ok(text) => text.trim().parse::<u16>().with_context(doing)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error).with_context(doing),
+    };
+    anyhow::ensure!(
+        run < RUNS,
+        "starting the simulated island: it has run {RUNS} times with this key, and its devices have no sequence numbers left; give all \
+         islands a new key file and empty {}",
+        data_dir.display()
+    );
+    datadir::atomic_write(&file, format!("{}\n", run + 1).as_bytes(), 0o600).with_context(doing)?;
+    Ok(run)
 }
 
 /// Warns when the system lets this process have fewer files than the settings let it have connections.
@@ -167,7 +200,9 @@ fn listen(settings: &Settings) -> anyhow::Result<Listen> {
         Some(path) => TokenCheck::from_file(path)?,
         None => TokenCheck::open(),
     };
-    let limits = Limits { connections: settings.agents.max_connections as usize, ..Limits::default() };
+    let audit = if settings.agents.audit { Audit::open(&settings.gateway.data_dir)? } else { Audit::off() };
+    let token = token.with_tokens_of(&settings.gateway.data_dir)?.with_audit(audit);
+    let limits = Limits::of(settings.agents.max_connections as usize);
     Ok(Listen {
         tcp: Some(settings.agents.listen),
         unix: Some(settings.agents.unix_socket.clone()),

@@ -85,7 +85,7 @@ impl Gateway {
         let listener = Listener::bind(listen).await?.with_tls(door);
         let tcp = listener.tcp_address();
         let (requests, commands) = mpsc::channel(COMMANDS);
-        let doors = listener.counters();
+        let (doors, audit) = (listener.counters(), listener.audit().clone());
         let parts = Parts {
             identity,
             membership,
@@ -97,6 +97,7 @@ impl Gateway {
             recovered,
             commands,
             doors,
+            audit,
             peering,
             peers,
         };

@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+pub mod access;
 pub mod agents;
 pub mod cli;
 pub mod daemon;

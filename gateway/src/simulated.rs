@@ -21,8 +21,12 @@ pub struct Simulation {
     pub speed: Option<f64>,
     /// Advertising events lost on each link, in percent.
     pub loss_percent: f64,
-    /// The network's key; every run of a gateway needs a fresh one, as its relays begin anew.
+    /// The network's key; every run of a gateway needs a fresh one, as its relays begin anew, or the next `run`.
     pub key: [u8; 16],
+    /// Which of several airs with one key it is, from 1.
+    pub island: u16,
+    /// The how-manieth run of that island with that key, from 0.
+    pub run: u16,
 }
 
 /// A simulated air that goes on until it is dropped.
@@ -52,7 +56,7 @@ impl SimulatedAir {
     /// still until every seat is taken.
     #[must_use]
     pub fn start<const GATEWAYS: usize>(simulation: &Simulation) -> (Self, [Seat; GATEWAYS]) {
-        let network = Network::new(simulation.key);
+        let network = Network::new(simulation.key).island(simulation.island, simulation.run);
         let layout = Layout::field(simulation.nodes, simulation.seed);
         let loss_ppm = (simulation.loss_percent.clamp(0.0, 100.0) * 10_000.0) as u32;
         let mut world = World::new(simulation.seed, network.topology(loss_ppm));

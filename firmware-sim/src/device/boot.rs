@@ -29,6 +29,8 @@ pub struct Options {
     /// Whether it keeps, as a gateway does, what it was given to send, what it has delivered and the highest SEQs taken.
     /// A delivery and its receipt then come only behind the write.
     pub durable: bool,
+    /// SEQs and message numbers below this were used in an earlier life, of which its flash knows no more than that.
+    pub used: u32,
     /// What its clock gains, in parts in a billion; negative if it loses.
     pub drift_ppb: i64,
 }
@@ -44,6 +46,7 @@ impl Default for Options {
             seq_block: SEQ_BLOCK,
             flash_write: Duration::ZERO,
             durable: false,
+            used: 0,
             drift_ppb: 0,
         }
     }

@@ -97,6 +97,13 @@ impl Flash {
         Self { takes, kept: Kept::default(), staged: Vec::new(), write: None, tail: Vec::new() }
     }
 
+    /// The same, with numbers below `used` taken.
+    pub(super) fn used(takes: Duration, used: u32) -> Self {
+        let mut flash = Self::new(takes);
+        (flash.kept.seq, flash.kept.ids) = (used, used);
+        flash
+    }
+
     /// Everything whose write is done.
     pub(super) const fn kept(&self) -> &Kept {
         &self.kept

@@ -188,6 +188,7 @@ fn options(case: &Scenario, node: Option<&NodeOptions>, rng: &mut Rng) -> Option
         flash_write: Duration::from_millis([0, 3, 80, 500][rng.below(4) as usize]),
         durable: rng.chance(500_000),
         // From float to integer, Rust cuts what is too large or no number.
+        used: 0,
         drift_ppb: node.map_or(0.0, |node| node.drift_ppm * 1_000.0).round() as i64,
     }
 }

@@ -11,8 +11,14 @@ pub struct Counters {
     pub(super) refused_full: AtomicU64,
     /// Hellos with a missing or wrong token.
     pub(super) refused_token: AtomicU64,
+    /// Requests, and names in hellos, that the token shown does not allow.
+    pub(super) refused_limits: AtomicU64,
+    /// Sessions that ended because their token was taken back.
+    pub(super) taken_back: AtomicU64,
     /// Connections that sent no hello in time.
     pub(super) refused_silent: AtomicU64,
+    /// Connections that had sent no hello when too many others came.
+    pub(super) refused_crowd: AtomicU64,
     /// TLS handshakes that came to nothing.
     pub(super) refused_tls: AtomicU64,
     /// Attempts to take a connection that failed, for want of file descriptors for instance.
@@ -30,12 +36,15 @@ pub struct Counters {
 impl Counters {
     /// The counts under the names they have in `status`.
     #[must_use]
-    pub fn snapshot(&self) -> [(&'static str, u64); 10] {
+    pub fn snapshot(&self) -> [(&'static str, u64); 13] {
         [
             ("agents_connections", &self.connections),
             ("agents_refused_full", &self.refused_full),
             ("agents_refused_token", &self.refused_token),
+            ("agents_refused_limits", &self.refused_limits),
+            ("agents_taken_back", &self.taken_back),
             ("agents_refused_silent", &self.refused_silent),
+            ("agents_refused_crowd", &self.refused_crowd),
             ("agents_refused_tls", &self.refused_tls),
             ("agents_accept_errors", &self.accept_errors),
             ("agents_bad_requests", &self.bad_requests),

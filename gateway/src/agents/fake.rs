@@ -111,7 +111,7 @@ impl Engine {
     async fn run(mut self, mut from_sessions: mpsc::Receiver<ToEngine>) {
         while let Some(event) = from_sessions.recv().await {
             match event {
-                ToEngine::Attach { session, port, hello } => self.attach(session, port, hello.name),
+                ToEngine::Attach { session, port, hello, .. } => self.attach(session, port, hello.name),
                 ToEngine::Requests { session, batch } => {
                     assert!(!batch.is_empty() && batch.len() <= super::MAX_BATCH);
                     batch.into_iter().for_each(|request| self.request(session, request));

@@ -13,16 +13,19 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ble_bearer::WallClock;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::counters::{Counters, count};
 use super::port::{QueueBound, ToEngine};
 use super::session::{self, Common, Door, LINGER};
-use super::token::TokenCheck;
+use super::strangers::{Stranger, Strangers};
+use super::token::{LOOK_EVERY, TokenCheck};
+use crate::access::Audit;
 use crate::peering::Door as TlsDoor;
 
 /// How long to wait after a connection could not be taken. A guess: file descriptors come back when sessions end.
@@ -30,11 +33,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How many connections over the limit are told so at the same time; more are closed without a word. A guess.
 const REFUSALS: usize = 64;
 
+/// The most connections that have not said hello. A guess: the thousand agents that a gateway is meant for, all at once.
+const STRANGERS: usize = 1_024;
+/// How long a TCP connection may be silent before the system asks whether the other end is there, how often it then asks,
+/// and how many times. Guesses: a peer that lost its power is noticed within two minutes, for a packet a minute.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
+
 /// How much the agents may ask of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at the same time.
     pub connections: usize,
+    /// Connections at the same time that have not said hello. One more, and the oldest of them is closed.
+    pub strangers: usize,
     /// How long a connection may take to say hello.
     pub hello_within: Duration,
     /// How long a connection over the limit may take to say its first byte, which tells the codec to refuse it in.
@@ -43,11 +57,21 @@ pub struct Limits {
     pub queue: QueueBound,
 }
 
+impl Limits {
+    /// The limits of a gateway that takes so many connections. At most half of them may be strangers.
+    #[must_use]
+    pub fn of(connections: usize) -> Self {
+        Self { connections, strangers: STRANGERS.min(connections.div_ceil(2)), ..Self::default() }
+    }
+}
+
 impl Default for Limits {
-    /// Guesses: twice the thousand agents that a gateway is meant for, and 10 s for a person at a keyboard.
+    /// Guesses: twice the thousand agents that a gateway is meant for, half of that for all of them to come back at once, and
+    /// 10 s for a person at a keyboard.
     fn default() -> Self {
         Self {
             connections: 2_048,
+            strangers: STRANGERS,
             hello_within: Duration::from_secs(10),
             refusal_within: Duration::from_secs(1),
             queue: QueueBound::default(),
@@ -60,9 +84,10 @@ impl Default for Limits {
 pub struct Listen {
     /// The TCP address; port 0 takes a free one.
     pub tcp: Option<SocketAddr>,
-    /// The path of the Unix socket. Who may open it is the file system's matter, so no token is asked for there.
+    /// The path of the Unix socket. Its mode lets in this gateway's user and root alone, and they are asked for no token; where
+    /// somebody has changed that mode, others are asked as over TCP.
     pub unix: Option<PathBuf>,
-    /// The token asked for over TCP.
+    /// The tokens asked for over TCP.
     pub token: TokenCheck,
     /// The limits.
     pub limits: Limits,
@@ -73,7 +98,8 @@ pub struct Listen {
 pub enum ListenError {
     /// Others on the network could connect, and nothing is asked of them.
     #[error(
-        "cannot listen on {0}: others on the network could send in your name; set an access token or use 127.0.0.1"
+        "cannot listen on {0}: others on the network could send in your name; make an access token with `mesh-gateway token \
+         add NAME`, or use 127.0.0.1"
     )]
     NeedsToken(SocketAddr),
     /// The TCP port cannot be had.
@@ -119,7 +145,7 @@ impl Listener {
     pub async fn bind(listen: Listen) -> Result<Self, ListenError> {
         let Listen { tcp, unix, token, limits } = listen;
         let tcp = match tcp {
-            Some(address) if !address.ip().is_loopback() && !token.is_required() => {
+            Some(address) if !address.ip().is_loopback() && !token.admits_some() => {
                 return Err(ListenError::NeedsToken(address));
             }
             Some(address) => {
@@ -146,6 +172,12 @@ impl Listener {
         self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
     }
 
+    /// Where what agents send is noted.
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        self.token.audit()
+    }
+
     /// What is counted here.
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
@@ -157,7 +189,11 @@ impl Listener {
     pub async fn serve(self, engine: mpsc::Sender<ToEngine>, stop: impl Future<Output = ()>) {
         let Self { tcp, unix, token, limits, counters, tls } = self;
         let next_session = AtomicU64::new(1);
+        // A socket's own other end: what this process is to those who ask.
+        let own_user = UnixStream::pair().and_then(|(own, _)| own.peer_cred()).map(|own| own.uid()).ok();
         let mut hall = Hall {
+            own_user,
+            strangers: Strangers::new(limits.strangers),
             room: Arc::new(Semaphore::new(limits.connections)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             tls,
@@ -172,6 +208,8 @@ impl Listener {
             }),
             sessions: JoinSet::new(),
         };
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -179,6 +217,7 @@ impl Listener {
                 accepted = accept_tcp(tcp.as_ref()) => hall.admit(accepted, Door::Tcp).await,
                 accepted = accept_unix(unix.as_ref()) => hall.admit(accepted, Door::Unix).await,
                 Some(_) = hall.sessions.join_next() => {}
+                _ = look.tick() => hall.common.token.refresh(),
             }
         }
         drop((tcp, unix));
@@ -189,6 +228,9 @@ impl Listener {
 
 /// The sessions and the room for them.
 struct Hall {
+    /// The user this process runs as; unknown, and everyone is a stranger.
+    own_user: Option<u32>,
+    strangers: Strangers,
     room: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     tls: Option<TlsDoor>,
@@ -207,6 +249,7 @@ impl Hall {
                 return sleep(ACCEPT_PAUSE).await;
             }
         };
+        self.strangers.make_room();
         let (place, door) = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(place) => (place, door),
             Err(_) => {
@@ -218,27 +261,57 @@ impl Hall {
             }
         };
         count(&counters.connections);
+        let door = match (&stream, door) {
+            (Stream::Unix(stream), Door::Unix) if !is_ours(stream, self.own_user) => Door::Tcp,
+            (_, door) => door,
+        };
         let common = Arc::clone(&self.common);
+        let (stranger, leave) = self.strangers.enter(place);
         // Who finds no room is told so in the clear.
         let tls = self.tls.clone().filter(|_| door == Door::Tcp);
         self.sessions.spawn(async move {
-            match stream {
-                Stream::Tcp(mut stream) => match tls {
-                    Some(tls) if speaks_tls(&stream, common.limits.hello_within).await => {
-                        serve_tls(&common, &tls, stream).await;
-                    }
-                    _ => {
-                        let (reader, writer) = stream.split();
-                        session::serve(&common, door, reader, writer).await;
-                    }
-                },
-                Stream::Unix(mut stream) => {
-                    let (reader, writer) = stream.split();
-                    session::serve(&common, door, reader, writer).await;
-                }
+            // Cut off without a word: it said none, and would only hold its place while the words wait to be read.
+            tokio::select! {
+                biased;
+                () = leave.told() => count(&common.counters.refused_crowd),
+                () = serve_one(&common, door, tls, stranger, stream) => {}
             }
-            drop(place);
         });
+    }
+}
+
+async fn serve_one(
+    common: &Common<WallClock>,
+    door: Door,
+    tls: Option<TlsDoor>,
+    stranger: Stranger,
+    stream: Stream,
+) {
+    match stream {
+        Stream::Tcp(mut stream) => match tls {
+            Some(tls) if speaks_tls(&stream, common.limits.hello_within).await => {
+                serve_tls(common, &tls, stranger, stream).await;
+            }
+            _ => {
+                let (reader, writer) = stream.split();
+                session::serve(common, door, Some(stranger), reader, writer).await;
+            }
+        },
+        Stream::Unix(mut stream) => {
+            let (reader, writer) = stream.split();
+            session::serve(common, door, Some(stranger), reader, writer).await;
+        }
+    }
+}
+
+/// Whether whoever opened this Unix socket is this process's user, or root, who could read the tokens anyway.
+fn is_ours(stream: &UnixStream, own_user: Option<u32>) -> bool {
+    match stream.peer_cred() {
+        Ok(peer) => peer.uid() == 0 || Some(peer.uid()) == own_user,
+        Err(why) => {
+            debug!(%why, "cannot tell who opened the Unix socket: a token is asked for");
+            false
+        }
     }
 }
 
@@ -249,11 +322,16 @@ async fn speaks_tls(stream: &tokio::net::TcpStream, within: Duration) -> bool {
 }
 
 /// A connection that begins with TLS: an agent's, or another gateway's.
-async fn serve_tls(common: &Common<WallClock>, tls: &TlsDoor, stream: tokio::net::TcpStream) {
+async fn serve_tls(
+    common: &Common<WallClock>,
+    tls: &TlsDoor,
+    stranger: Stranger,
+    stream: tokio::net::TcpStream,
+) {
     match tls.open(stream, common.limits.hello_within).await {
         Ok(Some(stream)) => {
             let (reader, writer) = tokio::io::split(stream);
-            session::serve(common, Door::Tcp, reader, writer).await;
+            session::serve(common, Door::Tcp, Some(stranger), reader, writer).await;
         }
         Ok(None) => {}
         Err(why) => {
@@ -276,6 +354,9 @@ async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<Stream> {
     // Events are written as they come, many at once; waiting for more would only add delay.
     if let Err(why) = stream.set_nodelay(true) {
         debug!(%from, %why, "cannot turn off Nagle's algorithm");
+    }
+    if let Err(why) = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE) {
+        debug!(%from, %why, "cannot have the system notice when the other end is gone");
     }
     Ok(Stream::Tcp(stream))
 }

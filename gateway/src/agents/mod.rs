@@ -5,6 +5,8 @@
 //! over one bounded channel of [`ToEngine`], and events come back over a [`SessionPort`].
 
 #[cfg(test)]
+mod access_tests;
+#[cfg(test)]
 mod client_tests;
 mod counters;
 #[cfg(test)]
@@ -13,6 +15,7 @@ mod listener;
 mod lobby;
 mod port;
 mod session;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -22,4 +25,4 @@ pub use listener::{Limits, Listen, ListenError, Listener};
 pub use lobby::Lobby;
 pub use port::{PushError, QueueBound, SessionEvents, SessionId, SessionPort, ToEngine, port};
 pub use session::MAX_BATCH;
-pub use token::TokenCheck;
+pub use token::{Pass, TokenCheck};

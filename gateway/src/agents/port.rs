@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mesh_agent::api::{ErrorEvent, Event, Goodbye, Hello, Request};
+use mesh_agent::api::{ErrorEvent, Event, Goodbye, Hello, Name, Request};
 use tokio::sync::Notify;
 
 /// The number of a session, unique in one run of the gateway.
@@ -33,6 +33,8 @@ pub enum ToEngine {
         port: SessionPort,
         /// What it said; without the token.
         hello: Hello,
+        /// What its token is called, if it is one of those with limits.
+        token: Option<Name>,
     },
     /// What the session asks, in its order. No `hello`, no `bye`, no body over [`mesh_agent::api::MAX_BODY`], no more
     /// groups than [`mesh_agent::api::MAX_GROUPS`].

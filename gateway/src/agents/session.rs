@@ -18,16 +18,18 @@ use std::time::Duration;
 use ble_bearer::Clock;
 use bytes::BufMut;
 use mesh_agent::api::codec::{Bounds, Codec, DecodeError, Decoder, encode};
-use mesh_agent::api::{ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, MAX_GROUPS, Request};
+use mesh_agent::api::{ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, MAX_GROUPS, Name, Request};
 use mesh_protocol::Duration as Span;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::debug;
 
 use super::counters::{Counters, count};
 use super::listener::Limits;
 use super::port::{SessionEvents, SessionId, SessionPort, ToEngine, port};
-use super::token::TokenCheck;
+use super::strangers::Stranger;
+use super::token::{Pass, TokenCheck};
+use crate::access::{Entry, Verdict};
 
 /// The most requests in one batch to the engine. A guess: one window of credits.
 pub const MAX_BATCH: usize = 256;
@@ -58,15 +60,20 @@ pub(super) struct Common<C> {
 pub(super) enum Door {
     /// Anyone may have come in: ask for the token, if there is one.
     Tcp,
-    /// The file system let it in.
+    /// One of this gateway's own user.
     Unix,
     /// There is no room; say so and close.
     Full,
 }
 
 /// Serves a connection from its first byte to its last.
-pub(super) async fn serve<C, R, W>(common: &Common<C>, door: Door, mut reader: R, mut writer: W)
-where
+pub(super) async fn serve<C, R, W>(
+    common: &Common<C>,
+    door: Door,
+    stranger: Option<Stranger>,
+    mut reader: R,
+    mut writer: W,
+) where
     C: Clock,
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -80,6 +87,8 @@ where
         events: &events,
         codec: &codec,
         decoder: Decoder::new(Bounds::HELLO),
+        stranger,
+        place: None,
         attached: false,
         batch_size: 1,
     };
@@ -135,6 +144,10 @@ struct Inbound<'a, C> {
     events: &'a SessionEvents,
     codec: &'a OnceLock<Codec>,
     decoder: Decoder,
+    /// What it is until it has said hello as it must. Who was refused stays one until the connection is closed.
+    stranger: Option<Stranger>,
+    /// Its place among the connections from then on.
+    place: Option<OwnedSemaphorePermit>,
     /// Whether the engine knows the session and has to be told of its end.
     attached: bool,
     /// How many requests the last batch had; the next will have about as many.
@@ -151,8 +164,8 @@ impl<C: Clock> Inbound<'_, C> {
         let limits = &self.common.limits;
         let span = if door == Door::Full { limits.refusal_within } else { limits.hello_within };
         let common = self.common;
-        let hello = match within(&common.clock, span, self.hello(door, reader)).await {
-            Some(Ok(hello)) => hello,
+        let (hello, pass) = match within(&common.clock, span, self.hello(door, reader)).await {
+            Some(Ok(admitted)) => admitted,
             Some(Err(Over)) => return,
             None => {
                 count(&self.common.counters.refused_silent);
@@ -160,14 +173,22 @@ impl<C: Clock> Inbound<'_, C> {
                 return self.events.refuse(ErrorEvent::fatal(ErrorCode::TooLate, message));
             }
         };
+        if let Some(stranger) = self.stranger.take() {
+            self.place = stranger.is_known();
+            if self.place.is_none() {
+                // It has been told to go, and the connection is being cut.
+                return;
+            }
+        }
         // A permit first: between sending and noting that it was sent there must be no place to be cancelled.
         let Ok(permit) = self.common.engine.reserve().await else {
             return self.engine_gone();
         };
         debug!(session = %self.id, agent = %hello.name, "attach");
         self.attached = true;
-        permit.send(ToEngine::Attach { session: self.id, port, hello });
-        let Err(Over) = self.requests(reader).await;
+        let (agent, token) = (hello.name, pass.token());
+        permit.send(ToEngine::Attach { session: self.id, port, hello, token });
+        let Err(Over) = self.requests(agent, pass, reader).await;
         self.detach().await;
     }
 
@@ -183,7 +204,11 @@ impl<C: Clock> Inbound<'_, C> {
     }
 
     /// The first request. Errors are answered here.
-    async fn hello<R: AsyncRead + Unpin>(&mut self, door: Door, reader: &mut R) -> Result<Hello, Over> {
+    async fn hello<R: AsyncRead + Unpin>(
+        &mut self,
+        door: Door,
+        reader: &mut R,
+    ) -> Result<(Hello, Pass), Over> {
         loop {
             let request = match self.decode() {
                 Ok(Some(request)) => request,
@@ -216,25 +241,39 @@ impl<C: Clock> Inbound<'_, C> {
                     "the first request must be a hello: send it before this one",
                 );
             };
-            if door == Door::Tcp && !self.common.token.admits(hello.token.as_ref()) {
+            let admitted = match door {
+                Door::Unix => Some(Pass::free()),
+                Door::Tcp | Door::Full => self.common.token.admit(hello.token.as_ref()),
+            };
+            let Some(pass) = admitted else {
                 count(&self.common.counters.refused_token);
                 let message = match hello.token {
                     None => "this gateway asks for an access token: give it as `token` in the hello",
-                    Some(_) => "the access token is wrong: give the one in the gateway's settings",
+                    Some(_) => {
+                        "the access token is wrong: give one that `mesh-gateway token add` printed, or the one in the \
+                         gateway's settings"
+                    }
                 };
                 return self.end(ErrorCode::Unauthorised, message);
+            };
+            if let Err((code, why)) = pass.allows_name(&hello.name) {
+                count(&self.common.counters.refused_limits);
+                return self.end(code, &why);
             }
             hello.token = None;
             self.decoder.set_bounds(Bounds::REQUEST);
-            return Ok(hello);
+            return Ok((hello, pass));
         }
     }
 
     /// Everything after the hello, in batches of what has come.
     async fn requests<R: AsyncRead + Unpin>(
         &mut self,
+        agent: Name,
+        mut pass: Pass,
         reader: &mut R,
     ) -> Result<std::convert::Infallible, Over> {
+        let mut taken_back = pin!(pass.taken_back());
         loop {
             let mut batch = Vec::with_capacity(self.batch_size);
             let mut over = false;
@@ -245,10 +284,10 @@ impl<C: Clock> Inbound<'_, C> {
                         over = true;
                         break;
                     }
-                    Ok(Some(request)) => match admit(request) {
-                        Ok(request) => batch.push(request),
+                    Ok(Some(request)) => match self.admit(&mut pass, &request) {
+                        Ok(()) => batch.push(request),
                         Err(error) => {
-                            count(&self.common.counters.bad_requests);
+                            self.note(agent, &pass, &request, error.code);
                             over = self.answer(error).is_err();
                         }
                     },
@@ -275,9 +314,40 @@ impl<C: Clock> Inbound<'_, C> {
                 return Err(Over);
             }
             if !full {
-                self.fill(reader).await?;
+                let refused = tokio::select! {
+                    biased;
+                    refused = &mut taken_back => refused,
+                    filled = self.fill(reader) => {
+                        filled?;
+                        continue;
+                    }
+                };
+                count(&self.common.counters.taken_back);
+                return self.end(refused.0, &refused.1);
             }
         }
+    }
+
+    /// Notes a message that was refused before the engine saw it; what the engine makes of the others is noted there.
+    fn note(&self, agent: Name, pass: &Pass, request: &Request, code: ErrorCode) {
+        if let Request::Send(send) = request {
+            let (session, token, verdict) = (self.id.0, pass.token(), Verdict::Refused(code));
+            self.common.token.audit().note(&Entry { session, agent, token, send, verdict });
+        }
+    }
+
+    /// Whether a request keeps the rules of the session and of its token; an error is one to answer with.
+    fn admit(&self, pass: &mut Pass, request: &Request) -> Result<(), ErrorEvent> {
+        let Common { counters, clock, .. } = self.common;
+        if let Err((code, why)) = pass.renew() {
+            count(&counters.taken_back);
+            return Err(ErrorEvent::fatal(code, why));
+        }
+        keeps_the_rules(request).inspect_err(|_| count(&counters.bad_requests))?;
+        pass.allows(request, || clock.now()).map_err(|(code, why)| {
+            count(&counters.refused_limits);
+            ErrorEvent::about(request.reference(), code, why)
+        })
     }
 
     /// The next request that has come whole; an error is one to answer with, fatal if the rest cannot be read.
@@ -330,7 +400,7 @@ impl<C: Clock> Inbound<'_, C> {
         Err(Over)
     }
 
-    fn end(&self, code: ErrorCode, message: &str) -> Result<Hello, Over> {
+    fn end<T>(&self, code: ErrorCode, message: &str) -> Result<T, Over> {
         self.events.refuse(ErrorEvent::fatal(code, message));
         Err(Over)
     }
@@ -344,9 +414,8 @@ impl<C: Clock> Inbound<'_, C> {
 }
 
 /// The rules of the session for one request after the hello.
-fn admit(request: Request) -> Result<Request, ErrorEvent> {
-    let reference = request.reference();
-    let (code, message) = match &request {
+fn keeps_the_rules(request: &Request) -> Result<(), ErrorEvent> {
+    let (code, message) = match request {
         Request::Send(send) if send.body.len() > MAX_BODY => (
             ErrorCode::TooLarge,
             format!(
@@ -366,9 +435,9 @@ fn admit(request: Request) -> Result<Request, ErrorEvent> {
             ErrorCode::BadRequest,
             "cannot say hello twice: open another connection for another agent".into(),
         ),
-        _ => return Ok(request),
+        _ => return Ok(()),
     };
-    Err(ErrorEvent::about(reference, code, message))
+    Err(ErrorEvent::about(request.reference(), code, message))
 }
 
 /// The direction from the engine to the agent: until the port is closed and empty, or the connection broken.

@@ -15,22 +15,22 @@ use super::{Limits, Listen, ListenError, Listener, QueueBound, TokenCheck};
 use crate::settings::AccessToken;
 
 /// What `nc` is to a person: lines out, lines in.
-struct Lines<S>(BufReader<S>);
+pub(super) struct Lines<S>(BufReader<S>);
 
 impl Lines<TcpStream> {
-    async fn to(gateway: &Gateway) -> Self {
+    pub(super) async fn to(gateway: &Gateway) -> Self {
         Self(BufReader::new(TcpStream::connect(gateway.address()).await.unwrap()))
     }
 }
 
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Lines<S> {
-    async fn say(&mut self, text: &str) {
+    pub(super) async fn say(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
         self.0.write_all(b"\n").await.unwrap();
     }
 
     /// The next event; `None` when the gateway has closed.
-    async fn hear(&mut self) -> Option<Value> {
+    pub(super) async fn hear(&mut self) -> Option<Value> {
         let mut line = String::new();
         match self.0.read_line(&mut line).await {
             Ok(0) => None,
@@ -39,13 +39,22 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Lines<S> {
         }
     }
 
-    async fn hello(&mut self, name: &str) -> Value {
+    /// The next event, if the gateway does not hang up instead.
+    pub(super) async fn hear_end(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line).await {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(serde_json::from_str(&line).unwrap()),
+        }
+    }
+
+    pub(super) async fn hello(&mut self, name: &str) -> Value {
         self.say(&json!({"op": "hello", "name": name}).to_string()).await;
         self.hear().await.unwrap()
     }
 
     /// The fatal error with this code, its goodbye, and the end.
-    async fn is_refused(&mut self, code: &str) -> String {
+    pub(super) async fn is_refused(&mut self, code: &str) -> String {
         let error = self.hear().await.unwrap();
         assert_eq!(
             (&error["ev"], &error["code"], &error["fatal"]),
@@ -182,7 +191,7 @@ async fn a_name_that_is_taken_is_refused_by_the_engine() {
 
 #[tokio::test]
 async fn the_token_is_asked_for() {
-    let check = TokenCheck::new(AccessToken::new("0123456789abcdef").unwrap());
+    let check = TokenCheck::new(&AccessToken::new("0123456789abcdef").unwrap());
     let gateway = Gateway::tcp(Limits::default(), check).await;
     let mut none = Lines::to(&gateway).await;
     none.say(r#"{"op":"hello","name":"alice"}"#).await;
@@ -330,7 +339,7 @@ async fn the_unix_socket_is_private_needs_no_token_and_goes_with_the_gateway() {
     let listen = || Listen {
         tcp: None,
         unix: Some(path.clone()),
-        token: TokenCheck::new(AccessToken::new("0123456789abcdef").unwrap()),
+        token: TokenCheck::new(&AccessToken::new("0123456789abcdef").unwrap()),
         limits: Limits::default(),
     };
     // What a gateway that was killed leaves behind.
@@ -362,7 +371,7 @@ async fn others_on_the_network_need_a_token() {
         Listen { tcp: Some(anywhere), unix: None, token: TokenCheck::open(), limits: Limits::default() };
     let refused = Listener::bind(listen.clone()).await.unwrap_err();
     assert!(matches!(refused, ListenError::NeedsToken(_)), "{refused}");
-    listen.token = TokenCheck::new(AccessToken::new("0123456789abcdef").unwrap());
+    listen.token = TokenCheck::new(&AccessToken::new("0123456789abcdef").unwrap());
     assert!(Listener::bind(listen).await.is_ok());
 }
 

@@ -45,6 +45,7 @@ fn show(settings: &Settings) -> Value {
             "listen": agents.listen.to_string(),
             "unix_socket": path(&agents.unix_socket),
             "access_token_file": agents.access_token_file.as_deref().map(path).unwrap_or_default(),
+            "audit": agents.audit,
             "max_agents": agents.max_agents,
             "max_connections": agents.max_connections,
             "max_credits": agents.max_credits,
@@ -64,6 +65,8 @@ fn show(settings: &Settings) -> Value {
             "seed": sim.seed,
             "speed": sim.speed,
             "loss_percent": sim.loss_percent,
+            "island": sim.island,
+            "key_file": sim.key_file.as_deref().map(path).unwrap_or_default(),
         },
         "mesh": { "ttl": mesh.ttl, "default_deadline_s": mesh.default_deadline.as_secs() },
         "peer": peers.iter().map(|peer| json!({

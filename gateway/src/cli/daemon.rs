@@ -61,6 +61,7 @@ pub(super) fn resolve(file: Option<PathBuf>, args: DaemonArgs) -> anyhow::Result
         listen: args.listen,
         unix_socket: args.unix_socket,
         access_token_file: args.access_token_file,
+        audit: args.audit,
         name: args.name,
         ttl: args.ttl,
         log: args.log,
@@ -69,6 +70,8 @@ pub(super) fn resolve(file: Option<PathBuf>, args: DaemonArgs) -> anyhow::Result
         sim_seed: args.seed,
         sim_speed: args.speed,
         sim_loss_percent: args.sim_loss,
+        sim_island: args.sim_island,
+        sim_key_file: args.sim_key_file,
         ..Overrides::default()
     };
     Settings::resolve(file, over).map_err(|error| match &error {

@@ -117,7 +117,7 @@ fn kind_name(kind: Kind) -> &'static str {
 const FORM: &str = "a network key has 32 hexadecimal digits";
 
 /// The network key in a file.
-pub(super) fn key_file(path: &Path) -> anyhow::Result<NetKey> {
+pub(crate) fn key_file(path: &Path) -> anyhow::Result<NetKey> {
     let reading = || format!("reading the network key {}", path.display());
     // Longer than a key with its line end, so that more is noticed; growing would leave a copy behind.
     let mut text = Zeroizing::new(String::with_capacity(64));

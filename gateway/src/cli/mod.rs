@@ -12,7 +12,7 @@ mod config;
 mod connect;
 mod daemon;
 mod doctor;
-mod frame;
+pub(crate) mod frame;
 mod inspect;
 mod listen;
 mod logs;
@@ -22,6 +22,7 @@ mod query;
 mod receipt;
 mod send;
 mod setup;
+mod token;
 mod values;
 
 use std::ffi::OsString;
@@ -139,6 +140,7 @@ fn dispatch(cli: Cli, out: Output) -> anyhow::Result<()> {
         Command::Doctor(args) => client(doctor::doctor(args, out)),
         Command::Init(args) => setup::init(args, out),
         Command::Invite(args) => setup::invite(&args, out),
+        Command::Token(args) => token::run(args, out),
         Command::Config(args) => config::run(args.command, cli.daemon, out),
         Command::Schema(_) => output::line(&serde_json::to_string_pretty(&schema::schema())?),
         Command::Frame(args) => frame::run(args.command, out),

@@ -92,6 +92,8 @@ async fn one(options: &DemoOptions, seed: u64) -> anyhow::Result<Report> {
         speed: options.speed,
         loss_percent: options.loss_percent,
         key,
+        island: 1,
+        run: 0,
     };
     let (air, seats) = SimulatedAir::start::<2>(&simulation);
     let mut gateways = Vec::new();

@@ -312,7 +312,8 @@ mod tests {
     /// messages in one burst.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_script_that_is_kept_from_running_comes_late_to_nothing() {
-        let simulation = Simulation { nodes: 1, seed: 1, speed: None, loss_percent: 0.0, key: [1; 16] };
+        let simulation =
+            Simulation { nodes: 1, seed: 1, speed: None, loss_percent: 0.0, key: [1; 16], island: 1, run: 0 };
         let (air, [Seat { mut bearer, clock, .. }]) = SimulatedAir::start(&simulation);
         let gateway =
             tokio::spawn(async move { while ble_bearer::Bearer::next_event(&mut bearer).await.is_ok() {} });

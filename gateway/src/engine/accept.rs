@@ -14,12 +14,14 @@ use super::keys::First;
 use super::outgoing::Accepted;
 use super::records;
 use super::state::{ID_BLOCK, MeshCommand, State, UNWRITTEN_BYTES, wants};
+use crate::access::{Entry, Verdict};
 use crate::agents::SessionId;
 use crate::store::{AgentKey, Op};
 
 impl State {
     pub(super) fn send(&mut self, session: SessionId, key: AgentKey, request: SendRequest) {
         if let Err((code, why)) = self.try_send(session, key, &request) {
+            self.note(session, key, &request, Verdict::Refused(code));
             self.refuse(session, request.reference, code, why);
         }
     }
@@ -35,6 +37,8 @@ impl State {
         if let Some(key_of_it) = request.key
             && let Some(first) = sender.keys.find(key_of_it)
         {
+            let id = MessageRef { node: self.identity.address, id: first.id };
+            self.note(session, key, request, Verdict::Again(id));
             self.again(session, key, request.reference, key_of_it, first);
             return Ok(());
         }
@@ -86,6 +90,7 @@ impl State {
             ));
         }
         let id = self.take_id(request.durable)?;
+        self.note(session, key, request, Verdict::Accepted(MessageRef { node: self.identity.address, id }));
         self.remember(key, request, id);
 
         let only_here = mesh.is_none();
@@ -123,6 +128,15 @@ impl State {
         self.accepted(session, key, request, id);
         self.promise(request.durable, After::Launch(id));
         Ok(())
+    }
+
+    /// Notes what became of a message. One that the disk loses afterwards, as the store fails, stays noted as accepted: it may have
+    /// been on its way.
+    fn note(&self, session: SessionId, agent: AgentKey, send: &SendRequest, verdict: Verdict) {
+        if let Some(agent) = self.agents.get(&agent) {
+            let (session, token) = (session.0, agent.token());
+            self.audit.note(&Entry { session, agent: agent.name, token, send, verdict });
+        }
     }
 
     /// Remembers the key of a message that is being accepted, on disk too if the message is.

@@ -66,6 +66,8 @@ struct Session {
     id: SessionId,
     port: SessionPort,
     credits: u32,
+    /// What the token is called that it came with.
+    token: Option<Name>,
 }
 
 /// Bytes that several inboxes hold together.
@@ -223,13 +225,14 @@ impl Agent {
         &mut self,
         id: SessionId,
         port: SessionPort,
+        token: Option<Name>,
         credits: u32,
         resume: Option<u64>,
     ) -> (Option<SessionPort>, u64) {
         let from = resume.unwrap_or(self.acked).clamp(self.acked, self.next_cursor - 1);
         self.shown = self.kept.partition_point(|(cursor, _)| *cursor <= from);
         self.last_seen = id.0;
-        let old = self.session.replace(Session { id, port, credits });
+        let old = self.session.replace(Session { id, port, credits, token });
         (old.map(|old| old.port), from)
     }
 
@@ -254,6 +257,11 @@ impl Agent {
 
     pub(super) fn session(&self) -> Option<SessionId> {
         self.session.as_ref().map(|session| session.id)
+    }
+
+    /// What the token is called that its session came with.
+    pub(super) fn token(&self) -> Option<Name> {
+        self.session.as_ref().and_then(|session| session.token)
     }
 
     pub(super) fn credit(&mut self, n: u32) {

@@ -34,6 +34,7 @@ use mesh_protocol::{
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 
+use crate::access::Audit;
 use crate::agents::{Counters, SessionId, ToEngine};
 use crate::peering::{self, PeerConfig, PeerKey, Peering};
 use crate::store::{Op, Recovered, Store, StoreError};
@@ -155,6 +156,8 @@ pub struct Parts<B, C> {
     pub commands: mpsc::Receiver<ToEngine>,
     /// What is counted at the doors.
     pub doors: Arc<Counters>,
+    /// Where what agents send is noted.
+    pub audit: Audit,
     /// Connections to other gateways.
     pub peering: Peering,
     /// Gateways of the settings to be connected with.
@@ -178,6 +181,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             recovered,
             commands,
             doors,
+            audit,
             peering,
             peers,
         } = parts;
@@ -212,7 +216,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 tracing::warn!(%destination, %next_hop, %error, "a route of before the restart is left out");
             }
         }
-        let state = State::new(now, identity, Journal::new(store), recovered, peers);
+        let mut state = State::new(now, identity, Journal::new(store), recovered, peers);
+        state.audit = audit;
         peering.want(state.peers.wanted());
         Ok(Self {
             node,
@@ -275,6 +280,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         // Sessions write their last words and then tell the engine that they are gone.
         let mut commands = self.commands;
         tokio::spawn(async move { while commands.recv().await.is_some() {} });
+        self.state.audit.finish();
         Ok(self.state.journal.close()?)
     }
 
@@ -288,7 +294,9 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         let mut next = Some(first);
         for left in (0..BATCHES).rev() {
             match next {
-                Some(ToEngine::Attach { session, port, hello }) => self.state.attach(session, port, hello),
+                Some(ToEngine::Attach { session, port, hello, token }) => {
+                    self.state.attach(session, port, hello, token);
+                }
                 Some(ToEngine::Requests { session, batch }) => {
                     batch.into_iter().for_each(|request| self.request(session, request));
                 }

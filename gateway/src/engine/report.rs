@@ -51,6 +51,7 @@ pub(super) fn status(
         ]
         .map(|(name, count)| (name.to_owned(), count)),
     );
+    counters.insert("audit_dropped".to_owned(), state.audit.dropped());
     counters.extend(doors.snapshot().map(|(name, count)| (name.to_owned(), count)));
     let connected = state.agents.values().filter(|agent| agent.is_connected()).count() as u64;
     Status {

@@ -18,7 +18,13 @@ use crate::agents::{SessionId, SessionPort};
 use crate::store::{AgentKey, Op};
 
 impl State {
-    pub(super) fn attach(&mut self, session: SessionId, port: SessionPort, hello: Hello) {
+    pub(super) fn attach(
+        &mut self,
+        session: SessionId,
+        port: SessionPort,
+        hello: Hello,
+        token: Option<Name>,
+    ) {
         let name = hello.name;
         let key = match self.by_name.get(&name) {
             Some(key) => *key,
@@ -38,7 +44,7 @@ impl State {
         let credits = hello.credits.min(self.identity.max_credits);
         // A cursor from another life of this agent says nothing about this one.
         let resume = hello.resume.filter(|cursor| agent.knows(*cursor));
-        let (old, resumed_from) = agent.attach(session, port, credits, resume);
+        let (old, resumed_from) = agent.attach(session, port, token, credits, resume);
         if let Some(old) = old {
             let why = format!("a newer session has the name {name} now; use another name to have both");
             old.refuse(ErrorEvent::fatal(ErrorCode::NameTaken, why));

@@ -16,6 +16,7 @@ use super::journal::Journal;
 use super::outgoing::Outgoing;
 use super::peers::PeerBook;
 use super::records;
+use crate::access::Audit;
 use crate::agents::SessionId;
 use crate::peering::PeerConfig;
 use crate::store::{AgentKey, Op};
@@ -119,6 +120,7 @@ pub(super) struct State {
     pub(super) bearer_problem: Option<String>,
     pub(super) ledger: Ledger,
     pub(super) peers: PeerBook,
+    pub(super) audit: Audit,
 }
 
 impl State {
@@ -157,6 +159,7 @@ impl State {
             bearer_problem: None,
             ledger: Ledger::default(),
             peers: PeerBook::new(peers, recovered.peers),
+            audit: Audit::off(),
         };
         for agent in recovered.agents {
             state.next_agent = state.next_agent.max(agent.key.0 + 1);

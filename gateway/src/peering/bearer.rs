@@ -20,6 +20,10 @@ pub const fn is_connection(link: LinkId) -> bool {
 
 /// What happens on the connections.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "frames are the common case, and a box would be a heap allocation for each"
+)]
 pub(super) enum LinkEvent {
     Up { link: LinkId, frames: mpsc::Sender<FrameBytes> },
     Down { link: LinkId, why: String },

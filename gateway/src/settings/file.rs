@@ -69,6 +69,7 @@ pub(super) struct RawAgents {
     pub(super) listen: Value<String>,
     pub(super) unix_socket: Value<String>,
     pub(super) access_token_file: Value<String>,
+    pub(super) audit: Value<bool>,
     pub(super) max_agents: Value<i64>,
     pub(super) max_connections: Value<i64>,
     pub(super) max_credits: Value<i64>,
@@ -94,6 +95,8 @@ pub(super) struct RawSim {
     pub(super) seed: Value<i64>,
     pub(super) speed: Value<f64>,
     pub(super) loss_percent: Value<f64>,
+    pub(super) island: Value<i64>,
+    pub(super) key_file: Value<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -277,6 +280,6 @@ mod tests {
             ["agents", "gateway", "mesh", "peer", "radio", "sim"]
         );
         assert_eq!(known["gateway"], ["name", "data_dir", "log", "log_level"]);
-        assert_eq!(known["sim"], ["nodes", "seed", "speed", "loss_percent"]);
+        assert_eq!(known["sim"], ["nodes", "seed", "speed", "loss_percent", "island", "key_file"]);
     }
 }

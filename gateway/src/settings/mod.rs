@@ -23,6 +23,7 @@ pub use file::FileSettings;
 pub use keyword::{LogFormat, LogLevel, UnknownKeyword};
 pub use token::{AccessToken, TokenError};
 
+use crate::access::{self, AccessError};
 use crate::datadir::DataDirError;
 use crate::peering::PeerConfig;
 
@@ -66,12 +67,14 @@ pub struct GatewaySettings {
 /// The `[agents]` section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentSettings {
-    /// Where agents connect over TCP; loopback unless there is an `access_token_file`.
+    /// Where agents connect over TCP; loopback unless there is an access token.
     pub listen: SocketAddr,
     /// The Unix socket for agents.
     pub unix_socket: PathBuf,
     /// The file with the token that agents must show; see [`AccessToken::read`].
     pub access_token_file: Option<PathBuf>,
+    /// Whether it is noted who sent what where.
+    pub audit: bool,
     /// The most agents known, 1 to 100,000.
     pub max_agents: u32,
     /// The most connections at a time, 1 to 100,000.
@@ -112,6 +115,10 @@ pub struct SimSettings {
     pub speed: f64,
     /// Frames lost on each link, 0 to 100 percent.
     pub loss_percent: f64,
+    /// Which of several islands of one network it is, 1 to 31.
+    pub island: u16,
+    /// The file with the key that the islands share; `None` for a key of its own.
+    pub key_file: Option<PathBuf>,
 }
 
 /// The `[mesh]` section.
@@ -141,6 +148,8 @@ pub struct Overrides {
     pub unix_socket: Option<PathBuf>,
     /// `agents.access_token_file`.
     pub access_token_file: Option<PathBuf>,
+    /// `agents.audit`.
+    pub audit: Option<bool>,
     /// `agents.max_agents`.
     pub max_agents: Option<u32>,
     /// `agents.max_connections`.
@@ -171,6 +180,10 @@ pub struct Overrides {
     pub sim_speed: Option<f64>,
     /// `sim.loss_percent`.
     pub sim_loss_percent: Option<f64>,
+    /// `sim.island`.
+    pub sim_island: Option<u16>,
+    /// `sim.key_file`.
+    pub sim_key_file: Option<PathBuf>,
     /// `mesh.ttl`.
     pub ttl: Option<u8>,
     /// `mesh.default_deadline_s`.
@@ -197,6 +210,9 @@ pub enum SettingsError {
     /// The access token cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The file of access tokens cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 fn list(problems: &[Problem]) -> String {
@@ -258,7 +274,7 @@ pub fn template(company_id: u16) -> String {
     }
 }
 
-/// What the file alone comes to, with its access token read as well: `mesh-gateway config check`.
+/// What the file alone comes to, with its access tokens read as well: `mesh-gateway config check`.
 ///
 /// # Errors
 /// [`SettingsError`].
@@ -267,6 +283,7 @@ pub fn check(path: &Path) -> Result<Settings, SettingsError> {
     if let Some(file) = &settings.agents.access_token_file {
         AccessToken::read(file)?;
     }
+    access::read_dir(&settings.gateway.data_dir)?;
     Ok(settings)
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use firmware_sim::ISLANDS;
 use mesh_agent::Endpoint;
 use mesh_agent::api::Name;
 
@@ -15,6 +16,7 @@ use super::{
     Adapter, AgentSettings, DEFAULT_COMPANY_ID, GatewaySettings, LogFormat, LogLevel, MeshSettings, Origin,
     Overrides, Problem, RadioSettings, Settings, SettingsError, SimSettings,
 };
+use crate::access;
 use crate::datadir;
 use crate::network;
 use crate::peering::{CONNECTIONS, Fingerprint, PeerConfig};
@@ -41,10 +43,17 @@ pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, S
     };
     let access_token_file =
         p.path(over.access_token_file, raw.agents.access_token_file).map(|(path, _)| path);
+    // What cannot be read is for the start to complain about.
+    let has_tokens = || {
+        access::read_dir(&gateway.data_dir)
+            .map_or(true, |tokens| tokens.is_some_and(|tokens| !tokens.is_empty()))
+    };
+    let has_token = access_token_file.is_some() || has_tokens();
     let agents = AgentSettings {
-        listen: p.listen(over.listen, raw.agents.listen, access_token_file.is_some()),
+        listen: p.listen(over.listen, raw.agents.listen, has_token),
         unix_socket: p.unix_socket(over.unix_socket, raw.agents.unix_socket, &gateway.data_dir),
         access_token_file,
+        audit: p.choose(over.audit, raw.agents.audit).is_some_and(|(audit, _)| audit),
         max_agents: p.number("agents.max_agents", over.max_agents, raw.agents.max_agents, 1..=100_000, 1000),
         max_connections: p.number(
             "agents.max_connections",
@@ -106,6 +115,8 @@ pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, S
             0.0..=100.0,
             10.0,
         ),
+        island: p.number("sim.island", over.sim_island, raw.sim.island, 1..=ISLANDS, 1),
+        key_file: p.path(over.sim_key_file, raw.sim.key_file).map(|(path, _)| path),
     };
     let deadline = raw.mesh.default_deadline_s;
     let mesh = MeshSettings {
@@ -285,7 +296,8 @@ impl Pick {
         if !address.ip().to_canonical().is_loopback() && !has_token {
             let what = format!(
                 "agents.listen = {address}: anyone who reaches this address could speak for every agent; listen on \
-                 127.0.0.1 or [::1], or name an access token in agents.access_token_file (--access-token-file)"
+                 127.0.0.1 or [::1], make an access token with `mesh-gateway token add NAME`, or name one in \
+                 agents.access_token_file (--access-token-file)"
             );
             self.problem(origin, what);
         }

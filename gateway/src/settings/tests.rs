@@ -49,6 +49,7 @@ fn the_defaults_are_the_documented_ones() {
             listen: "127.0.0.1:7700".parse().unwrap(),
             unix_socket: "/data/agents.sock".into(),
             access_token_file: None,
+            audit: false,
             max_agents: 1000,
             max_connections: 4096,
             max_credits: 4096,
@@ -63,7 +64,7 @@ fn the_defaults_are_the_documented_ones() {
             long_frames: false,
             scan_duty: 100,
         },
-        sim: SimSettings { nodes: 50, seed: 1, speed: 1.0, loss_percent: 10.0 },
+        sim: SimSettings { nodes: 50, seed: 1, speed: 1.0, loss_percent: 10.0, island: 1, key_file: None },
         mesh: MeshSettings { ttl: 10, default_deadline: Duration::from_secs(60) },
         peers: Vec::new(),
     };
@@ -223,6 +224,15 @@ fn an_address_for_everyone_needs_a_token_and_the_error_says_both_ways_out() {
         let over = Overrides { access_token_file: Some("/token".into()), ..with_data_dir() };
         assert_eq!(resolve(&text, over).unwrap().agents.listen, open.parse().unwrap());
     }
+    // A token with limits is one, too; one that was taken back is none.
+    let folder = tempfile::tempdir().unwrap();
+    let over = || Overrides { data_dir: Some(folder.path().into()), ..Overrides::default() };
+    let text = "[agents]\nlisten = '0.0.0.0:7700'\n";
+    let name = mesh_agent::api::Name::new("sensor").unwrap();
+    access::add(folder.path(), |sha256| access::Grant::new(name, sha256)).unwrap();
+    resolve(text, over()).unwrap();
+    access::remove(folder.path(), &name).unwrap();
+    assert!(problems(text, over())[0].contains("mesh-gateway token add NAME"));
     for own in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
         resolve(&format!("[agents]\nlisten = '{own}'\n"), with_data_dir()).unwrap();
     }

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::ground::Site;
 use super::{Beside, OfficeError};
+use crate::access::Audit;
 use crate::agents::{Limits, Lobby};
 use crate::engine::{Engine, EngineError, Identity, Membership, Parts};
 use crate::gateway::COMMANDS;
@@ -81,6 +82,7 @@ impl Place {
             recovered,
             commands,
             doors: lobby.counters(),
+            audit: Audit::off(),
             peering: Peering::none(),
             peers: Vec::new(),
         };

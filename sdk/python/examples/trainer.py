@@ -54,7 +54,9 @@ async def train(address: str) -> None:
             losses = "  ".join(f"{worker} {content['loss']:7.3f}" for worker, content in told.items())
             print(f"step {step}: loss {losses}")
         health = (await mesh.get_network_statistics())["network_health"]
-        print(f"{health['settled']} messages, {health['success_rate']:.0%} arrived, {health['average_latency_ms']:.1f} ms on average")
+        rate, latency = health["success_rate"], health["average_latency_ms"]
+        arrived = "nothing was measured" if rate is None else f"{rate:.0%} arrived"
+        print(f"{health['settled']} messages, {arrived}" + (f", {latency:.1f} ms on average" if latency else " on this gateway"))
 
 
 async def main() -> None:

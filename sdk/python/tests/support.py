@@ -1,4 +1,4 @@
-"""What the tests share: a gateway for a test, managers that are stopped after it, and skipping what a gateway lacks.
+"""What the tests share: a gateway for a test, and managers that are stopped after it.
 
 Owns finding the package and the gateway. ``python3 -m unittest discover -s sdk/python/tests`` needs nothing installed.
 """
@@ -15,13 +15,15 @@ from typing import Any, Awaitable, List, TypeVar
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 sys.path.insert(0, str(SOURCE))
 
-from mesh_gateway import GatewayStartError, MeshNetworkManager, SimulatedGateway, UnsupportedError  # noqa: E402
+from mesh_gateway import GatewayStartError, MeshNetworkManager, SimulatedGateway  # noqa: E402
 from mesh_gateway.simulated import find_gateway  # noqa: E402
 
 T = TypeVar("T")
 
 # Losses of connections are what many tests are about; what the client says of them is tested where it matters.
 logging.getLogger("mesh_gateway").setLevel(logging.CRITICAL)
+# asyncio's debug mode, which test cases have, tells of every callback that a busy machine was slow with.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 #: How long a test waits for what must come, in seconds: only a test that fails waits so long.
 PATIENCE = 60.0
@@ -53,10 +55,3 @@ class GatewayCase(unittest.IsolatedAsyncioTestCase):
         await within(mesh.start())
         self.addAsyncCleanup(mesh.stop)
         return mesh
-
-    async def known_here(self, work: Awaitable[T]) -> T:
-        """What a gateway of today answers; skips the test where it does not know the request yet."""
-        try:
-            return await within(work)
-        except UnsupportedError as why:
-            self.skipTest(f"{why}")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -76,6 +77,21 @@ class Starting(unittest.IsolatedAsyncioTestCase):
         self.assertFalse(folder.exists())
         with self.assertRaises(ProcessLookupError):
             os.kill(pid, 0)
+
+    async def test_a_gateway_does_not_outlive_a_program_that_is_killed(self) -> None:
+        own = "from mesh_gateway import SimulatedGateway; print(SimulatedGateway().start_blocking().endpoint, flush=True); input()"
+        environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+        with subprocess.Popen(
+            [sys.executable, "-c", own], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        ) as program:  # fmt: skip
+            assert program.stdout is not None
+            endpoint = program.stdout.readline().decode().strip()
+            self.addCleanup(shutil.rmtree, Path(endpoint[len("unix:") :]).parent, ignore_errors=True)
+            async with MeshNetworkManager("alice", gateway=endpoint) as alice:
+                self.assertTrue(alice.connected)
+                program.kill()
+                while alice.connected:
+                    await asyncio.sleep(0.01)
 
     async def test_a_data_folder_that_is_given_is_kept(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -15,8 +15,8 @@ from unittest import mock
 from scripted import HANG_UP, ScriptedGateway
 from support import PATIENCE, GatewayCase, within
 from mesh_gateway import (
-    ConnectionLostError, GatewayAwayError, MeshNetworkManager, Message, NameTakenError, NotAcceptedError, NotStartedError, Outcome,
-    Receipt, UnauthorisedError, held, sends,
+    ConnectionLostError, GatewayAwayError, MeshNetworkManager, Message, NameTakenError, NotStartedError, Outcome, Receipt,
+    UnauthorisedError, UnsupportedError,
 )  # fmt: skip
 
 
@@ -161,9 +161,8 @@ class Losses(GatewayCase):
         await within(alice.send_message(Message("TASK", receiver="alice")))
 
 
-@unittest.skipIf(sends.SEND_KEYS, "SEND_KEYS is on: nothing is held")
-class HeldMessages(GatewayCase):
-    """Of a gateway without keys; see ``mesh_gateway.held``."""
+class Unanswered(GatewayCase):
+    """A connection that is lost between a send and its *accepted*."""
 
     async def test_an_unanswered_send_that_was_not_accepted_is_sent_again(self) -> None:
         alice, bob = await self.manager("alice"), await self.manager("bob")
@@ -171,7 +170,7 @@ class HeldMessages(GatewayCase):
         self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
         self.assertEqual((await bob.receive_message(PATIENCE)).content, "once")
 
-    async def test_an_unanswered_send_that_was_accepted_is_not_sent_again(self) -> None:
+    async def test_an_unanswered_send_that_was_accepted_arrives_once(self) -> None:
         alice, bob = await self.manager("alice"), await self.manager("bob")
         receipt = await self.lose_before_accepted(alice, Message("TASK", receiver="bob", content="once"), written=True)
         self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
@@ -212,6 +211,13 @@ class Doors(unittest.IsolatedAsyncioTestCase):
             await mesh.send_message(Message("TASK", receiver="bob"))
         with self.assertRaisesRegex(NotStartedError, "call start"):
             await mesh.receive_message()
+        with mock.patch.dict(os.environ):
+            os.environ.pop("MESH_GATEWAY", None)
+            self.assertEqual(MeshNetworkManager("alice", port=8000).gateway, "127.0.0.1:8000")
+            self.assertEqual(MeshNetworkManager("alice").gateway, "127.0.0.1:7700")
+            os.environ["MESH_GATEWAY"] = "unix:/run/mesh.sock"
+            self.assertEqual(MeshNetworkManager("alice", port=8000).gateway, "unix:/run/mesh.sock")
+            self.assertEqual(MeshNetworkManager("alice", port=8000, gateway="10.0.0.1:7700").gateway, "10.0.0.1:7700")
         for wrong in ["localhost", "unix:", "host:0", ":7700"]:
             with self.assertRaisesRegex(ValueError, "write HOST:PORT"):
                 MeshNetworkManager("alice", gateway=wrong)
@@ -246,44 +252,8 @@ class Tokens(GatewayCase):
         await self.manager("alice")
 
 
-@unittest.skipIf(sends.SEND_KEYS, "SEND_KEYS is on: nothing is held")
-class HeldForElsewhere(unittest.IsolatedAsyncioTestCase):
-    """An unanswered send to an agent of another gateway: only its receipt, or its deadline, can tell."""
-
-    async def lose(self, message: Message, kept: List[Dict[str, Any]]) -> "tuple[Receipt, ScriptedGateway, MeshNetworkManager]":
-        def answers(request: Dict[str, Any]) -> List[Dict[str, Any]]:
-            if request["op"] == "send":
-                return [HANG_UP]
-            (send,) = [asked for asked in gateway.requests if asked["op"] == "send"]
-            told: Dict[str, Dict[str, Any]] = {"agents": {"ev": "agents", "agents": []}, "ping": {"ev": "pong"}}
-            events = [told[request["op"]]] if request["op"] in told else []
-            return events + [{**event, "ref": send["ref"]} for event in kept if request["op"] == "ping"]
-
-        gateway = await ScriptedGateway(answers).__aenter__()
-        self.addAsyncCleanup(gateway.__aexit__)
-        mesh = MeshNetworkManager("alice", gateway=gateway.endpoint)
-        await within(mesh.start())
-        self.addAsyncCleanup(mesh.stop)
-        return await within(mesh.submit(message)), gateway, mesh
-
-    async def test_it_fails_when_its_deadline_has_passed_and_is_never_sent_twice(self) -> None:
-        with mock.patch.object(held, "GRACE", 0.0):
-            receipt, gateway, mesh = await self.lose(Message("TASK", receiver="bob", deadline_ms=1), [])
-            with self.assertRaisesRegex(NotAcceptedError, "send it again if it is still worth something"):
-                await within(receipt.outcome())
-        self.assertEqual([asked["op"] for asked in gateway.requests].count("send"), 1)
-        self.assertEqual(mesh.agent.sends.table, {})
-
-    async def test_its_receipt_tells_that_it_was_accepted(self) -> None:
-        kept = {"ev": "receipt", "cursor": 1, "id": "0x0001/1", "outcome": "delivered", "where": "0x0002", "hops": 2}
-        receipt, gateway, _ = await self.lose(Message("TASK", receiver="bob"), [kept])
-        self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
-        self.assertEqual((receipt.id, receipt.where), ("0x0001/1", "0x0002"))
-        self.assertEqual([asked["op"] for asked in gateway.requests].count("send"), 1)
-
-
 class Keys(unittest.IsolatedAsyncioTestCase):
-    """Of a gateway that accepts a durable message of one key once; see ``mesh_gateway.sends``."""
+    """What is written; that the gateway takes a key once is tried under load, above."""
 
     async def test_an_unanswered_send_is_written_again_with_its_key(self) -> None:
         def answers(request: Dict[str, Any]) -> List[Dict[str, Any]]:
@@ -294,27 +264,26 @@ class Keys(unittest.IsolatedAsyncioTestCase):
             receipt = {"ev": "receipt", "cursor": 1, "id": "0x0001/1", "outcome": "delivered", "where": "0x0001"}
             return [{"ev": "accepted", "id": "0x0001/1", "durable": True}, receipt]
 
-        with mock.patch.object(sends, "SEND_KEYS", True):
-            async with ScriptedGateway(answers) as gateway:
-                async with MeshNetworkManager("alice", gateway=gateway.endpoint) as alice:
-                    receipt = await within(alice.send_message(Message("TASK", receiver="bob", content="once")))
-                    self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
-                first, second = [asked for asked in gateway.requests if asked["op"] == "send"]
+        async with ScriptedGateway(answers) as gateway:
+            async with MeshNetworkManager("alice", gateway=gateway.endpoint) as alice:
+                receipt = await within(alice.send_message(Message("TASK", receiver="bob", content="once")))
+                self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
+            first, second = [asked for asked in gateway.requests if asked["op"] == "send"]
         self.assertEqual(first, second)
         self.assertEqual(first["key"], first["ref"])
 
+    async def test_an_older_gateway_is_told_to_be_older(self) -> None:
+        told = {"send": "unknown field `key`, expected one of `ref`, `to`", "health": "unknown variant `health`, expected one of"}
 
-@unittest.skipUnless(sends.SEND_KEYS, "SEND_KEYS is off: the gateway does not take keys yet")
-class KeysOfARealGateway(GatewayCase):
-    async def test_a_send_with_the_same_key_is_accepted_once(self) -> None:
-        alice, bob = await self.manager("alice"), await self.manager("bob")
-        receipt = await within(alice.submit(Message("TASK", receiver="bob", content="once")))
-        line = receipt.line
-        await within(receipt.accepted())
-        assert alice.agent._wire is not None
-        alice.agent._wire.write(line)
-        await within(alice.send_message(Message("TASK", receiver="bob", content="last")))
-        self.assertEqual([(await bob.receive_message(PATIENCE)).content for _ in range(2)], ["once", "last"])
+        def answers(request: Dict[str, Any]) -> List[Dict[str, Any]]:
+            message = f"cannot read the line: {told[request['op']]}" if request["op"] in told else None
+            return [{"ev": "error", "code": "bad_request", "message": message, "fatal": False}] if message else []
+
+        async with ScriptedGateway(answers) as gateway, MeshNetworkManager("alice", gateway=gateway.endpoint) as alice:
+            with self.assertRaisesRegex(UnsupportedError, "does not know 'key': it is older than this client, update it"):
+                await within(alice.send_message(Message("TASK", receiver="bob")))
+            with self.assertRaisesRegex(UnsupportedError, "does not know 'health'"):
+                await within(alice.agent.ask("health"))
 
 
 if __name__ == "__main__":

@@ -28,9 +28,11 @@ macro_rules! examples {
 
 mod frame;
 mod radio;
+mod token;
 
 pub(super) use frame::{DecodeArgs, EncodeArgs, FrameArgs, FrameCommand, KeyArgs};
 pub(super) use radio::{AdaptersArgs, DoctorArgs};
+pub(super) use token::{TokenAddArgs, TokenArgs, TokenCommand};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -74,6 +76,7 @@ pub(super) enum Command {
     Doctor(DoctorArgs),
     Init(InitArgs),
     Invite(InviteArgs),
+    Token(TokenArgs),
     Config(ConfigArgs),
     Schema(SchemaArgs),
     Frame(FrameArgs),
@@ -92,15 +95,18 @@ pub(super) struct DaemonArgs {
     /// Where keys and messages are kept [default: see the settings file]
     #[arg(long, env = "MESH_GATEWAY_DATA_DIR", value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
-    /// Where agents connect over TCP; anything but loopback needs --access-token-file [default: 127.0.0.1:7700]
+    /// Where agents connect over TCP; anything but loopback needs an access token [default: 127.0.0.1:7700]
     #[arg(long, env = "MESH_GATEWAY_LISTEN", value_name = "IP:PORT")]
     pub(super) listen: Option<SocketAddr>,
     /// The Unix socket for agents [default: agents.sock in the data directory]
     #[arg(long, env = "MESH_GATEWAY_UNIX_SOCKET", value_name = "PATH")]
     pub(super) unix_socket: Option<PathBuf>,
-    /// A file with the token that agents must show over TCP
+    /// A file with a token that lets agents in over TCP and allows everything; see also `mesh-gateway token`
     #[arg(long, env = "MESH_GATEWAY_ACCESS_TOKEN_FILE", value_name = "FILE")]
     pub(super) access_token_file: Option<PathBuf>,
+    /// Note who sent what where, without bodies: audit.log in the data directory [default: false]
+    #[arg(long, env = "MESH_GATEWAY_AUDIT", value_name = "true|false", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) audit: Option<bool>,
     /// This gateway's name [default: gateway]
     #[arg(long, env = "MESH_GATEWAY_NAME", value_name = "NAME")]
     pub(super) name: Option<String>,
@@ -125,6 +131,12 @@ pub(super) struct DaemonArgs {
     /// Frames lost on each simulated link, in percent [default: 10]
     #[arg(long, env = "MESH_GATEWAY_SIM_LOSS", value_name = "PERCENT", value_parser = values::percent)]
     pub(super) sim_loss: Option<f64>,
+    /// Which of several simulated islands of one network this is, 1 to 31 [default: 1]
+    #[arg(long, env = "MESH_GATEWAY_SIM_ISLAND", value_name = "N")]
+    pub(super) sim_island: Option<u16>,
+    /// A file with the key that the simulated islands share: 32 hexadecimal digits [default: a new key for each run]
+    #[arg(long, env = "MESH_GATEWAY_SIM_KEY_FILE", value_name = "FILE")]
+    pub(super) sim_key_file: Option<PathBuf>,
 }
 
 /// Where a running gateway is found.

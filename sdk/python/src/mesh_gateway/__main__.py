@@ -16,12 +16,11 @@ import secrets
 import sys
 from typing import Any, Awaitable, Callable, Dict, List, Optional
 
-from .agent import check_name
 from .content import read_text
 from .endpoint import find_endpoint, find_token
 from .errors import MeshError
 from .manager import MeshNetworkManager
-from .message import PRIORITIES, TYPES, Message, MessageType, Outcome
+from .message import PRIORITIES, TYPES, Message, MessageType, Outcome, check_name
 from .receipt import Receipt
 
 #: How many names are used by commands that end at once, as in ``mesh-gateway``: each costs the gateway an entry.

@@ -9,24 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set, Union
 
-from . import held, wire
+from . import wire
 from .content import quote
 from .endpoint import Endpoint, find_endpoint, find_token
 from .errors import GatewayAwayError, MeshError, NoAnswerError, NotStartedError, refusal
 from .inbox import Inbox
-from .message import Message, MessageType, received
+from .message import Message, MessageType, check_name, received
 from .questions import Questions
 from .receipt import Receipt
 from .sends import Sends
-from .tally import Tally
 from .wire import Event, Wire
 
 log = logging.getLogger("mesh_gateway.agent")
-routing = logging.getLogger("mesh_gateway.routing")
 
 #: The first and the longest pause between two attempts to connect, in seconds: those of the gateway's own commands.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
@@ -35,18 +33,8 @@ WELCOME_WITHIN, PARTING_WITHIN = 10.0, 5.0
 #: The body a gateway takes until it has said so itself, in bytes.
 USUAL_MAX_BODY = 65_536
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}\Z")
 # Refusals that pass; after any other it would be no use, or harm, to connect again.
 _PASSING = frozenset({"shutting_down", "overloaded", "too_late"})
-# Outcomes that people may want to know of.
-_LOST = frozenset({"unknown", "expired", "rejected"})
-
-
-def check_name(name: str) -> str:
-    """The name of an agent. Raises :class:`ValueError` if none can be called so."""
-    if not _NAME.match(name) or name == "everyone":
-        raise ValueError(f"no agent can be called {name!r}: use 1 to 32 ASCII letters, digits, '.', '_' or '-'")
-    return name
 
 
 class Agent:
@@ -63,14 +51,15 @@ class Agent:
     ) -> None:
         self.name = check_name(name)
         self.endpoint = find_endpoint(gateway)
-        self.tally = Tally()
-        self.sends = Sends(self.tally)
-        self.inbox = Inbox(credits, self._forgotten)
+        self.sends = Sends(self._extra)
+        self.inbox = Inbox(credits, self._forgotten, self._extra)
         self._questions = Questions(self.sends.number)
         #: What the gateway said in its last ``welcome``; empty before the first.
         self.welcome: Event = {}
         #: How often it has been connected.
         self.sessions = 0
+        #: How many messages of each type came.
+        self.received_by_type: Counter[str] = Counter()
         self._token = find_token(token, token_file)
         self._wire: Optional[Wire] = None
         self._task: Optional[asyncio.Task[None]] = None
@@ -79,8 +68,6 @@ class Agent:
         self._failure: Optional[MeshError] = NotStartedError(f"{name} is not started: call start() first")
         self._refusal: Optional[MeshError] = None
         self._trouble = ""
-        self._warned = False
-        self._resolving: Optional[asyncio.Task[None]] = None
 
     # ---- life ----
 
@@ -143,8 +130,6 @@ class Agent:
             await asyncio.wait({task})
         if self._wire is not None:
             self._wire.close()
-        if self._resolving is not None:
-            self._resolving.cancel()
         self._close(why)
 
     def _close(self, why: MeshError) -> None:
@@ -184,7 +169,7 @@ class Agent:
     async def _session(self) -> str:
         """One connection from its first byte to its last; why it ended. Raises if there was no welcome."""
         self._wire = current = await asyncio.wait_for(
-            wire.connect(self.endpoint, lambda: Wire(self._on_events, self._on_room)), WELCOME_WITHIN
+            wire.connect(self.endpoint, lambda: Wire(self._on_events, self.sends.wake)), WELCOME_WITHIN
         )
         assert self._up is not None
         try:
@@ -221,8 +206,6 @@ class Agent:
         self._up.set()
         self._questions.resume(write)
         self.sends.resume(write, self.sessions, same_life)
-        if self.sends.held:
-            self._resolving = asyncio.ensure_future(self._resolve(self.sessions))
         again = "again " if self.sessions > 1 else ""
         log.info("connected %sto %s at %s", again, gateway, self.endpoint, extra=self._extra(node=event["node"]))
         if not same_life:
@@ -232,14 +215,10 @@ class Agent:
         self.sends.forgotten()
         log.warning("the gateway has come back without what it had kept for %s", self.name, extra=self._extra())
 
-    def _on_room(self) -> None:
-        self.sends.wake()
-
     # ---- events ----
 
     def _on_events(self, events: List[Event]) -> None:
         inbox, sends = self.inbox, self.sends
-        tell_routes = routing.isEnabledFor(logging.DEBUG)
         for event in events:
             kind = event["ev"]
             if kind == "accepted":
@@ -247,25 +226,17 @@ class Agent:
             elif kind == "receipt":
                 cursor = event.get("cursor")
                 if cursor is None or inbox.is_new(cursor):
-                    receipt = sends.receipt(event)
-                    if receipt is not None and (tell_routes or event["outcome"] in _LOST):
-                        self._tell_receipt(receipt)
+                    sends.receipt(event)
             elif kind == "message":
                 self._take(received(event))
             else:
                 self._other(kind, event)
         inbox.flush_if_due()
-        if inbox.is_full and not self._warned:
-            self._warned = True
-            log.warning(
-                "%s has all the %s messages it takes at a time, answers to its questions may wait behind them: "
-                "call receive_message, or subscribe to their types", self.name, inbox.limit, extra=self._extra(),
-            )  # fmt: skip
 
     def _take(self, message: Message) -> None:
         if not self.inbox.admit(message):
             return
-        self.tally.received_by_type[message.type] += 1
+        self.received_by_type[str(message.type)] += 1
         if message.reply_to is not None and self.sends.answer(message):
             self.inbox.handled(message)
         else:
@@ -291,19 +262,6 @@ class Agent:
             return
         elif self.sends.refused(ref, error):
             log.info("message refused: %s", error, extra=self._extra(code=error.code))
-
-    def _tell_receipt(self, receipt: Receipt) -> None:
-        outcome = receipt.state
-        routing.log(
-            logging.WARNING if outcome in _LOST else logging.DEBUG,
-            "%s to %s: %s at %s after %s hops%s",
-            receipt.id, receipt.message.receiver, outcome, receipt.where, receipt.hops,
-            f" ({receipt.why})" if receipt.why else "",
-            extra=self._extra(
-                message_id=receipt.id, outcome=outcome, where=receipt.where, hops=receipt.hops,
-                receiver=receipt.message.receiver, latency_ms=receipt.latency_ms,
-            ),
-        )  # fmt: skip
 
     def _extra(self, **more: Any) -> Dict[str, Any]:
         return {"agent": self.name, "gateway": str(self.endpoint), **more}
@@ -374,25 +332,3 @@ class Agent:
         """No longer hears these groups; returns those it still hears."""
         self.check()
         return await self._questions.ask_groups("unsubscribe", groups, None)
-
-    async def _resolve(self, session: int) -> None:
-        """Asks what decides about held messages; see :mod:`mesh_gateway.held`."""
-        try:
-            local = held.local_agents(await self.ask("agents"))
-            quiet = 0
-            # The gateway shows in portions, and may say pong between two. When nothing came before two pongs in a row,
-            # all has been shown.
-            while quiet < 2:
-                seen = self.inbox.highest
-                await self.ask("ping")
-                if self.sessions != session or not self.connected:
-                    return
-                quiet = quiet + 1 if self.inbox.highest == seen else 0
-                if self.inbox.dry:
-                    # Receipts may wait behind messages that nobody has read yet.
-                    quiet = 0
-                    await asyncio.sleep(FIRST_PAUSE)
-            held.resolve(self.sends, local)
-        except MeshError as why:
-            # The next connection asks again.
-            log.debug("cannot decide about held messages: %s", why, extra=self._extra())

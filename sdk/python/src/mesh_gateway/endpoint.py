@@ -28,19 +28,20 @@ class Endpoint(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def find_endpoint(gateway: Union[str, Endpoint, None] = None) -> Endpoint:
-    """The endpoint that is meant: ``gateway``, else ``MESH_GATEWAY``, else ``127.0.0.1:7700``."""
+def find_endpoint(gateway: Union[str, Endpoint, None] = None, port: Optional[int] = None) -> Endpoint:
+    """The endpoint that is meant: ``gateway``, else ``MESH_GATEWAY``, else ``port`` of this machine, else
+    ``127.0.0.1:7700``."""
     if isinstance(gateway, Endpoint):
         return gateway
-    text = gateway or os.environ.get("MESH_GATEWAY") or DEFAULT
+    text = gateway or os.environ.get("MESH_GATEWAY") or (DEFAULT if port is None else f"127.0.0.1:{port}")
     if text.startswith("unix:"):
         path = text[len("unix:") :]
         if path:
             return Endpoint("", 0, path)
     else:
-        host, colon, port = text.rpartition(":")
-        if colon and host and port.isdecimal() and 0 < int(port) < 65536:
-            return Endpoint(host.strip("[]"), int(port), "")
+        host, colon, number = text.rpartition(":")
+        if colon and host and number.isdecimal() and 0 < int(number) < 65536:
+            return Endpoint(host.strip("[]"), int(number), "")
     raise ValueError(
         f"cannot look for a gateway at {text!r}: write HOST:PORT, as in {DEFAULT}, or unix:PATH"
     )

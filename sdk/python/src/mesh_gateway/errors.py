@@ -7,6 +7,7 @@ Owns the hierarchy under :class:`MeshError` and how the gateway's error codes ma
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, Dict, Mapping, Type
 
 
@@ -26,10 +27,6 @@ class GatewayAwayError(MeshError):
 
 class ConnectionLostError(GatewayAwayError):
     """The connection ended while something was in flight that does not survive it."""
-
-
-class NotAcceptedError(MeshError):
-    """The gateway was lost before it said *accepted*, and no receipt came in the time it had for one."""
 
 
 class ProtocolError(MeshError):
@@ -121,9 +118,9 @@ def refusal(event: Mapping[str, Any]) -> MeshError:
     told = str(event.get("message", ""))
     kind = _BY_CODE.get(code, RefusedError)
     error: MeshError
-    if kind is BadRequestError and "unknown variant `" in told:
-        asked = told.split("unknown variant `")[1].split("`")[0]
-        error = UnsupportedError(f"this gateway does not know {asked!r} yet: update the gateway to use this call")
+    unknown = re.search(r"unknown (?:variant|field) `([^`]*)`", told) if kind is BadRequestError else None
+    if unknown is not None:
+        error = UnsupportedError(f"this gateway does not know {unknown[1]!r}: it is older than this client, update it")
     else:
         advice = _ADVICE.get(code)
         error = kind(f"the gateway refused ({code}): {told}" + (f"; {advice}" if advice else ""))

@@ -12,12 +12,15 @@ that is seen, nothing is acknowledged.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from typing import Callable, Deque, Dict, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, Optional, Tuple
 
 from .errors import MeshError
 from .message import Message, MessageType
 from .waiting import Waiters
+
+log = logging.getLogger("mesh_gateway.agent")
 
 #: How long a lone acknowledgement waits for more, in seconds. A guess: below what anyone notices.
 ACK_WITHIN = 0.01
@@ -58,9 +61,11 @@ class Lane:
 class Inbox:
     """The lanes, and which cursors are open."""
 
-    def __init__(self, limit: int, on_new_life: Callable[[], None]) -> None:
+    def __init__(self, limit: int, on_new_life: Callable[[], None], extra: Callable[[], Dict[str, Any]]) -> None:
         self.limit = limit
         self._on_new_life = on_new_life
+        self._extra = extra
+        self._warned = False
         self.main = Lane()
         self.lanes: Dict[MessageType, Lane] = {}
         self._write: Optional[Callable[[str], None]] = None
@@ -73,7 +78,6 @@ class Inbox:
         self._highest = 0
         self._acked = 0
         self._to_grant = 0
-        self._left = 0
         self._timer: Optional[asyncio.TimerHandle] = None
         self._begun = False
 
@@ -91,7 +95,6 @@ class Inbox:
         self._begun = True
         self._write, self._node = write, node
         self._acked = resumed_from
-        self._left = credits
         self.limit = min(self.limit, credits)
         self._to_grant = 0
         shown = ((cursor, it) for cursor, it in self._open.items() if cursor > resumed_from)
@@ -114,21 +117,6 @@ class Inbox:
         for lane in [self.main, *self.lanes.values()]:
             lane.close(error)
 
-    @property
-    def highest(self) -> int:
-        """The highest cursor that was shown."""
-        return self._highest
-
-    @property
-    def dry(self) -> bool:
-        """Whether the gateway may be holding something back for want of credit."""
-        return self._left <= 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the program has as many messages unhandled as it takes at a time."""
-        return len(self._open) >= self.limit
-
     # ---- what comes ----
 
     def is_new(self, cursor: int) -> bool:
@@ -142,7 +130,6 @@ class Inbox:
 
     def admit(self, message: Message) -> bool:
         """Notes a message; whether it is a new one, to be handled."""
-        self._left -= 1
         cursor = message.cursor
         if cursor is None:
             self._to_grant += 1
@@ -214,6 +201,13 @@ class Inbox:
             self.flush()
         elif self._highest > self._acked or self._to_grant:
             self.flush_soon()
+        if len(self._open) >= self.limit and not self._warned:
+            self._warned = True
+            extra = self._extra()
+            log.warning(
+                "%s has all the %s messages it takes at a time, answers to its questions may wait behind them: "
+                "call receive_message, or subscribe to their types", extra["agent"], self.limit, extra=extra,
+            )  # fmt: skip
 
     def flush(self) -> None:
         """Tells the gateway what is handled."""
@@ -225,7 +219,6 @@ class Inbox:
             self._acked = ackable
             self._write(f'{{"op":"ack","cursor":{ackable}}}\n')
         if self._to_grant:
-            self._left += self._to_grant
             self._write(f'{{"op":"credit","n":{self._to_grant}}}\n')
             self._to_grant = 0
 

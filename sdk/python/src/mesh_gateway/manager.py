@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import Any, AsyncIterator, Dict, List, Optional, Sequence, Type, TypeVar, Union
 
 from .agent import Agent
-from .endpoint import Endpoint
+from .endpoint import Endpoint, find_endpoint
 from .errors import NoAnswerError, NotStartedError
 from .handlers import Handler, Subscription
 from .message import Message, MessageType, Priority, message_type
 from .receipt import Receipt
 from .simulated import SimulatedGateway
 from .statistics import network_statistics
-from .watch import PeerWatch
+from .watch import PeerWatch, until_up
 
 log = logging.getLogger("mesh_gateway.manager")
 
@@ -29,11 +29,12 @@ Self = TypeVar("Self", bound="MeshNetworkManager")
 class MeshNetworkManager:
     """An agent of the mesh.
 
-    It attaches to the gateway that runs at ``gateway`` (else ``MESH_GATEWAY``, else ``127.0.0.1:7700``). With
-    ``simulate=True`` it starts one on a simulated air, with ``data_dir`` or a folder of its own, and stops it at the end.
+    It attaches to the gateway that runs at ``gateway``, else ``MESH_GATEWAY``, else at ``port`` of this machine, else at
+    ``127.0.0.1:7700``. A gateway has one port for its agents and for other gateways, which reach it with
+    ``add_peer(name, address, port)``.
 
-    ``port`` is where other gateways reach this one, as in their ``add_peer(name, address, port)``. It belongs to the
-    gateway's settings; this object only keeps it.
+    With ``simulate=True`` it starts a gateway on a simulated air instead, with ``data_dir`` or a folder of its own, and
+    stops it at the end; that one is nobody else's, and ``port`` does nothing.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class MeshNetworkManager:
         self.port = port
         self.simulated = SimulatedGateway(data_dir, nodes=sim_nodes, seed=seed) if simulate else None
         self._connect_timeout = connect_timeout
-        self._how: Dict[str, Any] = dict(gateway=gateway, token=token, token_file=token_file, credits=credits)
+        door = find_endpoint(gateway, port)
+        self._how: Dict[str, Any] = dict(gateway=door, token=token, token_file=token_file, credits=credits)
         # A wrong name or address is told here and not at the start.
         self._agent = self._new_agent()
         self._started = False
@@ -284,6 +286,13 @@ class MeshNetworkManager:
         if self._watch is not None:
             self._watch.add(peer_id)
 
+    async def wait_for_peer(self, peer_id: str, timeout: float = 30.0) -> str:
+        """Waits until a peer is up; the address of its node. Messages for agents there may be sent before, and wait.
+
+        Raises :class:`NoAnswerError` after ``timeout`` seconds; the gateway keeps trying all the same.
+        """
+        return await until_up(self._agent, peer_id, timeout)
+
     async def remove_peer(self, peer_id: str) -> None:
         """The gateway no longer peers with it."""
         await self._agent.ask("link_remove", name=peer_id)
@@ -294,7 +303,7 @@ class MeshNetworkManager:
     async def get_peers(self) -> Dict[str, Any]:
         """Near nodes as ``peers``, and gateways over IP as ``links``."""
         event = await self._agent.ask("peers")
-        return {"peers": event["peers"], "links": event.get("links", [])}
+        return {"peers": event["peers"], "links": event["links"]}
 
     async def get_agents(self) -> List[Dict[str, Any]]:
         """Who can be written to: each ``name``, ``node``, ``local`` and ``connected``."""

@@ -5,6 +5,7 @@ Owns no bytes: how content is written is :mod:`mesh_gateway.content`'s.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any, Dict, Mapping, Optional, Union
 
@@ -53,6 +54,16 @@ class Outcome(_Word):
     def good(self) -> bool:
         """Whether it is what the sender hoped for."""
         return self in (Outcome.DELIVERED, Outcome.PROCESSED, Outcome.SENT)
+
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}\Z")
+
+
+def check_name(name: str) -> str:
+    """The name of an agent. Raises :class:`ValueError` if none can be called so."""
+    if not _NAME.match(name) or name == "everyone":
+        raise ValueError(f"no agent can be called {name!r}: use 1 to 32 ASCII letters, digits, '.', '_' or '-'")
+    return name
 
 
 TYPES: Dict[str, MessageType] = {str(word): word for word in MessageType}

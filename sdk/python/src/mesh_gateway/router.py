@@ -1,6 +1,6 @@
 """An operator's routes, and the live table.
 
-Owns what names mean here: an address as in ``0x0005``, or an agent, which stands for its node.
+Owns what names mean here: an address as in ``0x0005``, an agent, or a gateway over IP; the latter two stand for their node.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ async def _node(agent: Agent, name: str) -> str:
     bare, at, node = name.partition("@")
     if at and _ADDRESS.match(node):
         return node.lower()
-    known = [entry for entry in (await agent.ask("agents"))["agents"] if entry["name"] == bare]
-    if not known:
-        raise UnknownReceiverError(
-            f"cannot route: the gateway knows no agent {name!r}; write the node's address, as in 0x0005, "
-            "or see `mesh-gateway agents`"
-        )
-    return str(known[0]["node"])
+    known = [*(await agent.ask("agents"))["agents"], *(await agent.ask("peers"))["links"]]
+    for entry in known:
+        if entry["name"] == bare and "node" in entry:
+            return str(entry["node"])
+    raise UnknownReceiverError(
+        f"cannot route: the gateway knows no agent and no peer {name!r}; write the node's address, as in 0x0005, "
+        "or see `mesh-gateway agents`"
+    )

@@ -2,29 +2,26 @@
 
 Owns the bounds on them, and what happens to each when the connection breaks and when it is there again. The number
 (``ref``) of a message is used for it alone, also across connections and processes: a receipt that the gateway kept
-therefore finds its message.
-
-A message that was written, and whose *accepted* had not come when the connection broke, may have been accepted. Where
-the gateway knows keys (:data:`SEND_KEYS`), it is written again with its key, and the gateway takes it once. Otherwise
-it is :mod:`mesh_gateway.held`.
+therefore finds its message. A durable one has it as its ``key`` too: when the connection broke before *accepted* came, it
+is written again, and the gateway takes it once.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from .content import body_field, quote
 from .errors import BusyError, ConnectionLostError, MeshError
 from .message import Message, Outcome
 from .receipt import Receipt
-from .tally import Tally
 from .waiting import Waiters
 
-#: Whether the gateway takes ``key`` in ``send`` and accepts a durable message of one key once.
-SEND_KEYS = True
+log = logging.getLogger("mesh_gateway.routing")
 
-#: The most messages that wait for *accepted*: a little below the gateway's 1,024, where it stops reading.
+#: The most messages that wait for *accepted*: a little below the gateway's 1,024, where it stops reading, and of which it
+#: remembers the keys.
 MOST_UNACCEPTED = 1000
 #: The most messages that are not settled: below the quarter of 10,000 that a gateway takes of one agent.
 MOST_UNSETTLED = 2000
@@ -37,26 +34,19 @@ MOST_WAITED_FOR = 4096
 class Sends:
     """The table of messages on their way."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, extra: Callable[..., Dict[str, Any]]) -> None:
+        self._extra = extra
         self._next = secrets.randbits(62)
         #: Not settled, in the order in which they were handed over.
         self.table: Dict[int, Receipt] = {}
-        #: Those of whom it is not known whether the gateway accepted them.
-        self.held: List[Receipt] = []
         self._answers: Dict[str, Receipt] = {}
         self._processing: Dict[int, Receipt] = {}
         self._unaccepted = 0
         self._bytes = 0
         self._room = Waiters()
         self._write: Optional[Callable[[str], None]] = None
-        #: The number of the last session with the gateway.
-        self.session = 0
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a session now."""
-        return self._write is not None
+        # The number of the last session with the gateway.
+        self._session = 0
 
     def number(self) -> int:
         """A number that no other request has."""
@@ -90,7 +80,7 @@ class Sends:
             + (f'"reply_to":{quote(reply_to)},' if reply_to is not None else "")
             + ("" if message.durable else '"durable":false,')
             + ('"receipt":"processed",' if message.processed else "")
-            + (f'"key":{ref},' if SEND_KEYS and message.durable else "")
+            + (f'"key":{ref},' if message.durable else "")
             + body_field(message.content, limit) + "}\n"
         )  # fmt: skip
         receipt = Receipt(message, ref, line)
@@ -103,7 +93,7 @@ class Sends:
 
     def _send(self, receipt: Receipt) -> None:
         assert self._write is not None
-        receipt.session = self.session
+        receipt.session = self._session
         self._write(receipt.line)
 
     def expect_answer(self, receipt: Receipt) -> None:
@@ -133,8 +123,8 @@ class Sends:
             self.expect_answer(receipt)
         self._room.wake()
 
-    def receipt(self, event: Mapping[str, Any]) -> Optional[Receipt]:
-        """A message is settled, or was acknowledged; returns it if it was settled now."""
+    def receipt(self, event: Mapping[str, Any]) -> None:
+        """A message is settled, or was acknowledged."""
         ref = event.get("ref", -1)
         receipt = self.table.pop(ref, None)
         if receipt is None:
@@ -142,22 +132,34 @@ class Sends:
                 waiting = self._processing.pop(ref, None)
                 if waiting is not None:
                     waiting.take_processed()
-            return None
+            return
         if not receipt.id:
             # The connection broke before `accepted` came, and this was kept.
             self._accept(receipt, event)
         self._settle(receipt, event)
-        return receipt
 
     def _settle(self, receipt: Receipt, event: Mapping[str, Any]) -> None:
         outcome = receipt.take_receipt(event)
-        self._tally.settled(receipt)
+        if not outcome.good or log.isEnabledFor(logging.DEBUG):
+            self._tell(receipt, outcome)
         if receipt.message.processed and outcome is Outcome.DELIVERED:
             if len(self._processing) >= MOST_WAITED_FOR:
                 oldest = self._processing.pop(next(iter(self._processing)))
                 oldest.fail(BusyError(f"more than {MOST_WAITED_FOR} messages wait for processed: this one is no longer watched"))
             self._processing[receipt.ref] = receipt
         self._room.wake()
+
+    def _tell(self, receipt: Receipt, outcome: Outcome) -> None:
+        log.log(
+            logging.DEBUG if outcome.good else logging.WARNING,
+            "%s to %s: %s at %s after %s hops%s",
+            receipt.id, receipt.message.receiver, outcome, receipt.where, receipt.hops,
+            f" ({receipt.why})" if receipt.why else "",
+            extra=self._extra(
+                message_id=receipt.id, outcome=str(outcome), where=receipt.where, hops=receipt.hops,
+                receiver=receipt.message.receiver, latency_ms=receipt.latency_ms,
+            ),
+        )  # fmt: skip
 
     def refused(self, ref: int, error: MeshError) -> bool:
         """The gateway would not have a message; whether it is one of ours."""
@@ -180,7 +182,6 @@ class Sends:
     def lost(self) -> None:
         """The connection has ended."""
         self._write = None
-        self.held.clear()
         for receipt in list(self.table.values()):
             if receipt.durable or not receipt.session:
                 continue
@@ -192,7 +193,7 @@ class Sends:
 
     def resume(self, write: Callable[[str], None], session: int, same_life: bool) -> None:
         """There is a connection again; ``same_life`` says whether the gateway still knows what it knew before."""
-        self._write, self.session = write, session
+        self._write, self._session = write, session
         if not same_life:
             self.forgotten()
         for receipt in list(self.table.values()):
@@ -201,26 +202,14 @@ class Sends:
             if receipt.session and not same_life:
                 what = "the gateway was lost before it said accepted, and has come back without what it had"
                 self._drop(receipt, ConnectionLostError(f"{what}: send it again only if twice does no harm"))
-            elif receipt.session and not SEND_KEYS:
-                self.held.append(receipt)
             else:
                 self._send(receipt)
 
     def forgotten(self) -> None:
         """The gateway has come back without what it had accepted before this session."""
         for receipt in list(self.table.values()):
-            if receipt.id and receipt.session != self.session:
+            if receipt.id and receipt.session != self._session:
                 self._presume(receipt, "the gateway has come back without what it had accepted")
-
-    def send_again(self, receipt: Receipt) -> None:
-        """A held message was not accepted: writes it again."""
-        if self._write is not None and receipt.ref in self.table and not receipt.id:
-            self._send(receipt)
-
-    def give_up(self, receipt: Receipt, error: MeshError) -> None:
-        """A held message was not accepted, and its time is over."""
-        if receipt.ref in self.table and not receipt.id:
-            self._drop(receipt, error)
 
     def close(self, error: MeshError) -> None:
         """Nothing more will come."""

@@ -1,6 +1,8 @@
 """A gateway of one's own: found on this machine, started as a subprocess on the simulated adapter, stopped at the end.
 
-Owns the process and its folder. How a program gets a gateway that runs already is :mod:`mesh_gateway.endpoint`'s.
+Owns the process and its folder, and that it does not outlive this process, however that ends: a shell reads a pipe that
+only this process writes to, and ends the gateway when the pipe ends without a word. How a program gets a gateway that
+runs already is :mod:`mesh_gateway.endpoint`'s.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ import asyncio
 import atexit
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -20,6 +21,8 @@ from .errors import GatewayStartError
 
 #: How long a gateway may take to listen, in seconds, and to stop. Guesses: a busy machine takes a second or two.
 READY_WITHIN, STOP_WITHIN = 30.0, 10.0
+# The gateway takes the shell's place, and with it its process id; $0 and what follows is its command.
+_GUARDED = 'exec 3<&0; (read _ <&3 || kill $$) & exec "$0" "$@" 3<&- </dev/null'
 BUILD = "build it with `cargo build --release -p mesh-gateway`, or say where it is with MESH_GATEWAY_BIN"
 
 
@@ -109,11 +112,14 @@ class SimulatedGateway:
 
     async def stop(self) -> None:
         """Stops it gently and removes what it made."""
-        self._signal(signal.SIGTERM)
+        self._unguard()
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
         await asyncio.get_running_loop().run_in_executor(None, self.stop_blocking)
 
     def stop_blocking(self) -> None:
         """The same without an event loop."""
+        self._unguard()
         process, self._process = self._process, None
         if process is not None:
             if process.poll() is None:
@@ -130,6 +136,7 @@ class SimulatedGateway:
 
     def kill(self) -> None:
         """Ends it as a power cut would; its folder stays, so that :meth:`start` goes on with it."""
+        self._unguard()
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -153,6 +160,7 @@ class SimulatedGateway:
     def _spawn(self) -> None:
         if self._process is not None and self._process.poll() is None:
             return
+        self._unguard()
         program = find_gateway()
         socket = self._socket()
         command = [str(program), "--adapter", "sim", "--data-dir", str(socket.parent), "--unix-socket", str(socket)]
@@ -160,8 +168,9 @@ class SimulatedGateway:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("MESH_GATEWAY")}
         with open(socket.parent / "gateway.log", "wb") as output:
             self._process = subprocess.Popen(
-                command + self._options, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=plain
-            )
+                ["/bin/sh", "-c", _GUARDED, *command, *self._options],
+                stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=plain,
+            )  # fmt: skip
         atexit.register(self.stop_blocking)
 
     def _ready(self, until: float) -> bool:
@@ -176,8 +185,13 @@ class SimulatedGateway:
         self.stop_blocking()
         raise GatewayStartError(f"cannot start a gateway: {why}; it says: {told or 'nothing'}")
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(number)
-
-
+    def _unguard(self) -> None:
+        """It is ended from here now: the shell that waits must not send a signal to whoever has its number next."""
+        pipe = None if self._process is None else self._process.stdin
+        if pipe is not None and not pipe.closed:
+            try:
+                pipe.write(b"\n")
+                pipe.close()
+            except OSError:
+                # That shell is gone.
+                pass

@@ -176,6 +176,10 @@ class SyncMesh:
         """The gateway peers with another gateway over IP."""
         self._run(self.mesh.add_peer(peer_id, address, port))
 
+    def wait_for_peer(self, peer_id: str, timeout: float = 30.0) -> str:
+        """Waits until a peer is up; the address of its node."""
+        return self._run(self.mesh.wait_for_peer(peer_id, timeout))
+
     def remove_peer(self, peer_id: str) -> None:
         """The gateway no longer peers with it."""
         self._run(self.mesh.remove_peer(peer_id))

@@ -1,7 +1,7 @@
 """Peers that this program has added: says in the log when one goes away and when it is back.
 
-Owns one task, which lives while there are such peers and asks the gateway now and then. The gateway itself connects to
-them again; nothing here is needed for that.
+Owns waiting for one, and one task, which lives while there are such peers and asks the gateway now and then. The gateway
+itself connects to them again; nothing here is needed for that.
 """
 
 from __future__ import annotations
@@ -11,12 +11,32 @@ import logging
 from typing import Dict, Optional
 
 from .agent import Agent
-from .errors import MeshError
+from .errors import MeshError, NoAnswerError
 
 log = logging.getLogger("mesh_gateway.peers")
 
 #: How often the gateway is asked, in seconds. A guess: soon enough for people.
 EVERY = 2.0
+#: The same while somebody waits for a peer. A guess.
+SOON = 0.05
+
+
+async def until_up(agent: Agent, peer: str, timeout: float) -> str:
+    """Waits until a peer is up; the address of its node."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + timeout
+    while True:
+        found = [link for link in (await agent.ask("peers"))["links"] if link["name"] == peer]
+        if not found:
+            raise NoAnswerError(f"cannot wait for the peer {peer!r}: there is none of that name; use add_peer first")
+        if found[0]["state"] == "up":
+            return str(found[0]["node"])
+        if loop.time() >= until:
+            why = found[0].get("why", found[0]["state"])
+            raise NoAnswerError(
+                f"the peer {peer} at {found[0]['address']} is not up within {timeout} s ({why}); the gateway keeps trying"
+            )
+        await asyncio.sleep(SOON)
 
 
 class PeerWatch:
@@ -56,8 +76,7 @@ class PeerWatch:
 
     async def look(self) -> None:
         """Asks once, and tells what is new."""
-        links = (await self._agent.ask("peers")).get("links", [])
-        for link in links:
+        for link in (await self._agent.ask("peers"))["links"]:
             name, state = link["name"], link["state"]
             before = self._states.get(name)
             if before is None or before == state:

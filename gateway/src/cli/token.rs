@@ -1,0 +1,122 @@
+//! `mesh-gateway token`: who may come in over TCP, and what each may do.
+//!
+//! Owns how tokens are shown. The file they stand in is [`crate::access`]'s; a token itself is seen here once, on its way to
+//! standard output.
+
+use anyhow::anyhow;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::args::{TokenAddArgs, TokenArgs, TokenCommand};
+use super::daemon::data_dir_or_default;
+use super::output::{Output, Usage, raw, table};
+use crate::access::{self, Grant};
+use crate::datadir;
+
+pub(super) fn run(args: TokenArgs, out: Output) -> anyhow::Result<()> {
+    match args.command {
+        TokenCommand::Add(args) => add(args, out),
+        TokenCommand::List { data_dir } => {
+            let tokens = access::read_dir(&data_dir_or_default(data_dir.as_deref())?)?.unwrap_or_default();
+            let object = json!({ "tokens": tokens.iter().map(limits).collect::<Vec<_>>() });
+            out.result(&object, || show(&tokens))
+        }
+        TokenCommand::Remove { name, data_dir } => {
+            let left = access::remove(&data_dir_or_default(data_dir.as_deref())?, &name)?;
+            out.result(&json!({ "name": name, "removed": true, "left": left }), || {
+                format!("{name} is no longer let in; a running gateway ends its sessions within a second")
+            })?;
+            if left == 0 {
+                out.note("that was the last one: nobody is let in over TCP until there is another; delete tokens.toml to ask for none");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn add(args: TokenAddArgs, out: Output) -> anyhow::Result<()> {
+    if args.no_broadcast && args.to.iter().any(access::DestinationPattern::is_for_many) {
+        return Err(Usage(
+            "adding an access token: --no-broadcast forbids what --to allows; leave one of the two out"
+                .into(),
+        )
+        .into());
+    }
+    let data_dir = data_dir_or_default(args.data_dir.as_deref())?;
+    datadir::create(&data_dir)?;
+    let (secret, grant) = access::add(&data_dir, |sha256| Grant {
+        names: args.names,
+        to: args.to,
+        max_priority: args.max_priority,
+        rate: args.rate,
+        max_body: args.max_body,
+        broadcast: !args.no_broadcast,
+        operator: args.operator,
+        ..Grant::new(args.name, sha256)
+    })?;
+    // As long as it gets, so that no copy of the token is left behind.
+    let about = limits(&grant).to_string();
+    let mut text = Zeroizing::new(String::with_capacity(secret.as_str().len() + about.len() + 16));
+    if out.json {
+        // The token needs no escaping: letters, digits and a few signs.
+        let fields = about.strip_prefix('{').unwrap_or(&about);
+        ["{\"token\":\"", secret.as_str(), "\",", fields].iter().for_each(|part| text.push_str(part));
+    } else {
+        text.push_str(secret.as_str());
+    }
+    text.push('\n');
+    raw(text.as_bytes()).map_err(|error| {
+        // Not the success that a closed pipe is elsewhere: nobody can show this token.
+        let name = grant.name;
+        anyhow!("adding an access token: nobody took it ({error}); remove it with `mesh-gateway token remove {name}` and add it anew")
+    })?;
+    out.note(format_args!(
+        "this is the token {}; it is not shown again. Give it as `token` in the hello, or in a file (chmod 600) to --token-file",
+        grant.name
+    ));
+    Ok(())
+}
+
+/// What a token allows; what is not limited is left out.
+fn limits(grant: &Grant) -> Value {
+    let Grant { name, sha256: _, names, to, max_priority, rate, max_body, broadcast, operator } = grant;
+    let mut object = json!({ "name": name, "broadcast": broadcast, "operator": operator });
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            object[key] = value;
+        }
+    };
+    put("as", (!names.is_empty()).then(|| json!(names)));
+    put("to", (!to.is_empty()).then(|| json!(to)));
+    put("max_priority", max_priority.map(|priority| json!(priority.name())));
+    put("rate", rate.map(|rate| json!(rate)));
+    put("max_body", max_body.map(|most| json!(most)));
+    object
+}
+
+fn show(tokens: &[Grant]) -> String {
+    fn all<T: ToString>(several: &[T]) -> String {
+        if several.is_empty() {
+            return "*".to_owned();
+        }
+        several.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+    let or_any = |value: Option<String>| value.unwrap_or_else(|| "any".to_owned());
+    let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let rows: Vec<_> = tokens
+        .iter()
+        .map(|token| {
+            [
+                token.name.to_string(),
+                all(&token.names),
+                token.max_priority.map_or("CRITICAL", |priority| priority.name()).to_owned(),
+                or_any(token.rate.map(|rate| rate.to_string())),
+                or_any(token.max_body.map(|most| most.to_string())),
+                word(token.broadcast),
+                word(token.operator),
+                all(&token.to),
+            ]
+        })
+        .collect();
+    table(["NAME", "AS", "PRIORITY", "RATE", "BODY", "BROADCAST", "OPERATOR", "TO"], &rows)
+}
