@@ -328,6 +328,7 @@ two_forms!(Agents { reference, agents });
 
 /// An agent someone may write to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 pub struct AgentEntry {
     /// Its name.
     pub name: Name,
@@ -340,3 +341,4 @@ pub struct AgentEntry {
     /// Whether it has a session now; of an agent elsewhere, whether it was said to have one.
     pub connected: bool,
 }
+two_forms!(AgentEntry { name, node, local, connected });

@@ -196,7 +196,8 @@ fn links() -> Vec<PeerLink> {
         fingerprint: None,
         ..up.clone()
     };
-    vec![up, away]
+    let connecting = PeerLink { state: LinkState::Connecting, why: None, ..away.clone() };
+    vec![up, away, connecting]
 }
 
 fn health() -> Deliveries {
