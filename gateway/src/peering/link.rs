@@ -191,12 +191,18 @@ mod tests {
                     assert_ne!(arriving.recv().await.unwrap()[0], mark);
                 }
             };
+            let carrying = carry(stream, outgoing, |frame| {
+                let arrived = arrived.clone();
+                async move { arrived.send(frame).await.is_ok() }
+            });
             tokio::select! {
-                why = carry(stream, outgoing, |frame| { let arrived = arrived.clone(); async move { arrived.send(frame).await.is_ok() } }) => panic!("{why}"),
+                biased;
+                // What the other end does when both are done is no failure.
                 () = async {
                     tokio::join!(feed, count);
                     both.wait().await;
                 } => {}
+                why = carrying => panic!("{why}"),
             }
         };
         tokio::join!(end(left, 1), end(right, 2));
