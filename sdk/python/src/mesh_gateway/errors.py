@@ -122,7 +122,8 @@ def refusal(event: Mapping[str, Any]) -> MeshError:
     if unknown is not None:
         error = UnsupportedError(f"this gateway does not know {unknown[1]!r}: it is older than this client, update it")
     else:
-        advice = _ADVICE.get(code)
+        # Of a session that goes on it is not the token but what it allows, and the message says what that is.
+        advice = _ADVICE.get(code) if code != "unauthorised" or event.get("fatal") else None
         error = kind(f"the gateway refused ({code}): {told}" + (f"; {advice}" if advice else ""))
     error.code = code
     return error
