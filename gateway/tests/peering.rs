@@ -222,6 +222,32 @@ async fn two_that_dial_each_other_keep_one_connection() {
     b.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_crowd_that_says_nothing_does_not_push_a_connected_gateway_out() {
+    let dirs: [_; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;
+    let mut plan = plan(2, nowhere(), dirs[1].path(), Membership::new([7; 16], 1, true));
+    plan.listen.limits.strangers = 4;
+    let b = Gateway::start(plan).await.unwrap();
+    let (alice, bob) = (agent(&a, "alice").await, agent(&b, "bob").await);
+    links(&alice, &b, "b").await;
+    let up = until(alice.handle(), "b", LinkState::Up).await;
+    let mut crowd = Vec::new();
+    for _ in 0..40 {
+        crowd.push(tokio::net::TcpStream::connect(b.tcp_address().unwrap()).await.unwrap());
+    }
+    // All of them were met before this.
+    drop(agent(&b, "one-more").await);
+    let status = bob.handle().status().await.unwrap();
+    assert!(status.counters["agents_refused_crowd"] >= 30, "{:?}", status.counters);
+    let receipt = alice.handle().send(to("bob", "still here?")).await.unwrap().receipt().await.unwrap();
+    assert_eq!(receipt.outcome, Outcome::Delivered);
+    let still = until(alice.handle(), "b", LinkState::Up).await;
+    assert!(still.since_ms >= up.since_ms, "it is the same connection");
+    a.stop().await.unwrap();
+    b.stop().await.unwrap();
+}
+
 /// A gateway on an island of its own, and the air it stands on.
 async fn islander(n: u16, dir: &Path) -> (Gateway, SimulatedAir) {
     let key = [7; 16];

@@ -26,7 +26,7 @@ use super::session::{self, Common, Door, LINGER};
 use super::strangers::{Stranger, Strangers};
 use super::token::{LOOK_EVERY, TokenCheck};
 use crate::access::Audit;
-use crate::peering::Door as TlsDoor;
+use crate::peering::{Door as TlsDoor, Visitor};
 
 /// How long to wait after a connection could not be taken. A guess: file descriptors come back when sessions end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -329,11 +329,16 @@ async fn serve_tls(
     stream: tokio::net::TcpStream,
 ) {
     match tls.open(stream, common.limits.hello_within).await {
-        Ok(Some(stream)) => {
+        Ok(Visitor::Agent(stream)) => {
             let (reader, writer) = tokio::io::split(stream);
             session::serve(common, Door::Tcp, Some(stranger), reader, writer).await;
         }
-        Ok(None) => {}
+        Ok(Visitor::Gateway(guest)) => {
+            // Its place is its own from here on. Without one it was told to go just now.
+            if let Some(_place) = stranger.said_hello() {
+                guest.stay().await;
+            }
+        }
         Err(why) => {
             count(&common.counters.refused_tls);
             debug!(%why, "a TLS handshake came to nothing");

@@ -111,15 +111,18 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection that another gateway dialled, from behind TLS to its end.
-    pub(super) async fn take(&self, stream: TlsStream<TcpStream>, from: String) {
-        match self.meet(stream, Side::Listener).await {
-            Ok((stream, remote)) => {
-                if let Err(why) = self.hold(stream, remote, from, remote.node).await {
-                    tracing::debug!(peer = %remote.name, why, "a gateway's connection is not used");
-                }
-            }
-            Err(why) => tracing::warn!(from, %why, "a gateway is refused"),
+    /// Hears who dialled.
+    pub(super) async fn receive(
+        &self,
+        stream: TlsStream<TcpStream>,
+    ) -> Result<(TlsStream<TcpStream>, Remote), HandshakeError> {
+        self.meet(stream, Side::Listener).await
+    }
+
+    /// Uses a connection that another gateway dialled, until it ends.
+    pub(super) async fn take(&self, stream: TlsStream<TcpStream>, remote: Remote, from: String) {
+        if let Err(why) = self.hold(stream, remote, from, remote.node).await {
+            tracing::debug!(peer = %remote.name, why, "a gateway's connection is not used");
         }
     }
 

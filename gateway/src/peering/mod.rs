@@ -23,6 +23,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 pub use bearer::{Peered, is_connection};
 pub use handshake::PeerKey;
+use handshake::Remote;
 pub use identity::{Fingerprint, Identity, IdentityError};
 use manager::Shared;
 
@@ -102,20 +103,40 @@ impl Door {
         first == 22
     }
 
-    /// Does the TLS handshake. An agent's stream comes back; a gateway is served here until it has gone.
-    pub(crate) async fn open(
-        &self,
-        stream: TcpStream,
-        within: Duration,
-    ) -> std::io::Result<Option<TlsStream<TcpStream>>> {
+    /// Does the TLS handshake, and hears who a gateway is.
+    pub(crate) async fn open(&self, stream: TcpStream, within: Duration) -> std::io::Result<Visitor> {
         let from = stream.peer_addr().map(|from| from.to_string()).unwrap_or_default();
         let acceptor = TlsAcceptor::from(Arc::clone(&self.0.identity.server));
         let stream = TlsStream::from(timeout(within, acceptor.accept(stream)).await??);
         if stream.get_ref().1.alpn_protocol() != Some(identity::ALPN_PEER) {
-            return Ok(Some(stream));
+            return Ok(Visitor::Agent(stream));
         }
-        self.0.take(stream, from).await;
-        Ok(None)
+        let (stream, remote) = self.0.receive(stream).await.map_err(std::io::Error::other)?;
+        Ok(Visitor::Gateway(Guest { shared: Arc::clone(&self.0), stream, remote, from }))
+    }
+}
+
+/// Who came in by TLS.
+#[expect(clippy::large_enum_variant, reason = "there is one for each connection, for a moment")]
+pub(crate) enum Visitor {
+    /// An agent, which has said nothing yet.
+    Agent(TlsStream<TcpStream>),
+    /// A gateway of this network.
+    Gateway(Guest),
+}
+
+/// A gateway that dialled.
+pub(crate) struct Guest {
+    shared: Arc<Shared>,
+    stream: TlsStream<TcpStream>,
+    remote: Remote,
+    from: String,
+}
+
+impl Guest {
+    /// Carries its frames until it has gone.
+    pub(crate) async fn stay(self) {
+        self.shared.take(self.stream, self.remote, self.from).await;
     }
 }
 
