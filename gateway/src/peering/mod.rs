@@ -117,7 +117,6 @@ impl Door {
 }
 
 /// Who came in by TLS.
-#[expect(clippy::large_enum_variant, reason = "there is one for each connection, for a moment")]
 pub(crate) enum Visitor {
     /// An agent, which has said nothing yet.
     Agent(TlsStream<TcpStream>),
