@@ -70,7 +70,6 @@ impl Row {
     fn post(&mut self, from: u32, to: u16, body: &[u8], within: Duration) -> MessageId {
         let envelope = Envelope {
             kind: MessageType::Notification,
-            deadline_ms: None,
             from: "",
             to: "",
             processed: false,

@@ -203,6 +203,18 @@ fn the_simulated_air_does_not_touch_the_records_of_the_network_that_was_made_her
 }
 
 #[test]
+fn a_device_that_keeps_no_contexts_is_told_the_names_again_and_soon_always() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path());
+    for n in 0..6 {
+        let question = n.to_string();
+        let answer = daemon.run(&["query", "--as", "asker", "--to", "echo", &question]);
+        assert_eq!(text(&answer.stdout), format!("{n}\n"), "{answer:?}");
+    }
+    assert_eq!(daemon.ask(&["status"])["counters"]["messages_said_in_full"], json!(2));
+}
+
+#[test]
 fn a_listener_goes_on_where_it_was_after_the_gateway_was_killed() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path());

@@ -113,12 +113,21 @@ pub enum Reason {
     Storage,
     /// Not a message this destination understands.
     Malformed,
+    /// Its names were said in an earlier message, which this destination does not know: they are to be said again.
+    UnknownContext,
 }
 
 impl Reason {
     /// All reasons, in the order of their codes from 1.
-    pub const ALL: [Self; 6] =
-        [Self::NoSuchAgent, Self::InboxFull, Self::TooLarge, Self::Expired, Self::Storage, Self::Malformed];
+    pub const ALL: [Self; 7] = [
+        Self::NoSuchAgent,
+        Self::InboxFull,
+        Self::TooLarge,
+        Self::Expired,
+        Self::Storage,
+        Self::Malformed,
+        Self::UnknownContext,
+    ];
 
     const fn code(self) -> u8 {
         self as u8 + 1
@@ -134,6 +143,7 @@ impl Reason {
             Self::Expired => "the deadline had passed on arrival",
             Self::Storage => "the destination could not store it",
             Self::Malformed => "the destination could not read it",
+            Self::UnknownContext => "the destination does not know the names that it refers to",
         }
     }
 }
@@ -312,7 +322,7 @@ mod tests {
             &[ACK, 0x10, 0, 0, 0, 0, 0, 0, 0],
             &[ACK, 0, 0, 65, 0, 0, 0, 0, 0],
             &[RECEIPT, 0, 0, 0, 1, 3, 0],
-            &[RECEIPT, 0, 0, 0, 1, 3, 7],
+            &[RECEIPT, 0, 0, 0, 1, 3, 8],
             &[RECEIPT, 0, 0, 0, 1, 5, 0],
             &[HELLO, 1, 0, 0, 0, 1],
             &[HELLO, 1, 0, 1],

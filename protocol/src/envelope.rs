@@ -1,7 +1,9 @@
 //! The envelope: what an agent's message says besides its body.
 //!
 //! Owns the bytes inside a message. One byte says the type and which fields follow, so that a reading of a
-//! sensor still fits a single frame. The core carries envelopes and never reads them; gateways and devices do.
+//! sensor still fits a single frame. What two nodes say to each other again and again is said once: an envelope can give
+//! a number to its type, flags and names, its *context*, and later ones name that number instead. The core carries envelopes and
+//! never reads them; gateways and devices do, and who keeps contexts is for them.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,15 +13,23 @@ use crate::{Address, MessageId, MessageType};
 pub const NAME_MAX: usize = 32;
 /// The longest body in bytes.
 pub const BODY_MAX: usize = 64 * 1024;
+/// Contexts from one node to another: 5 bits.
+pub const CONTEXTS: usize = 32;
 
-const TYPE_BITS: u8 = 0x07;
-const DEADLINE: u8 = 0x08;
+const FORM_BITS: u8 = 0x07;
+/// Forms beside the message types: a body behind a context and the number of the message it answers, an envelope that
+/// defines a context, a body behind a context.
+const SHORT_REPLY: u8 = 5;
+const DEFINITION: u8 = 6;
+const SHORT: u8 = 7;
 const NAMES: u8 = 0x10;
 const PROCESSED: u8 = 0x20;
 const REPLY: u8 = 0x40;
 const TEXT: u8 = 0x80;
-/// Type, deadline, two names and a reference, each as long as it can be.
-pub const ENVELOPE_HEAD_MAX: usize = 1 + 5 + 2 * (1 + NAME_MAX) + 3 + 5;
+/// Reserved, zero.
+const RESERVED: u8 = 0x08;
+/// Definition, type, two names and a reference, each as long as it can be.
+pub const ENVELOPE_HEAD_MAX: usize = 1 + 1 + 2 * (1 + NAME_MAX) + 3 + 5;
 
 /// A message in the whole network: the node that sent it, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,13 +40,29 @@ pub struct MessageRef {
     pub id: MessageId,
 }
 
+/// The number of a context between two nodes, below [`CONTEXTS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContextId(u8);
+
+impl ContextId {
+    /// The low 5 bits of `bits`.
+    #[must_use]
+    pub const fn new(bits: u8) -> Self {
+        Self(bits & (CONTEXTS as u8 - 1))
+    }
+
+    /// The 5 bits.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+}
+
 /// One message between agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
     /// What it asks of the receiver.
     pub kind: MessageType,
-    /// Milliseconds from the first transmission after which nobody wants it any more.
-    pub deadline_ms: Option<u32>,
     /// The sending agent; empty for the node itself.
     pub from: &'a str,
     /// The receiving agent or group; empty for the node's own agent.
@@ -51,6 +77,27 @@ pub struct Envelope<'a> {
     pub body: &'a [u8],
 }
 
+/// A message as it crosses the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Letter<'a> {
+    /// All is said.
+    Whole {
+        /// Type, flags and names are this context of the sender's from now on.
+        defines: Option<ContextId>,
+        /// The message.
+        envelope: Envelope<'a>,
+    },
+    /// Type, flags and names were said before.
+    Short {
+        /// In the message that defined this.
+        context: ContextId,
+        /// The receiving node's message that this one answers.
+        reply_to: Option<MessageId>,
+        /// At most [`BODY_MAX`] bytes; whether it is text, the context knows.
+        body: &'a [u8],
+    },
+}
+
 /// Why an envelope could not be written or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvelopeError {
@@ -60,6 +107,8 @@ pub enum EnvelopeError {
     BodyTooLong,
     /// The bytes are not an envelope.
     Malformed,
+    /// It names a context that is not known.
+    UnknownContext,
     /// The buffer is too small.
     NoRoom,
 }
@@ -70,6 +119,7 @@ impl core::fmt::Display for EnvelopeError {
             Self::NameTooLong => "a name is longer than 32 bytes",
             Self::BodyTooLong => "the body is longer than 65536 bytes",
             Self::Malformed => "the bytes are not an envelope",
+            Self::UnknownContext => "the names were said in a message that is not known here",
             Self::NoRoom => "the envelope does not fit the buffer",
         })
     }
@@ -77,30 +127,80 @@ impl core::fmt::Display for EnvelopeError {
 
 impl core::error::Error for EnvelopeError {}
 
+impl<'a> Letter<'a> {
+    /// Writes everything before the body into `out`; returns its length. The body's bytes follow as they are.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] for names or a body that are too long.
+    pub fn write_head(&self, out: &mut [u8; ENVELOPE_HEAD_MAX]) -> Result<usize, EnvelopeError> {
+        if self.body().len() > BODY_MAX {
+            return Err(EnvelopeError::BodyTooLong);
+        }
+        match self {
+            Self::Whole { defines: None, envelope } => envelope.put_head(out),
+            Self::Whole { defines: Some(context), envelope } => {
+                out[0] = DEFINITION | context.0 << 3;
+                Ok(1 + envelope.put_head(&mut out[1..])?)
+            }
+            Self::Short { context, reply_to: None, .. } => {
+                out[0] = SHORT | context.0 << 3;
+                Ok(1)
+            }
+            Self::Short { context, reply_to: Some(id), .. } => {
+                out[0] = SHORT_REPLY | context.0 << 3;
+                Ok(1 + put(id, &mut out[1..])?)
+            }
+        }
+    }
+
+    /// Reads a whole message.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] for bytes that are no message, names or bodies that are too long, text that is not UTF-8.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
+        let (&first, mut rest) = bytes.split_first().ok_or(EnvelopeError::Malformed)?;
+        let context = ContextId(first >> 3);
+        let letter = match first & FORM_BITS {
+            DEFINITION => Self::Whole { defines: Some(context), envelope: Envelope::take(rest)? },
+            SHORT => Self::Short { context, reply_to: None, body: rest },
+            SHORT_REPLY => Self::Short { context, reply_to: Some(take(&mut rest)?), body: rest },
+            _ => Self::Whole { defines: None, envelope: Envelope::take(bytes)? },
+        };
+        if letter.body().len() > BODY_MAX {
+            return Err(EnvelopeError::BodyTooLong);
+        }
+        Ok(letter)
+    }
+
+    const fn body(&self) -> &'a [u8] {
+        match self {
+            Self::Whole { envelope, .. } => envelope.body,
+            Self::Short { body, .. } => body,
+        }
+    }
+}
+
 impl<'a> Envelope<'a> {
     /// Writes everything before the body into `out`; returns its length. The body's bytes follow as they are.
     ///
     /// # Errors
     /// [`EnvelopeError`] for names or a body that are too long.
     pub fn write_head(&self, out: &mut [u8; ENVELOPE_HEAD_MAX]) -> Result<usize, EnvelopeError> {
+        Letter::Whole { defines: None, envelope: *self }.write_head(out)
+    }
+
+    fn put_head(&self, out: &mut [u8]) -> Result<usize, EnvelopeError> {
         if self.from.len() > NAME_MAX || self.to.len() > NAME_MAX {
             return Err(EnvelopeError::NameTooLong);
-        }
-        if self.body.len() > BODY_MAX {
-            return Err(EnvelopeError::BodyTooLong);
         }
         let names = !self.from.is_empty() || !self.to.is_empty();
         let flag = |set, bit| if set { bit } else { 0 };
         out[0] = self.kind.bits()
-            | flag(self.deadline_ms.is_some(), DEADLINE)
             | flag(names, NAMES)
             | flag(self.processed, PROCESSED)
             | flag(self.reply_to.is_some(), REPLY)
             | flag(self.text, TEXT);
         let mut len = 1;
-        if let Some(deadline) = self.deadline_ms {
-            len += put(&deadline, &mut out[len..])?;
-        }
         if names {
             len += put(&(self.from, self.to), &mut out[len..])?;
         }
@@ -124,37 +224,33 @@ impl<'a> Envelope<'a> {
         Ok(end)
     }
 
-    /// Reads a whole message.
+    /// Reads a whole message, for who keeps no contexts.
     ///
     /// # Errors
-    /// [`EnvelopeError`] for bytes that are no envelope, names or bodies that are too long, text that is not
-    /// UTF-8.
+    /// As [`Letter::parse`], and [`EnvelopeError::UnknownContext`] for a message that names one.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
+        match Letter::parse(bytes)? {
+            Letter::Whole { envelope, .. } => Ok(envelope),
+            Letter::Short { .. } => Err(EnvelopeError::UnknownContext),
+        }
+    }
+
+    fn take(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
         let (&flags, mut rest) = bytes.split_first().ok_or(EnvelopeError::Malformed)?;
-        let deadline_ms = if flags & DEADLINE != 0 { Some(take::<u32>(&mut rest)?) } else { None };
+        let kind = MessageType::from_bits(flags & FORM_BITS).ok_or(EnvelopeError::Malformed)?;
+        if flags & RESERVED != 0 {
+            return Err(EnvelopeError::Malformed);
+        }
         let (from, to) = if flags & NAMES != 0 { take::<(&str, &str)>(&mut rest)? } else { ("", "") };
         let reply_to = if flags & REPLY != 0 { Some(take::<MessageRef>(&mut rest)?) } else { None };
         if from.len() > NAME_MAX || to.len() > NAME_MAX {
             return Err(EnvelopeError::NameTooLong);
         }
-        if rest.len() > BODY_MAX {
-            return Err(EnvelopeError::BodyTooLong);
-        }
         let text = flags & TEXT != 0;
         if text && core::str::from_utf8(rest).is_err() {
             return Err(EnvelopeError::Malformed);
         }
-        let kind = MessageType::from_bits(flags & TYPE_BITS).ok_or(EnvelopeError::Malformed)?;
-        Ok(Self {
-            kind,
-            deadline_ms,
-            from,
-            to,
-            processed: flags & PROCESSED != 0,
-            reply_to,
-            text,
-            body: rest,
-        })
+        Ok(Self { kind, from, to, processed: flags & PROCESSED != 0, reply_to, text, body: rest })
     }
 }
 
@@ -176,7 +272,6 @@ mod tests {
     fn a_sensor_reading_fits_a_single_frame() {
         let envelope = Envelope {
             kind: MessageType::Notification,
-            deadline_ms: None,
             from: "",
             to: "",
             processed: false,
@@ -195,7 +290,6 @@ mod tests {
         for kind in MessageType::ALL {
             let envelope = Envelope {
                 kind,
-                deadline_ms: Some(u32::MAX),
                 from: core::str::from_utf8(&name).unwrap(),
                 to: "bob",
                 processed: true,
@@ -212,8 +306,11 @@ mod tests {
     #[test]
     fn what_is_no_envelope_is_refused() {
         assert_eq!(Envelope::parse(&[]), Err(EnvelopeError::Malformed));
-        assert_eq!(Envelope::parse(&[7]), Err(EnvelopeError::Malformed), "no such type");
-        assert_eq!(Envelope::parse(&[DEADLINE]), Err(EnvelopeError::Malformed));
+        assert_eq!(Envelope::parse(&[RESERVED]), Err(EnvelopeError::Malformed));
+        assert_eq!(Envelope::parse(&[SHORT_REPLY]), Err(EnvelopeError::Malformed), "answers what?");
+        for inner in [SHORT_REPLY, DEFINITION, SHORT] {
+            assert_eq!(Envelope::parse(&[DEFINITION, inner, 1]), Err(EnvelopeError::Malformed), "{inner}");
+        }
         assert_eq!(Envelope::parse(&[NAMES, 2, b'a']), Err(EnvelopeError::Malformed));
         assert_eq!(Envelope::parse(&[TEXT, 0xff]), Err(EnvelopeError::Malformed), "not UTF-8");
         let mut long = [b'a'; 40];
@@ -221,6 +318,38 @@ mod tests {
         long[1] = 33;
         long[35] = 0;
         assert_eq!(Envelope::parse(&long), Err(EnvelopeError::NameTooLong));
+    }
+
+    #[test]
+    fn what_was_said_before_takes_one_byte() {
+        let envelope = Envelope {
+            kind: MessageType::Task,
+            from: "agent_001",
+            to: "worker_001",
+            processed: false,
+            reply_to: None,
+            text: false,
+            body: &[7; 8],
+        };
+        for bits in 0..CONTEXTS as u8 {
+            let context = ContextId::new(bits);
+            let letters = [
+                Letter::Whole { defines: Some(context), envelope },
+                Letter::Short { context, reply_to: None, body: envelope.body },
+                Letter::Short { context, reply_to: Some(MessageId(127)), body: envelope.body },
+            ];
+            for (letter, len) in letters.into_iter().zip([23, 1, 2]) {
+                let mut head = [0; ENVELOPE_HEAD_MAX];
+                assert_eq!(letter.write_head(&mut head), Ok(len));
+                let bytes = [&head[..len], envelope.body].concat();
+                assert_eq!(Letter::parse(&bytes), Ok(letter));
+                let plain = match letter {
+                    Letter::Whole { .. } => Ok(envelope),
+                    Letter::Short { .. } => Err(EnvelopeError::UnknownContext),
+                };
+                assert_eq!(Envelope::parse(&bytes), plain, "who keeps no contexts reads definitions");
+            }
+        }
     }
 
     trait Repeat {

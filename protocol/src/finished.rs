@@ -59,10 +59,10 @@ impl<const N: usize> FinishedList<N> {
         self.recent(now).find(|f| f.src == src && f.message == message && f.transfer.is_none())
     }
 
-    /// Notes what the application said of a message. That nobody is here by that name may change at any time: it is not
-    /// kept, and a message that comes again is shown to the application again.
+    /// Notes what the application said of a message. That nobody is here by that name may change at any time, and a message whose
+    /// names are not known is sent again with them: neither is kept, and what comes again is shown to the application again.
     pub(crate) fn decide(&mut self, src: Address, message: MessageId, verdict: Verdict) {
-        if verdict == Verdict::Rejected(Reason::NoSuchAgent) {
+        if matches!(verdict, Verdict::Rejected(Reason::NoSuchAgent | Reason::UnknownContext)) {
             self.list.retain(|f| f.src != src || f.message != message);
             return;
         }

@@ -118,7 +118,9 @@ mod types;
 pub use block::{BlockHead, MESSAGE_MAX, PART_LEN, Part};
 pub use control::{Ack, CONTROL_MAX, Control, HELLO_REPORTS, HelloReport, NameHash, Reason, Verdict};
 pub use crypto::{EpochKeys, Keyring, Mic, NONCE_LEN, NetKey};
-pub use envelope::{BODY_MAX, ENVELOPE_HEAD_MAX, Envelope, EnvelopeError, MessageRef, NAME_MAX};
+pub use envelope::{
+    BODY_MAX, CONTEXTS, ContextId, ENVELOPE_HEAD_MAX, Envelope, EnvelopeError, Letter, MessageRef, NAME_MAX,
+};
 pub use neighbours::Neighbour;
 pub use node::{Answer, Config, Event, Host, Node, Received, RouteError, SendError, Transmit};
 pub use outbox::{Delivery, Outcome};

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ble_bearer::sim::Radio;
 use mesh_protocol::{
-    Address, Answer, Duration, Envelope, Event, Host, Instant, LinkId, MessageId, MessageRef, MessageType,
-    NameHash, Outcome, Part, Priority, Reason, Received, Verdict,
+    Address, Answer, Duration, Envelope, EnvelopeError, Event, Host, Instant, LinkId, MessageId, MessageRef,
+    MessageType, NameHash, Outcome, Part, Priority, Reason, Received, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -194,8 +194,11 @@ impl Shell<'_, '_> {
         if let Some(verdict) = self.already(received) {
             return verdict;
         }
-        let Ok(envelope) = Envelope::parse(received.bytes) else {
-            return Some(Verdict::Rejected(Reason::Malformed));
+        let envelope = match Envelope::parse(received.bytes) {
+            Ok(envelope) => envelope,
+            // A device keeps no contexts: it is told the names again.
+            Err(EnvelopeError::UnknownContext) => return Some(Verdict::Rejected(Reason::UnknownContext)),
+            Err(_) => return Some(Verdict::Rejected(Reason::Malformed)),
         };
         if !envelope.to.is_empty() && !self.app.names.iter().any(|name| name == envelope.to) {
             return Some(Verdict::Rejected(Reason::NoSuchAgent));
@@ -206,7 +209,6 @@ impl Shell<'_, '_> {
             }
             let answer = Envelope {
                 kind: MessageType::Response,
-                deadline_ms: None,
                 from: envelope.to,
                 to: envelope.from,
                 processed: false,

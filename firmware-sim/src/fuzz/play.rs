@@ -223,7 +223,6 @@ fn write(traffic: &Traffic, nodes: u32, rng: &mut Rng) -> Option<Letter> {
     let body: Vec<u8> = (0..traffic.bytes).map(|_| rng.next_u64() as u8).collect();
     let envelope = Envelope {
         kind: traffic.kind,
-        deadline_ms: None,
         from: "",
         to: "",
         processed: false,

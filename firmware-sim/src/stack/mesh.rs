@@ -97,7 +97,6 @@ impl Stack for Mesh {
         };
         let envelope = Envelope {
             kind: order.sent_as(),
-            deadline_ms: None,
             from: "",
             to: "",
             processed: false,

@@ -5,6 +5,7 @@
 
 mod accept;
 mod air_watch;
+mod contexts;
 mod directory;
 mod figures;
 mod inbox;
@@ -526,7 +527,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     fn pump(&mut self) {
         let now = self.state.now;
         loop {
-            let departing = if self.node.has_room() { self.state.outgoing.depart(now) } else { None };
+            let departing = if self.node.has_room() { self.state.outgoing.depart() } else { None };
             let Some((departure, envelope)) = departing else {
                 let silent = self.node.unanswered().next();
                 match silent.filter(|_| self.state.outgoing.is_crowded()) {

@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_agent::api::{Body, Destination, MessageRef, Name, ReceiptWish};
 use mesh_protocol::{
-    Address, Duration, ENVELOPE_HEAD_MAX, Envelope, Instant, MessageId, MessageType, NameHash, Priority,
+    Address, Duration, ENVELOPE_HEAD_MAX, Envelope, Instant, Letter, MessageId, MessageType, NameHash,
+    Priority,
 };
 use serde::{Deserialize, Serialize};
 
+use super::contexts::{Context, Form, Told};
 use super::lanes::Lanes;
 
 /// Messages and bytes that may wait. Guesses: hours of what the air carries, and little beside a Pi's memory.
@@ -71,6 +73,10 @@ struct Outbound {
     aside: bool,
     /// The envelope, while it flies in parts.
     flight: Vec<u8>,
+    /// How it says its names, while it flies.
+    form: Form,
+    /// Whether its names are to be said in full: its receiver did not know the context.
+    in_full: bool,
 }
 
 /// What the node is to send next.
@@ -95,6 +101,7 @@ pub(super) struct Outgoing {
     bytes: usize,
     /// Messages and bytes of each agent.
     of_agent: BTreeMap<Name, (usize, usize)>,
+    told: Told,
 }
 
 impl Outgoing {
@@ -127,6 +134,8 @@ impl Outgoing {
             sent_before,
             aside: false,
             flight: Vec::new(),
+            form: Form::Whole,
+            in_full: false,
         };
         self.messages.insert(id, outbound);
     }
@@ -197,14 +206,14 @@ impl Outgoing {
     }
 
     /// The most urgent message that the node may have now, and its envelope.
-    pub(super) fn depart(&mut self, now: Instant) -> Option<(Departure, &[u8])> {
+    pub(super) fn depart(&mut self) -> Option<(Departure, &[u8])> {
         let (id, destination) = self.next_queued()?;
         let outbound = self.messages.get_mut(&id)?;
         let priority = outbound.accepted.priority;
         self.deadlines.remove(&(outbound.deadline, id));
         *self.flying.entry(destination).or_default() += 1;
         outbound.phase = Phase::Flying(destination);
-        outbound.flight = envelope(&outbound.accepted, destination, outbound.deadline.since(now).as_millis());
+        outbound.write(id, destination, &mut self.told);
         let departure = Departure { id, destination, priority, deadline: outbound.deadline };
         Some((departure, &outbound.flight))
     }
@@ -239,8 +248,9 @@ impl Outgoing {
         }
     }
 
-    /// Notes that the node has given it up or given it back.
-    fn land(&mut self, destination: Address) {
+    /// Notes that the node has given it up or given it back, or is done with it.
+    fn land(&mut self, id: MessageId, destination: Address, form: Form) {
+        self.told.given_up(destination, id, form);
         if let Some(count) = self.flying.get_mut(&destination) {
             *count -= 1;
             if *count == 0 {
@@ -256,8 +266,9 @@ impl Outgoing {
         outbound.sent_before = true;
         outbound.aside = true;
         outbound.flight = Vec::new();
+        let form = outbound.form;
         self.deadlines.insert((outbound.deadline, id));
-        self.land(destination);
+        self.land(id, destination, form);
         self.queue(id, destination);
     }
 
@@ -270,8 +281,31 @@ impl Outgoing {
             let lane = (outbound.accepted.from, destination);
             let lanes = lanes(&mut self.queues, &mut self.aside, outbound);
             lanes.push_first(lane, id);
-            self.land(destination);
+            let form = outbound.form;
+            self.land(id, destination, form);
         }
+    }
+
+    /// The node delivered it: what it defined is known there now.
+    pub(super) fn delivered(&mut self, id: MessageId) {
+        if let Some(outbound) = self.messages.get(&id)
+            && let Phase::Flying(destination) = outbound.phase
+        {
+            self.told.delivered(destination, id, outbound.form);
+        }
+    }
+
+    /// The destination does not know the names that it refers to: it goes there again, with them. `false` if they were said.
+    pub(super) fn say_in_full(&mut self, id: MessageId) -> bool {
+        let Some(outbound) = self.messages.get_mut(&id) else { return false };
+        let Phase::Flying(destination) = outbound.phase else { return false };
+        if outbound.form == Form::Whole {
+            return false;
+        }
+        outbound.in_full = true;
+        self.stay(id, destination);
+        self.told.refused(destination);
+        true
     }
 
     /// Fills `out` with the flying envelope's bytes from `offset` on.
@@ -310,7 +344,8 @@ impl Outgoing {
         if let Phase::Flying(destination) = before {
             self.deadlines.insert((outbound.deadline, id));
             outbound.flight = Vec::new();
-            self.land(destination);
+            let form = outbound.form;
+            self.land(id, destination, form);
         }
         Some(name)
     }
@@ -327,7 +362,7 @@ impl Outgoing {
             }
         }
         match outbound.phase {
-            Phase::Flying(destination) => self.land(destination),
+            Phase::Flying(destination) => self.land(id, destination, outbound.form),
             Phase::Queued(destination) => {
                 let lanes = lanes(&mut self.queues, &mut self.aside, &outbound);
                 lanes.forget((from, destination), id);
@@ -363,27 +398,44 @@ fn lanes<'a>(queues: &'a mut [Lanes; 4], aside: &'a mut Lanes, outbound: &Outbou
     if outbound.aside { aside } else { &mut queues[outbound.accepted.priority as usize] }
 }
 
-/// The message as it crosses the mesh.
-fn envelope(accepted: &Accepted, destination: Address, left_ms: u64) -> Vec<u8> {
-    let to = match &accepted.to {
-        Destination::Agent { name, .. } | Destination::Group(name) => name.as_str(),
-        Destination::Node(_) | Destination::Everyone => "",
-    };
-    let envelope = Envelope {
-        kind: accepted.kind,
-        deadline_ms: Some(u32::try_from(left_ms).unwrap_or(u32::MAX)),
-        from: accepted.from.as_str(),
-        to,
-        processed: accepted.receipt == ReceiptWish::Processed && destination.is_node(),
-        reply_to: accepted
+impl Outbound {
+    /// Writes the message as it crosses the mesh.
+    fn write(&mut self, id: MessageId, destination: Address, told: &mut Told) {
+        let accepted = &self.accepted;
+        let to = match &accepted.to {
+            Destination::Agent { name, .. } | Destination::Group(name) => name.as_str(),
+            Destination::Node(_) | Destination::Everyone => "",
+        };
+        let reply_to = accepted
             .reply_to
-            .map(|reply_to| mesh_protocol::MessageRef { node: reply_to.node, id: reply_to.id }),
-        text: accepted.body.is_text(),
-        body: accepted.body.bytes(),
-    };
-    let mut bytes = vec![0; ENVELOPE_HEAD_MAX + envelope.body.len()];
-    // Names and bodies were bounded when the message was accepted.
-    let len = envelope.write(&mut bytes).unwrap_or(0);
-    bytes.truncate(len);
-    bytes
+            .map(|reply_to| mesh_protocol::MessageRef { node: reply_to.node, id: reply_to.id });
+        let envelope = Envelope {
+            kind: accepted.kind,
+            from: accepted.from.as_str(),
+            to,
+            processed: accepted.receipt == ReceiptWish::Processed && destination.is_node(),
+            reply_to,
+            text: accepted.body.is_text(),
+            body: accepted.body.bytes(),
+        };
+        // What may have been sent before may meet its own repeat: nothing of it is to depend on the order.
+        let plain = self.in_full || self.sent_before || !destination.is_node();
+        // A short form has room for the number of the receiver's own message.
+        let answers_it = reply_to.is_none_or(|reply_to| reply_to.node == destination);
+        self.form = if plain { Form::Whole } else { told.form(destination, id, Context::of(&envelope)) };
+        if matches!(self.form, Form::Short(_)) && !answers_it {
+            self.form = Form::Whole;
+        }
+        let letter = match self.form {
+            Form::Whole => Letter::Whole { defines: None, envelope },
+            Form::Defining(context) => Letter::Whole { defines: Some(context), envelope },
+            Form::Short(context) => {
+                Letter::Short { context, reply_to: reply_to.map(|reply_to| reply_to.id), body: envelope.body }
+            }
+        };
+        let mut head = [0; ENVELOPE_HEAD_MAX];
+        // Names and bodies were bounded when the message was accepted.
+        let len = letter.write_head(&mut head).unwrap_or(0);
+        self.flight = [&head[..len], envelope.body].concat();
+    }
 }

@@ -4,10 +4,10 @@
 
 use mesh_agent::api::{Body, Destination, Message, MessageRef, Name, Outcome};
 use mesh_protocol::{
-    Address, Answer, Envelope, Event as MeshEvent, Host, LinkId, MessageId, NameHash, Reason, Received,
-    Verdict,
+    Address, Answer, Event as MeshEvent, Host, Letter, LinkId, MessageId, NameHash, Reason, Received, Verdict,
 };
 
+use super::contexts::{Context, Definition};
 use super::inbox::{Item, Wish};
 use super::incoming::{Known, Parts};
 use super::journal::After;
@@ -44,7 +44,7 @@ impl State {
     /// Puts a whole message where it belongs; the verdict, unless that waits for the disk.
     pub(super) fn message(&mut self, received: &Received<'_>, bytes: &[u8]) -> Option<Verdict> {
         let &Received { source, id, priority, hops, destination, .. } = received;
-        let Ok(envelope) = Envelope::parse(bytes) else {
+        let Ok(letter) = Letter::parse(bytes) else {
             self.count("messages_malformed");
             return Some(Verdict::Rejected(Reason::Malformed));
         };
@@ -56,20 +56,46 @@ impl State {
             Known::Storing => return None,
             Known::No => {}
         }
-        let from = Name::new(envelope.from).ok();
+        let (context, reply_to, body, defines) = match letter {
+            Letter::Whole { defines, envelope } => {
+                let defines = defines.filter(|_| destination.is_node());
+                if defines.is_some_and(|number| !self.heard.takes(source, id, number)) {
+                    self.count("messages_of_unknown_context");
+                    return Some(Verdict::Rejected(Reason::UnknownContext));
+                }
+                let context = Context::of(&envelope);
+                if context.to.is_none() && !envelope.to.is_empty() {
+                    self.count("messages_for_nobody");
+                    return Some(Verdict::Rejected(Reason::NoSuchAgent));
+                }
+                (context, envelope.reply_to, envelope.body, defines)
+            }
+            Letter::Short { context, reply_to, body } => {
+                let Some(context) = self.heard.meant(source, id, context) else {
+                    self.count("messages_of_unknown_context");
+                    return Some(Verdict::Rejected(Reason::UnknownContext));
+                };
+                if context.text && std::str::from_utf8(body).is_err() {
+                    self.count("messages_malformed");
+                    return Some(Verdict::Rejected(Reason::Malformed));
+                }
+                let answered = |id| mesh_protocol::MessageRef { node: destination, id };
+                (*context, reply_to.map(answered), body, None)
+            }
+        };
+        let from = context.from;
         if let Some(from) = from {
             self.learn(NameHash::of(from.as_str()), Some(from), source);
         }
-        let to_name = Name::new(envelope.to).ok();
         let (receivers, to) = if destination == Address::EVERYONE {
             (self.agents.keys().copied().collect(), Destination::Everyone)
         } else if destination.is_group() {
-            let group = to_name?;
-            let subscribed = self.agents.values().filter(|agent| wants(agent, &group, envelope.kind));
+            let group = context.to?;
+            let subscribed = self.agents.values().filter(|agent| wants(agent, &group, context.kind));
             (subscribed.map(|agent| agent.key).collect::<Vec<_>>(), Destination::Group(group))
         } else {
-            let name = if envelope.to.is_empty() { Some(self.own_agent()) } else { to_name };
-            let Some(key) = name.and_then(|name| self.by_name.get(&name).copied()) else {
+            let name = context.to.unwrap_or_else(|| self.own_agent());
+            let Some(key) = self.by_name.get(&name).copied() else {
                 self.count("messages_for_nobody");
                 return Some(Verdict::Rejected(Reason::NoSuchAgent));
             };
@@ -77,10 +103,7 @@ impl State {
                 self.count("inbox_full");
                 return Some(Verdict::Rejected(Reason::InboxFull));
             }
-            (
-                vec![key],
-                name.map_or(Destination::Node(destination), |name| Destination::agent_on(name, destination)),
-            )
+            (vec![key], Destination::agent_on(name, destination))
         };
         if self.journal.failure().is_some() && destination.is_node() {
             return Some(Verdict::Rejected(Reason::Storage));
@@ -90,16 +113,22 @@ impl State {
             id: MessageRef { node: source, id },
             from: from.map_or(Destination::Node(source), |from| Destination::agent_on(from, source)),
             to,
-            kind: envelope.kind,
+            kind: context.kind,
             priority,
-            reply_to: envelope.reply_to.map(|reply_to| MessageRef { node: reply_to.node, id: reply_to.id }),
+            reply_to: reply_to.map(|reply_to| MessageRef { node: reply_to.node, id: reply_to.id }),
             hops,
             at_us: self.now.as_micros(),
-            body: Body::from_parts(envelope.body.to_vec().into(), envelope.text),
+            body: Body::from_parts(body.to_vec().into(), context.text),
         };
-        let wish = envelope.processed.then_some(Wish::Node);
+        let wish = context.processed.then_some(Wish::Node);
         for key in receivers {
             self.put(key, Item::Message(message.clone(), wish), true);
+        }
+        if let Some(number) = defines {
+            let definition = Definition { by: id, context };
+            let record = records::encode(&definition);
+            self.heard.take(source, number, definition);
+            self.journal.stage(Op::PutContext { source, context: number, record });
         }
         self.journal.stage(Op::PutDelivered { source, id, record: Vec::new() });
         if let Some(oldest) = self.incoming.remember(source, id, false) {

@@ -3,10 +3,11 @@
 //! Owns the encodings (one version byte, then postcard) and which records belong to the present network. The store
 //! keeps bytes; what they mean to a running gateway is `state`'s.
 
-use mesh_protocol::{Address, MessageId, ReplayMark, Route, RouteOrigin};
+use mesh_protocol::{Address, ContextId, MessageId, ReplayMark, Route, RouteOrigin};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::contexts::Definition;
 use super::inbox::{Agent, AgentRecord, Item};
 use super::keys::{KeyRecord, Keys};
 use super::outgoing::Accepted;
@@ -41,6 +42,9 @@ pub(super) struct Recovered {
     pub(super) delivered: Vec<(Address, MessageId)>,
     /// Remembered deliveries of another network, to be taken out.
     pub(super) stale: Vec<(Address, MessageId)>,
+    pub(super) contexts: Vec<((Address, ContextId), Definition)>,
+    /// Contexts of another network, to be taken out.
+    pub(super) stale_contexts: Vec<(Address, ContextId)>,
     pub(super) peers: PeerRecord,
     /// Destination, next hop and cost.
     pub(super) routes: Vec<(Address, Address, u16)>,
@@ -120,6 +124,16 @@ pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8]) -> Recove
     }
     let keys: Vec<(Address, MessageId)> = raw.delivered.into_iter().map(|(key, _)| key).collect();
     let (delivered, stale) = if same_network { (keys, Vec::new()) } else { (Vec::new(), keys) };
+    let (mut contexts, mut stale_contexts) = (Vec::new(), Vec::new());
+    for (key, record) in raw.contexts {
+        match decode::<Definition>(&record) {
+            Some(definition) if same_network => contexts.push((key, definition)),
+            found => {
+                count(found.is_none());
+                stale_contexts.push(key);
+            }
+        }
+    }
     let peers = raw.meta.get(PEERS).map(|value| decode(value));
     count(matches!(peers, Some(None)));
     let routes = raw.meta.get(ROUTES).map(|value| decode(value));
@@ -141,6 +155,8 @@ pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8]) -> Recove
         outbox,
         delivered,
         stale,
+        contexts,
+        stale_contexts,
         unreadable,
     }
 }

@@ -93,6 +93,9 @@ impl State {
         {
             self.outgoing.awake(node);
         }
+        if matches!(outcome, MeshOutcome::Delivered | MeshOutcome::Processed) {
+            self.outgoing.delivered(id);
+        }
         match outcome {
             MeshOutcome::Delivered => self.settle(id, Outcome::Delivered, hops, to, None),
             MeshOutcome::Processed => self.settle(id, Outcome::Processed, hops, to, None),
@@ -112,6 +115,10 @@ impl State {
                 }
                 None => self.settle(id, Outcome::Rejected, hops, to, Some(Reason::NoSuchAgent.text().into())),
             },
+            MeshOutcome::Rejected(Reason::UnknownContext) if self.outgoing.say_in_full(id) => {
+                self.count("messages_said_in_full");
+                self.mesh.push(MeshCommand::Pump);
+            }
             MeshOutcome::Rejected(reason) => {
                 self.settle(id, Outcome::Rejected, hops, to, Some(reason.text().into()));
             }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use mesh_agent::api::Name;
 use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, Verdict};
 
+use super::contexts::Heard;
 use super::directory::Directory;
 use super::figures::Ledger;
 use super::inbox::{Agent, Held};
@@ -107,6 +108,8 @@ pub(super) struct State {
     pub(super) next_agent: u32,
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
+    /// What sources said once, to refer to it.
+    pub(super) heard: Heard,
     pub(super) directory: Directory,
     pub(super) wishes: BTreeMap<MessageId, (Name, Option<u64>)>,
     pub(super) next_id: u32,
@@ -146,6 +149,7 @@ impl State {
             next_agent: 0,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
+            heard: Heard::recovered(recovered.contexts),
             directory: Directory::default(),
             wishes: BTreeMap::new(),
             next_id: recovered.next_id,
@@ -175,6 +179,9 @@ impl State {
         }
         for (source, id) in recovered.stale {
             state.journal.stage(Op::DeleteDelivered { source, id });
+        }
+        for (source, context) in recovered.stale_contexts {
+            state.journal.stage(Op::DeleteContext { source, context });
         }
         for (id, accepted) in recovered.outbox {
             let deadline = now + Duration::from_millis(accepted.deadline_ms.into());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_protocol::{Address, MessageId};
+use mesh_protocol::{Address, ContextId, MessageId};
 
 use super::{AgentKey, Op};
 
@@ -20,6 +20,7 @@ pub(super) struct Batch {
     pub(super) keys_of: BTreeSet<AgentKey>,
     pub(super) keys: BTreeMap<(AgentKey, u16), Vec<u8>>,
     pub(super) delivered: BTreeMap<(Address, MessageId), Option<Vec<u8>>>,
+    pub(super) contexts: BTreeMap<(Address, ContextId), Option<Vec<u8>>>,
     pub(super) meta: BTreeMap<&'static str, Vec<u8>>,
 }
 
@@ -54,6 +55,12 @@ impl Batch {
             }
             Op::DeleteDelivered { source, id } => {
                 self.delivered.insert((source, id), None);
+            }
+            Op::PutContext { source, context, record } => {
+                self.contexts.insert((source, context), Some(record));
+            }
+            Op::DeleteContext { source, context } => {
+                self.contexts.insert((source, context), None);
             }
             Op::PutMeta { key, value } => {
                 self.meta.insert(key, value);

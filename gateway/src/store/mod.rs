@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use mesh_protocol::{Address, MessageId};
+use mesh_protocol::{Address, ContextId, MessageId};
 use redb::backends::FileBackend;
 use redb::{Database, StorageBackend};
 use thiserror::Error;
@@ -109,6 +109,22 @@ pub enum Op {
         /// The number it gave to it.
         id: MessageId,
     },
+    /// Keeps or replaces what a source said once, to refer to it.
+    PutContext {
+        /// The node that said it.
+        source: Address,
+        /// The number it gave to it.
+        context: ContextId,
+        /// The engine's encoding.
+        record: Vec<u8>,
+    },
+    /// Forgets what a source said once.
+    DeleteContext {
+        /// The node that said it.
+        source: Address,
+        /// The number it gave to it.
+        context: ContextId,
+    },
     /// Keeps or replaces one of the engine's own values.
     PutMeta {
         /// The value's name.
@@ -127,11 +143,13 @@ impl Op {
             | Self::PutAgent { record, .. }
             | Self::PutKey { record, .. }
             | Self::PutDelivered { record, .. }
+            | Self::PutContext { record, .. }
             | Self::PutMeta { value: record, .. } => record.len(),
             Self::DeleteOutbox { .. }
             | Self::DeleteInboxThrough { .. }
             | Self::DeleteAgent { .. }
-            | Self::DeleteDelivered { .. } => 0,
+            | Self::DeleteDelivered { .. }
+            | Self::DeleteContext { .. } => 0,
         };
         size_of::<Self>() + record
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use mesh_protocol::{Address, MessageId};
+use mesh_protocol::{Address, ContextId, MessageId};
 use redb::{
     Builder, Database, DatabaseError, Durability, Key, ReadableDatabase, ReadableTable, StorageBackend,
     StorageError, Table, TableDefinition, WriteTransaction,
@@ -15,9 +15,9 @@ use super::batch::Batch;
 use super::{AgentKey, StoreError};
 
 /// Raised whenever tables or keys change.
-const FORMAT: u32 = 2;
-/// The format before agents' messages had keys; it is the same without their table.
-const WITHOUT_KEYS: u32 = 1;
+const FORMAT: u32 = 3;
+/// Formats that are the same with fewer tables: before agents' messages had keys, and before there were contexts.
+const WITH_FEWER: [u32; 2] = [1, 2];
 /// Bytes of pages kept in memory. The store is read once and then works on the last pages of each table: measured with
 /// 300,000 rows, 64 MiB wrote no faster; 64 KiB wrote twice the bytes.
 const CACHE: usize = 1 << 20;
@@ -29,6 +29,7 @@ const INBOX: TableDefinition<'_, (u32, u64), Bytes> = TableDefinition::new("inbo
 const AGENTS: TableDefinition<'_, u32, Bytes> = TableDefinition::new("agents");
 const KEYS: TableDefinition<'_, (u32, u16), Bytes> = TableDefinition::new("keys");
 const DELIVERED: TableDefinition<'_, (u16, u32), Bytes> = TableDefinition::new("delivered");
+const CONTEXTS: TableDefinition<'_, (u16, u8), Bytes> = TableDefinition::new("contexts");
 const META: TableDefinition<'_, &str, Bytes> = TableDefinition::new("meta");
 /// Holds [`FORMAT`] alone; apart from `meta`, so that no key of the engine's can meet it.
 const ABOUT: TableDefinition<'_, &str, u32> = TableDefinition::new("about");
@@ -47,6 +48,8 @@ pub struct Recovered {
     pub keys: BTreeMap<AgentKey, Vec<(u16, Vec<u8>)>>,
     /// Delivered messages that are remembered, by source and number.
     pub delivered: Vec<((Address, MessageId), Vec<u8>)>,
+    /// What sources said once, to refer to it.
+    pub contexts: Vec<((Address, ContextId), Vec<u8>)>,
     /// The engine's own values.
     pub meta: BTreeMap<String, Vec<u8>>,
 }
@@ -96,12 +99,12 @@ fn make_tables(database: &Database) -> Result<u32, redb::Error> {
     let found = {
         let mut about = transaction.open_table(ABOUT)?;
         let found = about.get(ABOUT_FORMAT)?.map(|format| format.value());
-        if matches!(found, None | Some(WITHOUT_KEYS)) {
+        if found.is_none_or(|found| WITH_FEWER.contains(&found)) {
             about.insert(ABOUT_FORMAT, FORMAT)?;
         }
         found
     };
-    if let Some(found) = found.filter(|found| *found != WITHOUT_KEYS) {
+    if let Some(found) = found.filter(|found| !WITH_FEWER.contains(found)) {
         transaction.abort()?;
         return Ok(found);
     }
@@ -110,6 +113,7 @@ fn make_tables(database: &Database) -> Result<u32, redb::Error> {
     transaction.open_table(AGENTS)?;
     transaction.open_table(KEYS)?;
     transaction.open_table(DELIVERED)?;
+    transaction.open_table(CONTEXTS)?;
     transaction.open_table(META)?;
     transaction.commit()?;
     Ok(FORMAT)
@@ -141,6 +145,11 @@ pub(super) fn recover(database: &Database) -> Result<Recovered, redb::Error> {
         let (key, record) = row?;
         let (source, id) = key.value();
         recovered.delivered.push(((Address::new(source), MessageId(id)), record.value().to_vec()));
+    }
+    for row in transaction.open_table(CONTEXTS)?.iter()? {
+        let (key, record) = row?;
+        let (source, context) = key.value();
+        recovered.contexts.push(((Address::new(source), ContextId::new(context)), record.value().to_vec()));
     }
     for row in transaction.open_table(META)?.iter()? {
         let (key, value) = row?;
@@ -211,6 +220,12 @@ fn apply(transaction: &WriteTransaction, batch: &Batch) -> Result<Applied, redb:
         let mut table = transaction.open_table(DELIVERED)?;
         for ((source, id), record) in &batch.delivered {
             applied.set(&mut table, (source.bits(), id.0), record.as_deref())?;
+        }
+    }
+    if !batch.contexts.is_empty() {
+        let mut table = transaction.open_table(CONTEXTS)?;
+        for ((source, context), record) in &batch.contexts {
+            applied.set(&mut table, (source.bits(), context.bits()), record.as_deref())?;
         }
     }
     if !batch.meta.is_empty() {

@@ -57,6 +57,8 @@ fn everything_put_is_there_after_reopening_in_the_order_of_its_keys() {
         Op::PutKey { agent: AGENT, row: 2, record: record("early") },
         Op::PutDelivered { source: far, id: MessageId(1), record: record("far") },
         Op::PutDelivered { source: near, id: MessageId(5), record: vec![] },
+        Op::PutContext { source: far, context: ContextId::new(31), record: record("far") },
+        Op::PutContext { source: near, context: ContextId::new(0), record: record("near") },
         Op::PutMeta { key: "seq", value: record("4096") },
     ];
     write(&store, ops).unwrap();
@@ -72,6 +74,10 @@ fn everything_put_is_there_after_reopening_in_the_order_of_its_keys() {
         agents: vec![(AGENT, record("agent"))],
         keys: [(AGENT, vec![(2, record("early")), (300, record("late"))])].into(),
         delivered: vec![((near, MessageId(5)), vec![]), ((far, MessageId(1)), record("far"))],
+        contexts: vec![
+            ((near, ContextId::new(0)), record("near")),
+            ((far, ContextId::new(31)), record("far")),
+        ],
         meta: [("seq".to_owned(), record("4096"))].into(),
     };
     assert_eq!(reopened(dir.path()), expected);
@@ -86,6 +92,7 @@ fn everything_deleted_is_gone_after_reopening() {
     let puts = vec![
         Op::PutOutbox { id, record: vec![1] },
         Op::PutDelivered { source, id, record: vec![1] },
+        Op::PutContext { source, context: ContextId::new(3), record: vec![1] },
         Op::PutAgent { agent: AGENT, record: vec![1] },
         put_inbox(1),
         Op::PutKey { agent: AGENT, row: 0, record: vec![1] },
@@ -97,11 +104,12 @@ fn everything_deleted_is_gone_after_reopening() {
     let deletes = vec![
         Op::DeleteOutbox { id },
         Op::DeleteDelivered { source, id },
+        Op::DeleteContext { source, context: ContextId::new(3) },
         // Takes the inbox and the keys with it.
         Op::DeleteAgent { agent: AGENT },
     ];
     write(&store, deletes).unwrap();
-    assert_eq!(store.stats().rows_deleted, 6);
+    assert_eq!(store.stats().rows_deleted, 7);
     store.close().unwrap();
     let left = Recovered {
         inbox: [(AgentKey(8), vec![(1, vec![8])])].into(),
@@ -265,14 +273,14 @@ fn a_file_of_another_version_is_refused() {
     let database = Database::create(&path).unwrap();
     let transaction = database.begin_write().unwrap();
     let about = redb::TableDefinition::<&str, u32>::new("about");
-    transaction.open_table(about).unwrap().insert("format", 3).unwrap();
+    transaction.open_table(about).unwrap().insert("format", 9).unwrap();
     transaction.commit().unwrap();
     drop(database);
-    assert_eq!(Store::open(dir.path()).unwrap_err(), StoreError::Format { path, found: 3, known: 2 });
+    assert_eq!(Store::open(dir.path()).unwrap_err(), StoreError::Format { path, found: 9, known: 3 });
 }
 
 #[test]
-fn a_store_from_before_there_were_keys_is_taken_over() {
+fn a_store_from_before_there_were_keys_and_contexts_is_taken_over() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(STORE_FILE);
     let (store, _) = Store::open(dir.path()).unwrap();
@@ -283,14 +291,19 @@ fn a_store_from_before_there_were_keys_is_taken_over() {
     let about = redb::TableDefinition::<&str, u32>::new("about");
     transaction.open_table(about).unwrap().insert("format", 1).unwrap();
     transaction.delete_table(redb::TableDefinition::<(u32, u16), &[u8]>::new("keys")).unwrap();
+    transaction.delete_table(redb::TableDefinition::<(u16, u8), &[u8]>::new("contexts")).unwrap();
     transaction.commit().unwrap();
     drop(database);
 
     let (store, recovered) = Store::open(dir.path()).unwrap();
     assert_eq!((recovered.inbox[&AGENT].len(), recovered.keys.len()), (1, 0));
-    write(&store, vec![Op::PutKey { agent: AGENT, row: 1, record: vec![1] }]).unwrap();
+    let (source, context) = (Address::new(2), ContextId::new(31));
+    let key = Op::PutKey { agent: AGENT, row: 1, record: vec![1] };
+    write(&store, vec![key, Op::PutContext { source, context, record: vec![2] }]).unwrap();
     store.close().unwrap();
-    assert_eq!(reopened(dir.path()).keys[&AGENT], [(1, vec![1])]);
+    let recovered = reopened(dir.path());
+    assert_eq!(recovered.keys[&AGENT], [(1, vec![1])]);
+    assert_eq!(recovered.contexts, [((source, context), vec![2])]);
 }
 
 #[test]

@@ -65,6 +65,7 @@ impl Agent {
     pub(super) async fn say(&self, request: SendRequest, number: Option<usize>) {
         let handle = self.session().clone();
         let said = Said {
+            by: Some((self.name, request.kind)),
             to: request.to,
             body: request.body.clone(),
             priority: request.priority,

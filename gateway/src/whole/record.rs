@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_agent::api::{Accepted, Body, Destination, ErrorEvent, Message, MessageRef, Outcome, Receipt};
-use mesh_protocol::{Duration, Instant, Priority};
+use mesh_agent::api::{Accepted, Body, Destination, ErrorEvent, Message, MessageRef, Name, Outcome, Receipt};
+use mesh_protocol::{Duration, Instant, MessageType, Priority};
 use sha2::{Digest, Sha256};
 
 use super::agent::Witness;
@@ -90,6 +90,8 @@ impl DayReport {
 /// Something an agent says.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
+    /// The agent that says it, and the type; `None` for a device, which tells no application.
+    pub(super) by: Option<(Name, MessageType)>,
     pub(super) to: Destination,
     pub(super) body: Body,
     pub(super) priority: Priority,
@@ -97,6 +99,19 @@ pub(super) struct Said {
     pub(super) within: Option<Duration>,
     /// The script's number for it.
     pub(super) number: Option<usize>,
+}
+
+impl Said {
+    /// Whether type and names are those of what came, where both ends are agents.
+    fn is_what_came(&self, message: &Message) -> bool {
+        let name = |destination: &Destination| match destination {
+            Destination::Agent { name, .. } => Some(*name),
+            _ => None,
+        };
+        let (Some((by, kind)), Some(from)) = (self.by, name(&message.from)) else { return true };
+        let to = name(&self.to).is_none_or(|to| name(&message.to) == Some(to));
+        (by, kind) == (from, message.kind) && to
+    }
 }
 
 /// Something accepted.
@@ -252,7 +267,12 @@ impl Record {
             let first = first_at.entry(message.id).or_insert(message.at_us);
             *first = message.at_us.min(*first);
             match self.accepted.get(&message.id) {
-                Some(taken) if taken.said.body == message.body => {}
+                Some(taken) if taken.said.body == message.body => {
+                    if !taken.said.is_what_came(message) {
+                        problems
+                            .push(format!("message {} arrived with other names: {message:?}", message.id));
+                    }
+                }
                 Some(_) => problems.push(format!("message {} arrived with other bytes", message.id)),
                 // An echo's answer was said by no agent here, but it answers one.
                 None if message.reply_to.is_some_and(|asked| self.accepted.contains_key(&asked)) => {}
@@ -318,7 +338,8 @@ mod tests {
 
     fn said(text: &str) -> Said {
         let to = "bob".parse().unwrap();
-        Said { to, body: Body::text(text), priority: Priority::High, within: None, number: None }
+        let by = Some((Name::new("alice").unwrap(), MessageType::Task));
+        Said { by, to, body: Body::text(text), priority: Priority::High, within: None, number: None }
     }
 
     /// Agent 0 has said something to bob, who is agent 1, and it was accepted.
@@ -348,10 +369,14 @@ mod tests {
     }
 
     fn came(record: &mut Record, text: &str) {
+        came_from(record, "alice", text);
+    }
+
+    fn came_from(record: &mut Record, from: &str, text: &str) {
         let message = Message {
             cursor: None,
             id: ID,
-            from: Destination::Node(ID.node),
+            from: Destination::agent_on(Name::new(from).unwrap(), ID.node),
             to: "bob".parse().unwrap(),
             kind: MessageType::Task,
             priority: Priority::High,
@@ -393,7 +418,7 @@ mod tests {
     #[test]
     fn every_lie_and_every_loss_is_a_problem() {
         type Deed = fn(&mut Record);
-        let cases: [(&str, &[Deed]); 8] = [
+        let cases: [(&str, &[Deed]); 9] = [
             ("nobody was told", &[|record| came(record, "hello")]),
             ("came to 0 agents", &[|record| told(record, 0, Outcome::Delivered)]),
             (
@@ -413,6 +438,10 @@ mod tests {
                 &[|record| told(record, 0, Outcome::Rejected), |record| came(record, "hello")],
             ),
             ("other bytes", &[|record| told(record, 0, Outcome::Delivered), |record| came(record, "hollo")]),
+            (
+                "other names",
+                &[|record| told(record, 0, Outcome::Delivered), |record| came_from(record, "carol", "hello")],
+            ),
             (
                 "two ways",
                 &[|record| told(record, 0, Outcome::Unknown), |record| told(record, 0, Outcome::Expired)],

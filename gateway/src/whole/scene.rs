@@ -231,7 +231,8 @@ impl Play {
                 ledger.course.accepted(now, number, id);
                 let to = self.destination(order.to);
                 let (within, body) = (Some(order.within), Body::data(order.body));
-                let said = Said { to, body, priority: order.priority, within, number: Some(number) };
+                let said =
+                    Said { by: None, to, body, priority: order.priority, within, number: Some(number) };
                 let id = message(address(wanted.from), id);
                 let accepted = Accepted { reference: None, id, durable: false, at_us: now.as_micros() };
                 ledger.record.accepted(now, wanted.from as usize, said, &accepted);

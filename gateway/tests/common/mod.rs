@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use ble_bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full, WallClock};
 use mesh_agent::api::{Hello, Name};
@@ -15,14 +16,38 @@ use tokio::sync::mpsc;
 /// One end of a cable.
 pub(crate) struct Cable {
     up: bool,
-    to: mpsc::UnboundedSender<FrameBytes>,
+    to: Arc<Mutex<mpsc::UnboundedSender<FrameBytes>>>,
     from: mpsc::UnboundedReceiver<FrameBytes>,
 }
 
 /// A cable with two ends.
 pub(crate) fn cable() -> (Cable, Cable) {
+    let (a, b, _) = cable_with_a_plug();
+    (a, b)
+}
+
+/// The same, and what the second end can be made anew with.
+pub(crate) fn cable_with_a_plug() -> (Cable, Cable, Plug) {
     let ((a, from_a), (b, from_b)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-    (Cable { up: false, to: a, from: from_b }, Cable { up: false, to: b, from: from_a })
+    let to_b = Arc::new(Mutex::new(a));
+    let first = Cable { up: false, to: Arc::clone(&to_b), from: from_b };
+    let second = Cable { up: false, to: Arc::new(Mutex::new(b.clone())), from: from_a };
+    (first, second, Plug { to_a: b, to_b })
+}
+
+/// Where the second end of a cable is plugged in.
+pub(crate) struct Plug {
+    to_a: mpsc::UnboundedSender<FrameBytes>,
+    to_b: Arc<Mutex<mpsc::UnboundedSender<FrameBytes>>>,
+}
+
+impl Plug {
+    /// A new second end.
+    pub(crate) fn again(&self) -> Cable {
+        let (to, from) = mpsc::unbounded_channel();
+        *self.to_b.lock().unwrap() = to;
+        Cable { up: false, to: Arc::new(Mutex::new(self.to_a.clone())), from }
+    }
 }
 
 impl Bearer for Cable {
@@ -41,7 +66,7 @@ impl Bearer for Cable {
     }
 
     fn try_send(&mut self, _link: LinkId, frame: &[u8], _copies: u8) -> Result<(), Full> {
-        let _ = self.to.send(FrameBytes::from_slice(frame).map_err(|_| Full)?);
+        let _ = self.to.lock().unwrap().send(FrameBytes::from_slice(frame).map_err(|_| Full)?);
         Ok(())
     }
 }
