@@ -1,7 +1,7 @@
 //! The contract between whoever runs a node and whatever carries its frames.
 //!
 //! Owns the trait and its words. How frames get on the air is for the implementations; when they do is for the node,
-//! which paces itself by [`LinkInfo::min_gap`].
+//! which paces itself by [`LinkInfo::min_gap`], or by the bearer where that knows better.
 
 use std::future::Future;
 
@@ -32,6 +32,11 @@ pub enum BearerEvent {
         link: LinkId,
         /// What happened, for people.
         why: String,
+    },
+    /// The adapter is done with a frame sooner than `min_gap` promised, and takes the next one. A bearer need never say so.
+    Ready {
+        /// Which link.
+        link: LinkId,
     },
     /// A frame was heard, whole.
     Frame {

@@ -120,6 +120,7 @@ pub async fn run_all<A: Arm>(arm: &mut A) -> Report {
         frame_arrives_byte_for_byte_and_not_at_its_sender,
         too_long_a_frame_is_refused_and_the_next_one_works,
         frames_a_min_gap_apart_are_taken,
+        who_says_ready_takes_a_frame,
         flood_is_refused_and_passes,
         next_event_is_cancel_safe,
         copies_deliver_the_same_bytes,
@@ -208,6 +209,7 @@ impl<B: Bearer, C: Clock> Bench<B, C> {
                 (Side::B, BearerEvent::Frame { link, bytes, .. }) if link == self.b.0 => {
                     heard.push(bytes.to_vec());
                 }
+                (_, BearerEvent::Ready { .. }) => {}
                 (Side::A, BearerEvent::LinkUp { link, info }) => self.a = (link, info),
                 (Side::B, BearerEvent::LinkUp { link, info }) => self.b = (link, info),
                 (side, other) => return Err(format!("unexpected at bearer {side:?}: {other:?}")),
@@ -297,6 +299,25 @@ async fn frames_a_min_gap_apart_are_taken<B: Bearer, C: Clock>(mut bench: Bench<
     Ok(())
 }
 
+async fn who_says_ready_takes_a_frame<B: Bearer, C: Clock>(mut bench: Bench<B, C>) -> Checked {
+    for number in 0..COUNT {
+        let (link, info) = bench.a;
+        if bench.pair.a.try_send(link, &Bench::<B, C>::frame(number, info.mtu), 1).is_err() {
+            return Err(format!("frame {number} was refused by a bearer that was ready for it"));
+        }
+        // Twice the gap, for a host that has become slower. Most bearers never say that they are ready.
+        let until = bench.pair.clock.now() + info.min_gap.times(2) + TRY;
+        while let Some((side, event)) = bench.pair.next(until).await? {
+            match (side, event) {
+                (Side::A, BearerEvent::Ready { .. }) => break,
+                (Side::A, BearerEvent::LinkUp { link, info }) => bench.a = (link, info),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn flood_is_refused_and_passes<B: Bearer, C: Clock>(mut bench: Bench<B, C>) -> Checked {
     let (link, info) = bench.a;
     let flood = Bench::<B, C>::frame(0, info.mtu);
@@ -366,6 +387,7 @@ async fn dropped_peer_leaves_the_other_working<B: Bearer, C: Clock>(bench: Bench
                 // A connection may notice that its peer is gone.
                 Ok(BearerEvent::LinkDown { .. }) => return Ok(()),
                 Ok(BearerEvent::LinkUp { info: now, .. }) => info = now,
+                Ok(BearerEvent::Ready { .. }) => {}
                 Err(error) => return Err(format!("with its peer gone, it failed: {error}")),
             }
         }

@@ -46,7 +46,7 @@ async fn simulated_adapter_passes_every_check() {
     let report = run_all(&mut SimArm::new(1, 0)).await;
     println!("{report}");
     assert!(report.all_passed(), "{report}");
-    assert_eq!(report.checks.len(), 8);
+    assert_eq!(report.checks.len(), 9);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

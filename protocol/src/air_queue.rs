@@ -7,10 +7,12 @@
 //! class below the newcomer's, as long as each class keeps a tenth of the places; if there is none, the newcomer is
 //! refused.
 
+use core::num::NonZeroU32;
+
 use heapless::Vec;
 
 use crate::seen::FrameKey;
-use crate::{Duration, Instant, LinkId, Priority};
+use crate::{Duration, Instant, LinkId, MessageId, Priority};
 
 /// A frame waits at most this long, then it is dropped: by then the origin has sent it again. A guess.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -39,6 +41,27 @@ pub(crate) enum Whose {
     Entrusted,
 }
 
+/// Which segment of which of this node's messages a frame carries: a set bit, 25 bits of the message's number, 6 of the segment's (0 for
+/// a single frame). A small node has no room for more, and its outbox no two messages that are 2^25 apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece(NonZeroU32);
+
+impl Piece {
+    const SET: NonZeroU32 = NonZeroU32::new(1 << 31).unwrap();
+
+    pub(crate) fn new(message: MessageId, index: u8) -> Self {
+        Self(Self::SET | message.0 << 6 & u32::MAX >> 1 | u32::from(index) & 63)
+    }
+
+    const fn index(self) -> u32 {
+        self.0.get() & 63
+    }
+
+    fn is_of(self, message: MessageId) -> bool {
+        self.0.get() >> 6 == Self::new(message, 0).0.get() >> 6
+    }
+}
+
 /// A frame and how it is to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting<const FRAME: usize> {
@@ -49,6 +72,8 @@ pub(crate) struct Waiting<const FRAME: usize> {
     /// The TTL in `bytes`.
     pub(crate) ttl: u8,
     pub(crate) whose: Whose,
+    /// What of this node's own messages it carries, if it does.
+    pub(crate) piece: Option<Piece>,
     pub(crate) due: Instant,
     pub(crate) links: LinkSet,
     /// Those of the links that lose nothing: one copy does, and no relay of others makes it needless.
@@ -214,6 +239,12 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         Heard::Waits
     }
 
+    /// What of a message its receiver holds (bit n: segment n) need not be said again.
+    pub(crate) fn said(&mut self, message: MessageId, held: u64) {
+        let is_held = |piece: Piece| piece.is_of(message) && held & 1 << piece.index() != 0;
+        self.entries.retain(|entry| !entry.frame.piece.is_some_and(is_held));
+    }
+
     /// Raises the TTL of a frame that waits, be it for a repeat; `false` when it is not here any more.
     pub(crate) fn raise_ttl(&mut self, key: FrameKey, ttl: u8) -> bool {
         match self.entries.iter_mut().find(|e| e.frame.key == key) {
@@ -353,6 +384,7 @@ mod tests {
             priority,
             ttl: 5,
             whose: Whose::Relayed,
+            piece: None,
             due: T0,
             links: 1,
             once: 0,
@@ -387,6 +419,24 @@ mod tests {
         assert!(queue.send(later, LINK, first, Duration::ZERO, |out| !out.repeat && out.bytes[2] == 2));
         let second = queue.pick(later, LINK, Priority::High).unwrap();
         assert!(queue.send(later, LINK, second, Duration::ZERO, |out| out.repeat && out.bytes[2] == 1));
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn what_its_receiver_holds_is_not_repeated() {
+        let mut queue = AirQueue::<4, 8>::new();
+        for index in 0..3 {
+            let piece = Some(Piece::new(MessageId(7), index));
+            let own = Waiting { whose: Whose::Own, piece, copies: 3, ..frame(index.into(), Priority::High) };
+            queue.push_rest(T0, LINK, Duration::ZERO, own);
+        }
+        queue.push(T0, frame(9, Priority::High)).unwrap();
+        queue.said(MessageId(8), u64::MAX);
+        assert_eq!(queue.len(), 4, "another message's");
+        queue.said(MessageId(7), 0b101);
+        assert_eq!(queue.len(), 2);
+        queue.said(MessageId(7), u64::MAX);
+        assert_eq!(sent(&mut queue, Priority::High), Some(9), "a relay is nobody's message here");
         assert_eq!(queue.len(), 0);
     }
 

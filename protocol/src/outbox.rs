@@ -329,6 +329,14 @@ impl<const N: usize> Outbox<N> {
         Some((None, None))
     }
 
+    /// Which message this transfer to a node is of, and which segments that node is known to hold.
+    pub(crate) fn held(&self, to: Address, transfer: TransferId) -> Option<(MessageId, u64)> {
+        let slot = self
+            .slots()
+            .find(|slot| slot.delivery.destination == to && !slot.single && slot.transfer == transfer)?;
+        Some((slot.delivery.id, slot.held))
+    }
+
     /// A destination's verdict on a message, with the round-trip time where it shows it. `None` if nothing waits
     /// for it.
     pub(crate) fn decided(

@@ -209,6 +209,7 @@ pub struct LinkInfo {
     pub mtu: usize,
     /// Whom it reaches.
     pub kind: LinkKind,
-    /// The shortest time between the start of two frames; the node paces itself by it.
+    /// The time between the start of two frames within which each is sure to be taken; the node paces itself by it, unless the
+    /// bearer says that it is ready sooner (`Node::link_ready`).
     pub min_gap: Duration,
 }

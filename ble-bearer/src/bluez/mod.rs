@@ -161,6 +161,7 @@ impl Bearer for BluezBearer {
                 self.health.trouble = Some(why.clone());
             }
             BearerEvent::Frame { .. } => self.health.heard += 1,
+            BearerEvent::Ready { .. } => {}
         }
         Ok(event)
     }

@@ -101,6 +101,15 @@ impl Advertiser {
         either!(&mut self.way, way => way.done(now, ok));
     }
 
+    /// Whether the next frame is wanted now, sooner than the gap says; told once.
+    pub(super) fn take_ready(&mut self) -> bool {
+        match &mut self.way {
+            Way::Legacy(legacy) => legacy.take_over() && self.waiting.is_none(),
+            // Several sets are kept busy by the gap, and no busier than that, for the air's sake.
+            Way::Extended(_) => false,
+        }
+    }
+
     /// What a command costs, where there is news of it; `took` is what the last one took by itself.
     pub(super) fn take_cost(&mut self, took: Duration) -> Option<Duration> {
         match &mut self.way {

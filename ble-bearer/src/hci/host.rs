@@ -436,7 +436,13 @@ impl Host {
                     self.mend(now, Grade::Advertising, "the controller does not send what it was given");
                     return self.poll_packet(now);
                 }
-                None => (advertiser.next(now)?, Issuer::Advertiser),
+                None => {
+                    let command = advertiser.next(now)?;
+                    if advertiser.take_ready() {
+                        self.events.push_back(BearerEvent::Ready { link: HCI_LINK });
+                    }
+                    (command, Issuer::Advertiser)
+                }
             },
         };
         self.outstanding = Some(Outstanding { opcode: command.opcode, issuer, since: now });

@@ -35,6 +35,8 @@ pub(super) struct Legacy {
     began: (Instant, Duration),
     /// What the last frame took beyond being held.
     beyond: Option<Duration>,
+    /// The frame on the air has had its time, and nobody was told yet.
+    over: bool,
     pub(super) tally: Tally,
 }
 
@@ -45,6 +47,7 @@ impl Legacy {
             state: State::Idle,
             began: (Instant::ZERO, Duration::ZERO),
             beyond: None,
+            over: false,
             tally: Tally::default(),
         }
     }
@@ -68,6 +71,7 @@ impl Legacy {
             }
             State::Held { until } if until <= now => {
                 self.state = State::Disabling;
+                self.over = true;
                 Some(command::set_adv_enable(false))
             }
             _ => None,
@@ -96,6 +100,11 @@ impl Legacy {
 
     fn hold(&self, copies: u8) -> Duration {
         (self.interval + ADV_DELAY).times(u64::from(copies))
+    }
+
+    /// Whether the frame on the air has had its time, once for each: the next one can be set as soon as this one is off.
+    pub(super) fn take_over(&mut self) -> bool {
+        std::mem::take(&mut self.over)
     }
 
     /// What each of a frame's three commands cost, once it is done: waking up late is part of it.

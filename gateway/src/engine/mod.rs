@@ -434,6 +434,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 }
                 self.node.handle_link_down(link);
             }
+            Ok(BearerEvent::Ready { link }) => self.node.link_ready(now, link),
             Ok(BearerEvent::Frame { link, mut bytes, rssi }) => {
                 self.frames_received += 1;
                 if let Err(why) = self.node.handle_frame(now, link, &mut bytes, rssi) {

@@ -23,6 +23,9 @@ const LOST_AFTER: Duration = Duration::from_secs(15);
 /// How long a controller may take to be free again. Seen to take below one second.
 const RELEASED: Duration = Duration::from_secs(3);
 
+/// Before a gateway has counted five hellos of another it says everything three times. In operation that is past.
+const ACQUAINTED: Duration = Duration::from_secs(15);
+
 /// Messages between the same two controllers, by bluetooth-meshd and by two gateways.
 #[derive(Parser)]
 struct Args {
@@ -42,6 +45,10 @@ trait Way {
     async fn send(&mut self, number: u32, bytes: Vec<u8>) -> Result<()>;
     /// What happens next. Cancel safe.
     async fn next(&mut self) -> Result<News>;
+    /// Frames that both ends have put on the air so far, where they say.
+    async fn frames(&mut self) -> Result<Option<u64>> {
+        Ok(None)
+    }
 }
 
 /// What became of the message of this number.
@@ -112,6 +119,11 @@ impl Way for ByGateways {
             Some(number) = self.receipts.1.recv() => Ok(News::Confirmed(number)),
         }
     }
+
+    async fn frames(&mut self) -> Result<Option<u64>> {
+        let (a, b) = (self.alice.handle().status().await?, self.bob.handle().status().await?);
+        Ok(Some(a.radio.frames_sent + b.radio.frames_sent))
+    }
 }
 
 async fn meshd(program: &[String], folder: &Path) -> Result<ByMeshd> {
@@ -133,6 +145,7 @@ async fn gateways(program: &Path, folder: &Path) -> Result<ByGateways> {
     }
     let alice = gateways[0].agent("alice").await?;
     let bob = gateways[1].agent("bob").await?;
+    sleep(ACQUAINTED).await;
     Ok(ByGateways { alice, bob, receipts: mpsc::unbounded_channel(), _gateways: gateways })
 }
 
@@ -151,6 +164,7 @@ async fn measure(name: &str, way: &mut impl Way, count: u32, window: usize, len:
     });
     warm.await.context("nothing arrives at all")??;
 
+    let frames = way.frames().await?;
     let since = Instant::now();
     let (mut next, mut last) = (0, since);
     let mut under_way = BTreeMap::new();
@@ -184,8 +198,10 @@ async fn measure(name: &str, way: &mut impl Way, count: u32, window: usize, len:
         let at = latencies.get(latencies.len() * percent / 100);
         at.map_or("-".to_owned(), |latency| format!("{:.0}", latency.as_secs_f64() * 1e3))
     };
+    let frames = way.frames().await?.zip(frames).map(|(after, before)| f64::from((after - before) as u32));
+    let each = frames.map_or("-".to_owned(), |frames| format!("{:.1}", frames / f64::from(count)));
     println!(
-        "| {name} | {len} | {window} | {:.1} | {} | {} of {count} | {} | {} | {} | {} |",
+        "| {name} | {len} | {window} | {:.1} | {} | {} of {count} | {each} | {} | {} | {} | {} |",
         // Waiting for what is lost at the end is not held against the rate.
         confirmed.len() as f64 / last.duration_since(since).as_secs_f64(),
         arrived.len(),
@@ -213,9 +229,9 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     let folder = std::env::temp_dir().join(format!("beside-meshd-{}", std::process::id()));
     println!(
-        "| by | bytes | on the way | confirmed/s | arrived | confirmed | to arriving, p50 ms | p99 | to confirmation, p50 ms | p99 |"
+        "| by | bytes | on the way | confirmed/s | arrived | confirmed | frames each | to arriving, p50 ms | p99 | to confirmation, p50 ms | p99 |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let mut by_meshd = meshd(&args.meshd, &folder).await?;
     all("bluetooth-meshd", &mut by_meshd, args.messages).await?;
     drop(by_meshd);

@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use super::{Node, OwnControl, Transmit};
-use crate::air_queue::{Waiting, Whose};
+use crate::air_queue::{Piece, Waiting, Whose};
 use crate::control::{CONTROL_MAX, Control};
 use crate::crypto::Mic;
 use crate::frame::{Frame, Kind, encode, overhead};
@@ -30,6 +30,16 @@ pub(super) enum Way {
 enum Own {
     Control(usize),
     Segment(NextSegment),
+}
+
+/// What further copies of an own frame have to know of it.
+#[derive(Clone, Copy)]
+struct Rest {
+    class: Priority,
+    seq: u32,
+    ttl: u8,
+    copies: u8,
+    piece: Option<Piece>,
 }
 
 impl<
@@ -136,6 +146,7 @@ impl<
             .map(Own::Control)
             .or_else(|| self.outbox.pick(now, class).map(Own::Segment))?;
         let mut body = [0; SINGLE_MAX];
+        let mut piece = None;
         let (len, kind, mic, dst, way) = match own {
             Own::Control(at) => {
                 let OwnControl { destination, control, again, .. } = *self.controls.iter().nth(at)?;
@@ -154,6 +165,7 @@ impl<
                 let (len, single, delivery) = self.outbox.body(next, &mut body)?;
                 let kind = if single { Kind::Single } else { Kind::Segment };
                 let to = delivery.destination;
+                piece = Some(Piece::new(delivery.id, next.index));
                 let way = if self.outbox.again(next) { Way::Flood } else { self.way(now, to, class) };
                 (len, kind, Mic::Short, to, way)
             }
@@ -193,7 +205,8 @@ impl<
             (Way::Direct, Own::Control(_)) if dst == Address::EVERYONE => 1,
             _ => self.copies(now, way, dst, class),
         };
-        self.keep_rest(now, link, class, seq, ttl, copies, &out[..sealed]);
+        let rest = Rest { class, seq, ttl, copies, piece };
+        self.keep_rest(now, link, rest, &out[..sealed]);
         Some(sealed)
     }
 
@@ -225,30 +238,21 @@ impl<
     }
 
     /// Keeps what is left to do of a frame that `link` is about to have: other links, further copies.
-    #[expect(clippy::too_many_arguments, reason = "each says another thing of the frame")]
-    fn keep_rest(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        class: Priority,
-        seq: u32,
-        ttl: u8,
-        copies: u8,
-        sealed: &[u8],
-    ) {
+    fn keep_rest(&mut self, now: Instant, link: LinkId, rest: Rest, sealed: &[u8]) {
         let Ok(bytes) = Vec::from_slice(sealed) else {
             return;
         };
         let waiting = Waiting {
-            key: FrameKey { src: self.address, epoch: self.epoch(), seq },
+            key: FrameKey { src: self.address, epoch: self.epoch(), seq: rest.seq },
             bytes,
-            priority: class,
-            ttl,
+            priority: rest.class,
+            ttl: rest.ttl,
             whose: Whose::Own,
+            piece: rest.piece,
             due: now,
             links: self.links_for(sealed.len()),
             once: self.lossless(),
-            copies,
+            copies: rest.copies,
         };
         let jitter = self.rng.jitter(REPEAT_JITTER);
         if self.queue.push_rest(now, link, jitter, waiting) {

@@ -68,6 +68,13 @@ impl<
         self.queue.drop_link(id);
     }
 
+    /// A link takes the next frame sooner than its `min_gap` says.
+    pub fn link_ready(&mut self, now: Instant, id: LinkId) {
+        if let Some(link) = self.links.iter_mut().find(|link| link.id == id) {
+            link.free_at = link.free_at.min(now);
+        }
+    }
+
     /// Takes a frame from the air. `bytes` are decrypted in place and of no use afterwards.
     ///
     /// # Errors
@@ -255,6 +262,7 @@ impl<
             priority: frame.priority,
             ttl,
             whose: if frame.next.is_some() { Whose::Entrusted } else { Whose::Relayed },
+            piece: None,
             due: now + jitter,
             links,
             once: self.lossless(),
@@ -403,6 +411,9 @@ impl<
                     .ok_or(Discard::Unexpected)?;
                 if let Some(sample) = sample {
                     self.paths.measured(frame.src, sample);
+                }
+                if let Some((message, held)) = self.outbox.held(frame.src, ack.transfer) {
+                    self.queue.said(message, held);
                 }
                 if let Some(progress) = progress {
                     self.progress(progress, Some(hops));

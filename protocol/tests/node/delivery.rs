@@ -33,8 +33,9 @@ fn a_single_frame_is_delivered_and_receipted() {
 #[test]
 fn where_nobody_else_helps_a_frame_goes_more_than_once_and_byte_identical() {
     let mut net = Net::<SmallNode>::full(2);
+    net.rule(|_, to| if to == 0 { Fate::Lose } else { Fate::Pass });
     net.send(0, address(1), Priority::High, secs(5), b"hi").unwrap();
-    net.run(ms(400));
+    net.run(ms(110));
     let copies: Vec<_> =
         net.air.iter().filter(|frame| frame.from == 0 && open(&frame.bytes).kind == Kind::Single).collect();
     assert!(copies.len() > 1);

@@ -15,6 +15,11 @@ fn acquainted() -> Net {
     net
 }
 
+/// From now on 0 hears nobody: nothing is answered, and all copies go out.
+fn deafen(net: &mut Net) {
+    net.rule(|_, to| if to == 0 { Fate::Lose } else { Fate::Pass });
+}
+
 /// Frames of messages and their answers so far, as (station, TTL); hellos left out.
 fn said(net: &Net) -> Vec<(usize, u8)> {
     let frames = net.air.iter().map(|frame| (frame.from, open(&frame.bytes)));
@@ -25,13 +30,27 @@ fn said(net: &Net) -> Vec<(usize, u8)> {
 fn a_message_to_a_neighbour_costs_a_frame_a_segment_and_one_for_the_receipt() {
     for (priority, copies) in [(Priority::High, 2), (Priority::Medium, 1), (Priority::Low, 1)] {
         let mut net = acquainted();
-        let id = net.send(0, address(1), priority, secs(5), &text(25)).unwrap();
-        net.run(ms(500));
-        assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+        deafen(&mut net);
+        net.send(0, address(1), priority, secs(5), &text(25)).unwrap();
+        net.run(ms(120));
         let mut said = said(&net);
         said.sort_unstable();
         let expected = [vec![(0, 1); 3 * copies], vec![(1, 1); copies]].concat();
         assert_eq!(said, expected, "{priority}: 29 bytes are three segments");
+    }
+}
+
+#[test]
+fn what_was_answered_is_not_repeated() {
+    for priority in Priority::ALL {
+        let mut net = Net::<SmallNode>::full(2);
+        let id = net.send(0, address(1), priority, secs(5), &text(60)).unwrap();
+        net.run(ms(60));
+        let before = said(&net).iter().filter(|(from, _)| *from == 0).count();
+        net.run_until(secs(5), |net| net.outcome(0, id).is_some());
+        net.air.clear();
+        net.run(secs(2));
+        assert!(before > 0 && said(&net).iter().all(|(from, _)| *from != 0), "{priority}: {:?}", said(&net));
     }
 }
 
@@ -48,8 +67,9 @@ fn segments_that_nobody_passes_on_leave_nobody_a_pause() {
 #[test]
 fn the_urgent_take_every_way() {
     let mut net = acquainted();
+    deafen(&mut net);
     net.send(0, address(1), Priority::Critical, secs(5), b"fire").unwrap();
-    net.run(ms(500));
+    net.run(ms(110));
     let said = said(&net);
     assert_eq!(said.iter().filter(|frame| **frame == (0, 7)).count(), 3, "three copies");
     assert!(said.contains(&(2, 6)) && said.contains(&(3, 6)), "and everybody passes them on");
@@ -64,7 +84,7 @@ fn what_a_neighbour_missed_is_said_to_all() {
     net.run(secs(2));
     assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered, "by way of another");
     let own: Vec<u8> = said(&net).iter().filter(|(from, _)| *from == 0).map(|(_, ttl)| *ttl).collect();
-    assert_eq!(own, [1, 7, 7, 7], "once directly, then as ever");
+    assert_eq!(own[..2], [1, 7], "once directly, then to all");
     assert_eq!(net.received(1).len(), 1);
 }
 
@@ -85,6 +105,7 @@ fn before_enough_hellos_were_counted_nothing_is_taken_for_granted() {
     let mut net = Net::<SmallNode>::full(2);
     net.run(secs(5));
     net.air.clear();
+    deafen(&mut net);
     net.send(0, address(1), Priority::Medium, secs(5), b"hi").unwrap();
     net.run(ms(100));
     assert_eq!(said(&net).iter().filter(|frame| **frame == (0, 7)).count(), 3);

@@ -1,11 +1,11 @@
 //! Routes: who passes a frame on, what becomes of a wrong route, and what an outsider can make of NEXT.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::frame::{Frame, Kind, retarget_next, retarget_ttl};
 use mesh_protocol::{Address, Discard, LEGACY_FRAME, Mic, Outcome, Priority, Rng, RouteError, SmallNode};
 
-use crate::net::{Net, Opened, address, ms, seal, secs, text};
+use crate::net::{Fate, Net, Opened, address, ms, seal, secs, text};
 
 /// Five stations in a line and beside each another one, which hears it and its neighbours in the line: 0 to 4, 5 to 9.
 fn ladder() -> Net {
@@ -205,9 +205,9 @@ fn a_route_straight_to_a_neighbour_asks_nobody() {
     let mut net = ladder();
     route(&mut net, 0, 1, 1);
     route(&mut net, 1, 0, 0);
+    net.rule(|_, to| if to == 0 { Fate::Lose } else { Fate::Pass });
     let id = net.send(0, address(1), Priority::Medium, secs(5), &text(25)).unwrap();
-    net.run(ms(600));
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    net.run(ms(140));
     let own = said(&net, 0);
     assert_eq!(own.len(), 3, "segments of the usual length");
     assert!(own.iter().all(|frame| frame.ttl == 1 && frame.next.is_none()));
@@ -217,6 +217,9 @@ fn a_route_straight_to_a_neighbour_asks_nobody() {
         "how well it hears is not known"
     );
     assert_eq!(relays(&net), [0; 10]);
+    net.rule(|_, _| Fate::Pass);
+    net.run(secs(2));
+    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
 }
 
 #[test]
@@ -289,11 +292,14 @@ fn whatever_routes_say_every_message_arrives_once_and_nobody_relays_a_frame_thre
             assert_eq!(net.received(to).iter().filter(|message| message.1 == id).count(), 1);
         }
         for at in 0..count {
-            let own = said(&net, at);
-            let relayed: Vec<_> =
-                own.iter().filter(|frame| frame.src != address(at).bits()).map(|f| (f.src, f.seq)).collect();
-            assert!(relayed.iter().all(|one| relayed.iter().filter(|other| *other == one).count() <= 2));
-            by_route += own.iter().filter(|frame| frame.next.is_some()).count();
+            let own = net.sent_by(at);
+            let mut relayed = BTreeMap::<_, u32>::new();
+            for frame in own.iter().filter(|frame| frame.src != address(at).bits()) {
+                *relayed.entry((frame.src, frame.seq)).or_default() += 1;
+            }
+            // Two relays of three copies each; of the copies later ones may have a higher TTL.
+            assert!(relayed.values().all(|count| *count <= 6), "{relayed:?}");
+            by_route += said(&net, at).iter().filter(|frame| frame.next.is_some()).count();
         }
     }
     assert!(sent > 100 && by_route > 200, "{sent} messages, {by_route} frames to a next hop");

@@ -54,6 +54,26 @@ fn a_legacy_controller_holds_each_frame_for_its_copies_and_then_takes_the_next()
 }
 
 #[test]
+fn a_legacy_controller_wants_the_next_frame_as_soon_as_one_is_over_and_not_while_another_waits() {
+    let mut rig = Rig::new(false);
+    rig.run(ms(100));
+    let ready = |rig: &Rig| {
+        let said = rig.told.iter().filter(|(_, event)| matches!(event, BearerEvent::Ready { .. }));
+        said.map(|(at, _)| *at).collect::<Vec<_>>()
+    };
+    let (begin, min_gap) = (rig.now, info(&rig).min_gap);
+    assert!(rig.send(&[1; 4], 1));
+    rig.run(ms(500));
+    let [at] = ready(&rig)[..] else { panic!("{:?}", rig.told) };
+    assert!(at.since(begin) >= ADV_INTERVAL + ADV_DELAY && at <= rig.script.aired[0].2.unwrap());
+    assert!(at.since(begin) < min_gap, "or it would be of no use");
+    rig.told.clear();
+    assert!(rig.send(&[2; 4], 1) && rig.send(&[3; 4], 1));
+    rig.run(ms(500));
+    assert_eq!((ready(&rig).len(), rig.script.aired.len()), (1, 3), "once, as the last of them was over");
+}
+
+#[test]
 fn an_extended_controller_sends_from_its_sets_side_by_side_and_confirms() {
     let mut rig = Rig::new(true);
     rig.run(ms(100));

@@ -76,7 +76,7 @@ async fn an_adapter_that_goes_away_and_comes_back_is_used_again() {
         let down = loop {
             match bearer.next_event().await.unwrap() {
                 BearerEvent::LinkDown { why, .. } => break why,
-                BearerEvent::LinkUp { .. } | BearerEvent::Frame { .. } => {}
+                BearerEvent::LinkUp { .. } | BearerEvent::Ready { .. } | BearerEvent::Frame { .. } => {}
             }
             let _ = bearer.try_send(link, b"another", 1);
         };

@@ -12,7 +12,8 @@ fn ms(ms: u64) -> Duration {
 
 fn up(rig: &Rig) -> bool {
     let links = rig.told.iter().rev();
-    let mut links = links.filter(|(_, event)| !matches!(event, BearerEvent::Frame { .. }));
+    let mut links =
+        links.filter(|(_, event)| !matches!(event, BearerEvent::Frame { .. } | BearerEvent::Ready { .. }));
     matches!(links.next(), Some((_, BearerEvent::LinkUp { .. })))
 }
 
@@ -217,6 +218,7 @@ fn a_thousand_rounds_of_random_trouble_end_well_and_are_reported() {
                     assert!(is_up && !why.is_empty(), "seed {seed}");
                     is_up = false;
                 }
+                BearerEvent::Ready { .. } => assert!(is_up, "seed {seed}: ready without a link"),
                 BearerEvent::Frame { .. } => assert!(is_up, "seed {seed}: a frame without a link"),
             }
         }
