@@ -8,7 +8,7 @@
 use heapless::Vec;
 
 use crate::control::{HELLO_REPORTS, HelloReport};
-use crate::{Address, Duration, Instant};
+use crate::{Address, Duration, Instant, LinkId};
 
 /// Between two hellos; the listener's estimate then covers the last 160 s. A guess between airtime and speed.
 pub(crate) const HELLO_INTERVAL: Duration = Duration::from_secs(10);
@@ -44,6 +44,8 @@ pub struct Neighbour {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     neighbour: Neighbour,
+    /// The connection that it is at the other end of.
+    wire: Option<LinkId>,
     /// In sixteenths of a dBm, so that smoothing does not stick.
     rssi_smooth: Option<i16>,
     last_count: Option<u8>,
@@ -66,10 +68,12 @@ impl<const N: usize> NeighbourTable<N> {
         Self { entries: Vec::new(), report_from: 0 }
     }
 
-    /// A frame came from `address` itself, not by a relay.
-    pub(crate) fn heard(&mut self, now: Instant, address: Address, rssi: Option<i8>) {
+    /// A frame came from `address` itself, not by a relay; over the connection `wire`, if that is where it came.
+    pub(crate) fn heard(&mut self, now: Instant, address: Address, rssi: Option<i8>, wire: Option<LinkId>) {
         let entry = self.entry(now, address);
         entry.neighbour.last_heard = now;
+        // One that is heard on the air as well is better reached where nothing is lost.
+        entry.wire = wire.or(entry.wire);
         if let Some(rssi) = rssi {
             let sample = i16::from(rssi) * 16;
             let smooth = entry.rssi_smooth.map_or(sample, |old| old + (sample - old) / 8);
@@ -132,9 +136,31 @@ impl<const N: usize> NeighbourTable<N> {
         self.entries.iter().filter(|e| now.since(e.neighbour.last_heard) <= ALIVE_FOR).count()
     }
 
+    /// What a neighbour said on the air came over this connection as well.
+    pub(crate) fn wired(&mut self, address: Address, link: LinkId) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.neighbour.address == address) {
+            entry.wire = Some(link);
+        }
+    }
+
+    /// The connection to this neighbour, if there is one.
+    pub(crate) fn wire(&self, address: Address) -> Option<LinkId> {
+        self.entries.iter().find(|entry| entry.neighbour.address == address)?.wire
+    }
+
+    /// A connection is gone.
+    pub(crate) fn cut(&mut self, link: LinkId) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.wire == Some(link)) {
+            entry.wire = None;
+        }
+    }
+
     /// Whether `address` is a neighbour that hears us well, so that what is for it needs no one else's help. `said`: how
     /// many hellos this node has sent; no report can tell of more.
     pub(crate) fn hears_well(&self, now: Instant, address: Address, said: u32) -> bool {
+        if self.wire(address).is_some() {
+            return true;
+        }
         said >= u32::from(HELLOS_MIN)
             && self.entries.iter().any(|entry| {
                 let known = &entry.neighbour;
@@ -165,6 +191,7 @@ impl<const N: usize> NeighbourTable<N> {
                 delivery_out: None,
                 told_of_us: None,
             },
+            wire: None,
             rssi_smooth: None,
             last_count: None,
             arrived: 0,
@@ -213,10 +240,10 @@ mod tests {
     #[test]
     fn a_full_table_lets_the_one_heard_longest_ago_go() {
         let mut table = NeighbourTable::<2>::new();
-        table.heard(at(1), Address::new(1), Some(-60));
-        table.heard(at(2), Address::new(2), Some(-60));
-        table.heard(at(3), Address::new(1), Some(-60));
-        table.heard(at(4), Address::new(3), None);
+        table.heard(at(1), Address::new(1), Some(-60), None);
+        table.heard(at(2), Address::new(2), Some(-60), None);
+        table.heard(at(3), Address::new(1), Some(-60), None);
+        table.heard(at(4), Address::new(3), None, None);
         let mut known = [Address::NONE; 2];
         for (slot, neighbour) in known.iter_mut().zip(table.iter()) {
             *slot = neighbour.address;
@@ -227,7 +254,7 @@ mod tests {
     #[test]
     fn who_is_silent_for_long_no_longer_counts() {
         let mut table = NeighbourTable::<2>::new();
-        table.heard(at(0), A, None);
+        table.heard(at(0), A, None, None);
         assert_eq!(table.alive(at(35)), 1);
         assert_eq!(table.alive(at(36)), 0);
         assert!(table.fell_silent(at(36), A) && !table.fell_silent(at(35), A));
@@ -248,9 +275,9 @@ mod tests {
         assert!(table.hears_well(at(5), A, 5));
         assert!(!table.hears_well(at(5), Address::new(2), 5), "nobody we know");
         assert!(!table.hears_well(at(41), A, 9), "silent for too long");
-        table.heard(at(165), A, None);
+        table.heard(at(165), A, None, None);
         assert!(table.hears_well(at(165), A, 9));
-        table.heard(at(166), A, None);
+        table.heard(at(166), A, None, None);
         assert!(!table.hears_well(at(166), A, 9), "what it said is too old");
         table.hello(at(170), A, 100, Some(255));
         assert!(!table.hears_well(at(170), A, 9), "it has restarted, and so has its count of us");

@@ -208,10 +208,10 @@ impl<const N: usize> Outbox<N> {
         }
     }
 
-    /// Which classes have a segment to send now.
-    pub(crate) fn ready(&self, now: Instant) -> [bool; 4] {
+    /// Which classes have a segment to send now. `takes`: whether what is for a node, of a class, said again or not, is asked for at all.
+    pub(crate) fn ready(&self, now: Instant, takes: impl Fn(Address, Priority, bool) -> bool) -> [bool; 4] {
         let mut ready = [false; 4];
-        for (_, slot) in self.sending() {
+        for (_, slot) in self.sending().filter(|(_, slot)| slot.is_taken(&takes)) {
             if slot.next_at <= now && self.may_run(slot) {
                 ready[slot.delivery.priority as usize] = true;
             }
@@ -219,17 +219,26 @@ impl<const N: usize> Outbox<N> {
         ready
     }
 
-    /// When the next segment can be sent, if any is waiting.
-    pub(crate) fn next_send(&self) -> Option<Instant> {
-        self.sending().filter(|(_, slot)| self.may_run(slot)).map(|(_, slot)| slot.next_at).min()
+    /// When the next segment can be sent, if any is waiting; `takes` as for [`ready`](Self::ready).
+    pub(crate) fn next_send(&self, takes: impl Fn(Address, Priority, bool) -> bool) -> Option<Instant> {
+        self.sending()
+            .filter(|(_, slot)| slot.is_taken(&takes) && self.may_run(slot))
+            .map(|(_, slot)| slot.next_at)
+            .min()
     }
 
-    /// The segment of `class` to send now; the messages of a class take turns.
-    pub(crate) fn pick(&self, now: Instant, class: Priority) -> Option<NextSegment> {
+    /// The segment of `class` to send now; the messages of a class take turns. `takes` as for [`ready`](Self::ready).
+    pub(crate) fn pick(
+        &self,
+        now: Instant,
+        class: Priority,
+        takes: impl Fn(Address, Priority, bool) -> bool,
+    ) -> Option<NextSegment> {
         self.sending()
-            .filter(|(_, slot)| slot.delivery.priority == class && slot.next_at <= now && self.may_run(slot))
+            .filter(|(_, slot)| slot.delivery.priority == class && slot.next_at <= now)
+            .filter(|(_, slot)| slot.is_taken(&takes) && self.may_run(slot))
             .min_by_key(|(_, slot)| (slot.turn, slot.born))
-            .map(|(slot, found)| NextSegment { slot, index: found.pending.trailing_zeros() as u8 })
+            .map(|(slot, found)| NextSegment { slot, index: found.next_index() })
     }
 
     /// The body of the frame to seal; returns its length, whether it is a single frame, and for whom it is.
@@ -503,6 +512,16 @@ impl Slot {
     /// Bytes of the part at its offset.
     fn wanted(&self) -> usize {
         part_len(self.each.into()).min((self.total - self.offset) as usize)
+    }
+
+    /// The segment that is sent next, of those that wait.
+    fn next_index(&self) -> u8 {
+        self.pending.trailing_zeros() as u8
+    }
+
+    fn is_taken(&self, takes: impl Fn(Address, Priority, bool) -> bool) -> bool {
+        let again = self.sent & 1 << self.next_index() != 0;
+        takes(self.delivery.destination, self.delivery.priority, again)
     }
 
     fn is_last_part(&self) -> bool {

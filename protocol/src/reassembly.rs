@@ -22,6 +22,8 @@ const QUIET: [Duration; 4] = [
     Duration::from_millis(100),
     Duration::from_millis(100),
 ];
+/// Where segments come slower than that, it waits for two of their pauses, but no more than so many times as long. A guess.
+const SLOW_MOST: u64 = 4;
 /// A stalled set is acked at most this often before only a new segment wakes it.
 const STALL_ACKS: u8 = 3;
 
@@ -153,9 +155,11 @@ impl<const N: usize> Reassembly<N> {
         set.bytes[start..start + len].copy_from_slice(segment.data);
         set.have |= bit;
         set.hops = from.hops;
+        // A slow radio, or one that sends two blocks in turn, is not a silent one.
+        let quiet = QUIET[set.priority as usize];
+        let quiet = quiet.max(now.since(set.progressed).times(2)).min(quiet.times(SLOW_MOST));
         set.progressed = now;
         set.stall_acks = 0;
-        let quiet = QUIET[set.priority as usize];
         // Nothing new follows the last segment: what is missing then is late by the spread of the paths, or lost.
         let wait = if set.have >> segment.last & 1 != 0 {
             Duration::from_micros(quiet.as_micros() / 2)

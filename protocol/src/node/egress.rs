@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use super::{Node, OwnControl, Transmit};
-use crate::air_queue::{Piece, Waiting, Whose};
+use crate::air_queue::{LinkSet, Piece, Waiting, Whose, link_bit};
 use crate::control::{CONTROL_MAX, Control};
 use crate::crypto::Mic;
 use crate::frame::{Frame, Kind, encode, overhead};
@@ -40,6 +40,7 @@ struct Rest {
     ttl: u8,
     copies: u8,
     piece: Option<Piece>,
+    links: LinkSet,
 }
 
 impl<
@@ -77,7 +78,7 @@ impl<
 
     /// Which classes have a frame for `link` that is due by `now`.
     fn classes(&self, now: Instant, link: LinkId) -> [bool; 4] {
-        let (own, queued) = (self.own_ready(now), self.queue.ready(now, link));
+        let (own, queued) = (self.own_ready(now, link), self.queue.ready(now, link));
         core::array::from_fn(|class| queued[class] || own[class])
     }
 
@@ -90,7 +91,7 @@ impl<
     ) -> Option<usize> {
         // Own frames and relays of one class take turns; a repeat lets everything that is new go before it.
         let only_repeats = self.queue.pick(now, link, class).is_none_or(|at| self.queue.is_repeat(at));
-        let own_first = self.own_ready(now)[class as usize] && (self.own_turn || only_repeats);
+        let own_first = self.own_ready(now, link)[class as usize] && (self.own_turn || only_repeats);
         let len = if own_first {
             self.send_own(now, link, class, out)
         } else {
@@ -102,12 +103,12 @@ impl<
         len
     }
 
-    fn own_ready(&self, now: Instant) -> [bool; 4] {
+    fn own_ready(&self, now: Instant, link: LinkId) -> [bool; 4] {
         if !self.can_seal() {
             return [false; 4];
         }
-        let mut ready = self.outbox.ready(now);
-        for own in &self.controls {
+        let mut ready = self.outbox.ready(now, self.takes(link));
+        for own in self.controls.iter().filter(|own| self.wire_of(own).is_none_or(|wire| wire == link)) {
             ready[own.priority as usize] = true;
         }
         ready
@@ -142,14 +143,17 @@ impl<
         let own = self
             .controls
             .iter()
-            .position(|own| own.priority == class)
+            .position(|own| own.priority == class && self.wire_of(own).is_none_or(|wire| wire == link))
             .map(Own::Control)
-            .or_else(|| self.outbox.pick(now, class).map(Own::Segment))?;
+            .or_else(|| self.outbox.pick(now, class, self.takes(link)).map(Own::Segment))?;
         let mut body = [0; SINGLE_MAX];
         let mut piece = None;
+        let wire;
         let (len, kind, mic, dst, way) = match own {
             Own::Control(at) => {
-                let OwnControl { destination, control, again, .. } = *self.controls.iter().nth(at)?;
+                let own = self.controls.iter().nth(at)?;
+                wire = self.wire_of(own);
+                let OwnControl { destination, control, again, .. } = *own;
                 let mut bytes = [0; CONTROL_MAX];
                 let len = control.write(&mut bytes);
                 body[..len].copy_from_slice(&bytes[..len]);
@@ -166,7 +170,9 @@ impl<
                 let kind = if single { Kind::Single } else { Kind::Segment };
                 let to = delivery.destination;
                 piece = Some(Piece::new(delivery.id, next.index));
-                let way = if self.outbox.again(next) { Way::Flood } else { self.way(now, to, class) };
+                let again = self.outbox.again(next);
+                wire = self.wire(to, class, again);
+                let way = if again { Way::Flood } else { self.way(now, to, class) };
                 (len, kind, Mic::Short, to, way)
             }
         };
@@ -205,9 +211,42 @@ impl<
             (Way::Direct, Own::Control(_)) if dst == Address::EVERYONE => 1,
             _ => self.copies(now, way, dst, class),
         };
-        let rest = Rest { class, seq, ttl, copies, piece };
+        let links = wire.map_or_else(|| self.links_for(sealed), link_bit);
+        let rest = Rest { class, seq, ttl, copies, piece, links };
         self.keep_rest(now, link, rest, &out[..sealed]);
         Some(sealed)
+    }
+
+    /// The connection that what is for `to` goes over, and over nothing else: to a neighbour at its other end, the first time.
+    fn wire(&self, to: Address, class: Priority, again: bool) -> Option<LinkId> {
+        // Most nodes have one link, and need not look.
+        let may = self.links.len() > 1 && !again && class != Priority::Critical;
+        let wire = if may { self.neighbours.wire(to) } else { None };
+        wire.filter(|_| self.routes.next_hop(to).is_none())
+    }
+
+    /// As [`Self::wire`], of something in the queue of own controls.
+    fn wire_of(&self, own: &OwnControl) -> Option<LinkId> {
+        match own.control {
+            Control::Ack(_) | Control::Receipt { .. } => self.wire(own.destination, own.priority, own.again),
+            _ => None,
+        }
+    }
+
+    /// When the next own frame for `link` is due.
+    pub(super) fn next_own(&self, link: LinkId) -> Option<Instant> {
+        if !self.can_seal() {
+            return None;
+        }
+        if self.controls.iter().any(|own| self.wire_of(own).is_none_or(|wire| wire == link)) {
+            return Some(Instant::ZERO);
+        }
+        self.outbox.next_send(self.takes(link))
+    }
+
+    /// Whether `link` is one for what is to a node, of a class, said again or not.
+    fn takes(&self, link: LinkId) -> impl Fn(Address, Priority, bool) -> bool + '_ {
+        move |to, class, again| self.wire(to, class, again).is_none_or(|wire| wire == link)
     }
 
     /// Which way what is for `to` goes the first time it is said; the second time it takes every way, as the urgent do at
@@ -250,7 +289,7 @@ impl<
             whose: Whose::Own,
             piece: rest.piece,
             due: now,
-            links: self.links_for(sealed.len()),
+            links: rest.links,
             once: self.lossless(),
             copies: rest.copies,
         };

@@ -66,6 +66,7 @@ impl<
     pub fn handle_link_down(&mut self, id: LinkId) {
         self.links.retain(|link| link.id != id);
         self.queue.drop_link(id);
+        self.neighbours.cut(id);
     }
 
     /// A link takes the next frame sooner than its `min_gap` says.
@@ -134,7 +135,7 @@ impl<
         if self.replay.is_current(key.src) {
             self.paths.heard(now, frame.src, hops);
             if hops == 1 {
-                self.neighbours.heard(now, frame.src, rssi);
+                self.neighbours.heard(now, frame.src, rssi, except);
             }
         }
         if dst != self.address {
@@ -190,6 +191,9 @@ impl<
         sealed: Vec<u8, FRAME, u8>,
         except: Option<LinkId>,
     ) -> Discard {
+        if let Some(link) = except.filter(|_| frame.ttl == frame.ttl0) {
+            self.neighbours.wired(frame.src, link);
+        }
         let enough = (self.neighbours.alive(now) >= DENSE).then_some(ENOUGH_HEARD);
         match self.queue.heard(key, frame.ttl, enough, except) {
             Heard::Suppressed => self.stats.count(Discard::Suppressed),

@@ -55,15 +55,8 @@ impl<
             self.reassembly.next_timeout(),
             self.outbox.next_timeout(),
         ];
-        let own = if !self.can_seal() {
-            None
-        } else if self.controls.is_empty() {
-            self.outbox.next_send()
-        } else {
-            Some(Instant::ZERO)
-        };
         let frames = self.links.iter().filter_map(|link| {
-            let next = [own, self.queue.next_due(link.id)].into_iter().flatten().min()?;
+            let next = [self.next_own(link.id), self.queue.next_due(link.id)].into_iter().flatten().min()?;
             Some(next.max(link.free_at))
         });
         timers.into_iter().flatten().chain(frames).min()

@@ -17,3 +17,4 @@ mod net;
 mod priorities;
 mod routes;
 mod seq;
+mod wire;

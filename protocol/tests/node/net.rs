@@ -154,12 +154,12 @@ pub(crate) struct App {
     outgoing: BTreeMap<u32, Vec<u8>>,
     incoming: BTreeMap<(u16, u32), Vec<u8>>,
     taken: BTreeSet<(u16, u32)>,
-    on_air: Vec<(LinkId, Vec<u8>)>,
-    now: Instant,
+    pub(crate) on_air: Vec<(LinkId, Vec<u8>)>,
+    pub(crate) now: Instant,
 }
 
 impl App {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             log: Vec::new(),
             verdict: Some(Verdict::Delivered),
