@@ -247,6 +247,8 @@ class Agent:
             self._welcomed(event)
         elif kind == "error":
             self._refused(event)
+        elif kind == "goodbye" and self._wire is not None:
+            self._wire.ends(f"it said goodbye ({event['why']})")
         else:
             self._questions.answered(event)
 

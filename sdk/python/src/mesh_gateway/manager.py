@@ -278,10 +278,14 @@ class MeshNetworkManager:
 
     # ---- the network ----
 
-    async def add_peer(self, peer_id: str, address: str, port: int) -> None:
-        """The gateway peers with the gateway at ``address:port`` over IP, and keeps trying while that one is away."""
+    async def add_peer(self, peer_id: str, address: str, port: int, *, fingerprint: Optional[str] = None) -> None:
+        """The gateway peers with the gateway at ``address:port`` over IP, and keeps trying while that one is away.
+
+        ``fingerprint`` is the SHA-256 of that one's certificate; without it the first one that it shows is kept.
+        """
         host = f"[{address}]" if ":" in address else address
-        await self._agent.ask("link_add", name=peer_id, address=f"{host}:{port}")
+        pin: Dict[str, Any] = {} if fingerprint is None else {"fingerprint": fingerprint}
+        await self._agent.ask("link_add", name=peer_id, address=f"{host}:{port}", **pin)
         log.info("peer %s at %s:%s added", peer_id, address, port, extra={"peer": peer_id})
         if self._watch is not None:
             self._watch.add(peer_id)
@@ -301,9 +305,9 @@ class MeshNetworkManager:
             self._watch.remove(peer_id)
 
     async def get_peers(self) -> Dict[str, Any]:
-        """Near nodes as ``peers``, and gateways over IP as ``links``."""
+        """Near nodes as ``peers``, gateways over IP as ``links``, and the ``fingerprint`` of the gateway's own certificate."""
         event = await self._agent.ask("peers")
-        return {"peers": event["peers"], "links": event["links"]}
+        return {key: event[key] for key in ("peers", "links", "fingerprint") if key in event}
 
     async def get_agents(self) -> List[Dict[str, Any]]:
         """Who can be written to: each ``name``, ``node``, ``local`` and ``connected``."""

@@ -70,7 +70,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._lines.clear()
-        self._end(str(exc) if exc else "it closed the connection")
+        self.ends(str(exc) if exc else "it closed the connection")
 
     # ---- what the agent calls ----
 
@@ -93,11 +93,12 @@ class Wire(asyncio.Protocol):
 
     def abort(self, why: str) -> None:
         """Ends the connection at once."""
-        self._end(why)
+        self.ends(why)
         if self._transport is not None:
             self._transport.abort()
 
-    def _end(self, why: str) -> None:
+    def ends(self, why: str) -> None:
+        """Nothing more is to be expected; the first reason counts."""
         if not self.lost.done():
             self.lost.set_result(why)
 
