@@ -68,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="print results as JSON, and errors too, on standard error")
     common.add_argument("--gateway", metavar="ADDR", help="HOST:PORT or unix:PATH [env: MESH_GATEWAY] [default: 127.0.0.1:7700]")
     common.add_argument("--token-file", metavar="FILE", help="a file with the access token [env: MESH_GATEWAY_TOKEN_FILE]")
+    common.add_argument(
+        "--fingerprint", metavar="SHA256",
+        help="speak TLS, and only to the gateway whose certificate has this fingerprint; `mesh-gateway peers` there prints it "
+        "[env: MESH_GATEWAY_FINGERPRINT]",
+    )  # fmt: skip
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     send = commands.add_parser(
@@ -130,7 +135,7 @@ def _body(text: str) -> Any:
 
 
 def _mesh(args: argparse.Namespace, name: str) -> MeshNetworkManager:
-    return MeshNetworkManager(name, gateway=args.gateway, token_file=args.token_file)
+    return MeshNetworkManager(name, gateway=args.gateway, token_file=args.token_file, fingerprint=args.fingerprint)
 
 
 def _nobody(args: argparse.Namespace, lasting: bool) -> MeshNetworkManager:
@@ -255,7 +260,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     """Runs a command and returns its exit code."""
     args = parser().parse_args(argv)
     try:
-        find_endpoint(args.gateway)
+        find_endpoint(args.gateway, fingerprint=args.fingerprint)
         check_name(getattr(args, "name", None) or "py")
     except ValueError as why:
         return _complain(args, why, 2)

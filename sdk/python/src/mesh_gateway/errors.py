@@ -33,6 +33,10 @@ class ProtocolError(MeshError):
     """What answers there does not speak the agents' protocol."""
 
 
+class WrongCertificateError(MeshError):
+    """What answers over TLS has another certificate than the gateway that is wanted."""
+
+
 class GatewayStartError(MeshError):
     """A gateway could not be found or started on this machine."""
 

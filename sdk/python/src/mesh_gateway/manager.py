@@ -33,6 +33,8 @@ class MeshNetworkManager:
     ``127.0.0.1:7700``. A gateway has one port for its agents and for other gateways, which reach it with
     ``add_peer(name, address, port)``.
 
+    With the ``fingerprint`` of the gateway's certificate, or ``MESH_GATEWAY_FINGERPRINT``, it speaks TLS, to that gateway only.
+
     With ``simulate=True`` it starts a gateway on a simulated air instead, with ``data_dir`` or a folder of its own, and
     stops it at the end; that one is nobody else's, and ``port`` does nothing.
     """
@@ -45,6 +47,7 @@ class MeshNetworkManager:
         gateway: Union[str, Endpoint, None] = None,
         token: Optional[str] = None,
         token_file: Union[str, Path, None] = None,
+        fingerprint: Optional[str] = None,
         simulate: bool = False,
         data_dir: Union[str, Path, None] = None,
         sim_nodes: int = 10,
@@ -56,7 +59,7 @@ class MeshNetworkManager:
         self.port = port
         self.simulated = SimulatedGateway(data_dir, nodes=sim_nodes, seed=seed) if simulate else None
         self._connect_timeout = connect_timeout
-        door = find_endpoint(gateway, port)
+        door = find_endpoint(gateway, port, fingerprint)
         self._how: Dict[str, Any] = dict(gateway=door, token=token, token_file=token_file, credits=credits)
         # A wrong name or address is told here and not at the start.
         self._agent = self._new_agent()
