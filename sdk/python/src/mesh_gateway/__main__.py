@@ -113,11 +113,12 @@ def parser() -> argparse.ArgumentParser:
     query.add_argument("--timeout", type=span, default=30.0, metavar="TIME", help="how long to wait [default: 30s]")
     query.add_argument("body", metavar="BODY", help="the question; - reads standard input")
 
-    commands.add_parser(
+    status = commands.add_parser(
         "status", parents=[common], help="show how the gateway and the network are",
         description="Show how the gateway and the network are; exit code 0 if all is well.",
         **_examples("status", "status --json --gateway unix:/run/mesh.sock"),
     )  # fmt: skip
+    status.add_argument("--as", dest="name", metavar="NAME", help="who asks, where the token is not for any name")
     return top
 
 
@@ -229,7 +230,7 @@ async def _query(args: argparse.Namespace) -> None:
 
 
 async def _status(args: argparse.Namespace) -> None:
-    async with _nobody(args, False) as mesh:
+    async with _mesh(args, args.name) if args.name else _nobody(args, False) as mesh:
         told = await mesh.get_network_statistics()
     health, figures = told["gateway_health"], told["network_health"]
     rate, latency = figures["success_rate"], figures["average_latency_ms"]
