@@ -1,21 +1,21 @@
 """The client says what agents say in the contract, and makes of what gateways say there what it means.
 
-Owns the gateway's end of a connection, which reads its part. Each line of the agent's is said by the call that a program
-would use, and each of the gateway's is looked at where a program would see it. A line that nothing is known for fails.
+Owns who plays what: each line of the agent's is said by the call that a program would use, and each of the gateway's is looked
+at where a program would see it. A line that nothing is known for fails.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import os
 import unittest
 from collections import deque
-from typing import Any, Awaitable, Callable, Deque, Dict, List, Set, Tuple
+from typing import Any, Awaitable, Callable, Deque, Dict, List, Set
 from unittest import mock
 
 from contract import Contract, Line
+from scripted import FarEnd
 from support import PATIENCE, within
 from mesh_gateway import (
     BadRequestError, BusyError, MeshError, MeshNetworkManager, MeshRouter, Message, NameTakenError, NotStartedError, OverloadedError,
@@ -69,35 +69,6 @@ def bare(said: Said) -> Said:
         for name, value in said.items()
         if name not in ("ref", "key") and not (name in DEFAULTS and value == DEFAULTS[name])
     }
-
-
-class FarEnd:
-    """Where the client connects: hears it line by line, says what it is told to."""
-
-    def __init__(self) -> None:
-        self._came: asyncio.Queue[Tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-
-    async def open(self) -> None:
-        self.server = await asyncio.start_server(lambda *ends: self._came.put_nowait(ends), "127.0.0.1", 0)
-        self.address = "127.0.0.1:{}".format(self.server.sockets[0].getsockname()[1])
-
-    async def answer(self) -> None:
-        """Takes the next connection."""
-        self.reader, self.writer = await within(self._came.get())
-
-    async def hear(self) -> Said:
-        line = await within(self.reader.readline())
-        assert line, "the client has gone"
-        heard: Said = json.loads(line)
-        return heard
-
-    def say(self, *events: Said) -> None:
-        self.writer.write(b"".join(json.dumps(event, ensure_ascii=False).encode() + b"\n" for event in events))
-
-    def close(self) -> None:
-        self.server.close()
-        while not self._came.empty():
-            self._came.get_nowait()[1].close()
 
 
 class Play:
