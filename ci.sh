@@ -69,7 +69,7 @@ job_python() {
     python_tool mypy
     # Where it was installed without a virtual environment, it has to be told where its modules are.
     (cd sdk/python && PYTHONPATH="${TOOL%/bin/mypy}" "$TOOL" --strict --cache-dir ../../target/mypy src examples tests bench)
-    cargo build --locked -p mesh-gateway
+    cargo build --locked -p mesh-gateway -p firmware-sim
     MESH_GATEWAY_BIN="$PWD/target/debug/mesh-gateway" python3 -m unittest discover -s sdk/python/tests
 }
 

@@ -1,9 +1,10 @@
 """What the client costs for each message, beside bare asyncio streams with ``json``, in one run against one gateway.
 
-Owns both sides of the comparison. Each sends the same messages from one agent to another on the same gateway, with as
+Owns all sides of the comparison. Each sends the same messages from one agent to another on the same gateway, with as
 many in flight, and waits for every *accepted*, every receipt and every message, acknowledged and its content decoded.
-The bare side writes each line as it goes and keeps a table of what is in flight; it has no reconnecting, no typed
-messages, no bounds. Rounds alternate, and the best of each is compared: processor time of this process, and wall time.
+The bare side writes and reads line by line and keeps a table of what is in flight; it has no reconnecting, no typed
+messages, no bounds. The batched side is the same with all lines of a turn written at once, and all that have come read at
+once, as the client does it. Rounds alternate, and the best of each is compared: processor time of this process, and wall time.
 
     python sdk/python/bench/overhead.py [--messages 20000] [--rounds 5] [--gateway unix:PATH]
 """
@@ -17,14 +18,16 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple, Type, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from mesh_gateway import MeshNetworkManager, Message, MessageType, Outcome, Priority, SimulatedGateway  # noqa: E402
 from mesh_gateway.endpoint import find_endpoint  # noqa: E402
 
-#: As many in flight on both sides: one window of credits.
+Side = TypeVar("Side", bound="Bare")
+
+#: As many in flight on all sides: one window of credits.
 WINDOW = 256
 CONTENT: Dict[str, Any] = {"step": 17, "gradients": [0.125, -2.5, 3.75, 0.0625], "layer": "dense_1", "final": False}
 
@@ -36,7 +39,7 @@ class Bare:
         self.reader, self.writer = reader, writer
 
     @classmethod
-    async def connect(cls, gateway: str, name: str) -> Bare:
+    async def connect(cls: Type[Side], gateway: str, name: str) -> Side:
         endpoint = find_endpoint(gateway)
         limit = 2 * 1024 * 1024
         if endpoint.path:
@@ -45,11 +48,15 @@ class Bare:
             reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, limit=limit)
         bare = cls(reader, writer)
         bare.write({"op": "hello", "name": name})
-        assert json.loads(await reader.readline())["ev"] == "welcome"
+        assert (await bare.events())[0]["ev"] == "welcome"
         return bare
 
     def write(self, request: Dict[str, Any]) -> None:
         self.writer.write(json.dumps(request).encode() + b"\n")
+
+    async def events(self) -> List[Dict[str, Any]]:
+        await self.writer.drain()
+        return [json.loads(await self.reader.readline())]
 
     async def send_all(self, to: str, count: int) -> None:
         accepted: Set[int] = set()
@@ -63,42 +70,75 @@ class Bare:
                     {"op": "send", "ref": sent, "to": to, "type": "PARAMETER_UPDATE", "priority": "HIGH",
                      "text": json.dumps(CONTENT)}
                 )  # fmt: skip
-            await self.writer.drain()
-            event = json.loads(await self.reader.readline())
-            if event["ev"] == "accepted":
-                accepted.add(event["ref"])
-            elif event["ev"] == "receipt" and event["ref"] in flying:
-                assert event["outcome"] == "delivered" and event["ref"] in accepted
-                flying.remove(event["ref"])
-                settled += 1
-                if settled % 64 == 0 or settled == count:
-                    self.write({"op": "ack", "cursor": event["cursor"]})
-        await self.writer.drain()
+            for event in await self.events():
+                if event["ev"] == "accepted":
+                    accepted.add(event["ref"])
+                elif event["ev"] == "receipt" and event["ref"] in flying:
+                    assert event["outcome"] == "delivered" and event["ref"] in accepted
+                    flying.remove(event["ref"])
+                    settled += 1
+                    if settled % 64 == 0 or settled == count:
+                        self.write({"op": "ack", "cursor": event["cursor"]})
 
     async def receive_all(self, count: int) -> None:
         got = 0
         while got < count:
-            event = json.loads(await self.reader.readline())
-            if event["ev"] == "message":
-                assert json.loads(event["text"])["step"] == 17
-                got += 1
-                if got % 64 == 0 or got == count:
-                    self.write({"op": "ack", "cursor": event["cursor"]})
-                    self.write({"op": "credit", "n": 64})
-        await self.writer.drain()
+            for event in await self.events():
+                if event["ev"] == "message":
+                    assert json.loads(event["text"])["step"] == 17
+                    got += 1
+                    if got % 64 == 0 or got == count:
+                        self.write({"op": "ack", "cursor": event["cursor"]})
+                        self.write({"op": "credit", "n": 64})
 
     async def close(self) -> None:
         self.write({"op": "bye"})
-        await self.reader.read()
+        while (await self.events())[-1]["ev"] != "goodbye":
+            pass
         self.writer.close()
 
 
-async def bare(gateway: str, count: int) -> None:
+class Batched(Bare):
+    """The same in batches."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(reader, writer)
+        self.lines: List[str] = []
+        self.partial = b""
+
+    def write(self, request: Dict[str, Any]) -> None:
+        self.lines.append(json.dumps(request))
+
+    async def events(self) -> List[Dict[str, Any]]:
+        if self.lines:
+            self.lines.append("")
+            self.writer.write("\n".join(self.lines).encode())
+            self.lines.clear()
+        await self.writer.drain()
+        while b"\n" not in self.partial:
+            data = await self.reader.read(1 << 18)
+            assert data, "the gateway has gone"
+            self.partial += data
+        *whole, self.partial = self.partial.split(b"\n")
+        return [json.loads(line) for line in whole]
+
+
+async def streams(side: Type[Bare], gateway: str, count: int) -> None:
     """A round on asyncio streams."""
-    alice, bob = await Bare.connect(gateway, "bare-alice"), await Bare.connect(gateway, "bare-bob")
+    alice, bob = await side.connect(gateway, "bare-alice"), await side.connect(gateway, "bare-bob")
     await asyncio.gather(alice.send_all("bare-bob", count), bob.receive_all(count))
     await alice.close()
     await bob.close()
+
+
+async def bare(gateway: str, count: int) -> None:
+    """Line by line."""
+    await streams(Bare, gateway, count)
+
+
+async def batched(gateway: str, count: int) -> None:
+    """In batches."""
+    await streams(Batched, gateway, count)
 
 
 async def client(gateway: str, count: int) -> None:
@@ -137,23 +177,26 @@ async def timed(work: Any, gateway: str, count: int) -> Tuple[float, float]:
 
 
 async def compare(gateway: str, count: int, rounds: int) -> None:
-    figures: Dict[str, List[Tuple[float, float]]] = {"bare": [], "client": []}
-    await bare(gateway, 500)
-    await client(gateway, 500)
+    sides = {"bare": bare, "batched": batched, "client": client}
+    figures: Dict[str, List[Tuple[float, float]]] = {name: [] for name in sides}
+    for side in sides.values():
+        await side(gateway, 500)
     for _ in range(rounds):
-        figures["bare"].append(await timed(bare, gateway, count))
-        figures["client"].append(await timed(client, gateway, count))
+        for name, side in sides.items():
+            figures[name].append(await timed(side, gateway, count))
     print(f"{count} messages a round, {rounds} rounds, {WINDOW} in flight; microseconds a message, best (median)")
     best: Dict[str, Tuple[float, float]] = {}
-    for side, rows in figures.items():
+    for name, rows in figures.items():
         processor = [row[0] / count * 1e6 for row in rows]
         wall = [row[1] / count * 1e6 for row in rows]
-        best[side] = min(processor), min(wall)
+        best[name] = min(processor), min(wall)
         print(
-            f"{side:7} processor {min(processor):7.1f} ({statistics.median(processor):.1f})   "
+            f"{name:7} processor {min(processor):7.1f} ({statistics.median(processor):.1f})   "
             f"wall {min(wall):7.1f} ({statistics.median(wall):.1f})"
         )
-    print(f"ratio   processor {best['client'][0] / best['bare'][0]:7.2f}           wall {best['client'][1] / best['bare'][1]:7.2f}")
+    for name in ("bare", "batched"):
+        ratios = [ours / theirs for ours, theirs in zip(best["client"], best[name])]
+        print(f"client to {name:7}: processor {ratios[0]:.2f}, wall {ratios[1]:.2f}")
 
 
 async def main(gateway: Optional[str], count: int, rounds: int) -> None:

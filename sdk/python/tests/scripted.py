@@ -1,6 +1,6 @@
 """A gateway that says what a test tells it to, to try requests that real ones do not know yet, and nonsense.
 
-Owns a Unix socket and the requests that came. It is no model of a gateway: everything else is tried against real ones.
+Owns doors, and what comes in there. It is no model of a gateway: everything else is tried against real ones.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from support import within
 
 HANG_UP: Dict[str, Any] = {"ev": "hang up"}
 Answer = Callable[[Dict[str, Any]], List[Dict[str, Any]]]
@@ -62,3 +64,32 @@ class ScriptedGateway:
                      "resumed_from": request.get("resume", 0), "credits": 256, "max_body": 65536}]  # fmt: skip
         refs = {"ref": request["ref"]} if "ref" in request else {}
         return [event if event is HANG_UP else {**refs, **event} for event in self._answer(request)]
+
+
+class FarEnd:
+    """Where the client connects: hears it line by line, says what it is told to."""
+
+    def __init__(self) -> None:
+        self._came: asyncio.Queue[Tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+
+    async def open(self) -> None:
+        self.server = await asyncio.start_server(lambda *ends: self._came.put_nowait(ends), "127.0.0.1", 0)
+        self.address = "127.0.0.1:{}".format(self.server.sockets[0].getsockname()[1])
+
+    async def answer(self) -> None:
+        """Takes the next connection."""
+        self.reader, self.writer = await within(self._came.get())
+
+    async def hear(self) -> Dict[str, Any]:
+        line = await within(self.reader.readline())
+        assert line, "the client has gone"
+        heard: Dict[str, Any] = json.loads(line)
+        return heard
+
+    def say(self, *events: Dict[str, Any]) -> None:
+        self.writer.write(b"".join(json.dumps(event, ensure_ascii=False).encode() + b"\n" for event in events))
+
+    def close(self) -> None:
+        self.server.close()
+        while not self._came.empty():
+            self._came.get_nowait()[1].close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import subprocess
 import tempfile
 import unittest
 from collections import Counter
@@ -18,6 +19,7 @@ from mesh_gateway import (
     ConnectionLostError, GatewayAwayError, MeshNetworkManager, Message, NameTakenError, NotStartedError, Outcome, Receipt,
     UnauthorisedError, UnsupportedError,
 )  # fmt: skip
+from mesh_gateway.simulated import find_gateway
 
 
 class Losses(GatewayCase):
@@ -250,6 +252,24 @@ class Tokens(GatewayCase):
                 await within(MeshNetworkManager("alice", gateway=door, **options).start())  # type: ignore[arg-type]
         # Whoever may open the Unix socket needs none.
         await self.manager("alice")
+
+    async def test_a_token_for_other_names_is_not_said_to_be_missing(self) -> None:
+        folder = self.gateway.endpoint[len("unix:") : -len("/agents.sock")]
+        limited = subprocess.run(
+            [find_gateway(), "token", "add", "sensor", "--as", "sensor-*", "--data-dir", folder], capture_output=True, check=True
+        )
+        told = limited.stdout.decode().strip()
+        with mock.patch.dict(os.environ, {"MESH_GATEWAY": self.gateway.listens_at()}):
+            # A running gateway looks for new tokens now and then.
+            refused = "is wrong"
+            while "is wrong" in refused:
+                with self.assertRaises(UnauthorisedError) as caught:
+                    await within(MeshNetworkManager("alice", token=told).start())
+                refused = str(caught.exception)
+            self.assertIn("is for sensor-*; use such a name", refused)
+            self.assertNotIn("MESH_GATEWAY_TOKEN", refused)
+            async with MeshNetworkManager("sensor-1", token=told) as sensor:
+                self.assertTrue(sensor.connected)
 
 
 class Keys(unittest.IsolatedAsyncioTestCase):

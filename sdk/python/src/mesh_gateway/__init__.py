@@ -31,6 +31,7 @@ from .errors import (
     UndeliveredError,
     UnknownReceiverError,
     UnsupportedError,
+    WrongCertificateError,
 )
 from .health import NetworkHealthMonitor
 from .manager import MeshNetworkManager
@@ -79,6 +80,7 @@ __all__ = [
     "UndeliveredError",
     "UnknownReceiverError",
     "UnsupportedError",
+    "WrongCertificateError",
     "create_mesh_enabled_protocol",
 ]
 

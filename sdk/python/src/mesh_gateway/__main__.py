@@ -68,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="print results as JSON, and errors too, on standard error")
     common.add_argument("--gateway", metavar="ADDR", help="HOST:PORT or unix:PATH [env: MESH_GATEWAY] [default: 127.0.0.1:7700]")
     common.add_argument("--token-file", metavar="FILE", help="a file with the access token [env: MESH_GATEWAY_TOKEN_FILE]")
+    common.add_argument(
+        "--fingerprint", metavar="SHA256",
+        help="speak TLS, and only to the gateway whose certificate has this fingerprint; `mesh-gateway peers` there prints it "
+        "[env: MESH_GATEWAY_FINGERPRINT]",
+    )  # fmt: skip
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     send = commands.add_parser(
@@ -108,11 +113,12 @@ def parser() -> argparse.ArgumentParser:
     query.add_argument("--timeout", type=span, default=30.0, metavar="TIME", help="how long to wait [default: 30s]")
     query.add_argument("body", metavar="BODY", help="the question; - reads standard input")
 
-    commands.add_parser(
+    status = commands.add_parser(
         "status", parents=[common], help="show how the gateway and the network are",
         description="Show how the gateway and the network are; exit code 0 if all is well.",
         **_examples("status", "status --json --gateway unix:/run/mesh.sock"),
     )  # fmt: skip
+    status.add_argument("--as", dest="name", metavar="NAME", help="who asks, where the token is not for any name")
     return top
 
 
@@ -130,7 +136,7 @@ def _body(text: str) -> Any:
 
 
 def _mesh(args: argparse.Namespace, name: str) -> MeshNetworkManager:
-    return MeshNetworkManager(name, gateway=args.gateway, token_file=args.token_file)
+    return MeshNetworkManager(name, gateway=args.gateway, token_file=args.token_file, fingerprint=args.fingerprint)
 
 
 def _nobody(args: argparse.Namespace, lasting: bool) -> MeshNetworkManager:
@@ -224,7 +230,7 @@ async def _query(args: argparse.Namespace) -> None:
 
 
 async def _status(args: argparse.Namespace) -> None:
-    async with _nobody(args, False) as mesh:
+    async with _mesh(args, args.name) if args.name else _nobody(args, False) as mesh:
         told = await mesh.get_network_statistics()
     health, figures = told["gateway_health"], told["network_health"]
     rate, latency = figures["success_rate"], figures["average_latency_ms"]
@@ -255,7 +261,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     """Runs a command and returns its exit code."""
     args = parser().parse_args(argv)
     try:
-        find_endpoint(args.gateway)
+        find_endpoint(args.gateway, fingerprint=args.fingerprint)
         check_name(getattr(args, "name", None) or "py")
     except ValueError as why:
         return _complain(args, why, 2)

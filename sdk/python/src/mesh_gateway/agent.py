@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional, Sequence, Set, Union
 from . import wire
 from .content import quote
 from .endpoint import Endpoint, find_endpoint, find_token
-from .errors import GatewayAwayError, MeshError, NoAnswerError, NotStartedError, refusal
+from .errors import GatewayAwayError, MeshError, NoAnswerError, NotStartedError, WrongCertificateError, refusal
 from .inbox import Inbox
 from .message import Message, MessageType, check_name, received
 from .questions import Questions
@@ -47,10 +47,11 @@ class Agent:
         gateway: Union[str, Endpoint, None] = None,
         token: Optional[str] = None,
         token_file: Union[str, Path, None] = None,
+        fingerprint: Optional[str] = None,
         credits: int = 256,
     ) -> None:
         self.name = check_name(name)
-        self.endpoint = find_endpoint(gateway)
+        self.endpoint = find_endpoint(gateway, fingerprint=fingerprint)
         self.sends = Sends(self._extra)
         self.inbox = Inbox(credits, self._forgotten, self._extra)
         self._questions = Questions(self.sends.number)
@@ -149,6 +150,10 @@ class Agent:
                 self._trouble = str(why) or "no welcome in time"
                 level = logging.DEBUG if self.sessions == 0 else logging.WARNING
                 log.log(level, "no gateway at %s: %s", self.endpoint, self._trouble, extra=self._extra())
+            except WrongCertificateError as why:
+                log.error("session over: %s", why, extra=self._extra())
+                self._close(why)
+                return
             else:
                 pause = FIRST_PAUSE
                 level = logging.INFO if self._closing else logging.WARNING
@@ -169,7 +174,7 @@ class Agent:
     async def _session(self) -> str:
         """One connection from its first byte to its last; why it ended. Raises if there was no welcome."""
         self._wire = current = await asyncio.wait_for(
-            wire.connect(self.endpoint, lambda: Wire(self._on_events, self.sends.wake)), WELCOME_WITHIN
+            wire.connect(self.endpoint, self._on_events, self.sends.wake), WELCOME_WITHIN
         )
         assert self._up is not None
         try:
@@ -247,6 +252,8 @@ class Agent:
             self._welcomed(event)
         elif kind == "error":
             self._refused(event)
+        elif kind == "goodbye" and self._wire is not None:
+            self._wire.ends(f"it said goodbye ({event['why']})")
         else:
             self._questions.answered(event)
 

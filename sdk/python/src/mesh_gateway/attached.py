@@ -30,11 +30,12 @@ class Attached:
         gateway: Union[str, Endpoint, None] = None,
         token: Optional[str] = None,
         token_file: Union[str, Path, None] = None,
+        fingerprint: Optional[str] = None,
     ) -> None:
         self._mesh = mesh
         self._own: Optional[Agent] = None
         self._opening: Optional[asyncio.Task[Agent]] = None
-        self._gateway, self._token = find_endpoint(gateway), find_token(token, token_file)
+        self._gateway, self._token = find_endpoint(gateway, fingerprint=fingerprint), find_token(token, token_file)
 
     async def session(self) -> Agent:
         """The session to ask with."""

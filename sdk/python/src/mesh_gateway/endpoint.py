@@ -1,4 +1,4 @@
-"""Where the gateway is and which token it wants: from arguments, else from the environment, else the default.
+"""Where the gateway is, what it is known by, and which token it wants: from arguments, else from the environment, else the default.
 
 Owns the names of the environment variables, which are those of the ``mesh-gateway`` commands. Opens nothing but the
 token's file.
@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 from .errors import MeshError
+from .tls import read_fingerprint
 
 DEFAULT = "127.0.0.1:7700"
 
 
 class Endpoint(NamedTuple):
-    """A gateway's door: a host and port, or the path of a Unix socket."""
+    """A gateway's door: a host and port, or the path of a Unix socket.
+
+    With ``fingerprint``, the SHA-256 of the gateway's certificate, what is said there goes over TLS, and to that gateway only.
+    """
 
     host: str
     port: int
     path: str
+    fingerprint: str = ""
 
     def __str__(self) -> str:
         if self.path:
@@ -28,11 +33,17 @@ class Endpoint(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def find_endpoint(gateway: Union[str, Endpoint, None] = None, port: Optional[int] = None) -> Endpoint:
+def find_endpoint(
+    gateway: Union[str, Endpoint, None] = None, port: Optional[int] = None, fingerprint: Optional[str] = None
+) -> Endpoint:
     """The endpoint that is meant: ``gateway``, else ``MESH_GATEWAY``, else ``port`` of this machine, else
-    ``127.0.0.1:7700``."""
+    ``127.0.0.1:7700``; known by ``fingerprint``, else by ``MESH_GATEWAY_FINGERPRINT``, else by nothing and without TLS.
+
+    A Unix socket stays on this machine and needs neither."""
+    known_by = fingerprint or os.environ.get("MESH_GATEWAY_FINGERPRINT") or ""
+    pin = read_fingerprint(known_by) if known_by else ""
     if isinstance(gateway, Endpoint):
-        return gateway
+        return gateway if gateway.path or (gateway.fingerprint and not fingerprint) else gateway._replace(fingerprint=pin)
     text = gateway or os.environ.get("MESH_GATEWAY") or (DEFAULT if port is None else f"127.0.0.1:{port}")
     if text.startswith("unix:"):
         path = text[len("unix:") :]
@@ -41,7 +52,7 @@ def find_endpoint(gateway: Union[str, Endpoint, None] = None, port: Optional[int
     else:
         host, colon, number = text.rpartition(":")
         if colon and host and number.isdecimal() and 0 < int(number) < 65536:
-            return Endpoint(host.strip("[]"), int(number), "")
+            return Endpoint(host.strip("[]"), int(number), "", pin)
     raise ValueError(
         f"cannot look for a gateway at {text!r}: write HOST:PORT, as in {DEFAULT}, or unix:PATH"
     )

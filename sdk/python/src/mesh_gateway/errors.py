@@ -33,6 +33,10 @@ class ProtocolError(MeshError):
     """What answers there does not speak the agents' protocol."""
 
 
+class WrongCertificateError(MeshError):
+    """What answers over TLS has another certificate than the gateway that is wanted."""
+
+
 class GatewayStartError(MeshError):
     """A gateway could not be found or started on this machine."""
 
@@ -103,7 +107,7 @@ _BY_CODE: Dict[str, Type[RefusedError]] = {
 }
 
 _ADVICE: Dict[str, str] = {
-    "unauthorised": "give it as token=, in MESH_GATEWAY_TOKEN, or in a file that MESH_GATEWAY_TOKEN_FILE names",
+    "unauthorised": "give it as token=, with --token-file, in MESH_GATEWAY_TOKEN, or in a file that MESH_GATEWAY_TOKEN_FILE names",
     "name_taken": "a name has one session at a time",
     "unknown_receiver": "start the receiver once, or correct its name",
     "too_large": "send it in parts",
@@ -122,8 +126,10 @@ def refusal(event: Mapping[str, Any]) -> MeshError:
     if unknown is not None:
         error = UnsupportedError(f"this gateway does not know {unknown[1]!r}: it is older than this client, update it")
     else:
-        # Of a session that goes on it is not the token but what it allows, and the message says what that is.
-        advice = _ADVICE.get(code) if code != "unauthorised" or event.get("fatal") else None
+        advice = _ADVICE.get(code)
+        if code == "unauthorised" and not (event.get("fatal") and ("asks for" in told or "is wrong" in told)):
+            # There is a good token, and the message says what it allows.
+            advice = None
         error = kind(f"the gateway refused ({code}): {told}" + (f"; {advice}" if advice else ""))
     error.code = code
     return error

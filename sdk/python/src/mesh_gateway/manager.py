@@ -33,6 +33,8 @@ class MeshNetworkManager:
     ``127.0.0.1:7700``. A gateway has one port for its agents and for other gateways, which reach it with
     ``add_peer(name, address, port)``.
 
+    With the ``fingerprint`` of the gateway's certificate, or ``MESH_GATEWAY_FINGERPRINT``, it speaks TLS, to that gateway only.
+
     With ``simulate=True`` it starts a gateway on a simulated air instead, with ``data_dir`` or a folder of its own, and
     stops it at the end; that one is nobody else's, and ``port`` does nothing.
     """
@@ -45,6 +47,7 @@ class MeshNetworkManager:
         gateway: Union[str, Endpoint, None] = None,
         token: Optional[str] = None,
         token_file: Union[str, Path, None] = None,
+        fingerprint: Optional[str] = None,
         simulate: bool = False,
         data_dir: Union[str, Path, None] = None,
         sim_nodes: int = 10,
@@ -56,7 +59,7 @@ class MeshNetworkManager:
         self.port = port
         self.simulated = SimulatedGateway(data_dir, nodes=sim_nodes, seed=seed) if simulate else None
         self._connect_timeout = connect_timeout
-        door = find_endpoint(gateway, port)
+        door = find_endpoint(gateway, port, fingerprint)
         self._how: Dict[str, Any] = dict(gateway=door, token=token, token_file=token_file, credits=credits)
         # A wrong name or address is told here and not at the start.
         self._agent = self._new_agent()
@@ -278,10 +281,14 @@ class MeshNetworkManager:
 
     # ---- the network ----
 
-    async def add_peer(self, peer_id: str, address: str, port: int) -> None:
-        """The gateway peers with the gateway at ``address:port`` over IP, and keeps trying while that one is away."""
+    async def add_peer(self, peer_id: str, address: str, port: int, *, fingerprint: Optional[str] = None) -> None:
+        """The gateway peers with the gateway at ``address:port`` over IP, and keeps trying while that one is away.
+
+        ``fingerprint`` is the SHA-256 of that one's certificate; without it the first one that it shows is kept.
+        """
         host = f"[{address}]" if ":" in address else address
-        await self._agent.ask("link_add", name=peer_id, address=f"{host}:{port}")
+        pin: Dict[str, Any] = {} if fingerprint is None else {"fingerprint": fingerprint}
+        await self._agent.ask("link_add", name=peer_id, address=f"{host}:{port}", **pin)
         log.info("peer %s at %s:%s added", peer_id, address, port, extra={"peer": peer_id})
         if self._watch is not None:
             self._watch.add(peer_id)
@@ -301,9 +308,9 @@ class MeshNetworkManager:
             self._watch.remove(peer_id)
 
     async def get_peers(self) -> Dict[str, Any]:
-        """Near nodes as ``peers``, and gateways over IP as ``links``."""
+        """Near nodes as ``peers``, gateways over IP as ``links``, and the ``fingerprint`` of the gateway's own certificate."""
         event = await self._agent.ask("peers")
-        return {"peers": event["peers"], "links": event["links"]}
+        return {key: event[key] for key in ("peers", "links", "fingerprint") if key in event}
 
     async def get_agents(self) -> List[Dict[str, Any]]:
         """Who can be written to: each ``name``, ``node``, ``local`` and ``connected``."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import AsyncIterator, Dict, List, Optional, Set, Union
 
 from .agent import Agent
-from .endpoint import Endpoint
+from .endpoint import Endpoint, find_endpoint
 from .errors import NotStartedError
 from .waiting import Waiters
 
@@ -30,6 +30,7 @@ class ConnectionPool:
         gateway: Union[str, Endpoint, None] = None,
         token: Optional[str] = None,
         token_file: Union[str, Path, None] = None,
+        fingerprint: Optional[str] = None,
         name: Optional[str] = None,
         connect_timeout: float = 10.0,
     ) -> None:
@@ -37,7 +38,7 @@ class ConnectionPool:
             raise ValueError("a pool has at least one connection")
         self.max_connections = max_connections
         self._name = name or f"py-{secrets.token_hex(4)}"
-        self._gateway, self._token, self._token_file = gateway, token, token_file
+        self._gateway, self._token, self._token_file = find_endpoint(gateway, fingerprint=fingerprint), token, token_file
         self._connect_timeout = connect_timeout
         self._free: List[Agent] = []
         self._lent: Set[Agent] = set()

@@ -172,9 +172,9 @@ class SyncMesh:
         """Also hears what is sent to ``group:NAME``."""
         return self._run(self.mesh.join_group(*groups))
 
-    def add_peer(self, peer_id: str, address: str, port: int) -> None:
+    def add_peer(self, peer_id: str, address: str, port: int, *, fingerprint: Optional[str] = None) -> None:
         """The gateway peers with another gateway over IP."""
-        self._run(self.mesh.add_peer(peer_id, address, port))
+        self._run(self.mesh.add_peer(peer_id, address, port, fingerprint=fingerprint))
 
     def wait_for_peer(self, peer_id: str, timeout: float = 30.0) -> str:
         """Waits until a peer is up; the address of its node."""

@@ -1,6 +1,7 @@
 """One connection: bytes to events, lines to bytes.
 
-Owns batching in both directions, and the bound on a line. All events that came together are parsed by one call, and all
+Owns batching in both directions, the bound on a line, and that nothing is said to or heard from a gateway that is not the one
+that is wanted. All events that came together are parsed by one call, and all
 lines that were written in one turn of the event loop leave in one. What they mean is :mod:`mesh_gateway.agent`'s.
 """
 
@@ -9,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import ssl
 from typing import Any, Callable, Dict, List, Optional, cast
 
+from . import tls
 from .endpoint import Endpoint
+from .errors import WrongCertificateError
 
 Event = Dict[str, Any]
 
@@ -26,10 +30,13 @@ _parse = json.JSONDecoder().decode
 class Wire(asyncio.Protocol):
     """A connection to a gateway. ``on_events`` gets every batch of events; ``lost`` is done when it has ended."""
 
-    def __init__(self, on_events: Callable[[List[Event]], None], on_room: Callable[[], None]) -> None:
+    def __init__(
+        self, on_events: Callable[[List[Event]], None], on_room: Callable[[], None], fingerprint: str = ""
+    ) -> None:
         self._on_events = on_events
         self._on_room = on_room
         self._loop = asyncio.get_running_loop()
+        self._fingerprint = fingerprint
         self._transport: Optional[asyncio.Transport] = None
         self._partial = b""
         self._lines: List[str] = []
@@ -37,14 +44,22 @@ class Wire(asyncio.Protocol):
         self.full = False
         #: Done with the reason when the connection has ended.
         self.lost: asyncio.Future[str] = self._loop.create_future()
+        #: Why it is to the wrong gateway, if it is.
+        self.wrong: Optional[WrongCertificateError] = None
 
     # ---- what asyncio calls ----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=256 * 1024)
+        # Here and not in `connect`: with the last of the handshake, events may come at once.
+        self.wrong = tls.stranger(transport, self._fingerprint) if self._fingerprint else None
+        if self.wrong is not None:
+            self.abort(str(self.wrong))
 
     def data_received(self, data: bytes) -> None:
+        if self.lost.done():
+            return
         end = data.rfind(b"\n")
         if end < 0:
             self._partial += data
@@ -70,7 +85,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._lines.clear()
-        self._end(str(exc) if exc else "it closed the connection")
+        self.ends(str(exc) if exc else "it closed the connection")
 
     # ---- what the agent calls ----
 
@@ -93,20 +108,34 @@ class Wire(asyncio.Protocol):
 
     def abort(self, why: str) -> None:
         """Ends the connection at once."""
-        self._end(why)
+        self.ends(why)
         if self._transport is not None:
             self._transport.abort()
 
-    def _end(self, why: str) -> None:
+    def ends(self, why: str) -> None:
+        """Nothing more is to be expected; the first reason counts."""
         if not self.lost.done():
             self.lost.set_result(why)
 
 
-async def connect(endpoint: Endpoint, make: Callable[[], Wire]) -> Wire:
-    """Opens a connection. Raises :class:`OSError` if nobody answers."""
+async def connect(endpoint: Endpoint, on_events: Callable[[List[Event]], None], on_room: Callable[[], None]) -> Wire:
+    """Opens a connection. Raises :class:`OSError` if nobody answers, :class:`WrongCertificateError` if another does."""
     loop = asyncio.get_running_loop()
+
+    def make() -> Wire:
+        return Wire(on_events, on_room, endpoint.fingerprint)
+
     if endpoint.path:
         _, wire = await loop.create_unix_connection(make, endpoint.path)
-    else:
+    elif not endpoint.fingerprint:
         _, wire = await loop.create_connection(make, endpoint.host, endpoint.port)
+    else:
+        try:
+            _, wire = await loop.create_connection(
+                make, endpoint.host, endpoint.port, ssl=tls.context(), server_hostname=""
+            )
+        except ssl.SSLError as why:
+            raise OSError(f"it does not speak TLS as a mesh-gateway does ({why}): check the address, or update it") from why
+        if wire.wrong is not None:
+            raise wire.wrong
     return wire
