@@ -32,7 +32,7 @@ if [ ! -e "$fetched" ]; then
     tar -C "$state" -cf "$fetched" meshd
 fi
 
-cargo build --release --locked -p hw-tests -p mesh-gateway --features hw-tests/bluez,mesh-gateway/bluez --bins
+cargo build --release --locked -p hw-tests -p mesh-gateway --features hw-tests/bluez,mesh-gateway/bluez --bin beside-meshd --bin mesh-gateway
 tools/vm/run.sh --timeout 1500 --add target/release/mesh-gateway --add target/release/beside-meshd --add "$fetched" -- sh -euc '
     tar -xf /usr/local/bin/meshd.tar -C /usr
     exec beside-meshd "$@" --meshd /usr/meshd/ld-linux-x86-64.so.2 --library-path /usr/meshd /usr/meshd/bluetooth-meshd
