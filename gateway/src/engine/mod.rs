@@ -119,6 +119,8 @@ pub struct Engine<B, C: Clock> {
     deadline: Option<Instant>,
     /// Whether the bearer has said that it has nothing to tell any more.
     bearer_gone: bool,
+    /// Whether the radio carries frames.
+    radio_up: bool,
     /// Reports that found no room in the node.
     reports: VecDeque<(Address, MessageId, Priority, Verdict)>,
     frames_received: u64,
@@ -227,6 +229,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             state,
             deadline: Some(now),
             bearer_gone: false,
+            radio_up: false,
             reports: VecDeque::new(),
             frames_received: 0,
             watch: AirWatch::new(now),
@@ -420,7 +423,12 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                         self.state.journal.stage(Op::PutMeta { key: records::PEERS, value });
                     }
                 } else {
-                    tracing::info!(link = link.0, ?info, "link up");
+                    // A slow host's gap changes all the time: that is no news.
+                    if std::mem::replace(&mut self.radio_up, true) {
+                        tracing::debug!(link = link.0, ?info, "link changed");
+                    } else {
+                        tracing::info!(link = link.0, ?info, "link up");
+                    }
                     self.state.bearer_problem = None;
                 }
                 if !self.node.handle_link_up(now, link, info) {
@@ -429,6 +437,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             }
             Ok(BearerEvent::LinkDown { link, why }) => {
                 if !peering::is_connection(link) {
+                    self.radio_up = false;
                     tracing::warn!(link = link.0, why, "link down");
                     self.state.bearer_problem = Some(format!("the radio is away: {why}; messages are kept"));
                 }
