@@ -223,6 +223,41 @@ async fn two_that_dial_each_other_keep_one_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_removed_leaves_the_radio_as_the_way() {
+    let dirs: [_; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let (one, two) = cable();
+    let a = gateway(1, one, dirs[0].path(), 7, None).await;
+    let b = gateway(2, two, dirs[1].path(), 7, None).await;
+    let (alice, bob) = (agent(&a, "alice").await, agent(&b, "bob").await);
+    let outcome = async |n: usize| {
+        let receipt = alice.handle().send(to("bob", &n.to_string())).await.unwrap().receipt().await.unwrap();
+        assert_eq!(receipt.outcome, Outcome::Delivered);
+    };
+    let sent_again = async |client: &Client| {
+        let counters = client.handle().status().await.unwrap().counters;
+        counters.get("retransmissions").copied().unwrap_or(0)
+    };
+    for round in 0..3 {
+        links(&alice, &b, "b").await;
+        until(alice.handle(), "b", LinkState::Up).await;
+        outcome(round).await;
+        alice.handle().remove_link(name("b")).await.unwrap();
+        while !bob.handle().peers().await.unwrap().links.is_empty()
+            || !alice.handle().peers().await.unwrap().links.is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+        let before = sent_again(&alice).await + sent_again(&bob).await;
+        for n in 0..3 {
+            outcome(n).await;
+        }
+        assert_eq!(sent_again(&alice).await + sent_again(&bob).await, before, "round {round}");
+    }
+    a.stop().await.unwrap();
+    b.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_crowd_that_says_nothing_does_not_push_a_connected_gateway_out() {
     let dirs: [_; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;

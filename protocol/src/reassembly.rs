@@ -155,9 +155,10 @@ impl<const N: usize> Reassembly<N> {
         set.bytes[start..start + len].copy_from_slice(segment.data);
         set.have |= bit;
         set.hops = from.hops;
-        // A slow radio, or one that sends two blocks in turn, is not a silent one.
         let quiet = QUIET[set.priority as usize];
-        let quiet = quiet.max(now.since(set.progressed).times(2)).min(quiet.times(SLOW_MOST));
+        // A slow radio, or one that sends two blocks in turn, is not a silent one; after an ack, the pause was not the sender's alone.
+        let pause = if set.stall_acks == 0 { now.since(set.progressed) } else { Duration::ZERO };
+        let quiet = quiet.max(pause.times(2)).min(quiet.times(SLOW_MOST));
         set.progressed = now;
         set.stall_acks = 0;
         // Nothing new follows the last segment: what is missing then is late by the spread of the paths, or lost.

@@ -322,7 +322,8 @@ field("uint16", "verdict", "Verdict", base.HEX, VERDICTS)
 field("bytes", "name_hash", "Hash of the agent's name")
 field("uint8", "type", "Type of message", base.DEC, TYPES, 0x07)
 field("bool", "processed", "Wants to hear when processed", 8, nil, 0x20)
-field("uint32", "deadline", "Milliseconds left", base.DEC)
+field("uint8", "defines", "Defines context", base.DEC, nil, 0xf8)
+field("uint8", "context", "By context", base.DEC, nil, 0xf8)
 field("string", "from", "Sending agent")
 field("string", "to", "Receiving agent")
 field("uint32", "reply_node", "Answers a message of node", base.HEX)
@@ -376,14 +377,28 @@ local function envelope(tvb, at, tree)
     local flags = tvb(at, 1):uint()
     local function has(bit) return floor(flags / bit) % 2 == 1 end
     tree = tree:add(proto, tvb(at), "Envelope")
+    local form = flags % 8
+    if form == 5 or form == 7 then
+        -- Type, flags and names were said in an earlier message; whether this is text, too.
+        tree:add(f.context, tvb(at, 1))
+        at = at + 1
+        if form == 5 then
+            at = add_varint(tree, f.reply_message, tvb, at)
+            if not at then return false end
+        end
+        add_rest(tree, f.content, tvb, at)
+        return true
+    end
+    if form == 6 then
+        tree:add(f.defines, tvb(at, 1))
+        at = at + 1
+        if at >= tvb:len() then return false end
+        flags = tvb(at, 1):uint()
+    end
     tree:add(f.type, tvb(at, 1))
     tree:add(f.processed, tvb(at, 1))
-    if flags % 8 > 4 then return false end
+    if flags % 8 > 4 or has(8) then return false end
     at = at + 1
-    if has(8) then
-        at = add_varint(tree, f.deadline, tvb, at)
-        if not at then return false end
-    end
     if has(16) then
         for _, which in ipairs({ f.from, f.to }) do
             if at >= tvb:len() then return false end

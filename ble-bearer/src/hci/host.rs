@@ -197,6 +197,8 @@ impl Host {
         }
         advertiser.submit(Advert::new(self.options.company, frame, copies)?)?;
         self.health.taken += 1;
+        // What was ready for this one need not be for the next.
+        self.events.retain(|event| !matches!(event, BearerEvent::Ready { .. }));
         Ok(())
     }
 

@@ -5,9 +5,10 @@
 //!
 //! # Why a number never means the wrong names
 //! A source defines a context in a message, and uses it in later ones (of higher numbers) once that message is delivered: by then
-//! the definition is on the receiver's disk. It may define the same number anew at any time. The receiver takes a definition
-//! only from a message newer than the one it has it from, and reads by it only messages newer than that one. Anything
-//! else it rejects, and the sender says it again with all names.
+//! the definition is on the receiver's disk. A message that defines has a higher number than all that have defined or used
+//! any context of that receiver: messages leave in another order than they are numbered in, and an old one must not undo what a newer
+//! one on its way refers to. The receiver takes a definition only from a message newer than the one it has it from, and reads
+//! by it only messages newer than that one. Anything else it rejects, and the sender says it again with all names.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +67,10 @@ struct Slot {
 #[derive(Debug, Default)]
 struct Receiver {
     slots: BTreeMap<ContextId, Slot>,
-    refused: u8,
+    /// The newest message that has defined or used a context; none that is older may define one.
+    newest: MessageId,
+    /// Incidents in a row, and the newest message as of the last: what was on its way then tells nothing new.
+    refused: (u8, MessageId),
     used: u64,
 }
 
@@ -74,6 +78,8 @@ struct Receiver {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     receivers: BTreeMap<Address, Receiver>,
+    /// The newest of all receivers that gave way.
+    forgotten: MessageId,
     /// Counts uses, so that the longest ago is known.
     uses: u64,
 }
@@ -83,21 +89,33 @@ impl Told {
     pub(super) fn form(&mut self, to: Address, id: MessageId, context: Context) -> Form {
         if !self.receivers.contains_key(&to) && self.receivers.len() >= TO_NODES {
             let longest_ago = self.receivers.iter().min_by_key(|(_, receiver)| receiver.used);
-            if let Some(address) = longest_ago.map(|(address, _)| *address) {
-                self.receivers.remove(&address);
+            if let Some(address) = longest_ago.map(|(address, _)| *address)
+                && let Some(receiver) = self.receivers.remove(&address)
+            {
+                self.forgotten = self.forgotten.max(receiver.newest);
             }
         }
         self.uses += 1;
-        let receiver = self.receivers.entry(to).or_default();
+        let newest = self.forgotten;
+        let fresh = || Receiver { newest, ..Receiver::default() };
+        let receiver = self.receivers.entry(to).or_insert_with(fresh);
         receiver.used = self.uses;
-        if receiver.refused >= REFUSED_MOST {
+        if receiver.refused.0 >= REFUSED_MOST {
             return Form::Whole;
         }
         if let Some((number, slot)) = receiver.slots.iter_mut().find(|(_, slot)| slot.context == context) {
             slot.used = self.uses;
-            return if slot.known && slot.by < id { Form::Short(*number) } else { Form::Whole };
+            if !slot.known || id <= slot.by {
+                return Form::Whole;
+            }
+            receiver.newest = receiver.newest.max(id);
+            return Form::Short(*number);
+        }
+        if id <= receiver.newest {
+            return Form::Whole;
         }
         let Some(number) = receiver.vacant() else { return Form::Whole };
+        receiver.newest = id;
         receiver.slots.insert(number, Slot { context, by: id, known: false, used: self.uses });
         Form::Defining(number)
     }
@@ -112,7 +130,7 @@ impl Told {
                     slot.known = true;
                 }
             }
-            Form::Short(_) => receiver.refused = 0,
+            Form::Short(_) => receiver.refused.0 = 0,
         }
     }
 
@@ -126,11 +144,11 @@ impl Told {
         }
     }
 
-    /// A node does not know what it was told.
-    pub(super) fn refused(&mut self, by: Address) {
-        if let Some(receiver) = self.receivers.get_mut(&by) {
+    /// A node does not know what it was told in the message of this number.
+    pub(super) fn refused(&mut self, by: Address, id: MessageId) {
+        if let Some(receiver) = self.receivers.get_mut(&by).filter(|receiver| id > receiver.refused.1) {
             receiver.slots.clear();
-            receiver.refused = receiver.refused.saturating_add(1);
+            receiver.refused = (receiver.refused.0.saturating_add(1), receiver.newest);
         }
     }
 }
@@ -227,6 +245,27 @@ mod tests {
     }
 
     #[test]
+    fn nothing_older_than_what_is_on_its_way_defines_anything() {
+        let mut told = Told::default();
+        let defining = told.form(FAR, id(5), context("alice"));
+        told.delivered(FAR, id(5), defining);
+        assert!(matches!(told.form(FAR, id(10), context("alice")), Form::Short(_)), "and takes long");
+        assert_eq!(told.form(FAR, id(8), context("carol")), Form::Whole, "as it waited for its name");
+        told.refused(FAR, id(10));
+        assert_eq!(told.form(FAR, id(9), context("carol")), Form::Whole, "whatever was refused since");
+        let lost = told.form(FAR, id(11), context("alice"));
+        assert!(matches!(lost, Form::Defining(_)));
+        told.given_up(FAR, id(11), lost);
+        assert_eq!(told.form(FAR, id(7), context("carol")), Form::Whole, "it may still come");
+        // Nor where the receiver was forgotten meanwhile.
+        for n in 0..TO_NODES as u16 {
+            told.form(Address::new(0x100 + n), id(12), context("dave"));
+        }
+        assert_eq!(told.form(FAR, id(11), context("carol")), Form::Whole);
+        assert!(matches!(told.form(FAR, id(13), context("carol")), Form::Defining(_)));
+    }
+
+    #[test]
     fn a_definition_that_was_not_delivered_is_made_again() {
         let mut told = Told::default();
         let first = told.form(FAR, id(5), context("alice"));
@@ -243,13 +282,13 @@ mod tests {
     fn the_context_used_longest_ago_gives_way_and_one_on_its_way_does_not() {
         let mut told = Told::default();
         for n in 0..CONTEXTS as u32 {
-            let form = told.form(FAR, id(n), context(&format!("agent-{n}")));
+            let form = told.form(FAR, id(1 + n), context(&format!("agent-{n}")));
             assert!(matches!(form, Form::Defining(_)));
         }
         assert_eq!(told.form(FAR, id(40), context("alice")), Form::Whole, "all are on their way");
         for n in [3, 1] {
             let number = Form::Defining(ContextId::new(n));
-            told.delivered(FAR, id(n.into()), number);
+            told.delivered(FAR, id(1 + u32::from(n)), number);
         }
         told.form(FAR, id(41), context("agent-1"));
         assert_eq!(number(told.form(FAR, id(42), context("alice"))), ContextId::new(3));
@@ -258,11 +297,14 @@ mod tests {
     #[test]
     fn who_keeps_no_contexts_is_soon_told_everything() {
         let mut told = Told::default();
-        for n in 0..u32::from(REFUSED_MOST) {
+        for n in 1..=u32::from(REFUSED_MOST) {
             let defining = told.form(FAR, id(10 * n), context("alice"));
+            assert!(matches!(defining, Form::Defining(_)));
             told.delivered(FAR, id(10 * n), defining);
             assert!(matches!(told.form(FAR, id(10 * n + 1), context("alice")), Form::Short(_)));
-            told.refused(FAR);
+            for on_its_way in [1, 0] {
+                told.refused(FAR, id(10 * n + on_its_way));
+            }
         }
         assert_eq!(told.form(FAR, id(99), context("alice")), Form::Whole);
     }

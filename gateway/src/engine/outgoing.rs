@@ -31,6 +31,9 @@ const FLYING_TO_ONE: usize = 4;
 /// Of all in the node, those that were set aside: enough to notice that a receiver is back, and little air. A guess.
 const FLYING_ASIDE: usize = 2;
 
+/// So often may a message that says its names be answered that it does not: as often as one that did not was said, about. A guess.
+const LATE_ANSWERS: u8 = 4;
+
 /// A message as it was accepted; also what the store keeps of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Accepted {
@@ -77,6 +80,8 @@ struct Outbound {
     form: Form,
     /// Whether its names are to be said in full: its receiver did not know the context.
     in_full: bool,
+    /// How often it was answered that it lacks them though it does not.
+    late_answers: u8,
 }
 
 /// What the node is to send next.
@@ -136,6 +141,7 @@ impl Outgoing {
             flight: Vec::new(),
             form: Form::Whole,
             in_full: false,
+            late_answers: 0,
         };
         self.messages.insert(id, outbound);
     }
@@ -295,16 +301,22 @@ impl Outgoing {
         }
     }
 
-    /// The destination does not know the names that it refers to: it goes there again, with them. `false` if they were said.
+    /// The destination does not know the names that it refers to: it goes there again, with them. `false` if it keeps saying so of a
+    /// message that has them all.
     pub(super) fn say_in_full(&mut self, id: MessageId) -> bool {
         let Some(outbound) = self.messages.get_mut(&id) else { return false };
         let Phase::Flying(destination) = outbound.phase else { return false };
-        if outbound.form == Form::Whole {
+        // An answer to what was said before may be late.
+        let late = outbound.form == Form::Whole;
+        if late && outbound.late_answers >= LATE_ANSWERS {
             return false;
         }
+        outbound.late_answers += u8::from(late);
         outbound.in_full = true;
         self.stay(id, destination);
-        self.told.refused(destination);
+        if !late {
+            self.told.refused(destination, id);
+        }
         true
     }
 
@@ -338,6 +350,8 @@ impl Outgoing {
             return None;
         }
         outbound.misdirected = true;
+        // What it said before may still come there.
+        outbound.in_full = true;
         outbound.aside = false;
         let name = NameHash::of(name.as_str());
         let before = std::mem::replace(&mut outbound.phase, Phase::Naming(name));

@@ -71,7 +71,8 @@ impl State {
                 (context, envelope.reply_to, envelope.body, defines)
             }
             Letter::Short { context, reply_to, body } => {
-                let Some(context) = self.heard.meant(source, id, context) else {
+                let meant = if destination.is_node() { self.heard.meant(source, id, context) } else { None };
+                let Some(context) = meant else {
                     self.count("messages_of_unknown_context");
                     return Some(Verdict::Rejected(Reason::UnknownContext));
                 };

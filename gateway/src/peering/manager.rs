@@ -52,8 +52,14 @@ struct Table {
     claims: u64,
 }
 
+/// Keeps one connection; the table's count when it was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Keeper(u64);
+
 #[derive(Debug)]
 struct Wanted {
+    /// Who keeps it; a name that is wanted again has another keeper.
+    keeper: Keeper,
     address: String,
     pin: Option<Fingerprint>,
     /// The node found there.
@@ -70,9 +76,11 @@ struct Connection {
     from: String,
     /// Who dialled.
     dialler: Address,
+    /// For whom, if it was this gateway.
+    keeper: Option<Keeper>,
     since: Instant,
     claim: u64,
-    /// Another connection takes its place.
+    /// Another connection takes its place, or it is not wanted any more.
     give_up: Arc<Notify>,
 }
 
@@ -121,7 +129,7 @@ impl Shared {
 
     /// Uses a connection that another gateway dialled, until it ends.
     pub(super) async fn take(&self, stream: TlsStream<TcpStream>, remote: Remote, from: String) {
-        if let Err(why) = self.hold(stream, remote, from, remote.node).await {
+        if let Err(why) = self.hold(stream, remote, from, (remote.node, None)).await {
             tracing::debug!(peer = %remote.name, why, "a gateway's connection is not used");
         }
     }
@@ -155,7 +163,7 @@ impl Shared {
         stream: S,
         remote: Remote,
         from: String,
-        dialler: Address,
+        dialler: (Address, Option<Keeper>),
     ) -> Result<String, String>
     where
         S: AsyncRead + AsyncWrite,
@@ -171,7 +179,7 @@ impl Shared {
             why = super::link::carry(stream, outgoing, async |bytes| {
                 self.events.send(LinkEvent::Frame { link, bytes }).await.is_ok()
             }) => why,
-            () = claim.give_up.notified() => "another connection with it is used".into(),
+            () = claim.give_up.notified() => "this connection with it is not used any more".into(),
         };
         tracing::warn!(peer = %remote.name, node = %remote.node, why, "the connection with a gateway has ended");
         // Before the number is free, so that its next use begins behind the end of this one.
@@ -179,8 +187,16 @@ impl Shared {
         Ok(why)
     }
 
-    fn claim(&self, remote: Remote, from: String, dialler: Address) -> Result<Claim<'_>, String> {
+    fn claim(
+        &self,
+        remote: Remote,
+        from: String,
+        (dialler, keeper): (Address, Option<Keeper>),
+    ) -> Result<Claim<'_>, String> {
         let mut table = self.table();
+        if keeper.is_some_and(|keeper| !table.wanted.values().any(|wanted| wanted.keeper == keeper)) {
+            return Err("it is not wanted any more".into());
+        }
         let known = table.up.iter().flatten().find(|known| known.remote.node == remote.node);
         if let Some(known) = known {
             if known.dialler <= dialler {
@@ -198,11 +214,30 @@ impl Shared {
             remote,
             from,
             dialler,
+            keeper,
             since: Instant::now(),
             claim: number,
             give_up: Arc::clone(&give_up),
         });
         Ok(Claim { shared: self, link: LinkId(free as u8 + 1), number, give_up })
+    }
+
+    fn wants(&self, name: Name, address: String, pin: Option<Fingerprint>) -> Keeper {
+        let mut table = self.table();
+        table.claims += 1;
+        let keeper = Keeper(table.claims);
+        let since = Instant::now();
+        let wanted = Wanted { keeper, address, pin, node: None, why: None, since, tried: false };
+        table.wanted.insert(name, wanted);
+        keeper
+    }
+
+    /// A gateway is not wanted any more. Whether there is a connection for it, which ends then.
+    fn let_go(&self, name: Name) -> bool {
+        let mut table = self.table();
+        let Some(wanted) = table.wanted.remove(&name) else { return false };
+        let up = table.up.iter().flatten().find(|up| up.keeper == Some(wanted.keeper));
+        up.inspect(|up| up.give_up.notify_one()).is_some()
     }
 
     fn is_up(&self, node: Address) -> bool {
@@ -251,15 +286,15 @@ impl Shared {
         self.table().wanted.iter().filter_map(|(name, wanted)| Some((*name, wanted.pin?))).collect()
     }
 
-    /// Connects `name` and stays so, until it is dropped.
-    async fn keep(&self, name: Name) {
+    /// Connects `name` and stays so, until it is not wanted any more. Dropped while connected, it would leave a link without an end.
+    async fn keep(&self, name: Name, keeper: Keeper) {
         let mut again = AGAIN;
         loop {
             let begun = Instant::now();
-            let why = match self.dial(name).await {
+            let why = match self.dial(name, keeper).await {
                 Ok(why) | Err(why) => why,
             };
-            let Some(node) = self.note(name, why) else { return };
+            let Some(node) = self.note(name, keeper, why) else { return };
             // Its own connection is as good as ours.
             if let Some(node) = node {
                 let mut freed = std::pin::pin!(self.freed.notified());
@@ -277,9 +312,9 @@ impl Shared {
     }
 
     /// Notes why a wanted gateway is not connected; the node it was, or `None` if it is not wanted any more.
-    fn note(&self, name: Name, why: String) -> Option<Option<Address>> {
+    fn note(&self, name: Name, keeper: Keeper, why: String) -> Option<Option<Address>> {
         let mut table = self.table();
-        let wanted = table.wanted.get_mut(&name)?;
+        let wanted = table.wanted.get_mut(&name).filter(|wanted| wanted.keeper == keeper)?;
         if wanted.why.as_ref() != Some(&why) {
             tracing::warn!(peer = %name, address = wanted.address, why, "a gateway is not connected; trying again");
         }
@@ -291,7 +326,7 @@ impl Shared {
     }
 
     /// One attempt, and if it succeeds all of the connection; why it ended or did not come about.
-    async fn dial(&self, name: Name) -> Result<String, String> {
+    async fn dial(&self, name: Name, keeper: Keeper) -> Result<String, String> {
         let (address, pin) = match self.table().wanted.get(&name) {
             Some(wanted) => (wanted.address.clone(), wanted.pin),
             None => return Err("it is not wanted any more".into()),
@@ -315,7 +350,7 @@ impl Shared {
         if let Some(wanted) = self.table().wanted.get_mut(&name) {
             (wanted.node, wanted.pin) = (Some(remote.node), Some(remote.fingerprint));
         }
-        let ended = self.hold(stream, remote, address, self.me.0).await;
+        let ended = self.hold(stream, remote, address, (self.me.0, Some(keeper))).await;
         if let Some(wanted) = self.table().wanted.get_mut(&name) {
             wanted.since = Instant::now();
         }
@@ -340,18 +375,19 @@ pub(super) async fn manage(shared: Arc<Shared>, mut wanted: watch::Receiver<Vec<
         let gone: Vec<Name> =
             running.keys().filter(|name| !wants.iter().any(|want| want.name == **name)).copied().collect();
         for name in gone {
-            shared.table().wanted.remove(&name);
             let task: Option<tokio::task::AbortHandle> = running.remove(&name);
-            task.inspect(tokio::task::AbortHandle::abort);
+            // A connection ends in order, with its link. What is not connected yet will not be.
+            if !shared.let_go(name) {
+                task.inspect(tokio::task::AbortHandle::abort);
+            }
         }
         for PeerConfig { name, address, pin } in wants {
             if running.contains_key(&name) {
                 continue;
             }
-            let state = Wanted { address, pin, node: None, why: None, since: Instant::now(), tried: false };
-            shared.table().wanted.insert(name, state);
+            let keeper = shared.wants(name, address, pin);
             let shared = Arc::clone(&shared);
-            running.insert(name, tasks.spawn(async move { shared.keep(name).await }));
+            running.insert(name, tasks.spawn(async move { shared.keep(name, keeper).await }));
         }
         while tasks.try_join_next().is_some() {}
         if wanted.changed().await.is_err() {

@@ -169,7 +169,8 @@ impl<
                 let (len, single, delivery) = self.outbox.body(next, &mut body)?;
                 let kind = if single { Kind::Single } else { Kind::Segment };
                 let to = delivery.destination;
-                piece = Some(Piece::new(delivery.id, next.index));
+                // Many do not say what they hold.
+                piece = to.is_node().then(|| Piece::new(delivery.id, next.index));
                 let again = self.outbox.again(next);
                 wire = self.wire(to, class, again);
                 let way = if again { Way::Flood } else { self.way(now, to, class) };

@@ -56,6 +56,8 @@ impl<
             Some(known) => {
                 // The gap behind the last frame stays, and who waited goes on waiting, whatever has changed.
                 known.info = info;
+                // A connection may have another node at its end now.
+                self.neighbours.cut(id);
                 true
             }
             None => usize::from(id.0) < LINKS && self.links.push(link).is_ok(),

@@ -3,7 +3,7 @@
 use super::{Node, Queued, next_hello};
 use crate::control::Control;
 use crate::outbox::Progress;
-use crate::{Address, Discard, Instant, Outcome, Priority};
+use crate::{Address, Discard, Instant, Priority};
 
 impl<
     const LINKS: usize,
@@ -64,11 +64,8 @@ impl<
 
     /// Turns what the outbox says into an event.
     pub(super) fn progress(&mut self, progress: Progress, hops: Option<u8>) {
-        match progress {
-            // The last round to many has its repeats yet to come.
-            Progress::Done(_, Outcome::Sent) => {}
-            Progress::Done(id, _) | Progress::WantsPart { id, .. } => self.queue.said(id, u64::MAX),
-        }
+        let (Progress::Done(id, _) | Progress::WantsPart { id, .. }) = progress;
+        self.queue.said(id, u64::MAX);
         self.push_event(match progress {
             Progress::Done(id, outcome) => Queued::Done { id, outcome, hops },
             Progress::WantsPart { id, offset, len } => Queued::NextPart { id, offset, len },
