@@ -159,6 +159,8 @@ impl Link {
                     return Ok(());
                 }
                 self.to_write.notified().await;
+                // Who asks once often asks again at once: that is then one write.
+                tokio::task::yield_now().await;
                 continue;
             }
             self.room.notify_waiters();
