@@ -132,17 +132,18 @@ async fn what_is_sent_and_what_is_refused_stands_in_the_audit_log() {
     let text = fs::read_to_string(dir.join(AUDIT_FILE)).unwrap();
     assert!(!text.contains("business"), "{text}");
     let entries: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let fields = ["agent", "token", "to", "priority", "bytes", "id", "again", "refused"];
+    let fields = ["agent", "token", "to", "priority", "bytes", "id", "again", "refused", "not_let_in"];
     let told = |entry: &Value| fields.map(|field| entry[field].to_string()).join(" ");
     let entries: Vec<_> = entries.iter().map(told).collect();
     assert_eq!(
         entries,
         [
-            r#""alice" "sensor" "bob" "MEDIUM" 29 "0x0001/1" null null"#,
-            r#""alice" "sensor" "bob" "MEDIUM" 29 null "0x0001/1" null"#,
-            r#""alice" "sensor" "bob" "HIGH" 4 null null "unauthorised""#,
-            r#""alice" "sensor" "everyone" "MEDIUM" 10 null null "unauthorised""#,
-            r#""alice" "sensor" "nobody@0x0001" "MEDIUM" 6 null null "unknown_receiver""#,
+            r#""alice" null null null null null null null "unauthorised""#,
+            r#""alice" "sensor" "bob" "MEDIUM" 29 "0x0001/1" null null null"#,
+            r#""alice" "sensor" "bob" "MEDIUM" 29 null "0x0001/1" null null"#,
+            r#""alice" "sensor" "bob" "HIGH" 4 null null "unauthorised" null"#,
+            r#""alice" "sensor" "everyone" "MEDIUM" 10 null null "unauthorised" null"#,
+            r#""alice" "sensor" "nobody@0x0001" "MEDIUM" 6 null null "unknown_receiver" null"#,
         ]
     );
 }

@@ -1,21 +1,25 @@
-//! The audit log: who sent what where, and what was refused, one JSON object a line; never a body.
+//! The audit log: who sent what where, what was refused and who was not let in, one JSON object a line; never a body.
 //!
-//! Owns the form of an entry, the file `audit.log` and its size. One thread writes; who has something to note never waits
-//! for it. What does not fit because the disk is slow, or fails, is counted and lost.
+//! Owns the form of an entry, the file `audit.log`, its size and when it is synced. One thread writes; who has something
+//! to note never waits for it. What does not fit because the disk is slow, or fails, is counted and lost. Whoever is not let
+//! in is noted seldom enough that no stranger can fill the disk, or push out what agents did.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use mesh_agent::api::{ErrorCode, MessageRef, Name, SendRequest};
 use serde_json::{Map, Value, json};
+
+use super::Bucket;
+use crate::datadir;
 
 /// The log's name in the data directory.
 pub const AUDIT_FILE: &str = "audit.log";
@@ -26,8 +30,12 @@ const MAX_FILE: u64 = 64 << 20;
 const WAITING: usize = 8_192;
 /// How much is put together for one write, in bytes. A guess.
 const WRITE: usize = 64 * 1024;
+/// How long what is written may wait to be synced: what a power cut may take, for a sync a second at most. A guess.
+const SYNC_WITHIN: Duration = Duration::from_secs(1);
 /// How long the end waits for the last entries. A guess.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How many that were not let in are noted. A guess: the first ones of an attack at once, and then at most 2 MB a day.
+const NOT_LET_IN: &str = "10/m";
 
 /// Why there is no audit log.
 #[derive(Debug, thiserror::Error)]
@@ -63,18 +71,48 @@ pub struct Entry<'a> {
     pub verdict: Verdict,
 }
 
+/// Somebody whose hello was refused.
+#[derive(Debug)]
+pub struct NotLetIn {
+    /// The session's number.
+    pub session: u64,
+    /// What it called itself.
+    pub agent: Name,
+    /// The token that was shown, if it was a good one, but not for this name.
+    pub token: Option<Name>,
+    /// Why it was refused.
+    pub code: ErrorCode,
+}
+
+/// What every entry begins with.
+fn begin(session: u64, agent: Name, token: Option<Name>) -> Map<String, Value> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut entry = Map::new();
+    entry.insert("at_ms".to_owned(), json!(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)));
+    entry.insert("session".to_owned(), json!(session));
+    entry.insert("agent".to_owned(), json!(agent.as_str()));
+    if let Some(token) = token {
+        entry.insert("token".to_owned(), json!(token.as_str()));
+    }
+    entry
+}
+
+impl NotLetIn {
+    fn line(&self, unnoted: u64) -> String {
+        let mut entry = begin(self.session, self.agent, self.token);
+        entry.insert("not_let_in".to_owned(), json!(self.code.to_string()));
+        if unnoted > 0 {
+            entry.insert("unnoted".to_owned(), json!(unnoted));
+        }
+        format!("{}\n", Value::Object(entry))
+    }
+}
+
 impl Entry<'_> {
     fn line(&self) -> String {
         let Self { session, agent, token, send, verdict } = self;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let mut entry = Map::new();
+        let mut entry = begin(*session, *agent, *token);
         let mut put = |key: &str, value: Value| entry.insert(key.to_owned(), value);
-        put("at_ms", json!(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)));
-        put("session", json!(session));
-        put("agent", json!(agent.as_str()));
-        if let Some(token) = token {
-            put("token", json!(token.as_str()));
-        }
         if let Some(reference) = send.reference {
             put("ref", json!(reference));
         }
@@ -98,6 +136,13 @@ pub struct Audit(Option<Arc<Desk>>);
 struct Desk {
     lines: SyncSender<Job>,
     dropped: Arc<AtomicU64>,
+    strangers: Mutex<Strangers>,
+}
+
+/// Who was not let in: what is left of the rate at which that is noted, and how many were not noted.
+struct Strangers {
+    bucket: Bucket,
+    unnoted: u64,
 }
 
 enum Job {
@@ -129,25 +174,39 @@ impl Audit {
         let lost = Arc::clone(&dropped);
         let thread = thread::Builder::new().name("audit".into());
         thread.spawn(move || log.run(&jobs, &lost)).map_err(error)?;
-        Ok(Self(Some(Arc::new(Desk { lines, dropped }))))
+        Ok(Self(Some(Arc::new(Desk::new(lines, dropped)))))
     }
 
     /// Notes an entry, or counts it as dropped. Never waits.
     pub fn note(&self, entry: &Entry<'_>) {
-        if let Some(desk) = &self.0
-            && desk.lines.try_send(Job::Line(entry.line())).is_err()
-        {
-            desk.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Some(desk) = &self.0 {
+            desk.put(entry.line());
         }
     }
 
-    /// Entries that were lost.
+    /// Notes that somebody was not let in; if that happens often, only every so often, with how many were not noted since. Never
+    /// waits.
+    pub fn note_not_let_in(&self, who: &NotLetIn, now: mesh_protocol::Instant) {
+        let Some(desk) = &self.0 else { return };
+        let unnoted = {
+            // Two numbers that are whole between any two statements.
+            let mut strangers = desk.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+            if strangers.bucket.take(now).is_err() {
+                strangers.unnoted += 1;
+                return;
+            }
+            std::mem::take(&mut strangers.unnoted)
+        };
+        desk.put(who.line(unnoted));
+    }
+
+    /// Entries that were lost, or that may be because they could not be synced.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.0.as_ref().map_or(0, |desk| desk.dropped.load(Ordering::Relaxed))
     }
 
-    /// Waits until what was noted is written, for a bounded time: the disk may be slow.
+    /// Waits until what was noted is written and synced, for a bounded time: the disk may be slow.
     pub fn finish(&self) {
         if let Some(desk) = &self.0 {
             let (done, written) = sync_channel(1);
@@ -155,6 +214,19 @@ impl Audit {
             if desk.lines.try_send(Job::Flush(done)).is_ok() {
                 let _ = written.recv_timeout(LAST_WORDS);
             }
+        }
+    }
+}
+
+impl Desk {
+    fn new(lines: SyncSender<Job>, dropped: Arc<AtomicU64>) -> Self {
+        let bucket = Bucket::new(NOT_LET_IN.parse().expect("a rate"));
+        Self { lines, dropped, strangers: Mutex::new(Strangers { bucket, unnoted: 0 }) }
+    }
+
+    fn put(&self, line: String) {
+        if self.lines.try_send(Job::Line(line)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -173,6 +245,15 @@ struct Log {
     len: u64,
     /// Whether the last write failed, so that half a line may stand at the end.
     torn: bool,
+    unsynced: Option<Unsynced>,
+}
+
+/// What is written and not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Unsynced {
+    entries: u64,
+    /// When it has to be.
+    due: Instant,
 }
 
 impl Log {
@@ -184,43 +265,44 @@ impl Log {
             file.read_exact_at(&mut last, len - 1)?;
         }
         // A power cut may have left half a line.
-        Ok(Self { path, most, file, len, torn: last != [b'\n'] })
+        Ok(Self { path, most, file, len, torn: last != [b'\n'], unsynced: None })
     }
 
     fn run(&mut self, jobs: &Receiver<Job>, dropped: &AtomicU64) {
-        while let Ok(first) = jobs.recv() {
-            let (mut text, mut entries, mut done) = (String::new(), 0, None);
-            let mut next = Some(first);
-            while let Some(job) = next {
-                match job {
-                    Job::Line(line) => {
-                        text.push_str(&line);
-                        entries += 1;
-                    }
-                    Job::Flush(told) => done = Some(told),
+        loop {
+            let first = match self.unsynced {
+                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(Unsynced { due, .. }) => {
+                    jobs.recv_timeout(due.saturating_duration_since(Instant::now()))
                 }
-                next = if done.is_none() && text.len() < WRITE { jobs.try_recv().ok() } else { None };
+            };
+            let over = matches!(first, Err(RecvTimeoutError::Disconnected));
+            let (text, entries, done) = gather(first.ok(), jobs);
+            let mut lost = 0;
+            if entries > 0
+                && let Err(why) = self.write(&text, entries, Instant::now())
+            {
+                lost += entries;
+                self.complain(&why);
             }
-            if let Err(why) = self.write(&text) {
-                if !self.torn {
-                    tracing::error!(path = %self.path.display(), %why, "the audit log cannot be written: entries are lost; make room");
-                }
-                self.torn = true;
-                dropped.fetch_add(entries, Ordering::Relaxed);
+            let due = self.unsynced.is_some_and(|unsynced| unsynced.due <= Instant::now());
+            if due || over || done.is_some() {
+                lost += self.sync();
             }
+            dropped.fetch_add(lost, Ordering::Relaxed);
             // Whoever waited may have given up.
             if let Some(done) = done {
                 let _ = done.try_send(());
             }
+            if over {
+                return;
+            }
         }
     }
 
-    fn write(&mut self, text: &str) -> io::Result<()> {
+    fn write(&mut self, text: &str, entries: u64, now: Instant) -> io::Result<()> {
         if self.len + text.len() as u64 > self.most && self.len > 0 {
-            let mut old = self.path.clone().into_os_string();
-            old.push(".1");
-            fs::rename(&self.path, &old)?;
-            *self = Self::open(self.path.clone(), self.most)?;
+            self.turn_over()?;
         }
         if self.torn {
             self.file.write_all(b"\n")?;
@@ -229,8 +311,58 @@ impl Log {
         self.file.write_all(text.as_bytes())?;
         self.len += text.len() as u64;
         self.torn = false;
+        let unsynced = self.unsynced.get_or_insert(Unsynced { entries: 0, due: now + SYNC_WITHIN });
+        unsynced.entries += entries;
         Ok(())
     }
+
+    /// Begins a new file.
+    fn turn_over(&mut self) -> io::Result<()> {
+        // The renamed file is no longer at hand to be synced later.
+        self.file.sync_data()?;
+        let mut old = self.path.clone().into_os_string();
+        old.push(".1");
+        fs::rename(&self.path, &old)?;
+        *self = Self::open(self.path.clone(), self.most)?;
+        datadir::sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// Has everything written put on the disk for good; how many entries may be lost because that failed.
+    fn sync(&mut self) -> u64 {
+        let Some(Unsynced { entries, .. }) = self.unsynced.take() else { return 0 };
+        match self.file.sync_data() {
+            Ok(()) => 0,
+            Err(why) => {
+                self.complain(&why);
+                entries
+            }
+        }
+    }
+
+    /// Says once that the disk does not take it.
+    fn complain(&mut self, why: &io::Error) {
+        if !self.torn {
+            tracing::error!(path = %self.path.display(), %why, "the audit log cannot be written: entries are lost; make room");
+        }
+        self.torn = true;
+    }
+}
+
+/// Puts together for one write what waits: its text, how many entries that is, and who wants to know when it is written.
+fn gather(first: Option<Job>, jobs: &Receiver<Job>) -> (String, u64, Option<SyncSender<()>>) {
+    let (mut text, mut entries, mut done) = (String::new(), 0, None);
+    let mut next = first;
+    while let Some(job) = next {
+        match job {
+            Job::Line(line) => {
+                text.push_str(&line);
+                entries += 1;
+            }
+            Job::Flush(told) => done = Some(told),
+        }
+        next = if done.is_none() && text.len() < WRITE { jobs.try_recv().ok() } else { None };
+    }
+    (text, entries, done)
 }
 
 #[cfg(test)]
@@ -312,7 +444,7 @@ mod tests {
     fn what_the_disk_does_not_take_is_counted_and_nobody_waits() {
         // Nobody takes from this one: the disk is as slow as can be.
         let (lines, _jobs) = sync_channel(2);
-        let audit = Audit(Some(Arc::new(Desk { lines, dropped: Arc::default() })));
+        let audit = Audit(Some(Arc::new(Desk::new(lines, Arc::default()))));
         for _ in 0..5 {
             note(&audit, Verdict::Accepted(id()));
         }
@@ -321,5 +453,73 @@ mod tests {
         note(&full, Verdict::Accepted(id()));
         full.finish();
         assert_eq!(full.dropped(), 1);
+    }
+
+    #[test]
+    fn what_is_written_is_synced_within_a_second_of_its_first_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::open(folder.path().join(AUDIT_FILE), 100).unwrap();
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        for ms in [0, 300, 999] {
+            log.write("{}\n", 2, at(ms)).unwrap();
+        }
+        assert_eq!(log.unsynced, Some(Unsynced { entries: 6, due: at(1_000) }));
+        assert_eq!((log.sync(), log.unsynced), (0, None));
+        assert_eq!(log.sync(), 0, "nothing is synced twice");
+        log.write("{}\n", 1, at(5_000)).unwrap();
+        assert_eq!(log.unsynced, Some(Unsynced { entries: 1, due: at(6_000) }));
+        // The file that is put aside is synced first, so that only the new one's entries wait.
+        log.write(&format!("{}\n", "x".repeat(99)), 1, at(5_500)).unwrap();
+        assert_eq!(log.unsynced, Some(Unsynced { entries: 1, due: at(6_500) }));
+    }
+
+    #[test]
+    fn the_end_syncs_and_what_cannot_be_synced_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lines, jobs) = sync_channel(4);
+        lines.send(Job::Line("{}\n".to_owned())).unwrap();
+        drop(lines);
+        let (mut log, dropped) = (Log::open(folder.path().join(AUDIT_FILE), 100).unwrap(), AtomicU64::new(0));
+        log.run(&jobs, &dropped);
+        assert_eq!((log.unsynced, dropped.into_inner()), (None, 0));
+
+        // A pipe takes bytes and knows no sync.
+        let (_reader, writer) = io::pipe().unwrap();
+        log.file = File::from(std::os::fd::OwnedFd::from(writer));
+        log.write("{}\n{}\n", 2, Instant::now()).unwrap();
+        assert_eq!((log.sync(), log.torn), (2, true));
+    }
+
+    #[test]
+    fn a_crowd_that_is_not_let_in_does_not_fill_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = Audit::open(folder.path()).unwrap();
+        let who = |session| NotLetIn {
+            session,
+            agent: Name::new("mallory").unwrap(),
+            token: None,
+            code: ErrorCode::Unauthorised,
+        };
+        let at = |ms| mesh_protocol::Instant::from_micros(1_000_000_000 + ms * 1_000);
+        // A thousand in a second, and one when the next is due to be noted.
+        for n in 0..1_000 {
+            audit.note_not_let_in(&who(n), at(n));
+        }
+        audit.note_not_let_in(&who(1_000), at(6_000));
+        note(&audit, Verdict::Accepted(id()));
+        audit.finish();
+        let text = fs::read_to_string(folder.path().join(AUDIT_FILE)).unwrap();
+        let entries: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(entries.len(), 12, "{text}");
+        assert_eq!(entries[9]["session"], 9);
+        assert_eq!(entries[9].get("unnoted"), None);
+        let mut last = entries[10].clone();
+        assert!(last.as_object_mut().unwrap().remove("at_ms").is_some());
+        let wanted =
+            json!({"session": 1_000, "agent": "mallory", "not_let_in": "unauthorised", "unnoted": 990});
+        assert_eq!(last, wanted);
+        assert_eq!(entries[11]["id"], "0x0001/17", "agents' own entries have no such bound");
+        assert_eq!(audit.dropped(), 0);
     }
 }

@@ -16,7 +16,7 @@ use mesh_protocol::Priority;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use audit::{AUDIT_FILE, Audit, AuditError, Entry, Verdict};
+pub use audit::{AUDIT_FILE, Audit, AuditError, Entry, NotLetIn, Verdict};
 pub use file::{AccessError, Secret, TOKENS_FILE, add, read, read_dir, remove};
 pub use pattern::{DestinationPattern, NamePattern, PatternError};
 pub use rate::{Bucket, Rate, RateError};

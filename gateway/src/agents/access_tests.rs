@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::fake::{Gateway, Seen, name};
 use super::tests::Lines;
 use super::{Limits, TokenCheck};
-use crate::access::{self, Grant};
+use crate::access::{self, AUDIT_FILE, Audit, Grant};
 
 /// A gateway that goes by the tokens of this folder.
 async fn gateway(dir: &Path) -> Gateway {
@@ -91,6 +91,41 @@ async fn each_limit_of_a_token_is_kept_and_the_session_goes_on() {
     let mut alice = Lines::to(&gateway).await;
     alice.say(&json!({"op": "hello", "name": "alice", "token": limited}).to_string()).await;
     assert!(alice.is_refused("unauthorised").await.contains("limited is for sensor-*"));
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_stands_in_the_audit_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let limited = token(dir, "limited", |grant| Grant { names: vec!["sensor-*".parse().unwrap()], ..grant });
+    let audit = Audit::open(dir).unwrap();
+    let check = TokenCheck::open().with_tokens_of(dir).unwrap().with_audit(audit.clone());
+    let gateway = Gateway::tcp(Limits::default(), check).await;
+    for hello in [
+        json!({"op": "hello", "name": "mallory", "token": "a wrong one"}),
+        json!({"op": "hello", "name": "nobody"}),
+        json!({"op": "hello", "name": "alice", "token": limited}),
+    ] {
+        let mut agent = Lines::to(&gateway).await;
+        agent.say(&hello.to_string()).await;
+        agent.is_refused("unauthorised").await;
+    }
+    audit.finish();
+    let text = std::fs::read_to_string(dir.join(AUDIT_FILE)).unwrap();
+    let mut entries: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for entry in &mut entries {
+        let entry = entry.as_object_mut().unwrap();
+        assert!(entry.remove("at_ms").is_some() && entry.remove("session").is_some());
+    }
+    let no = "unauthorised";
+    assert_eq!(
+        entries,
+        [
+            json!({"agent": "mallory", "not_let_in": no}),
+            json!({"agent": "nobody", "not_let_in": no}),
+            json!({"agent": "alice", "token": "limited", "not_let_in": no}),
+        ]
+    );
 }
 
 #[tokio::test]

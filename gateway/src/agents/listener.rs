@@ -280,6 +280,7 @@ impl Hall {
     }
 }
 
+/// Each way of serving is in a box of its own: otherwise every connection holds room for the largest, several times over.
 async fn serve_one(
     common: &Common<WallClock>,
     door: Door,
@@ -290,16 +291,16 @@ async fn serve_one(
     match stream {
         Stream::Tcp(mut stream) => match tls {
             Some(tls) if speaks_tls(&stream, common.limits.hello_within).await => {
-                serve_tls(common, &tls, stranger, stream).await;
+                Box::pin(serve_tls(common, &tls, stranger, stream)).await;
             }
             _ => {
                 let (reader, writer) = stream.split();
-                session::serve(common, door, Some(stranger), reader, writer).await;
+                Box::pin(session::serve(common, door, Some(stranger), reader, writer)).await;
             }
         },
         Stream::Unix(mut stream) => {
             let (reader, writer) = stream.split();
-            session::serve(common, door, Some(stranger), reader, writer).await;
+            Box::pin(session::serve(common, door, Some(stranger), reader, writer)).await;
         }
     }
 }

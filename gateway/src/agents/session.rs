@@ -29,7 +29,7 @@ use super::listener::Limits;
 use super::port::{SessionEvents, SessionId, SessionPort, ToEngine, port};
 use super::strangers::Stranger;
 use super::token::{Pass, TokenCheck};
-use crate::access::{Entry, Verdict};
+use crate::access::{Entry, NotLetIn, Verdict};
 
 /// The most requests in one batch to the engine. A guess: one window of credits.
 pub const MAX_BATCH: usize = 256;
@@ -247,6 +247,7 @@ impl<C: Clock> Inbound<'_, C> {
             };
             let Some(pass) = admitted else {
                 count(&self.common.counters.refused_token);
+                self.note_not_let_in(hello.name, None, ErrorCode::Unauthorised);
                 let message = match hello.token {
                     None => "this gateway asks for an access token: give it as `token` in the hello",
                     Some(_) => {
@@ -258,6 +259,7 @@ impl<C: Clock> Inbound<'_, C> {
             };
             if let Err((code, why)) = pass.allows_name(&hello.name) {
                 count(&self.common.counters.refused_limits);
+                self.note_not_let_in(hello.name, pass.token(), code);
                 return self.end(code, &why);
             }
             hello.token = None;
@@ -336,6 +338,12 @@ impl<C: Clock> Inbound<'_, C> {
         }
     }
 
+    /// Notes that this one was not let in.
+    fn note_not_let_in(&self, agent: Name, token: Option<Name>, code: ErrorCode) {
+        let who = NotLetIn { session: self.id.0, agent, token, code };
+        self.common.token.audit().note_not_let_in(&who, self.common.clock.now());
+    }
+
     /// Whether a request keeps the rules of the session and of its token; an error is one to answer with.
     fn admit(&self, pass: &mut Pass, request: &Request) -> Result<(), ErrorEvent> {
         let Common { counters, clock, .. } = self.common;
@@ -380,7 +388,7 @@ impl<C: Clock> Inbound<'_, C> {
             let space = decoder.space();
             space.reserve(READ);
             let poll = pin!(reader.read_buf(&mut space.limit(READ))).poll(cx);
-            // An agent that is silent holds no buffer: there may be a thousand of them.
+            // An agent that is silent holds no more than it has said: there may be thousands of them.
             if poll.is_pending() {
                 decoder.release();
             }

@@ -36,6 +36,8 @@ pub(super) struct Keys {
     known: VecDeque<(u64, First)>,
     /// Which row of the disk is written next; the rows are written round and round, so that none is ever deleted.
     next_row: u16,
+    /// The highest key ever remembered: most agents count, so that a new key is known to be new without a search.
+    highest: Option<u64>,
 }
 
 impl Keys {
@@ -44,12 +46,16 @@ impl Keys {
         // Message numbers only grow, so they tell the order; where it began has long been overwritten.
         rows.sort_by_key(|(_, record)| record.id);
         let next_row = rows.last().map_or(0, |(row, _)| (row + 1) % KEYS);
+        let highest = rows.iter().map(|(_, record)| record.key).max();
         let known = rows.into_iter().map(|(_, KeyRecord { key, id })| (key, First { id, durable: true }));
-        Self { known: known.collect(), next_row }
+        Self { known: known.collect(), next_row, highest }
     }
 
     /// The message this key was used for, if it is remembered.
     pub(super) fn find(&self, key: u64) -> Option<First> {
+        if self.highest.is_none_or(|highest| key > highest) {
+            return None;
+        }
         self.known.iter().rev().find(|(known, _)| *known == key).map(|(_, first)| *first)
     }
 
@@ -59,6 +65,7 @@ impl Keys {
             self.known.pop_front();
         }
         self.known.push_back((key, first));
+        self.highest = self.highest.max(Some(key));
         let row = self.next_row;
         first.durable.then(|| {
             self.next_row = (row + 1) % KEYS;

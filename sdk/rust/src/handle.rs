@@ -2,7 +2,7 @@
 //!
 //! Owns what can be asked and what is checked before; the session under it is [`crate::link`]'s.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use mesh_protocol::{Address, MessageType};
 use tokio::sync::{oneshot, watch};
@@ -12,7 +12,7 @@ use crate::api::{
     Name, Peers, Request, RouteAdd, RouteRemove, Routes, SendRequest, Status, Subscribe, Unsubscribe,
 };
 use crate::link::state::{Answer, Curious};
-use crate::link::{Link, Owner};
+use crate::link::{Link, Owner, Shared};
 use crate::{ClientError, Connection, Pending};
 
 /// To ask the gateway with. Clones are the same agent. Of an [`crate::Agent`], what is asked while the gateway is away waits
@@ -33,10 +33,12 @@ impl Handle {
     /// # Errors
     /// If the body is too long or the connection is lost. What the gateway thinks of it, the [`Pending`] tells.
     pub async fn send(&self, send: SendRequest) -> Result<Pending, ClientError> {
+        let link = self.owner.link();
+        let mut shared = room_for(link, &send).await?;
         let (accepted, on_accepted) = oneshot::channel();
         let (receipt, on_receipt) = oneshot::channel();
         let curious = Curious { accepted: Some(accepted), receipt: Some(receipt), answer: None };
-        self.start(send, curious).await?;
+        link.send(&mut shared, send, curious)?;
         Ok(Pending::new(Arc::clone(&self.owner), on_accepted, on_receipt))
     }
 
@@ -46,11 +48,14 @@ impl Handle {
     /// If the gateway refuses it, if it is not delivered, or if the connection is lost.
     pub async fn query(&self, mut send: SendRequest) -> Result<Message, ClientError> {
         send.kind = MessageType::Query;
+        let link = self.owner.link();
         let (accepted, on_accepted) = oneshot::channel();
         let (answer, on_answer) = oneshot::channel();
         let curious = Curious { accepted: Some(accepted), receipt: None, answer: Some(answer) };
-        self.start(send, curious).await?;
-        let link = self.owner.link();
+        {
+            let mut shared = room_for(link, &send).await?;
+            link.send(&mut shared, send, curious)?;
+        }
         let id = link.wait(on_accepted).await?.id;
         let _forget = Forget { link, id };
         match link.wait(on_answer).await? {
@@ -59,23 +64,13 @@ impl Handle {
         }
     }
 
-    async fn start(&self, send: SendRequest, curious: Curious) -> Result<(), ClientError> {
-        let length = send.body.len();
-        if length > MAX_BODY {
-            let message =
-                format!("cannot send a body of {length} bytes: {MAX_BODY} is the most; send it in parts");
-            return Err(ClientError::Refused(ErrorEvent::about(None, ErrorCode::TooLarge, message)));
-        }
-        self.owner.link().send(send, curious).await
-    }
-
     /// Says that the message of this cursor has been handled; for those who turned [`crate::Inbox::set_auto_ack`] off. In any
     /// order: the gateway is told when nothing before it is open.
     ///
     /// # Errors
     /// If the connection is lost.
     pub fn ack(&self, cursor: u64) -> Result<(), ClientError> {
-        self.owner.link().handled(cursor, None)
+        self.owner.link().handled(cursor)
     }
 
     /// Also receives what is sent to these groups, of these types or of all. Returns all groups the agent now hears.
@@ -227,6 +222,17 @@ impl Handle {
     }
 }
 
+/// Waits until a message can be handed over, if it ever can.
+async fn room_for<'a>(link: &'a Link, send: &SendRequest) -> Result<MutexGuard<'a, Shared>, ClientError> {
+    let length = send.body.len();
+    if length > MAX_BODY {
+        let message =
+            format!("cannot send a body of {length} bytes: {MAX_BODY} is the most; send it in parts");
+        return Err(ClientError::Refused(ErrorEvent::about(None, ErrorCode::TooLarge, message)));
+    }
+    link.room().await
+}
+
 fn unexpected(event: &Event) -> ClientError {
     ClientError::Lost(format!("the answer has the number of another question: {event:?}"))
 }
@@ -239,6 +245,6 @@ struct Forget<'a> {
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.link.state().forget_query(self.id);
+        self.link.lock().state.forget_query(self.id);
     }
 }

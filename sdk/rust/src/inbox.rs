@@ -64,16 +64,7 @@ impl Inbox {
     /// # Errors
     /// If the connection is lost, an [`crate::Agent`]'s for good, and everything that had come has been taken.
     pub async fn next(&mut self) -> Result<Incoming, ClientError> {
-        let link = self.owner.link();
-        if let Some((cursor, life)) = self.in_hand.take() {
-            // A lost connection is told below, after what had come before it.
-            let _ = link.handled(cursor, Some(life));
-        }
-        let (incoming, life) = link.next().await?;
-        if self.auto_ack {
-            self.in_hand = incoming.cursor().map(|cursor| (cursor, life));
-        }
-        Ok(incoming)
+        self.owner.link().next(&mut self.in_hand, self.auto_ack).await
     }
 
     /// Waits for the next message; anything else that comes before it is dropped. Cancel safe.

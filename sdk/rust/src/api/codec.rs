@@ -149,12 +149,9 @@ impl Decoder {
         !self.lost && self.start < self.buffer.len()
     }
 
-    /// Gives the buffer's memory back if there is nothing in it, for a stream that has gone quiet.
+    /// Gives back the memory that holds nothing, for a stream that has gone quiet, be it within a value.
     pub fn release(&mut self) {
-        if self.start == self.buffer.len() {
-            self.buffer = Vec::new();
-            self.start = 0;
-        }
+        self.space().shrink_to_fit();
     }
 
     /// The next whole value; `None` when more bytes are needed, and for ever after a fatal error.

@@ -66,8 +66,11 @@ impl Name {
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        let bytes = &self.bytes[..usize::from(self.len)];
-        std::str::from_utf8(bytes).expect("a name is ASCII: new() admits nothing else")
+        std::str::from_utf8(self.as_bytes()).expect("a name is ASCII: new() admits nothing else")
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
     }
 }
 
@@ -85,7 +88,8 @@ impl PartialOrd for Name {
 }
 impl Ord for Name {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.as_str().cmp(other.as_str())
+        // As the texts' order: both are by bytes.
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 impl Hash for Name {

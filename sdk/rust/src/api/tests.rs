@@ -181,14 +181,16 @@ fn a_wrong_frame_ends_the_stream() {
 }
 
 #[test]
-fn half_a_value_is_noticed_and_a_quiet_decoder_holds_nothing() {
+fn half_a_value_is_noticed_and_a_quiet_decoder_holds_no_more() {
     for codec in CODECS {
         let bytes = encoded(&[Request::Bye(Bye {})], codec);
         let mut decoder = Decoder::new(Bounds::REQUEST);
         decoder.space().extend_from_slice(&bytes[..bytes.len() - 1]);
         assert_eq!(decoder.decode::<Request>(), Ok(None));
         assert!(decoder.is_mid_value());
+        decoder.space().reserve(10_000);
         decoder.release();
+        assert_eq!(decoder.space().capacity(), bytes.len() - 1);
         decoder.space().extend_from_slice(&bytes[bytes.len() - 1..]);
         assert_eq!(decoder.decode(), Ok(Some(Request::Bye(Bye {}))), "releasing keeps what is there");
         assert!(!decoder.is_mid_value());

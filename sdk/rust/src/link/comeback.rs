@@ -127,7 +127,7 @@ impl Comeback {
                 () = time.pause(pause) => {}
             }
             let asked = {
-                let mut state = link.state();
+                let state = &mut link.lock().state;
                 state.overdue(time.now());
                 state.mail.handled_through()
             };

@@ -50,10 +50,7 @@ pub enum Connection {
 /// What the handles of a client share.
 #[derive(Debug)]
 pub(crate) struct Link {
-    codec: Codec,
-    state: Mutex<State>,
-    /// Locked behind `state` where both are.
-    outgoing: Mutex<Outgoing>,
+    shared: Mutex<Shared>,
     /// Something is to be written, or bye was said.
     to_write: Notify,
     /// There is room for more requests.
@@ -66,6 +63,14 @@ pub(crate) struct Link {
     clock: Clock,
 }
 
+/// What is waited for and what is to be written, behind one lock: what is asked must be noted and written in one step, or a
+/// reconnect in between would miss it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) state: State,
+    outgoing: Outgoing,
+}
+
 /// The client's time, for deadlines that go on while the gateway is away.
 struct Clock(Box<dyn Fn() -> Duration + Send + Sync>);
 
@@ -75,13 +80,33 @@ impl fmt::Debug for Clock {
     }
 }
 
-#[derive(Debug, Default)]
+/// Requests on their way to the gateway.
+#[derive(Debug)]
 struct Outgoing {
+    codec: Codec,
     bytes: Vec<u8>,
-    /// There is no session. What is asked is kept in `state`, and written when there is one.
+    /// There is no session. What is asked is kept in the state, and written when there is one.
     away: bool,
     /// Nothing more is to be asked: the session ends when this is written.
     bye: bool,
+}
+
+impl Outgoing {
+    /// Queues a request to be written, and tells the writer if there was nothing. False if there is no session now.
+    fn put(&mut self, request: &Request, to_write: &Notify) -> Result<bool, ClientError> {
+        if self.bye {
+            return Err(lost("bye was said"));
+        }
+        if self.away {
+            return Ok(false);
+        }
+        let first = self.bytes.is_empty();
+        encode(request, self.codec, &mut self.bytes).map_err(lost)?;
+        if first {
+            to_write.notify_one();
+        }
+        Ok(true)
+    }
 }
 
 /// Ends the session when the last handle goes.
@@ -111,9 +136,10 @@ impl Link {
     ) -> Arc<Owner> {
         let clock = time.clone();
         let link = Arc::new(Self {
-            codec,
-            state: Mutex::new(State::new(&session.welcome, first, comeback.is_some())),
-            outgoing: Mutex::default(),
+            shared: Mutex::new(Shared {
+                state: State::new(&session.welcome, first, comeback.is_some()),
+                outgoing: Outgoing { codec, bytes: Vec::new(), away: false, bye: false },
+            }),
             to_write: Notify::new(),
             room: Notify::new(),
             to_read: Notify::new(),
@@ -125,88 +151,81 @@ impl Link {
         Arc::new(Owner(link))
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
         // The table is whole between any two statements that could panic, so a poisoned one is as good.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
-        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // ---- asking ----
 
-    /// Waits while too much is on its way to the gateway. The state is locked: what is asked must be noted and written
-    /// in one step, or a reconnect in between would miss it.
-    async fn room(&self) -> Result<MutexGuard<'_, State>, ClientError> {
+    /// Waits while too much is on its way to the gateway.
+    pub(crate) async fn room(&self) -> Result<MutexGuard<'_, Shared>, ClientError> {
         loop {
+            if let Some(shared) = self.room_now()? {
+                return Ok(shared);
+            }
             let mut room = pin!(self.room.notified());
-            // Enabled before looking, so that what is written in between is not missed.
+            // Enabled before looking again, so that what is written in between is not missed.
             room.as_mut().enable();
-            {
-                let mut state = self.state();
-                if let Some(why) = state.closed() {
-                    return Err(why.clone());
-                }
-                if state.has_room() && self.outgoing().bytes.len() < OUTGOING {
-                    return Ok(state);
-                }
+            if let Some(shared) = self.room_now()? {
+                return Ok(shared);
             }
             room.await;
         }
     }
 
-    /// Hands over a message.
-    pub(crate) async fn send(&self, send: SendRequest, curious: Curious) -> Result<(), ClientError> {
-        let mut state = self.room().await?;
-        state.send(send, curious, || (self.clock.0)(), |request| self.enqueue(request))
+    fn room_now(&self) -> Result<Option<MutexGuard<'_, Shared>>, ClientError> {
+        let mut shared = self.lock();
+        if let Some(why) = shared.state.closed() {
+            return Err(why.clone());
+        }
+        let has_room = shared.state.has_room() && shared.outgoing.bytes.len() < OUTGOING;
+        Ok(has_room.then_some(shared))
+    }
+
+    /// Hands over a message, for which there is [room](Self::room).
+    pub(crate) fn send(
+        &self,
+        shared: &mut Shared,
+        send: SendRequest,
+        curious: Curious,
+    ) -> Result<(), ClientError> {
+        let Shared { state, outgoing } = shared;
+        state.send(send, curious, || (self.clock.0)(), |request| outgoing.put(request, &self.to_write))
     }
 
     /// Asks the gateway itself.
     pub(crate) async fn ask(&self, question: impl FnOnce(Ask) -> Request) -> Result<Event, ClientError> {
-        let answer = self.room().await?.ask(question, |request| self.enqueue(request))?;
+        let answer = {
+            let mut shared = self.room().await?;
+            let Shared { state, outgoing } = &mut *shared;
+            state.ask(question, |request| outgoing.put(request, &self.to_write))?
+        };
         self.wait(answer).await
     }
 
     /// Changes the groups that the agent hears.
     pub(crate) async fn groups(&self, request: Request) -> Result<Subscribed, ClientError> {
-        let subscribed = self.room().await?.groups(request, |request| self.enqueue(request))?;
+        let subscribed = {
+            let mut shared = self.room().await?;
+            let Shared { state, outgoing } = &mut *shared;
+            state.groups(request, |request| outgoing.put(request, &self.to_write))?
+        };
         self.wait(subscribed).await
-    }
-
-    /// Queues a request to be written. False if there is no session now; what has to be answered is kept in the state.
-    fn enqueue(&self, request: &Request) -> Result<bool, ClientError> {
-        let mut outgoing = self.outgoing();
-        if outgoing.bye {
-            return Err(lost("bye was said"));
-        }
-        if outgoing.away {
-            return Ok(false);
-        }
-        let first = outgoing.bytes.is_empty();
-        encode(request, self.codec, &mut outgoing.bytes).map_err(lost)?;
-        drop(outgoing);
-        if first {
-            self.to_write.notify_one();
-        }
-        Ok(true)
     }
 
     /// Says goodbye after everything asked before.
     pub(crate) fn bye(&self) {
-        let mut outgoing = self.outgoing();
-        if !outgoing.bye && !outgoing.away {
-            // What cannot be written is not said; the connection ends all the same.
-            let _ = encode(&Request::Bye(Bye {}), self.codec, &mut outgoing.bytes);
-        }
+        let outgoing = &mut self.lock().outgoing;
+        // Who has said it already is done, and what cannot be written is not said: the connection ends all the same.
+        let _ = outgoing.put(&Request::Bye(Bye {}), &self.to_write);
         outgoing.bye = true;
-        drop(outgoing);
         self.to_write.notify_one();
     }
 
     /// Waits until bye was said, while there is no session to say it in.
     async fn parting(&self) {
-        while !self.outgoing().bye {
+        while !self.lock().outgoing.bye {
             self.to_write.notified().await;
         }
     }
@@ -228,41 +247,56 @@ impl Link {
         answer: impl Future<Output = Result<Result<T, ClientError>, oneshot::error::RecvError>>,
     ) -> Result<T, ClientError> {
         answer.await.unwrap_or_else(|_| {
-            Err(self.state().closed().cloned().unwrap_or_else(|| lost("nothing more can come")))
+            Err(self.lock().state.closed().cloned().unwrap_or_else(|| lost("nothing more can come")))
         })
     }
 
     // ---- the inbox ----
 
-    /// The application has handled this, of the gateway's present life if it says which.
-    pub(crate) fn handled(&self, cursor: u64, life: Option<u32>) -> Result<(), ClientError> {
-        let mut state = self.state();
-        if life.is_some_and(|life| life != state.mail.life()) {
-            return Ok(());
-        }
-        let ack = state.mail.handled(cursor);
-        self.acknowledge(ack)
+    /// The application has handled this.
+    pub(crate) fn handled(&self, cursor: u64) -> Result<(), ClientError> {
+        let mut shared = self.lock();
+        let ack = shared.state.mail.handled(cursor);
+        self.acknowledge(&mut shared, ack)
     }
 
-    fn acknowledge(&self, ack: Option<Ack>) -> Result<(), ClientError> {
+    fn acknowledge(&self, shared: &mut Shared, ack: Option<Ack>) -> Result<(), ClientError> {
         // Without a session it is said by the next one's hello.
-        ack.map_or(Ok(()), |ack| self.enqueue(&Request::Ack(ack)).map(drop))
+        ack.map_or(Ok(()), |ack| shared.outgoing.put(&Request::Ack(ack), &self.to_write).map(drop))
     }
 
-    /// Waits for something to read, and in which of the gateway's lives it came. Cancel safe.
-    pub(crate) async fn next(&self) -> Result<(Incoming, u32), ClientError> {
+    /// Gives back the credits that are due. Nobody is told of a lost connection here.
+    fn give_back(&self, shared: &mut Shared) {
+        if let Some(credit) = shared.state.mail.credit() {
+            let _ = shared.outgoing.put(&Request::Credit(credit), &self.to_write);
+        }
+    }
+
+    /// Waits for something to read. What was taken before, and in which of the gateway's lives, is handled when this is
+    /// first looked at; what is taken now stands there instead, if that is wanted. Cancel safe.
+    pub(crate) async fn next(
+        &self,
+        in_hand: &mut Option<(u64, u32)>,
+        auto_ack: bool,
+    ) -> Result<Incoming, ClientError> {
         loop {
             {
-                let mut state = self.state();
-                let taken = state.mail.take();
-                if let Some(credit) = state.mail.credit() {
+                let mut shared = self.lock();
+                if let Some((cursor, life)) = in_hand.take()
+                    && life == shared.state.mail.life()
+                {
+                    let ack = shared.state.mail.handled(cursor);
                     // A lost connection is told when everything that had come has been taken.
-                    let _ = self.enqueue(&Request::Credit(credit));
+                    let _ = self.acknowledge(&mut shared, ack);
                 }
+                let taken = shared.state.mail.take();
+                self.give_back(&mut shared);
                 if let Some(incoming) = taken {
-                    return Ok((incoming, state.mail.life()));
+                    let life = shared.state.mail.life();
+                    *in_hand = incoming.cursor().filter(|_| auto_ack).map(|cursor| (cursor, life));
+                    return Ok(incoming);
                 }
-                if let Some(why) = state.closed() {
+                if let Some(why) = shared.state.closed() {
                     return Err(why.clone());
                 }
             }

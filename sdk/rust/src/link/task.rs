@@ -11,8 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::comeback::Comeback;
 use super::dial::{Session, fill};
-use super::{Connection, Link};
-use crate::api::Request;
+use super::{Connection, Link, Shared};
 use crate::api::codec::Decoder;
 use crate::error::lost;
 use crate::{ClientError, Time};
@@ -47,7 +46,7 @@ impl Link {
             }
             session = again;
         };
-        self.state().close(why.clone());
+        self.lock().state.close(why.clone());
         self.to_read.notify_one();
         self.room.notify_waiters();
         self.connection.send_replace(Connection::Over(why));
@@ -55,8 +54,7 @@ impl Link {
 
     /// There is no session. True if none is wanted.
     fn suspend(&self, why: &ClientError) -> bool {
-        let mut state = self.state();
-        let mut outgoing = self.outgoing();
+        let Shared { state, outgoing } = &mut *self.lock();
         outgoing.away = true;
         outgoing.bytes.clear();
         state.suspend(why);
@@ -65,10 +63,11 @@ impl Link {
 
     /// There is a session again.
     fn resume(&self, session: &Session, asked: u64, now: Duration) -> Result<(), ClientError> {
-        let mut state = self.state();
-        self.outgoing().away = false;
-        state.resume(&session.welcome, asked, now, |request| self.enqueue(request))?;
-        drop(state);
+        {
+            let Shared { state, outgoing } = &mut *self.lock();
+            outgoing.away = false;
+            state.resume(&session.welcome, asked, now, |request| outgoing.put(request, &self.to_write))?;
+        }
         self.room.notify_waiters();
         self.connection.send_replace(Connection::Up);
         Ok(())
@@ -109,19 +108,27 @@ impl Link {
         reader: &mut R,
         mut decoder: Decoder,
     ) -> Result<Infallible, ClientError> {
+        let mut events = Vec::new();
         loop {
+            // Read without the lock: whoever asks meanwhile need not wait.
+            let whole = loop {
+                match decoder.decode() {
+                    Ok(Some(event)) => events.push(event),
+                    Ok(None) => break Ok(()),
+                    Err(why) => break Err(why),
+                }
+            };
             let mut news = false;
             let (freed, ended) = {
-                let mut state = self.state();
-                while let Some(event) = decoder.decode()? {
-                    news |= state.dispatch(event);
+                let mut shared = self.lock();
+                for event in events.drain(..) {
+                    news |= shared.state.dispatch(event);
                 }
+                let ack = shared.state.mail.ack();
                 // After bye there is nothing to ask, but still something to hear.
-                let _ = self.acknowledge(state.mail.ack());
-                if let Some(credit) = state.mail.credit() {
-                    let _ = self.enqueue(&Request::Credit(credit));
-                }
-                (state.take_freed(), state.take_ended())
+                let _ = self.acknowledge(&mut shared, ack);
+                self.give_back(&mut shared);
+                (shared.state.take_freed(), shared.state.take_ended())
             };
             if news {
                 self.to_read.notify_one();
@@ -132,6 +139,7 @@ impl Link {
             if let Some(why) = ended {
                 return Err(why);
             }
+            whole?;
             fill(reader, &mut decoder).await?;
             self.heard.fetch_add(1, Ordering::Relaxed);
         }
@@ -142,7 +150,7 @@ impl Link {
         let mut bytes = Vec::new();
         loop {
             let bye = {
-                let mut outgoing = self.outgoing();
+                let outgoing = &mut self.lock().outgoing;
                 std::mem::swap(&mut outgoing.bytes, &mut bytes);
                 outgoing.bye
             };
@@ -151,6 +159,8 @@ impl Link {
                     return Ok(());
                 }
                 self.to_write.notified().await;
+                // Who asks once often asks again at once: that is then one write.
+                tokio::task::yield_now().await;
                 continue;
             }
             self.room.notify_waiters();
@@ -169,10 +179,10 @@ impl Link {
                 continue;
             }
             {
-                let mut state = self.state();
+                let Shared { state, outgoing } = &mut *self.lock();
                 let ping = state.ping();
                 // After bye its answer is waited for no longer than parting may take.
-                let _ = self.enqueue(&ping);
+                let _ = outgoing.put(&ping, &self.to_write);
             }
             time.pause(span).await;
             if self.heard.load(Ordering::Relaxed) == heard {
