@@ -262,7 +262,10 @@ impl Device {
             match sent {
                 Ok(()) => {
                     if self.audit.is_some() {
-                        self.note(Note::Accepted { delivery, bytes: letter.envelope.clone() });
+                        let mut routes = self.boot.options.routes.iter();
+                        let by_route = routes.any(|(to, next)| *to == delivery.destination && next != to);
+                        let bytes = letter.envelope.clone();
+                        self.note(Note::Accepted { delivery, bytes, by_route });
                     }
                     self.app.flying.insert(id, letter.envelope);
                 }

@@ -23,6 +23,7 @@ fn nothing_breaks_over_some_seeds_and_everything_was_looked_at() {
     let looked = [
         counts.sealed,
         counts.relayed,
+        counts.entrusted,
         counts.taken,
         counts.known,
         counts.shut_out,

@@ -12,8 +12,9 @@
 //! | `nonce` | of one node, each new frame has a higher SEQ than all before, over restarts |
 //! | `reservation` | no SEQ is used that flash does not say is reserved |
 //! | `ttl` | a relay lowers TTL; none stands above TTL0 |
-//! | `relays` | a node relays a frame at most twice, the second time with a higher TTL |
+//! | `relays` | a node relays a frame at most twice, the second time with a higher TTL; never a copy whose NEXT names another |
 //! | `own_copies` | a node sends its own frame at most three times |
+//! | `next` | NEXT is changed by the node that it names alone, and leads neither to that itself nor back to the source |
 //! | `sent` | what reaches an application was sent: this number, these bytes, to it |
 //! | `duplicate` | none does so twice within the window; nor at all, where flash remembers |
 //! | `receipt` | a sender is told *delivered* only after the delivery |
@@ -35,7 +36,7 @@ mod windows;
 use std::collections::BTreeMap;
 
 use ble_bearer::sim::{Observer, Reception, StationId};
-use mesh_protocol::{Address, Discard, EpochKeys, Instant, Keyring, MessageId, NetKey};
+use mesh_protocol::{Address, Discard, EpochKeys, Instant, Keyring, MessageId, NetKey, Priority};
 
 use super::Watched;
 use crate::{Look, Note};
@@ -47,6 +48,8 @@ use windows::{Known, Windows};
 
 /// Room for the body of a frame of one message: `SINGLE_MAX` in `docs/protocol.md`.
 const SINGLE_MAX: usize = 13;
+/// The same beside NEXT.
+const ROUTED_SINGLE_MAX: usize = 11;
 
 /// One node, as seen so far.
 #[derive(Debug, Default)]
@@ -103,6 +106,7 @@ impl Invariants {
         Counts {
             sealed: frames.sealed,
             relayed: frames.relays,
+            entrusted: frames.entrusted,
             accepted: messages.accepted,
             delivered: messages.delivered,
             settled: messages.settled,
@@ -163,10 +167,12 @@ impl Invariants {
                         single.into_iter().for_each(|id| seen.order.done(id));
                     }
                 }
-                Note::Accepted { delivery, bytes } => {
+                Note::Accepted { delivery, bytes, by_route } => {
                     let (id, priority) = (delivery.id, delivery.priority);
                     self.messages.accepted(now, address, &delivery, &bytes, look.durable)?;
-                    if head_len(id) + bytes.len() <= SINGLE_MAX {
+                    let by_route = by_route && priority != Priority::Critical;
+                    let most = if by_route { ROUTED_SINGLE_MAX } else { SINGLE_MAX };
+                    if head_len(id) + bytes.len() <= most {
                         seen.order.accepted(priority, id);
                     }
                 }
@@ -234,7 +240,7 @@ impl Invariants {
                 | Discard::Reserved
                 | Discard::Mic)
         );
-        let (key, ttl) = match heard {
+        let (key, ttl, next) = match heard {
             Heard::Forgotten => return Ok(()),
             Heard::Strange => {
                 self.counts.strange += 1;
@@ -247,7 +253,7 @@ impl Invariants {
                 };
                 return if fine { Ok(()) } else { Err(("unverified", text())) };
             }
-            Heard::Genuine(key, ttl) => (key, ttl),
+            Heard::Genuine(key, ttl, next) => (key, ttl, next),
         };
         let ttl0 = self.frames.sealed(key).map_or(0, |sealed| sealed.ttl0);
         let name = |key: Key| format!("SEQ {} of {}", key.seq, key.src);
@@ -267,7 +273,10 @@ impl Invariants {
                 Err(("replay", format!("{}, its own, came to {result:?}", name(key))))
             };
         }
-        self.frames.heard(now, (node, seen.boot), key, ttl, relay_copies(look.alive));
+        if next.is_none_or(|next| next == look.address) {
+            let copies = relay_copies(look.alive);
+            self.frames.heard(now, (node, seen.boot), key, ttl, next.is_some(), copies);
+        }
         let known = seen.windows.look(key);
         match (result, known) {
             (Err(Discard::Replay), Known::New) => Err(("refused", format!("{} is no replay", name(key)))),
@@ -296,6 +305,7 @@ impl Invariants {
             ("sources", look.sources),
             ("neighbours", look.neighbours),
             ("paths", look.paths),
+            ("routes", look.routes),
         ];
         if let Some((name, (used, room))) = tables.into_iter().find(|(_, (used, room))| used > room) {
             return Err(("bounds", format!("its table of {name} holds {used} and has room for {room}")));

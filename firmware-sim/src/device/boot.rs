@@ -11,6 +11,9 @@ const SEQ_BLOCK: u32 = 1024;
 /// Hops allowed to a device's messages: more than any field here is long.
 const TTL: u8 = 12;
 
+/// What the node is told that a route costs: it decides nothing.
+const ROUTE_COST: u16 = 1;
+
 /// How a device differs from the usual one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -33,6 +36,8 @@ pub struct Options {
     pub used: u32,
     /// What its clock gains, in parts in a billion; negative if it loses.
     pub drift_ppb: i64,
+    /// To whom by which neighbour, as an operator says it: given to the node at each start. What it has no room for is left out.
+    pub routes: Vec<(Address, Address)>,
 }
 
 impl Default for Options {
@@ -48,6 +53,7 @@ impl Default for Options {
             durable: false,
             used: 0,
             drift_ppb: 0,
+            routes: Vec::new(),
         }
     }
 }
@@ -84,10 +90,15 @@ impl Boot {
             seq_start: flash.kept().seq,
             seq_block,
         };
-        if gateway {
+        let mut node = if gateway {
             Core::Gateway(Box::new(GatewayNode::new(now, config)))
         } else {
             Core::Small(Box::new(SmallNode::new(now, config)))
+        };
+        for &(to, next) in &self.options.routes {
+            // As documented: what is not taken is left out.
+            let _ = each!(&mut node, node => node.set_route(now, to, next, ROUTE_COST));
         }
+        node
     }
 }

@@ -32,6 +32,8 @@ pub enum Note {
         delivery: Delivery,
         /// All of its bytes.
         bytes: Vec<u8>,
+        /// Whether a route by another node leads there.
+        by_route: bool,
     },
     /// The node did not take it.
     Refused(MessageId, SendError),
@@ -103,6 +105,8 @@ pub struct Look {
     pub neighbours: (usize, usize),
     /// Ways to others, and how many can be known.
     pub paths: (usize, usize),
+    /// Routes, and how many it can have.
+    pub routes: (usize, usize),
     /// Neighbours heard lately.
     pub alive: usize,
     /// Whether it remembers over a power cut what it delivered and what it sends.
@@ -160,6 +164,7 @@ impl Device {
             sources: node.replay_use(),
             neighbours: (node.neighbours().count(), peers),
             paths: (node.paths().count(), peers),
+            routes: (node.routes().count(), peers),
             alive: node.neighbours_alive(local),
             durable: self.boot.options.durable,
             gateway,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use mesh_protocol::{Duration, MessageType, Priority, Rng};
 
+use super::routes;
 use crate::scenario::{
     Fault, FaultKind, Flash, GivenLink, Layout, LinkRule, NodeOptions, Pattern, Place, Radio, Scenario,
     SigOptions, Stacks, Traffic, Verdict, Who,
@@ -62,6 +63,7 @@ pub fn case(seed: u64) -> Scenario {
     let count = (2 + (NODES - 1) * share * share / 1_000_000) as u32;
     let places = places(count, &mut rng);
     let links = links(&places, &mut rng);
+    let neighbours = neighbours_by_distance(&places);
     let offered = Duration::from_secs(8 + rng.below(25));
     let mut case = Scenario {
         name: if mode == Mode::Liveness { LIVENESS } else { SAFETY }.into(),
@@ -94,6 +96,7 @@ pub fn case(seed: u64) -> Scenario {
         case.faults.push(fault);
     }
     case.faults.sort_by_key(|fault| fault.at);
+    routes::add(&mut case, seed, &neighbours);
     case
 }
 

@@ -1,6 +1,6 @@
 //! Looks for a network, traffic and faults under which something does not hold.
 //!
-//! Owns seeds: each is one case, and the same one everywhere. `case` draws it, `play` plays it, `shrink` makes one that fails
+//! Owns seeds: each is one case, and the same one everywhere. `case` and `routes` draw it, `play` plays it, `shrink` makes one that fails
 //! smaller.
 //!
 //! ```
@@ -10,6 +10,7 @@
 
 mod case;
 mod play;
+mod routes;
 mod shrink;
 
 use std::collections::BTreeMap;

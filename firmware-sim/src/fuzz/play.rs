@@ -15,7 +15,7 @@ use crate::device::letter;
 use crate::play::StackKind;
 use crate::play::field::{position, spec, topology};
 use crate::scenario::{Layout, NodeOptions, Pattern, Scenario, Traffic, Who};
-use crate::stack::mesh::address;
+use crate::stack::mesh::{address, routes};
 use crate::{Device, Letter, Network, Options};
 
 /// The run is looked at this often: what has gone wrong ends it.
@@ -190,6 +190,7 @@ fn options(case: &Scenario, node: Option<&NodeOptions>, rng: &mut Rng) -> Option
         // From float to integer, Rust cuts what is too large or no number.
         used: 0,
         drift_ppb: node.map_or(0.0, |node| node.drift_ppm * 1_000.0).round() as i64,
+        routes: node.map(routes).unwrap_or_default(),
     }
 }
 

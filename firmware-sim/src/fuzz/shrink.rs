@@ -3,14 +3,12 @@
 //! Owns the order in which things are left out. It does not look for the smallest case, only for one that a reader can hold
 //! in mind.
 
-use std::collections::BTreeMap;
-
 use super::Failure;
 use super::case::{Mode, is_connected};
 use super::play::play;
-use crate::scenario::{FaultKind, Layout, LinkRule, Scenario, Who};
+use crate::scenario::{FaultKind, Layout, LinkRule, NodeOptions, Scenario, Who};
 
-/// Leaves out faults, messages and nodes while the same rule is broken, in at most `tries` runs.
+/// Leaves out faults, messages, nodes and routes while the same rule is broken, in at most `tries` runs.
 #[must_use]
 pub fn shrink(failure: &Failure, tries: u32) -> Failure {
     let mut best = failure.clone();
@@ -45,6 +43,7 @@ pub fn shrink(failure: &Failure, tries: u32) -> Failure {
         leave_out(&mut best, &mut attempt, nodes, |case, from, to| {
             (from..to).rev().for_each(|node| remove_node(case, node as u32));
         });
+        leave_out(&mut best, &mut attempt, routes, remove_routes);
         // What happened afterwards is of no interest, unless it is that nothing did.
         let mut plain = best.case.clone();
         plain.nodes.clear();
@@ -57,8 +56,21 @@ pub fn shrink(failure: &Failure, tries: u32) -> Failure {
     }
 }
 
-fn size(case: &Scenario) -> (usize, usize, usize, usize) {
-    (case.faults.len(), case.traffic.len(), nodes(case), case.nodes.len())
+fn size(case: &Scenario) -> [usize; 5] {
+    [case.faults.len(), case.traffic.len(), nodes(case), case.nodes.len(), routes(case)]
+}
+
+fn routes(case: &Scenario) -> usize {
+    case.nodes.values().map(|node| node.routes.len()).sum()
+}
+
+/// Takes routes out, counted over all nodes.
+fn remove_routes(case: &mut Scenario, from: usize, to: usize) {
+    let mut at = 0..;
+    for node in case.nodes.values_mut() {
+        node.routes.retain(|_, _| at.next().is_none_or(|at| !(from..to).contains(&at)));
+    }
+    case.nodes.retain(|_, node| *node != NodeOptions::default());
 }
 
 fn nodes(case: &Scenario) -> usize {
@@ -99,8 +111,12 @@ fn remove_node(case: &mut Scenario, node: u32) {
     places.remove(node as usize);
     let moved = |other: u32| (other != node).then(|| other - u32::from(other > node));
     let options = std::mem::take(&mut case.nodes);
-    case.nodes =
-        options.into_iter().filter_map(|(n, options)| Some((moved(n)?, options))).collect::<BTreeMap<_, _>>();
+    for (n, mut options) in options {
+        let Some(n) = moved(n) else { continue };
+        let ways = std::mem::take(&mut options.routes);
+        options.routes = ways.into_iter().filter_map(|(to, next)| Some((moved(to)?, moved(next)?))).collect();
+        case.nodes.insert(n, options);
+    }
     if let LinkRule::Given(links) = &mut case.links {
         links.retain_mut(|link| match (moved(link.a), moved(link.b)) {
             (Some(a), Some(b)) => {
@@ -139,6 +155,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn routes_are_taken_out_by_their_place_among_all() {
+        let mut case = Scenario::new("x", Layout::Line { nodes: 5, spacing: 1.0 });
+        let given = |routes: &[(u32, u32)]| NodeOptions {
+            routes: routes.iter().copied().collect(),
+            ..NodeOptions::default()
+        };
+        case.nodes.insert(0, given(&[(1, 1), (2, 1)]));
+        case.nodes.insert(3, given(&[(4, 4)]));
+        case.nodes.insert(4, given(&[(0, 3), (1, 3)]));
+        assert_eq!(routes(&case), 5);
+        remove_routes(&mut case, 1, 4);
+        assert_eq!(case.nodes, [(0, given(&[(1, 1)])), (4, given(&[(1, 3)]))].into());
+    }
+
+    #[test]
     fn a_node_that_is_taken_out_is_named_nowhere_any_more() {
         for seed in 0..200 {
             let mut case = case(seed);
@@ -148,6 +179,8 @@ mod tests {
                 assert_eq!(nodes(&case), count - 1);
                 let fits = |n: &u32| (*n as usize) < count - 1;
                 assert!(case.nodes.keys().all(fits), "seed {seed}");
+                let ways = case.nodes.values().flat_map(|node| &node.routes);
+                assert!(ways.flat_map(|(to, next)| [to, next]).all(fits), "seed {seed}");
                 for traffic in &case.traffic {
                     assert!([&traffic.from, &traffic.to].iter().all(|who| match who {
                         Who::Node(n) => fits(n),

@@ -14,7 +14,7 @@ use super::watch::Watch;
 use crate::chaos::{self, Both, Faulty, Rules, attackers, links_of_attackers};
 use crate::scenario::{LinkRule, Place, Radio, Scenario};
 use crate::stack::Stack;
-use crate::stack::mesh::Mesh;
+use crate::stack::mesh::{Mesh, routes};
 use crate::{Network, Options};
 
 /// The world of a scenario: nodes and those who mean harm, what goes wrong, and the watch. Node `n` is station `n`.
@@ -55,6 +55,7 @@ pub(super) fn devices(scenario: &Scenario, seed: u64) -> impl Fn(u32) -> Mesh {
             // As the real ones: what a gateway has accepted survives a power cut.
             durable: node.gateway,
             drift_ppb: (node.drift_ppm * 1_000.0).round() as i64,
+            routes: routes(&node),
             ..Options::default()
         };
         Mesh::new(number, options, dice(number), &key)

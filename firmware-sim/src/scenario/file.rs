@@ -168,7 +168,10 @@ fn plain(message: &str) -> String {
             "sequence" => "a list",
             found => found,
         };
-        return format!("{found} does not fit; write {}", expected.replace("a sequence", "a list"));
+        return format!(
+            "{found} does not fit; write {}",
+            expected.replace("a sequence", "a list").replace("a map", "a table")
+        );
     }
     if let Some(key) = message.strip_prefix("missing field ") {
         return format!("the key {key} is missing; add it");

@@ -157,6 +157,16 @@ pub struct NodeOptions {
     pub drift_ppm: f64,
     /// Its transmit power in dBm, instead of the radio's.
     pub tx_dbm: Option<f64>,
+    /// The next hop to each of these nodes, as an operator gives it; only our own stack knows routes.
+    pub routes: BTreeMap<u32, u32>,
+}
+
+impl NodeOptions {
+    /// How many routes it has room for: those of `SmallNode` and `GatewayNode`.
+    #[must_use]
+    pub const fn routes_max(&self) -> usize {
+        if self.gateway { 128 } else { 24 }
+    }
 }
 
 /// Who hears whom.

@@ -14,7 +14,7 @@ use crate::Network;
 use crate::play::StackKind;
 use crate::play::field::{position, spec, topology};
 use crate::scenario::Scenario;
-use crate::stack::mesh::Mesh;
+use crate::stack::mesh::{Mesh, routes};
 use crate::virtual_controller::VirtualController;
 
 /// A station.
@@ -130,6 +130,7 @@ pub(super) fn field(scenario: &Scenario, options: Options) -> (Field, u64) {
                 ttl: scenario.stacks.mesh_ttl,
                 relay: node.relay.unwrap_or(true),
                 drift_ppb: (node.drift_ppm * 1_000.0).round() as i64,
+                routes: routes(&node),
                 // Whoever has a name answers queries that are sent to it.
                 names: node.name.into_iter().collect(),
                 ..crate::Options::default()

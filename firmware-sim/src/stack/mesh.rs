@@ -8,7 +8,7 @@ use mesh_protocol::{Address, BODY_MAX, Duration, Envelope, Instant, NetKey, Outc
 use super::{Arrival, Fate, Order, Refused, Settled, Stack, Target};
 use crate::chaos::Faulty;
 use crate::device::letter;
-use crate::scenario::Flash;
+use crate::scenario::{Flash, NodeOptions};
 use crate::{Device, Options};
 
 /// The epoch of every simulated network.
@@ -54,6 +54,11 @@ impl From<Device> for Mesh {
 #[must_use]
 pub fn address(number: u32) -> Address {
     Address::new(u16::try_from(number + 1).unwrap_or(u16::MAX))
+}
+
+/// The routes of a node, as a device takes them.
+pub(crate) fn routes(node: &NodeOptions) -> Vec<(Address, Address)> {
+    node.routes.iter().map(|(to, next)| (address(*to), address(*next))).collect()
 }
 
 /// The number of the node with this address.

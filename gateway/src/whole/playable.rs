@@ -47,6 +47,11 @@ pub enum Unplayable {
         "playing gateway {0}: a gateway always relays; leave its `relay` out, or play the scenario with `mesh-sim run`"
     )]
     NoRelay(String),
+    /// A gateway has its routes from its operator.
+    #[error(
+        "playing gateway {0}: it cannot be given routes; leave its `routes` out, or play the scenario with `mesh-sim run`"
+    )]
+    Routes(String),
     /// A gateway's clock is the simulation's.
     #[error(
         "playing a `clock_jump` of gateway {0}: its clock cannot jump; let a device's do so, or play the scenario with `mesh-sim run`"
@@ -73,6 +78,9 @@ pub(super) fn gateways(scenario: &Scenario) -> Result<Vec<(u32, Name)>, Unplayab
         }
         if options.relay == Some(false) {
             return Err(Unplayable::NoRelay(name));
+        }
+        if !options.routes.is_empty() {
+            return Err(Unplayable::Routes(name));
         }
         gateways.push((node, agent));
     }
@@ -125,7 +133,7 @@ mod tests {
                     { at = \"1s\", partition = { nodes = [3, 4], lasts = \"1s\" } }, \
                     { at = \"1s\", drop = { to = 3, lasts = \"1s\" } }, \
                     { at = \"1s\", forge = { near = 3, rate = 1, lasts = \"1s\" } }]";
-        let names = check(two, fine).unwrap();
+        let names = check(&format!("{two}, {{ number = 4, routes = {{ 3 = 5 }} }}"), fine).unwrap();
         assert_eq!(
             names.iter().map(|(n, name)| (*n, name.as_str())).collect::<Vec<_>>(),
             [(3, "node-3"), (5, "desk")]
@@ -138,6 +146,7 @@ mod tests {
             (String::new(), String::new(), Unplayable::NoGateway("x".into())),
             (one(", drift_ppm = 3"), String::new(), Unplayable::Drift(desk())),
             (one(", relay = false"), String::new(), Unplayable::NoRelay(desk())),
+            (one(", routes = { 3 = 4 }"), String::new(), Unplayable::Routes(desk())),
             (one(""), fault("clock_jump = { node = 5, by = \"1s\" }"), Unplayable::ClockJump(desk())),
             (
                 one(""),

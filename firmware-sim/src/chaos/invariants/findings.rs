@@ -35,6 +35,8 @@ pub struct Counts {
     pub sealed: u64,
     /// Frames relayed, copies included.
     pub relayed: u64,
+    /// Of these, by a node that alone had been asked to.
+    pub entrusted: u64,
     /// Receptions of frames that were taken.
     pub taken: u64,
     /// Receptions of frames that were known.
@@ -64,6 +66,7 @@ impl Counts {
             runs,
             sealed,
             relayed,
+            entrusted,
             taken,
             known,
             shut_out,
@@ -78,6 +81,7 @@ impl Counts {
             (runs, other.runs),
             (sealed, other.sealed),
             (relayed, other.relayed),
+            (entrusted, other.entrusted),
             (taken, other.taken),
             (known, other.known),
             (shut_out, other.shut_out),

@@ -20,6 +20,9 @@ const RELAYS_MAX: u8 = 2;
 const OWN_COPIES_MAX: u8 = 3;
 /// Where TTL stands, under the mask, with four other bits.
 const HOP: usize = 1;
+/// Of these the one that says that NEXT is there, and where that stands, under the mask too.
+const NEXT_BIT: u8 = 0x04;
+const NEXT: std::ops::Range<usize> = 7..9;
 
 /// Which frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,8 +37,10 @@ pub(super) struct Key {
 struct Passage {
     /// In which of its lives.
     boot: u32,
-    /// The highest TTL it heard it with.
+    /// The highest TTL it heard it with, of copies that it may relay.
     heard: u8,
+    /// Whether one of these named it as the next hop.
+    asked: bool,
     /// As often as a relay of it may go out.
     copies: u8,
     /// How often it went out with each TTL.
@@ -46,6 +51,8 @@ struct Passage {
 #[derive(Clone, Debug)]
 pub(super) struct Sealed {
     hash: u64,
+    /// The same of its bytes with any NEXT, if it has one; and that one, as it reads and as it stands.
+    routed: Option<(u64, Address, u16)>,
     hop: u8,
     origin: u32,
     at: Instant,
@@ -71,8 +78,8 @@ struct Source {
 /// A frame as a node heard it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// Its owner sent it, and it has this TTL now.
-    Genuine(Key, u8),
+    /// Its owner sent it, and it has this TTL and this next hop now.
+    Genuine(Key, u8, Option<Address>),
     /// Nobody did.
     Strange,
     /// It is too long ago to tell.
@@ -91,11 +98,21 @@ pub(super) struct Frames {
     pub(super) sealed: u64,
     pub(super) repeats: u64,
     pub(super) relays: u64,
+    /// Of these, the ones that this node alone was asked for.
+    pub(super) entrusted: u64,
 }
 
 impl Frames {
     pub(super) const fn new(keys: Keyring) -> Self {
-        Self { keys, sources: BTreeMap::new(), by_hash: BTreeMap::new(), sealed: 0, repeats: 0, relays: 0 }
+        Self {
+            keys,
+            sources: BTreeMap::new(),
+            by_hash: BTreeMap::new(),
+            sealed: 0,
+            repeats: 0,
+            relays: 0,
+            entrusted: 0,
+        }
     }
 
     fn get(&mut self, key: Key) -> Option<&mut Sealed> {
@@ -108,11 +125,16 @@ impl Frames {
 
     /// What `frame` is.
     pub(super) fn look_up(&mut self, frame: &[u8]) -> Heard {
-        let hash = canonical(frame);
-        if let Some(key) = self.by_hash.get(&hash).copied()
-            && let Some(sealed) = self.get(key)
-        {
-            return Heard::Genuine(key, ((frame[HOP] ^ sealed.hop) >> 4) ^ sealed.ttl0);
+        for (hash, names_next) in [(plain(frame), false), (routed(frame), true)] {
+            if let Some(key) = self.by_hash.get(&hash).copied()
+                && let Some(sealed) = self.get(key)
+            {
+                let next = sealed.routed.filter(|_| names_next).map(|(_, next, masked)| {
+                    // The mask is the same for all copies.
+                    Address::new(next.bits() ^ masked ^ next_bytes(frame))
+                });
+                return Heard::Genuine(key, ((frame[HOP] ^ sealed.hop) >> 4) ^ sealed.ttl0, next);
+            }
         }
         // Only where something was forgotten is it worth to look inside.
         let forgotten = self.sources.values().any(|source| source.forgotten.is_some())
@@ -132,7 +154,8 @@ impl Frames {
         let single = (inside.kind == Kind::Single).then(|| BlockHead::parse(inside.body).ok()).flatten();
         let key = Key { src: inside.src, epoch: verified.epoch(), seq: inside.seq };
         let sealed = Sealed {
-            hash: canonical(frame),
+            hash: if inside.next.is_some() { plain_without_next(frame) } else { plain(frame) },
+            routed: inside.next.map(|next| (routed(frame), next, next_bytes(frame))),
             hop: frame[HOP],
             origin: 0,
             at: Instant::ZERO,
@@ -160,8 +183,17 @@ impl Frames {
         }
     }
 
-    /// A node heard a genuine frame, and a relay of it would go out so often.
-    pub(super) fn heard(&mut self, now: Instant, (node, boot): (u32, u32), key: Key, ttl: u8, copies: u8) {
+    /// A node heard a genuine frame, as the one that is asked to relay it or as one of many, and a relay of it would go out so
+    /// often. A copy that names another node is none of its business.
+    pub(super) fn heard(
+        &mut self,
+        now: Instant,
+        (node, boot): (u32, u32),
+        key: Key,
+        ttl: u8,
+        asked: bool,
+        copies: u8,
+    ) {
         let Some(sealed) = self.get(key) else { return };
         if now.since(sealed.at) > FOLLOWED_FOR {
             return;
@@ -171,7 +203,9 @@ impl Frames {
             *passage = Passage { boot, ..Passage::default() };
         }
         passage.heard = passage.heard.max(ttl);
-        passage.copies = passage.copies.max(copies);
+        passage.asked |= asked;
+        // Whoever is asked sends it as if it were its own.
+        passage.copies = passage.copies.max(if asked { OWN_COPIES_MAX } else { copies });
     }
 
     /// A node hands a frame to its radio: which one that is, and whether it is a new one.
@@ -188,10 +222,15 @@ impl Frames {
     ) -> Result<Option<(Key, bool)>, Fault> {
         match self.look_up(frame) {
             Heard::Forgotten => Ok(None),
-            Heard::Genuine(key, ttl) if key.src == address => {
+            Heard::Genuine(key, ttl, next) if key.src == address => {
                 self.repeats += 1;
                 let sealed = self.get(key).ok_or_else(|| ("own_copies", String::new()))?;
                 sealed.own_copies += 1;
+                let first = sealed.routed.map(|(_, next, _)| next);
+                if next != first {
+                    let text = format!("it sent its own SEQ {} by {first:?}, then by {next:?}", key.seq);
+                    return Err(("next", text));
+                }
                 if ttl != sealed.ttl0 {
                     return Err((
                         "ttl",
@@ -204,9 +243,9 @@ impl Frames {
                 }
                 Ok(Some((key, false)))
             }
-            Heard::Genuine(key, ttl) => {
+            Heard::Genuine(key, ttl, next) => {
                 self.relays += 1;
-                self.relayed(now, (node, boot), address, key, ttl)?;
+                self.relayed(now, (node, boot), address, key, ttl, next)?;
                 Ok(Some((key, false)))
             }
             Heard::Strange => {
@@ -243,6 +282,9 @@ impl Frames {
         if ttl != sealed.ttl0 {
             return Err(("ttl", format!("it sealed SEQ {seq} with TTL {ttl} and TTL0 {}", sealed.ttl0)));
         }
+        if sealed.routed.is_some_and(|(_, next, _)| next == address) {
+            return Err(("next", format!("it sealed SEQ {seq} for itself to relay")));
+        }
         self.sealed += 1;
         (sealed.origin, sealed.at) = (node, now);
         self.remember(key, sealed);
@@ -251,6 +293,7 @@ impl Frames {
 
     fn remember(&mut self, key: Key, sealed: Sealed) {
         let (now, hash) = (sealed.at, sealed.hash);
+        self.by_hash.extend(sealed.routed.map(|(hash, ..)| (hash, key)));
         let source = self.sources.entry(key.src).or_default();
         let name = (key.epoch, key.seq);
         source.highest = source.highest.max(Some(name));
@@ -267,6 +310,7 @@ impl Frames {
         {
             source.forgotten = source.forgotten.max(Some(name));
             self.by_hash.remove(&old.hash);
+            old.routed.map(|(hash, ..)| self.by_hash.remove(&hash));
         }
         self.by_hash.insert(hash, key);
     }
@@ -278,6 +322,7 @@ impl Frames {
         address: Address,
         key: Key,
         ttl: u8,
+        next: Option<Address>,
     ) -> Result<(), Fault> {
         let Some(sealed) = self.get(key) else { return Ok(()) };
         let name = format!("SEQ {} of {}", key.seq, key.src);
@@ -291,11 +336,16 @@ impl Frames {
             return Ok(());
         }
         let Some(passage) = sealed.passages.get_mut(&node).filter(|passage| passage.boot == boot) else {
-            return Err(("relays", format!("it relayed {name} without having heard it")));
+            let what = "without having heard it, or only what another node was asked to relay";
+            return Err(("relays", format!("it relayed {name} {what}")));
         };
+        if let Some(next) = next.filter(|next| !passage.asked || [address, key.src].contains(next)) {
+            return Err(("next", format!("it relayed {name} by {next}, asked to: {}", passage.asked)));
+        }
         if ttl >= passage.heard {
             return Err(("ttl", format!("it relayed {name} with TTL {ttl}, heard with {}", passage.heard)));
         }
+        let entrusted = passage.asked;
         let same = &mut passage.sent[usize::from(ttl & 15)];
         *same += 1;
         let (same, all) = (*same, passage.sent.iter().sum::<u8>());
@@ -307,14 +357,36 @@ impl Frames {
             );
             return Err(("relays", text));
         }
+        self.entrusted += u64::from(entrusted);
         Ok(())
     }
 }
 
-/// A number for all of a frame that no relay may change. FNV-1a, 64 bits (Fowler, Noll and Vo, 1991).
-fn canonical(frame: &[u8]) -> u64 {
-    frame.iter().enumerate().fold(0xcbf2_9ce4_8422_2325, |hash, (at, byte)| {
-        let byte = if at == HOP { byte & 0x0f } else { *byte };
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+/// A number for all of a frame without NEXT that no relay may change.
+fn plain(frame: &[u8]) -> u64 {
+    fnv(BASIS, frame.iter().enumerate().map(|(at, byte)| if at == HOP { byte & 0x0f } else { *byte }))
+}
+
+/// The same of a frame with NEXT, once a relay has taken that out.
+fn plain_without_next(frame: &[u8]) -> u64 {
+    let left = frame.iter().enumerate().filter(|(at, _)| !NEXT.contains(at));
+    fnv(BASIS, left.map(|(at, byte)| if at == HOP { (byte ^ NEXT_BIT) & 0x0f } else { *byte }))
+}
+
+/// A number for all of a frame with NEXT that no relay may change but by taking that out.
+fn routed(frame: &[u8]) -> u64 {
+    let left = frame.iter().enumerate().filter(|(at, _)| !NEXT.contains(at));
+    fnv(!BASIS, left.map(|(at, byte)| if at == HOP { byte & 0x0f } else { *byte }))
+}
+
+/// The two bytes of NEXT as they stand.
+fn next_bytes(frame: &[u8]) -> u16 {
+    frame.get(NEXT).map_or(0, |bytes| bytes.iter().fold(0, |all, byte| all << 8 | u16::from(*byte)))
+}
+
+/// FNV-1a, 64 bits (Fowler, Noll and Vo, 1991).
+const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn fnv(basis: u64, bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(basis, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 
 use super::resolve::{Wrong, place, wrong};
-use super::tables::NodeTable;
+use super::tables::{NodeTable, Routes};
 use super::values::{NodeRef, WhoRef};
 use crate::scenario::{Layout, NodeOptions, Who};
 
@@ -42,7 +42,7 @@ pub(super) fn nodes(
     layout: &Layout,
 ) -> Result<(BTreeMap<u32, NodeOptions>, Names), Wrong> {
     let mut names = Names { count: layout.nodes(), numbers: BTreeMap::new(), gateways: Vec::new() };
-    let mut nodes = BTreeMap::new();
+    let (mut nodes, mut routes) = (BTreeMap::new(), Vec::new());
     for table in tables {
         let at = table.number.span().start;
         let number = names.numbered(at, table.number.into_inner())?;
@@ -71,7 +71,9 @@ pub(super) fn nodes(
             place: table.place.as_ref().map(|table| place(table, |floor| layout.ground(floor))),
             drift_ppm: table.drift_ppm.map_or(0.0, |ppm| ppm.0),
             tx_dbm: table.tx_dbm.map(|dbm| dbm.0),
+            routes: BTreeMap::new(),
         };
+        routes.extend(table.routes.map(|table| (at, number, table)));
         if node.gateway {
             names.gateways.push(number);
         }
@@ -80,6 +82,12 @@ pub(super) fn nodes(
         }
     }
     names.gateways.sort_unstable();
+    // They may name nodes that are described further down.
+    for (at, number, table) in routes {
+        if let Some(node) = nodes.get_mut(&number) {
+            node.routes = names.routes(at, number, &table, node.routes_max())?;
+        }
+    }
     Ok((nodes, names))
 }
 
@@ -126,6 +134,38 @@ impl Names {
 
     pub(super) fn maybe(&self, node: Option<&Spanned<NodeRef>>) -> Result<Option<u32>, Wrong> {
         node.map(|node| self.node(node)).transpose()
+    }
+
+    /// The routes of node `own`, described `at` this place, of which it has room for `most`.
+    fn routes(&self, at: usize, own: u32, table: &Routes, most: usize) -> Result<BTreeMap<u32, u32>, Wrong> {
+        let count = table.len();
+        if count > most {
+            return wrong(
+                at,
+                format!(
+                    "node {own} has {count} `routes`, and {most} is the most it has room for; leave some out"
+                ),
+            );
+        }
+        let mut routes = BTreeMap::new();
+        for (key, next) in table {
+            let at = key.span().start;
+            let key = key.get_ref();
+            // No name begins with a digit.
+            let to = key.parse().map_or_else(|_| NodeRef::Name(key.clone()), NodeRef::Number);
+            let (to, next_hop) = (self.find(at, &to)?, self.node(next)?);
+            if to == own {
+                return wrong(at, format!("node {own} needs no route to itself; name another node"));
+            }
+            if next_hop == own {
+                let what = "is no next hop of its own; name a neighbour, or the destination if it is one";
+                return wrong(next.span().start, format!("node {own} {what}"));
+            }
+            if routes.insert(to, next_hop).is_some() {
+                return wrong(at, format!("there are two routes to node {to}; keep one of them"));
+            }
+        }
+        Ok(routes)
     }
 
     pub(super) fn who(&self, who: &Spanned<WhoRef>) -> Result<Who, Wrong> {

@@ -3,6 +3,7 @@
 //! Owns the shape, for reading and for writing alike. What it means, and what no table can tell alone, is `resolve`'s
 //! business. Where one of several kinds is meant, each has a key of its own and exactly one of them may be there.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use mesh_protocol::{MessageType, Priority};
@@ -46,6 +47,9 @@ pub(super) type Copies = Whole<1, 8>;
 pub(super) type CopyInterval = Time<{ 10 * MS }, { 320 * MS }>;
 /// Core Specification, HCI, "LE Set Scan Parameters": 2.5 ms to 10.24 s.
 pub(super) type Scan = Time<2_500, { 10_240 * MS }>;
+
+/// To which node by which; TOML's keys are text, so that of a number is too.
+pub(super) type Routes = BTreeMap<Spanned<String>, Spanned<NodeRef>>;
 
 /// Tables of these names and keys. Each is read from a table alone: what serde derives would take a list too, by the order
 /// of its keys.
@@ -154,6 +158,7 @@ tables! {
         drift_ppm: Option<Real<-1_000, 1_000>>,
         tx_dbm: Option<Dbm>,
         place: Option<PlaceTable>,
+        routes: Option<Routes>,
     }
 
     #[derive(Default)]

@@ -326,6 +326,68 @@ fn nodes_that_are_not_there_are_named_with_those_that_are() {
 }
 
 #[test]
+fn routes_are_from_a_node_to_a_node_by_a_node() {
+    let scenario = parse(
+        "layout.line = { nodes = 200, spacing = 1 }\ntraffic = []\nnodes = [\n\
+         { number = 0, routes = { roof = \"shed\", 3 = \"shed\", \"4\" = 4 } },\n\
+         { number = 1, name = \"shed\" },\n{ number = 2, name = \"roof\" },\n]\n",
+    );
+    assert_eq!(scenario.nodes[&0].routes.iter().collect::<Vec<_>>(), [(&2, &1), (&3, &1), (&4, &4)]);
+    assert!(scenario.nodes[&1].routes.is_empty());
+
+    let many = |gateway: bool, count: u32| {
+        let routes: String = (1..=count).map(|to| format!("{to} = 1, ")).collect();
+        format!(
+            "layout.line = {{ nodes = 200, spacing = 1 }}\ntraffic = []\nnodes = [\n\
+             {{ number = 0, gateway = {gateway}, routes = {{ {} }} }}]\n",
+            routes.trim_end_matches(", ")
+        )
+    };
+    for (gateway, most) in [(false, 24), (true, 128)] {
+        assert_eq!(parse(&many(gateway, most)).nodes[&0].routes.len(), most as usize);
+        let what = format!(
+            "`nodes.number`: node 0 has {} `routes`, and {most} is the most it has room for; leave some out",
+            most + 1
+        );
+        assert_eq!(wrong(&many(gateway, most + 1)), (4, what));
+    }
+}
+
+#[test]
+fn routes_are_checked_to_the_line() {
+    let no_such = "no node is named \"wets\"; named in `nodes`: `east`, `west`; or give a number, 0 to 3";
+    for (route, what) in [
+        ("wets = 1", format!("`nodes.routes`: {no_such}")),
+        ("0 = \"wets\"", format!("`nodes.routes.0`: {no_such}")),
+        ("4 = 1", "`nodes.routes`: there is no node 4; the layout has 0 to 3".to_owned()),
+        ("-1 = 1", "`nodes.routes`: there is no node -1; the layout has 0 to 3".to_owned()),
+        ("any = 1", format!("`nodes.routes`: {}", no_such.replace("wets", "any"))),
+        ("3 = 1", "`nodes.routes`: node 3 needs no route to itself; name another node".to_owned()),
+        (
+            "west = 3",
+            "`nodes.routes.west`: node 3 is no next hop of its own; name a neighbour, or the destination if it is one"
+                .to_owned(),
+        ),
+        (
+            "0 = 1, west = 2",
+            "`nodes.routes`: there are two routes to node 0; keep one of them".to_owned(),
+        ),
+        (
+            "0 = true",
+            "`nodes.routes.0`: boolean `true` does not fit; write a node's number or its name in quotes".to_owned(),
+        ),
+    ] {
+        let text = format!(
+            "layout.line = {{ nodes = 4, spacing = 5 }}\ntraffic = []\nnodes = [\n{{ number = 0, name = \"west\" }},\n\
+             {{ number = 1, name = \"east\" }},\n{{ number = 3, routes = {{ {route} }} }},\n]\n"
+        );
+        assert_eq!(wrong(&text), (6, what), "{route}");
+    }
+    let list = wrong(&format!("{LEAST}nodes = [ {{ number = 0, routes = [1] }} ]\n"));
+    assert_eq!(list, (3, "`nodes.routes`: a list does not fit; write a table".to_owned()));
+}
+
+#[test]
 fn names_of_nodes_are_checked() {
     for (node, what) in [
         ("number = 4", "`nodes.number`: there is no node 4; the layout has 0 to 3"),
@@ -653,6 +715,10 @@ impl Dice {
                 place: self.maybe(Self::place),
                 drift_ppm: self.real(-1_000.0, 1_000.0),
                 tx_dbm: self.maybe(|dice| dice.real(-150.0, 50.0)),
+                routes: (0..self.below(4))
+                    .map(|_| (self.below(count), self.below(count)))
+                    .filter(|(to, next)| *to != number && *next != number)
+                    .collect(),
             };
             scenario.nodes.insert(number, node);
         }

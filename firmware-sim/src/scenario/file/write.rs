@@ -10,7 +10,7 @@ use super::tables::{
     BulkTable, BurstTable, ClockJumpTable, CrashTable, DelayTable, DiscTable, FaultTable, FileTable,
     GridTable, IntruderTable, LayoutTable, LinkTable, LinksTable, NodeTable, OfficeTable, PartitionTable,
     PeriodicTable, PingTable, PlaceTable, PoissonTable, PropagationTable, RadioTable, RadiusTable,
-    ReplayTable, RowTable, RuleTable, SigTable, StacksTable, TrafficTable, WlanTable,
+    ReplayTable, Routes, RowTable, RuleTable, SigTable, StacksTable, TrafficTable, WlanTable,
 };
 use super::values::{NodeRef, Real, Time, WhoRef, Whole};
 use crate::scenario::{
@@ -94,8 +94,17 @@ fn nodes(scenario: &Scenario) -> Vec<NodeTable> {
         drift_ppm: Some(Real(node.drift_ppm)),
         tx_dbm: node.tx_dbm.map(Real),
         place: node.place.as_ref().map(place),
+        routes: (!node.routes.is_empty()).then(|| routes(scenario, node)),
     };
     scenario.nodes.iter().map(table).collect()
+}
+
+fn routes(scenario: &Scenario, of: &crate::scenario::NodeOptions) -> Routes {
+    let key = |number| match node(scenario, number).into_inner() {
+        NodeRef::Number(number) => number.to_string(),
+        NodeRef::Name(name) => name,
+    };
+    of.routes.iter().map(|(to, next)| (spanned(key(*to)), node(scenario, *next))).collect()
 }
 
 /// By name, where it has one.
