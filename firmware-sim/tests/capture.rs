@@ -427,12 +427,18 @@ fn every_kind_of_body_is_told_apart() {
     if !has_tshark() {
         return;
     }
-    // Type QUERY with everything, a deadline of 300 ms, from a to bc, in answer to message 9 of node 3, and a text.
-    let whole = [&[0x05, 0x00, 0xf9, 0xac, 0x02, 1][..], b"a", &[2], b"bc", &[3, 9], b"hi"].concat();
+    // Type QUERY with everything, from a to bc, in answer to message 9 of node 3, and a text.
+    let whole = [&[0x05, 0x00, 0xf1, 1][..], b"a", &[2], b"bc", &[3, 9], b"hi"].concat();
+    // Context 9: from d to e; used, and used in answer to message 12.
+    let defining = [&[0x06, 0x00, 0x4e, 0x10, 1][..], b"d", &[1], b"e", &[0xaa]].concat();
     let part = [0x05, 0xac, 0x02, 0x80, 0x01, 0xaa, 0xbb];
     let next = Some(Address::new(0x0203));
     let frames = [
         frame(Kind::Single, &whole),
+        frame(Kind::Single, &defining),
+        frame(Kind::Single, &[0x07, 0x00, 0x4f, 0xaa, 0xbb]),
+        frame(Kind::Single, &[0x08, 0x00, 0x4d, 12, 0xcc]),
+        frame(Kind::Single, &[0x09, 0x00, 0x08]),
         Frame { next, ..frame(Kind::Single, &part) },
         // Segment 5 of 0 to 6, of transfer abc.
         frame(Kind::Segment, &[0xab, 0xc1, 0x46, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
@@ -451,14 +457,16 @@ fn every_kind_of_body_is_told_apart() {
         "next",
         "long_mic",
         "message",
+        "defines",
+        "context",
         "type",
         "processed",
-        "deadline",
         "from",
         "to",
         "reply_node",
         "reply_message",
         "text",
+        "content",
         "part_total",
         "part_offset",
         "part",
@@ -486,7 +494,11 @@ fn every_kind_of_body_is_told_apart() {
         })
         .collect();
     let expected = [
-        "long_mic=0 message=5 type=1 processed=1 deadline=300 from=a to=bc reply_node=0x00000003 reply_message=9 text=hi",
+        "long_mic=0 message=5 type=1 processed=1 from=a to=bc reply_node=0x00000003 reply_message=9 text=hi",
+        "long_mic=0 message=6 defines=9 type=0 processed=0 from=d to=e content=aa",
+        "long_mic=0 message=7 context=9 content=aabb",
+        "long_mic=0 message=8 context=9 reply_message=12 content=cc",
+        "long_mic=0 message=9 type=0 processed=0 malformed=1",
         "next=0x0203 long_mic=0 message=5 part_total=300 part_offset=128 part=aabb",
         "long_mic=0 transfer=2748 segment=5 last_segment=6 segment_data=00010203040506070809",
         "long_mic=1 opcode=0x01 hello_count=9 neighbour=0x0203,0x0204 delivery=200,100",

@@ -11,7 +11,7 @@ async fn passes<A: Arm>(name: &str, mut arm: A) {
     let report = run_all(&mut arm).await;
     println!("{name}\n{report}");
     assert!(report.all_passed(), "{name}\n{report}");
-    assert_eq!(report.checks.len(), 8, "{name}");
+    assert_eq!(report.checks.len(), 9, "{name}");
 }
 
 /// An arm that cannot run here: every check counts as skipped, and says why.
