@@ -202,6 +202,26 @@ async fn strangers_and_changed_certificates_are_kept_out_and_told() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_given_later_counts_at_once() {
+    let dirs: [_; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;
+    let b = gateway(2, nowhere(), dirs[1].path(), 7, None).await;
+    let alice = agent(&a, "alice").await;
+    links(&alice, &b, "b").await;
+    let seen = until(alice.handle(), "b", LinkState::Up).await.fingerprint.unwrap();
+    let address = || b.tcp_address().unwrap().to_string();
+    let wrong: String = seen.chars().map(|c| if c == '0' { '1' } else { '0' }).collect();
+    alice.handle().add_link(name("b"), address(), Some(wrong.clone())).await.unwrap();
+    let away = until(alice.handle(), "b", LinkState::Away).await;
+    assert!(away.why.as_deref().is_some_and(|why| why.contains("another certificate")), "{away:?}");
+    assert_eq!(away.fingerprint, Some(wrong), "what was seen does not take its place");
+    alice.handle().add_link(name("b"), address(), Some(seen)).await.unwrap();
+    until(alice.handle(), "b", LinkState::Up).await;
+    a.stop().await.unwrap();
+    b.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn two_that_dial_each_other_keep_one_connection() {
     let dirs: [_; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;

@@ -322,7 +322,11 @@ impl Log {
         self.file.sync_data()?;
         let mut old = self.path.clone().into_os_string();
         old.push(".1");
-        fs::rename(&self.path, &old)?;
+        match fs::rename(&self.path, &old) {
+            // Somebody took it away, or the last turn came only half-way.
+            Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
         *self = Self::open(self.path.clone(), self.most)?;
         datadir::sync_folder(self.path.parent().unwrap_or(Path::new(".")))
     }

@@ -312,6 +312,8 @@ impl Outgoing {
             return false;
         }
         outbound.late_answers += u8::from(late);
+        // What was said since may have been delivered: *expired* would be too much said from now on.
+        outbound.sent_before |= late;
         outbound.in_full = true;
         self.stay(id, destination);
         if !late {

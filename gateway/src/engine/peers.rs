@@ -116,7 +116,11 @@ impl PeerBook {
         let mut news = false;
         for (name, pin) in pins {
             let known = self.configured.contains_key(&name) || self.added.contains_key(&name);
-            news |= known && self.pins.insert(name, pin) != Some(pin);
+            // Never in place of one that is there: a person may have given it.
+            if known && !self.pins.contains_key(&name) {
+                self.pins.insert(name, pin);
+                news = true;
+            }
         }
         news
     }

@@ -198,15 +198,14 @@ impl Shared {
             return Err("it is not wanted any more".into());
         }
         let known = table.up.iter().flatten().find(|known| known.remote.node == remote.node);
-        if let Some(known) = known {
-            if known.dialler <= dialler {
-                return Err("there is a connection with it already".into());
-            }
-            known.give_up.notify_one();
+        if known.is_some_and(|known| known.dialler <= dialler) {
+            return Err("there is a connection with it already".into());
         }
+        // Before the other one ends for this.
         let Some(free) = table.up.iter().position(Option::is_none) else {
             return Err(format!("all {CONNECTIONS} connections are in use: remove one"));
         };
+        known.inspect(|known| known.give_up.notify_one());
         table.claims += 1;
         let number = table.claims;
         let give_up = Arc::new(Notify::new());
@@ -230,6 +229,14 @@ impl Shared {
         let wanted = Wanted { keeper, address, pin, node: None, why: None, since, tried: false };
         table.wanted.insert(name, wanted);
         keeper
+    }
+
+    /// Whether what is kept under this name is what is wanted.
+    fn keeps(&self, name: &Name, want: &PeerConfig) -> bool {
+        want.name == *name
+            && self.table().wanted.get(name).is_some_and(|known| {
+                known.address == want.address && want.pin.is_none_or(|pin| known.pin == Some(pin))
+            })
     }
 
     /// A gateway is not wanted any more. Whether there is a connection for it, which ends then.
@@ -347,11 +354,11 @@ impl Shared {
                 remote.fingerprint
             ));
         }
-        if let Some(wanted) = self.table().wanted.get_mut(&name) {
+        if let Some(wanted) = self.table().wanted.get_mut(&name).filter(|wanted| wanted.keeper == keeper) {
             (wanted.node, wanted.pin) = (Some(remote.node), Some(remote.fingerprint));
         }
         let ended = self.hold(stream, remote, address, (self.me.0, Some(keeper))).await;
-        if let Some(wanted) = self.table().wanted.get_mut(&name) {
+        if let Some(wanted) = self.table().wanted.get_mut(&name).filter(|wanted| wanted.keeper == keeper) {
             wanted.since = Instant::now();
         }
         ended
@@ -372,8 +379,11 @@ pub(super) async fn manage(shared: Arc<Shared>, mut wanted: watch::Receiver<Vec<
     let mut running = BTreeMap::new();
     loop {
         let wants = wanted.borrow_and_update().clone();
-        let gone: Vec<Name> =
-            running.keys().filter(|name| !wants.iter().any(|want| want.name == **name)).copied().collect();
+        let gone: Vec<Name> = running
+            .keys()
+            .filter(|name| !wants.iter().any(|want| shared.keeps(name, want)))
+            .copied()
+            .collect();
         for name in gone {
             let task: Option<tokio::task::AbortHandle> = running.remove(&name);
             // A connection ends in order, with its link. What is not connected yet will not be.
