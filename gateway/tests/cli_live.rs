@@ -1,5 +1,7 @@
 //! The command line with a gateway that runs: the program twice, as daemon and as client.
 
+mod common;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -18,27 +20,7 @@ struct Daemon {
 impl Daemon {
     /// Starts it on this data directory and waits until it says that it is ready.
     fn start(dir: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"))
-            .args([
-                "--adapter",
-                "sim",
-                "--sim-nodes",
-                "5",
-                "--listen",
-                "127.0.0.1:0",
-                "--log-level",
-                "warn",
-                "--json",
-            ])
-            .arg("--data-dir")
-            .arg(dir)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut ready = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        let ready: Value = serde_json::from_str(&ready).unwrap();
-        assert_eq!(ready["ready"], json!(true));
+        let (child, _) = common::program(dir, "5");
         Self { child, dir: dir.to_owned() }
     }
 

@@ -3,13 +3,12 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 
 use ble_bearer::{Trace, Traced};
-use common::{agent, cable, gateway, name, plan};
+use common::{agent, cable, gateway, name, plan, program};
 use mesh_agent::api::{Body, Destination, Hello, Outcome, SendRequest};
 use mesh_agent::{Client, Endpoint};
 use mesh_gateway::engine::Membership;
@@ -24,26 +23,7 @@ struct Process {
 
 impl Process {
     fn start(dir: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"))
-            .args([
-                "--adapter",
-                "sim",
-                "--sim-nodes",
-                "1",
-                "--listen",
-                "127.0.0.1:0",
-                "--log-level",
-                "error",
-                "--json",
-            ])
-            .arg("--data-dir")
-            .arg(dir)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let (child, ready) = program(dir, "1");
         let endpoint = ready["tcp"].as_str().unwrap().parse().unwrap();
         Self { child, endpoint }
     }

@@ -3,10 +3,11 @@
 //!
 //! It prints what happened when, to be read with `--nocapture`; what it asserts are the sums.
 
+mod common;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -29,18 +30,7 @@ struct Process(Child);
 
 impl Process {
     fn start(dir: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"))
-            .args(["--adapter", "sim", "--sim-nodes", "1", "--listen", "127.0.0.1:0"])
-            .args(["--log-level", "error", "--json"])
-            .arg("--data-dir")
-            .arg(dir)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut ready = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        assert!(ready.contains("\"ready\":true"), "{ready}");
-        Self(child)
+        Self(common::program(dir, "1").0)
     }
 }
 

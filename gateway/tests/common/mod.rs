@@ -1,7 +1,9 @@
 //! Two gateways on one cable: a bearer that loses nothing, for tests of everything above the air.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use ble_bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full, WallClock};
@@ -104,6 +106,22 @@ pub(crate) fn plan<B>(address: u16, bearer: B, dir: &Path, membership: Membershi
 /// A gateway on one end of a cable, with the key that all gateways of these tests share.
 pub(crate) async fn gateway(address: u16, cable: Cable, dir: &Path) -> Gateway {
     Gateway::start(plan(address, cable, dir, Membership::new([7; 16], 1, true))).await.unwrap()
+}
+
+/// The program on a small simulated air, and what it says once it is ready.
+pub(crate) fn program(dir: &Path, sim_nodes: &str) -> (Child, serde_json::Value) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"))
+        .args(["--adapter", "sim", "--sim-nodes", sim_nodes, "--listen", "127.0.0.1:0"])
+        .args(["--log-level", "error", "--json", "--data-dir"])
+        .arg(dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(ready["ready"], true);
+    (child, ready)
 }
 
 pub(crate) fn name(text: &str) -> Name {
