@@ -4,7 +4,8 @@
 
 use mesh_agent::api::{Body, Destination, Message, MessageRef, Name, Outcome};
 use mesh_protocol::{
-    Address, Answer, Event as MeshEvent, Host, Letter, LinkId, MessageId, NameHash, Reason, Received, Verdict,
+    Address, Answer, ContextId, Event as MeshEvent, Host, Letter, LinkId, MessageId, NameHash, Reason,
+    Received, Verdict,
 };
 
 use super::contexts::{Context, Definition};
@@ -14,6 +15,9 @@ use super::journal::After;
 use super::records;
 use super::state::{MeshCommand, State, wants};
 use crate::store::Op;
+
+/// Type, flags and names; the message that is answered; the body; the context that is defined.
+type Meaning<'a> = (Context, Option<mesh_protocol::MessageRef>, &'a [u8], Option<ContextId>);
 
 impl State {
     pub(super) fn received(&mut self, received: &Received<'_>) -> Answer {
@@ -56,32 +60,15 @@ impl State {
             Known::Storing => return None,
             Known::No => {}
         }
-        let (context, reply_to, body, defines) = match letter {
-            Letter::Whole { defines, envelope } => {
-                let defines = defines.filter(|_| destination.is_node());
-                if defines.is_some_and(|number| !self.heard.takes(source, id, number)) {
-                    self.count("messages_of_unknown_context");
-                    return Some(Verdict::Rejected(Reason::UnknownContext));
-                }
-                let context = Context::of(&envelope);
-                if context.to.is_none() && !envelope.to.is_empty() {
-                    self.count("messages_for_nobody");
-                    return Some(Verdict::Rejected(Reason::NoSuchAgent));
-                }
-                (context, envelope.reply_to, envelope.body, defines)
-            }
-            Letter::Short { context, reply_to, body } => {
-                let meant = if destination.is_node() { self.heard.meant(source, id, context) } else { None };
-                let Some(context) = meant else {
-                    self.count("messages_of_unknown_context");
-                    return Some(Verdict::Rejected(Reason::UnknownContext));
-                };
-                if context.text && std::str::from_utf8(body).is_err() {
-                    self.count("messages_malformed");
-                    return Some(Verdict::Rejected(Reason::Malformed));
-                }
-                let answered = |id| mesh_protocol::MessageRef { node: destination, id };
-                (*context, reply_to.map(answered), body, None)
+        let (context, reply_to, body, defines) = match self.meaning(received, letter) {
+            Ok(meaning) => meaning,
+            Err(reason) => {
+                self.count(match reason {
+                    Reason::UnknownContext => "messages_of_unknown_context",
+                    Reason::NoSuchAgent => "messages_for_nobody",
+                    _ => "messages_malformed",
+                });
+                return Some(Verdict::Rejected(reason));
             }
         };
         let from = context.from;
@@ -141,6 +128,33 @@ impl State {
             self.journal.after(After::Report { to: source, id, priority, verdict });
         }
         None
+    }
+
+    /// What a message says, be it by a context; and which context it defines, for a definition that can be taken.
+    fn meaning<'a>(&self, received: &Received<'_>, letter: Letter<'a>) -> Result<Meaning<'a>, Reason> {
+        let &Received { source, id, destination, .. } = received;
+        match letter {
+            Letter::Whole { defines, envelope } => {
+                let defines = defines.filter(|_| destination.is_node());
+                if defines.is_some_and(|number| !self.heard.takes(source, id, number)) {
+                    return Err(Reason::UnknownContext);
+                }
+                let context = Context::of(&envelope);
+                if context.to.is_none() && !envelope.to.is_empty() {
+                    return Err(Reason::NoSuchAgent);
+                }
+                Ok((context, envelope.reply_to, envelope.body, defines))
+            }
+            Letter::Short { context, reply_to, body } => {
+                let meant = if destination.is_node() { self.heard.meant(source, id, context) } else { None };
+                let context = *meant.ok_or(Reason::UnknownContext)?;
+                if context.text && std::str::from_utf8(body).is_err() {
+                    return Err(Reason::Malformed);
+                }
+                let answered = |id| mesh_protocol::MessageRef { node: destination, id };
+                Ok((context, reply_to.map(answered), body, None))
+            }
+        }
     }
 
     pub(super) fn learn(&mut self, hash: NameHash, name: Option<Name>, node: Address) {
