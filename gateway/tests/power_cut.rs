@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
 
-use ble_bearer::{Trace, Traced};
+use ble_bearer::{Bearer, Trace, Traced};
 use common::{agent, cable, gateway, name, plan, program};
 use mesh_agent::api::{Body, Destination, Hello, Outcome, SendRequest};
 use mesh_agent::{Client, Endpoint};
 use mesh_gateway::engine::Membership;
 use mesh_gateway::gateway::Gateway;
-use mesh_protocol::{Address, EpochKeys, Keyring, MessageType, NetKey, Rng, frame};
+use mesh_protocol::{Address, EpochKeys, Keyring, LinkId, MessageType, NetKey, Rng, frame};
 
 /// A gateway process on the simulated air.
 struct Process {
@@ -157,6 +157,76 @@ async fn seqs_go_on_behind_the_last_reserved_one_after_a_cut() {
             "run {run} began behind the one before: {seqs:?}"
         );
     }
+}
+
+/// Marks of sources once reached the disk every minute, and messages repeated in order pushed each other out of the memory of
+/// what was delivered: all of 600 came again.
+#[tokio::test]
+async fn what_an_outsider_recorded_is_not_delivered_again_after_a_cut() {
+    const MESSAGES: usize = 600;
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (end_a, end_b) = cable();
+    let frames: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+    let recorded = Arc::clone(&frames);
+    let observer = move |trace: Trace<'_>| {
+        if let Trace::Sent { frame, .. } = trace {
+            recorded.lock().unwrap().push(frame.to_vec());
+        }
+    };
+    let membership = || Membership::new([7; 16], 1, true);
+    let end_a = Traced::new(end_a, observer);
+    let a = Gateway::start(plan(1, end_a, dirs[0].path(), membership())).await.unwrap();
+    let b = gateway(2, end_b, dirs[1].path()).await;
+    let (sensor, _inbox) = agent(&a, "sensor").await.split();
+    let mut bob = agent(&b, "bob").await;
+    let bob_of =
+        |text: String| SendRequest::new(Destination::agent(name("bob")), MessageType::Task, Body::text(text));
+    let mut flying = Vec::new();
+    for n in 0..MESSAGES {
+        flying.push(sensor.send(bob_of(format!("{n}"))).await.unwrap());
+        if flying.len() == 8 || n + 1 == MESSAGES {
+            for pending in flying.drain(..) {
+                assert_eq!(pending.receipt().await.unwrap().outcome, Outcome::Delivered);
+            }
+        }
+    }
+    let mut came = BTreeSet::new();
+    while came.len() < MESSAGES {
+        came.insert(bob.inbox().next_message().await.unwrap().id);
+    }
+    // What is asked behind an ack is answered behind it.
+    bob.handle().status().await.unwrap();
+    a.cut().await;
+    b.cut().await;
+
+    let (mut outsider, end_b) = cable();
+    let b = gateway(2, end_b, dirs[1].path()).await;
+    let mut bob = agent(&b, "bob").await;
+    let frames = std::mem::take(&mut *frames.lock().unwrap());
+    assert!(frames.len() >= MESSAGES);
+    for frame in &frames {
+        outsider.try_send(LinkId(0), frame, 1).unwrap();
+    }
+    let status = loop {
+        let status = bob.handle().status().await.unwrap();
+        if status.radio.frames_received >= frames.len() as u64 {
+            break status;
+        }
+        tokio::task::yield_now().await;
+    };
+    for taken in ["messages_received", "messages_repeated", "messages_forgotten"] {
+        assert_eq!(status.counters.get(taken), None, "its marks alone keep them all out");
+    }
+    let carol = agent(&b, "carol").await;
+    carol.handle().send(bob_of("the end".into())).await.unwrap();
+    loop {
+        let message = bob.inbox().next_message().await.unwrap();
+        if message.body.as_text() == Some("the end") {
+            break;
+        }
+        assert!(came.contains(&message.id), "{} was never sent", message.id);
+    }
+    b.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -115,11 +115,13 @@ pub enum Reason {
     Malformed,
     /// Its names were said in an earlier message, which this destination does not know: they are to be said again.
     UnknownContext,
+    /// It is older than all that the destination remembers of its sender, which may have had it before.
+    Forgotten,
 }
 
 impl Reason {
     /// All reasons, in the order of their codes from 1.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NoSuchAgent,
         Self::InboxFull,
         Self::TooLarge,
@@ -127,6 +129,7 @@ impl Reason {
         Self::Storage,
         Self::Malformed,
         Self::UnknownContext,
+        Self::Forgotten,
     ];
 
     const fn code(self) -> u8 {
@@ -144,6 +147,7 @@ impl Reason {
             Self::Storage => "the destination could not store it",
             Self::Malformed => "the destination could not read it",
             Self::UnknownContext => "the destination does not know the names that it refers to",
+            Self::Forgotten => "it is older than all that the destination remembers of this node",
         }
     }
 }
@@ -322,7 +326,7 @@ mod tests {
             &[ACK, 0x10, 0, 0, 0, 0, 0, 0, 0],
             &[ACK, 0, 0, 65, 0, 0, 0, 0, 0],
             &[RECEIPT, 0, 0, 0, 1, 3, 0],
-            &[RECEIPT, 0, 0, 0, 1, 3, 8],
+            &[RECEIPT, 0, 0, 0, 1, 3, 9],
             &[RECEIPT, 0, 0, 0, 1, 5, 0],
             &[HELLO, 1, 0, 0, 0, 1],
             &[HELLO, 1, 0, 1],

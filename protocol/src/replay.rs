@@ -149,6 +149,11 @@ impl<const N: usize> ReplayTable<N> {
         self.windows.iter().filter(|window| window.taken).map(|window| window.mark)
     }
 
+    /// The mark of one source.
+    pub(crate) fn mark_of(&self, src: Address) -> Option<ReplayMark> {
+        self.find(src).ok().map(|at| self.windows[at].mark)
+    }
+
     /// A new window, where there is room.
     fn insert(&mut self, at: usize, window: Window) {
         if self.windows.insert(at, window).is_ok() && at <= self.hand {

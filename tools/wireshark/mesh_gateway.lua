@@ -280,7 +280,7 @@ local VERDICTS = {
     [0x0100] = "delivered", [0x0200] = "processed", [0x0301] = "rejected: no such agent",
     [0x0302] = "rejected: inbox full", [0x0303] = "rejected: too large", [0x0304] = "rejected: expired on arrival",
     [0x0305] = "rejected: storage", [0x0306] = "rejected: malformed",
-    [0x0307] = "rejected: unknown context, say the names again", [0x0400] = "restart",
+    [0x0307] = "rejected: unknown context, say the names again", [0x0308] = "rejected: forgotten", [0x0400] = "restart",
 }
 
 local f = {}

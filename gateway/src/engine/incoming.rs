@@ -4,7 +4,7 @@
 //!
 //! Full: a message whose first part finds no room is started again by its sender, until its deadline.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use mesh_protocol::{Address, Duration, Instant, MessageId, Part};
 
@@ -12,8 +12,12 @@ use mesh_protocol::{Address, Duration, Instant, MessageId, Part};
 const ASSEMBLIES: usize = 64;
 /// Parts that stopped coming are given up; six times the reassembly of one block, as the sender backs off.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
-/// Delivered messages remembered of each source: the window within which a message arrives at most once.
-pub(super) const WINDOW: usize = 512;
+/// Delivered messages remembered of each source, those with the highest numbers. So many newer ones may overtake a message on its
+/// way. A guess: a quarter of what a source may have waiting, and 25 kB of memory.
+pub(super) const WINDOW: usize = 2_048;
+/// A number so far below the window is no old message but another life of the source, which has lost its disk and begun
+/// elsewhere. A guess: hours of all that a busy gateway accepts, for its own agents too; and few of all numbers.
+const ANOTHER_LIFE: u32 = 1 << 24;
 
 #[derive(Debug)]
 struct Assembly {
@@ -42,15 +46,20 @@ pub(super) enum Known {
     Storing,
     /// It is stored.
     Yes,
+    /// It is older than all that is remembered of its source: nobody knows any more.
+    Forgotten,
 }
 
-/// The last messages of one source, in the order in which they came: that is not the order of their numbers, as the
-/// urgent overtake.
+/// The messages of one source with the highest numbers, and whether each is on disk. When it is full, nothing with a lower number
+/// is taken any more: it may be a repeat.
 #[derive(Debug, Default)]
-struct Window {
-    order: VecDeque<MessageId>,
-    /// Whether each is on disk.
-    synced: BTreeMap<MessageId, bool>,
+struct Window(BTreeMap<MessageId, bool>);
+
+impl Window {
+    /// What is remembered last, when nothing more can be.
+    fn edge(&self) -> Option<MessageId> {
+        self.0.first_key_value().filter(|_| self.0.len() >= WINDOW).map(|(id, _)| *id)
+    }
 }
 
 /// Parts and the window.
@@ -109,30 +118,34 @@ impl Incoming {
     }
 
     pub(super) fn known(&self, source: Address, id: MessageId) -> Known {
-        match self.delivered.get(&source).and_then(|window| window.synced.get(&id)) {
-            None => Known::No,
-            Some(false) => Known::Storing,
-            Some(true) => Known::Yes,
+        let Some(window) = self.delivered.get(&source) else { return Known::No };
+        match (window.0.get(&id), window.edge()) {
+            (Some(false), _) => Known::Storing,
+            (Some(true), _) => Known::Yes,
+            (None, Some(edge)) if id < edge && edge.0 - id.0 <= ANOTHER_LIFE => Known::Forgotten,
+            (None, _) => Known::No,
         }
     }
 
-    /// Remembers a new message; returns the one that leaves the window for it.
-    pub(super) fn remember(&mut self, source: Address, id: MessageId, synced: bool) -> Option<MessageId> {
+    /// Remembers a new message; returns those that leave the window for it.
+    pub(super) fn remember(&mut self, source: Address, id: MessageId, synced: bool) -> Vec<MessageId> {
         let window = self.delivered.entry(source).or_default();
-        if window.synced.insert(id, synced).is_none() {
-            window.order.push_back(id);
+        let mut gone = Vec::new();
+        if window.edge().is_some_and(|edge| id < edge) {
+            gone.extend(std::mem::take(&mut window.0).into_keys());
         }
-        if window.order.len() <= WINDOW {
-            return None;
+        window.0.insert(id, synced);
+        while window.0.len() > WINDOW
+            && let Some((oldest, _)) = window.0.pop_first()
+        {
+            gone.push(oldest);
         }
-        let oldest = window.order.pop_front()?;
-        window.synced.remove(&oldest);
-        Some(oldest)
+        gone
     }
 
     /// A message that is remembered is on disk now.
     pub(super) fn synced(&mut self, source: Address, id: MessageId) {
-        if let Some(synced) = self.delivered.get_mut(&source).and_then(|window| window.synced.get_mut(&id)) {
+        if let Some(synced) = self.delivered.get_mut(&source).and_then(|window| window.0.get_mut(&id)) {
             *synced = true;
         }
     }
@@ -182,22 +195,58 @@ mod tests {
         assert_eq!(incoming.part(Instant::ZERO, A, MessageId(999), part, b"a"), Parts::Waiting);
     }
 
+    /// Outsiders once pushed the window along: they repeated old messages in order, and each was taken for a new one.
     #[test]
-    fn the_window_forgets_the_oldest_of_a_source() {
+    fn what_is_older_than_the_window_is_never_taken_for_new() {
         let mut incoming = Incoming::default();
-        for n in 0..WINDOW as u32 {
-            assert_eq!(incoming.remember(A, MessageId(n), true), None);
+        let all = 3 * WINDOW as u32;
+        for n in 1..=all {
+            assert_eq!(incoming.known(A, MessageId(n)), Known::No);
+            let gone = incoming.remember(A, MessageId(n), true);
+            assert_eq!(
+                gone,
+                n.checked_sub(WINDOW as u32)
+                    .filter(|n| *n > 0)
+                    .map(MessageId)
+                    .into_iter()
+                    .collect::<Vec<_>>()
+            );
         }
-        assert_eq!(incoming.remember(A, MessageId(9_999), false), Some(MessageId(0)));
-        assert_eq!(incoming.known(A, MessageId(0)), Known::No);
-        assert_eq!(incoming.known(A, MessageId(9_999)), Known::Storing);
-        incoming.synced(A, MessageId(9_999));
-        assert_eq!(incoming.known(A, MessageId(9_999)), Known::Yes);
+        let known = |n| incoming.known(A, MessageId(n));
+        let old = all - WINDOW as u32;
+        assert!((1..=old).all(|n| known(n) == Known::Forgotten));
+        assert!((old + 1..=all).all(|n| known(n) == Known::Yes));
+        assert_eq!((known(all + 1), incoming.known(Address::new(3), MessageId(1))), (Known::No, Known::No));
+    }
+
+    #[test]
+    fn a_message_that_others_overtook_is_new() {
+        let mut incoming = Incoming::default();
+        for n in (2..WINDOW as u32).chain([9_999]) {
+            assert_eq!(incoming.remember(A, MessageId(n), true), []);
+        }
+        assert_eq!(incoming.known(A, MessageId(1)), Known::No);
+        assert_eq!(incoming.remember(A, MessageId(1), false), []);
+        assert_eq!(incoming.known(A, MessageId(1)), Known::Storing);
+        incoming.synced(A, MessageId(1));
+        assert_eq!(incoming.known(A, MessageId(1)), Known::Yes);
+        assert_eq!(incoming.remember(A, MessageId(5_000), true), [MessageId(1)], "not what came first");
+    }
+
+    #[test]
+    fn a_source_that_has_lost_its_disk_begins_a_window_of_its_own() {
+        let mut incoming = Incoming::default();
+        let far = 1 << 30;
+        for n in 0..WINDOW as u32 {
+            incoming.remember(A, MessageId(far + n), true);
+        }
+        assert_eq!(incoming.known(A, MessageId(far - ANOTHER_LIFE)), Known::Forgotten);
+        let first = MessageId(far - ANOTHER_LIFE - 1);
+        assert_eq!(incoming.known(A, first), Known::No);
+        assert_eq!(incoming.remember(A, first, true).len(), WINDOW);
         assert_eq!(
-            incoming.remember(A, MessageId(0), true),
-            Some(MessageId(1)),
-            "a late low number is not the oldest"
+            (incoming.known(A, first), incoming.known(A, MessageId(first.0 - 1))),
+            (Known::Yes, Known::No)
         );
-        assert_eq!(incoming.known(A, MessageId(0)), Known::Yes);
     }
 }

@@ -49,8 +49,8 @@ pub use state::Identity;
 
 /// SEQs reserved at a time; `docs/protocol.md`, "SEQ".
 const SEQ_BLOCK: u32 = 4096;
-/// Replay marks go to disk at most this often, with other writes: a restarted gateway takes again at most what was
-/// sent in between, and the window of delivered messages stops what of that is a message.
+/// Replay marks of all sources go to disk at most this often, with other writes. That of a source whose message is delivered
+/// goes with the message; a restarted gateway takes again at most what was no message.
 const MARKS_EVERY: Duration = Duration::from_secs(60);
 /// Batches of agents' requests handled before the node gets its turn.
 const BATCHES: usize = 32;

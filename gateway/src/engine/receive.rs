@@ -58,6 +58,10 @@ impl State {
                 return Some(Verdict::Delivered);
             }
             Known::Storing => return None,
+            Known::Forgotten => {
+                self.count("messages_forgotten");
+                return Some(Verdict::Rejected(Reason::Forgotten));
+            }
             Known::No => {}
         }
         let (context, reply_to, body, defines) = match self.meaning(received, letter) {
@@ -118,9 +122,11 @@ impl State {
             self.heard.take(source, number, definition);
             self.journal.stage(Op::PutContext { source, context: number, record });
         }
-        self.journal.stage(Op::PutDelivered { source, id, record: Vec::new() });
-        if let Some(oldest) = self.incoming.remember(source, id, false) {
-            self.journal.stage(Op::DeleteDelivered { source, id: oldest });
+        // With it, so that frames that brought it bring nothing after a power cut.
+        let record = records::encode_delivered(received.mark);
+        self.journal.stage(Op::PutDelivered { source, id, record });
+        for id in self.incoming.remember(source, id, false) {
+            self.journal.stage(Op::DeleteDelivered { source, id });
         }
         self.count("messages_received");
         if destination.is_node() {

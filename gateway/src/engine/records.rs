@@ -70,6 +70,11 @@ pub(super) fn encode_marks(fingerprint: [u8; 8], marks: impl Iterator<Item = Rep
     encode(&(fingerprint, marks))
 }
 
+/// What is kept of a delivered message besides its number: how far its source's frames were taken by then.
+pub(super) fn encode_delivered(mark: Option<ReplayMark>) -> Vec<u8> {
+    mark.map(|mark| encode(&(mark.epoch, mark.seq))).unwrap_or_default()
+}
+
 pub(super) fn encode_routes<'a>(routes: impl Iterator<Item = &'a Route>) -> Vec<u8> {
     let own = routes.filter(|route| route.origin == RouteOrigin::Operator);
     let routes: Vec<(Address, Address, u16)> =
@@ -122,7 +127,17 @@ pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8]) -> Recove
             None => count(true),
         }
     }
-    let keys: Vec<(Address, MessageId)> = raw.delivered.into_iter().map(|(key, _)| key).collect();
+    let marks = marks.filter(|(found, _)| own(*found)).map(|(_, marks)| marks).unwrap_or_default();
+    let mut marks: Vec<ReplayMark> =
+        marks.into_iter().map(|(src, epoch, seq)| ReplayMark { src, epoch, seq }).collect();
+    let mut keys = Vec::new();
+    for ((src, id), record) in raw.delivered {
+        keys.push((src, id));
+        // Those of before had none.
+        if let Some((epoch, seq)) = decode(&record).filter(|_| same_network) {
+            marks.push(ReplayMark { src, epoch, seq });
+        }
+    }
     let (delivered, stale) = if same_network { (keys, Vec::new()) } else { (Vec::new(), keys) };
     let (mut contexts, mut stale_contexts) = (Vec::new(), Vec::new());
     for (key, record) in raw.contexts {
@@ -144,13 +159,7 @@ pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8]) -> Recove
         routes: routes.flatten().unwrap_or_default(),
         seq: seq.filter(|(found, _)| own(*found)).map(|(_, seq)| seq),
         next_id,
-        marks: marks
-            .filter(|(found, _)| own(*found))
-            .map(|(_, marks)| marks)
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(src, epoch, seq)| ReplayMark { src, epoch, seq })
-            .collect(),
+        marks,
         agents,
         outbox,
         delivered,

@@ -119,6 +119,10 @@ impl State {
                 self.count("messages_said_in_full");
                 self.mesh.push(MeshCommand::Pump);
             }
+            MeshOutcome::Rejected(Reason::Forgotten) => {
+                let why = "it is older than all that the destination remembers of this node; it may have been delivered";
+                self.settle(id, Outcome::Unknown, hops, to, Some(why.to_owned()));
+            }
             MeshOutcome::Rejected(reason) => {
                 self.settle(id, Outcome::Rejected, hops, to, Some(reason.text().into()));
             }

@@ -173,8 +173,8 @@ impl State {
             state.index(agent);
         }
         for (source, id) in recovered.delivered {
-            if let Some(oldest) = state.incoming.remember(source, id, true) {
-                state.journal.stage(Op::DeleteDelivered { source, id: oldest });
+            for id in state.incoming.remember(source, id, true) {
+                state.journal.stage(Op::DeleteDelivered { source, id });
             }
         }
         for (source, id) in recovered.stale {

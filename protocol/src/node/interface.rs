@@ -6,6 +6,7 @@ use crate::block::Part;
 use crate::control::{NameHash, Verdict};
 use crate::crypto::Keyring;
 use crate::outbox::Outcome;
+use crate::replay::ReplayMark;
 use crate::{Address, LinkId, MessageId, Priority};
 #[cfg(doc)]
 use crate::{MESSAGE_MAX, Node};
@@ -55,6 +56,9 @@ pub struct Received<'a> {
     pub hops: u8,
     /// Where these bytes stand in the message; `None` when they are all of it.
     pub part: Option<Part>,
+    /// How far its source's frames were taken. Kept together with the message, and [restored](crate::Node::restore_mark)
+    /// after a restart, it shuts out all repeats of frames that brought it.
+    pub mark: Option<ReplayMark>,
     /// The bytes.
     pub bytes: &'a [u8],
 }

@@ -404,11 +404,11 @@ impl<
         Some(match self.lent.as_ref()? {
             Queued::Single { source, destination, priority, hops, body } => {
                 let origin = Origin { src: *source, dst: *destination, priority: *priority, hops: *hops };
-                Event::Received(received(origin, body)?)
+                Event::Received(received(origin, self.replay.mark_of(*source), body)?)
             }
             Queued::Block(set) => {
                 let (origin, _, block) = self.reassembly.block(*set);
-                Event::Received(received(origin, block)?)
+                Event::Received(received(origin, self.replay.mark_of(origin.src), block)?)
             }
             &Queued::NextPart { id, offset, len } => Event::NextPart { id, offset, len },
             &Queued::Done { id, outcome, hops } => Event::Done { id, outcome, hops },
@@ -550,7 +550,7 @@ enum Reply {
     Part(MessageId, u32, usize),
 }
 
-fn received(origin: Origin, block: &[u8]) -> Option<Received<'_>> {
+fn received(origin: Origin, mark: Option<ReplayMark>, block: &[u8]) -> Option<Received<'_>> {
     let (head, bytes) = BlockHead::parse(block).ok()?;
     Some(Received {
         source: origin.src,
@@ -559,6 +559,7 @@ fn received(origin: Origin, block: &[u8]) -> Option<Received<'_>> {
         priority: origin.priority,
         hops: origin.hops,
         part: head.part,
+        mark,
         bytes,
     })
 }
