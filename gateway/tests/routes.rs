@@ -11,7 +11,7 @@ use mesh_protocol::{Address, MessageType};
 
 fn refused(result: Result<(), ClientError>) -> (ErrorCode, String) {
     match result.unwrap_err() {
-        ClientError::Refused(error) => (error.code, error.message),
+        ClientError::Refused(error) => (error.code, error.to_string()),
         other => panic!("{other}"),
     }
 }

@@ -11,7 +11,7 @@ mod rate;
 
 use std::fmt;
 
-use mesh_agent::api::{Destination, ErrorCode, Name, Request, SendRequest};
+use mesh_agent::api::{Destination, ErrorCode, Name, Refusal, Request, SendRequest};
 use mesh_protocol::Priority;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -105,9 +105,6 @@ const fn yes() -> bool {
     true
 }
 
-/// What is not allowed: a code for programs and a sentence for people.
-pub type Refused = (ErrorCode, String);
-
 impl Grant {
     /// A token that allows all that an agent can do, and nothing of an operator.
     #[must_use]
@@ -129,62 +126,72 @@ impl Grant {
     ///
     /// # Errors
     /// What is allowed instead.
-    pub fn allows_name(&self, name: &Name) -> Result<(), Refused> {
+    pub fn allows_name(&self, name: &Name) -> Result<(), Refusal> {
         if self.names.is_empty() || self.names.iter().any(|pattern| pattern.fits(name)) {
             return Ok(());
         }
-        let why = format!(
-            "cannot attach as {name}: the access token {} is for {}; use such a name, or ask for another token",
-            self.name,
-            list(&self.names)
-        );
-        Err((ErrorCode::Unauthorised, why))
+        let why =
+            format!("cannot attach as {name}: the access token {} is for {}", self.name, list(&self.names));
+        let refusal = Refusal::new(ErrorCode::Unauthorised, why);
+        Err(refusal.hint("use such a name, or ask for another token").field("name"))
     }
 
     /// Whether it allows this request, however often it came before.
     ///
     /// # Errors
     /// What is allowed instead.
-    pub fn allows(&self, request: &Request) -> Result<(), Refused> {
+    pub fn allows(&self, request: &Request) -> Result<(), Refusal> {
         match request {
             Request::Send(send) => self.allows_send(send),
             Request::LinkAdd(_) | Request::LinkRemove(_) | Request::RouteAdd(_) | Request::RouteRemove(_)
                 if !self.operator =>
             {
                 let why = format!(
-                    "cannot change connections or routes: the access token {} is not an operator's; ask over the Unix socket, \
-                     or make one with `mesh-gateway token add NAME --operator`",
+                    "cannot change connections or routes: the access token {} is not an operator's",
                     self.name
                 );
-                Err((ErrorCode::Unauthorised, why))
+                Err(Refusal::new(ErrorCode::Unauthorised, why).hint(
+                    "ask over the Unix socket, or make one with `mesh-gateway token add NAME --operator`",
+                ))
             }
             _ => Ok(()),
         }
     }
 
-    fn allows_send(&self, send: &SendRequest) -> Result<(), Refused> {
-        let refused = |what: String| {
-            let why = format!(
-                "cannot accept the message: the access token {} {what}, or ask for another token",
-                self.name
-            );
-            Err((ErrorCode::Unauthorised, why))
+    fn allows_send(&self, send: &SendRequest) -> Result<(), Refusal> {
+        let refused = |what: String, instead: String, field: &str| {
+            let why = format!("cannot accept the message: the access token {} {what}", self.name);
+            let refusal = Refusal::new(ErrorCode::Unauthorised, why);
+            Err(refusal.hint(format!("{instead}, or ask for another token")).field(field))
         };
         if !self.broadcast && matches!(send.to, Destination::Everyone | Destination::Group(_)) {
-            return refused(format!("allows nothing to many, as {}; write to one agent", send.to));
+            return refused(
+                format!("allows nothing to many, as {}", send.to),
+                "write to one agent".to_owned(),
+                "to",
+            );
         }
         if !self.to.is_empty() && !self.to.iter().any(|pattern| pattern.fits(&send.to)) {
-            return refused(format!("does not allow {}; write to {}", send.to, list(&self.to)));
+            return refused(
+                format!("does not allow {}", send.to),
+                format!("write to {}", list(&self.to)),
+                "to",
+            );
         }
         // The most urgent one is the least in order.
         if let Some(most) = self.max_priority.filter(|most| send.priority < *most) {
-            return refused(format!("allows {most} at the most; send it with that priority"));
+            return refused(
+                format!("allows {most} at the most"),
+                "send it with that priority".to_owned(),
+                "priority",
+            );
         }
         if let Some(most) = self.max_body.filter(|most| send.body.len() > *most as usize) {
-            return refused(format!(
-                "allows bodies of {most} bytes and this one has {}; send it in parts",
-                send.body.len()
-            ));
+            return refused(
+                format!("allows bodies of {most} bytes and this one has {}", send.body.len()),
+                "send it in parts".to_owned(),
+                send.body.field(),
+            );
         }
         Ok(())
     }

@@ -21,10 +21,11 @@ fn send(to: &str) -> SendRequest {
 
 /// What it says against this.
 fn against(grant: &Grant, send: SendRequest) -> String {
-    let (code, why) = grant.allows(&Request::Send(send)).unwrap_err();
-    assert_eq!(code, ErrorCode::Unauthorised);
-    assert!(why.contains("the access token sensor"), "{why}");
-    why
+    let refusal = grant.allows(&Request::Send(send)).unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::Unauthorised);
+    assert!(refusal.message.contains("the access token sensor"), "{refusal}");
+    assert!(refusal.hint.is_some() && refusal.field.is_some(), "{refusal:?}");
+    refusal.to_string()
 }
 
 fn allows(grant: &Grant, send: SendRequest) -> bool {
@@ -44,8 +45,11 @@ fn a_grant_without_limits_allows_what_agents_do_and_nothing_of_an_operator() {
     assert_eq!(grant.allows(&Request::Status(Ask { reference: None })), Ok(()));
     assert_eq!(grant.allows_name(&name("anyone")), Ok(()));
     let operators = Request::RouteRemove(RouteRemove { reference: None, destination: Address::new(2) });
-    let (code, why) = grant.allows(&operators).unwrap_err();
-    assert!(code == ErrorCode::Unauthorised && why.contains("--operator"), "{why}");
+    let refusal = grant.allows(&operators).unwrap_err();
+    assert!(
+        refusal.code == ErrorCode::Unauthorised && refusal.to_string().contains("--operator"),
+        "{refusal}"
+    );
     assert_eq!(Grant { operator: true, ..grant }.allows(&operators), Ok(()));
 }
 
@@ -77,7 +81,7 @@ fn each_limit_is_kept_and_the_refusal_says_what_is_allowed() {
 
     let limited = Grant { names: vec!["sensor-*".parse().unwrap()], ..grant() };
     assert_eq!(limited.allows_name(&name("sensor-1")), Ok(()));
-    let (_, why) = limited.allows_name(&name("alice")).unwrap_err();
+    let why = limited.allows_name(&name("alice")).unwrap_err().to_string();
     assert!(why.contains("is for sensor-*"), "{why}");
 }
 

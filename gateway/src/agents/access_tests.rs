@@ -42,8 +42,8 @@ impl Lines<TcpStream> {
             return None;
         }
         assert_eq!((&answer["fatal"], &answer["ref"]), (&json!(false), &request["ref"]), "{answer}");
-        let text = |key: &str| answer[key].as_str().unwrap().to_owned();
-        Some((text("code"), text("message")))
+        let text = |key: &str| answer[key].as_str().unwrap();
+        Some((text("code").to_owned(), format!("{}; {}", text("message"), text("hint"))))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mesh_agent::api::{
     Accepted, Agents, Body, Destination, Done, ErrorCode, ErrorEvent, Event, MAX_BODY, Message, MessageRef,
-    Name, Outcome, Peers, Pong, Receipt, Request, Routes, SendRequest, Status, Subscribed, Welcome,
+    Name, Outcome, Peers, Pong, Receipt, Refusal, Request, Routes, SendRequest, Status, Subscribed, Welcome,
 };
 use mesh_protocol::{Address, MessageId, MessageType};
 use tokio::sync::{mpsc, oneshot};
@@ -135,8 +135,9 @@ impl Engine {
 
     fn attach(&mut self, session: SessionId, port: SessionPort, name: Name) {
         if self.names.contains_key(&name) {
-            return port
-                .refuse(ErrorEvent::fatal(ErrorCode::NameTaken, "that name is taken: choose another"));
+            return port.refuse(ErrorEvent::fatal(
+                Refusal::new(ErrorCode::NameTaken, "that name is taken").hint("choose another"),
+            ));
         }
         let welcome = Event::Welcome(Welcome {
             name,
@@ -204,7 +205,7 @@ impl Engine {
         };
         let Some(receiver) = receiver else {
             let message = format!("nobody is called {}: see `agents`", send.to);
-            let error = ErrorEvent::about(send.reference, ErrorCode::UnknownReceiver, message);
+            let error = ErrorEvent::about(send.reference, Refusal::new(ErrorCode::UnknownReceiver, message));
             return self.push(session, Event::Error(error));
         };
         self.last += 1;

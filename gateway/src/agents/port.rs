@@ -328,7 +328,7 @@ impl fmt::Debug for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mesh_agent::api::{Body, Destination, Message, MessageRef, Pong};
+    use mesh_agent::api::{Body, Destination, ErrorCode, Message, MessageRef, Pong, Refusal};
     use mesh_protocol::{Address, MessageId, MessageType, Priority};
 
     fn pong(n: u64) -> Event {
@@ -386,7 +386,7 @@ mod tests {
         assert!(events.owe(OWED).await);
         let mut more = std::pin::pin!(events.owe(1));
         assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(more.as_mut().poll(cx).is_pending())).await);
-        port.push(Event::Error(ErrorEvent::about(None, mesh_agent::api::ErrorCode::Busy, "no"))).unwrap();
+        port.push(Event::Error(ErrorEvent::about(None, Refusal::new(ErrorCode::Busy, "no")))).unwrap();
         assert!(more.await);
         port.close("enough");
         assert!(!events.owe(OWED).await, "nothing more is read then");

@@ -18,7 +18,7 @@ use std::time::Duration;
 use ble_bearer::Clock;
 use bytes::BufMut;
 use mesh_agent::api::codec::{Bounds, Codec, DecodeError, Decoder, encode};
-use mesh_agent::api::{ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, MAX_GROUPS, Name, Request};
+use mesh_agent::api::{ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, MAX_GROUPS, Name, Refusal, Request};
 use mesh_protocol::Duration as Span;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -169,8 +169,9 @@ impl<C: Clock> Inbound<'_, C> {
             Some(Err(Over)) => return,
             None => {
                 count(&self.common.counters.refused_silent);
-                let message = format!("no hello came within {} s: send it first", span.as_secs());
-                return self.events.refuse(ErrorEvent::fatal(ErrorCode::TooLate, message));
+                let message = format!("no hello came within {} s", span.as_secs());
+                let refusal = Refusal::new(ErrorCode::TooLate, message).hint("send it first");
+                return self.events.refuse(ErrorEvent::fatal(refusal));
             }
         };
         if let Some(stranger) = self.stranger.take() {
@@ -215,9 +216,11 @@ impl<C: Clock> Inbound<'_, C> {
                 Ok(None) => {
                     self.fill(reader).await?;
                     if door == Door::Full {
-                        let message = "the gateway has all the connections it takes: try again later, or raise \
-                                       the limit in its settings";
-                        return self.end(ErrorCode::Overloaded, message);
+                        let message = "the gateway has all the connections it takes";
+                        return self.end(
+                            Refusal::new(ErrorCode::Overloaded, message)
+                                .hint("try again later, or raise the limit in its settings"),
+                        );
                     }
                     continue;
                 }
@@ -236,10 +239,9 @@ impl<C: Clock> Inbound<'_, C> {
             };
             let Request::Hello(mut hello) = request else {
                 count(&self.common.counters.bad_requests);
-                return self.end(
-                    ErrorCode::NotWelcome,
-                    "the first request must be a hello: send it before this one",
-                );
+                let message = "the first request must be a hello";
+                return self
+                    .end(Refusal::new(ErrorCode::NotWelcome, message).hint("send it before this one"));
             };
             let admitted = match door {
                 Door::Unix => Some(Pass::free()),
@@ -248,19 +250,22 @@ impl<C: Clock> Inbound<'_, C> {
             let Some(pass) = admitted else {
                 count(&self.common.counters.refused_token);
                 self.note_not_let_in(hello.name, None, ErrorCode::Unauthorised);
-                let message = match hello.token {
-                    None => "this gateway asks for an access token: give it as `token` in the hello",
-                    Some(_) => {
-                        "the access token is wrong: give one that `mesh-gateway token add` printed, or the one in the \
-                         gateway's settings"
-                    }
+                let (message, hint) = match hello.token {
+                    None => (
+                        "this gateway asks for an access token",
+                        "give it as `token` in the hello, on the command line with --token-file",
+                    ),
+                    Some(_) => (
+                        "the access token is wrong",
+                        "give one that `mesh-gateway token add` printed, or the one in the gateway's settings",
+                    ),
                 };
-                return self.end(ErrorCode::Unauthorised, message);
+                return self.end(Refusal::new(ErrorCode::Unauthorised, message).hint(hint).field("token"));
             };
-            if let Err((code, why)) = pass.allows_name(&hello.name) {
+            if let Err(refusal) = pass.allows_name(&hello.name) {
                 count(&self.common.counters.refused_limits);
-                self.note_not_let_in(hello.name, pass.token(), code);
-                return self.end(code, &why);
+                self.note_not_let_in(hello.name, pass.token(), refusal.code);
+                return self.end(refusal);
             }
             hello.token = None;
             self.decoder.set_bounds(Bounds::REQUEST);
@@ -325,7 +330,7 @@ impl<C: Clock> Inbound<'_, C> {
                     }
                 };
                 count(&self.common.counters.taken_back);
-                return self.end(refused.0, &refused.1);
+                return self.end(refused);
             }
         }
     }
@@ -347,14 +352,14 @@ impl<C: Clock> Inbound<'_, C> {
     /// Whether a request keeps the rules of the session and of its token; an error is one to answer with.
     fn admit(&self, pass: &mut Pass, request: &Request) -> Result<(), ErrorEvent> {
         let Common { counters, clock, .. } = self.common;
-        if let Err((code, why)) = pass.renew() {
+        if let Err(refusal) = pass.renew() {
             count(&counters.taken_back);
-            return Err(ErrorEvent::fatal(code, why));
+            return Err(ErrorEvent::fatal(refusal));
         }
         keeps_the_rules(request).inspect_err(|_| count(&counters.bad_requests))?;
-        pass.allows(request, || clock.now()).map_err(|(code, why)| {
+        pass.allows(request, || clock.now()).map_err(|refusal| {
             count(&counters.refused_limits);
-            ErrorEvent::about(request.reference(), code, why)
+            ErrorEvent::about(request.reference(), refusal)
         })
     }
 
@@ -363,12 +368,7 @@ impl<C: Clock> Inbound<'_, C> {
         self.decoder.decode().map_err(|error| {
             let long = matches!(error, DecodeError::LongLine(_) | DecodeError::LongFrame { .. });
             count(if long { &self.common.counters.too_long } else { &self.common.counters.bad_requests });
-            let reference = match &error {
-                DecodeError::Line { reference, .. } => *reference,
-                _ => None,
-            };
-            let code = if long { ErrorCode::TooLarge } else { ErrorCode::BadRequest };
-            ErrorEvent { reference, code, message: error.to_string(), fatal: error.is_fatal() }
+            ErrorEvent::from(&error)
         })
     }
 
@@ -408,44 +408,38 @@ impl<C: Clock> Inbound<'_, C> {
         Err(Over)
     }
 
-    fn end<T>(&self, code: ErrorCode, message: &str) -> Result<T, Over> {
-        self.events.refuse(ErrorEvent::fatal(code, message));
+    fn end<T>(&self, refusal: Refusal) -> Result<T, Over> {
+        self.events.refuse(ErrorEvent::fatal(refusal));
         Err(Over)
     }
 
     fn engine_gone(&self) {
-        self.events.refuse(ErrorEvent::fatal(
-            ErrorCode::ShuttingDown,
-            "the gateway is going away: connect again later",
-        ));
+        let refusal = Refusal::new(ErrorCode::ShuttingDown, "the gateway is going away");
+        self.events.refuse(ErrorEvent::fatal(refusal.hint("connect again later")));
     }
 }
 
 /// The rules of the session for one request after the hello.
 fn keeps_the_rules(request: &Request) -> Result<(), ErrorEvent> {
-    let (code, message) = match request {
-        Request::Send(send) if send.body.len() > MAX_BODY => (
-            ErrorCode::TooLarge,
-            format!(
-                "cannot send a body of {} bytes: {MAX_BODY} is the most; send it in parts",
-                send.body.len()
-            ),
-        ),
-        Request::Subscribe(subscribe) if subscribe.groups.len() > MAX_GROUPS => (
-            ErrorCode::TooLarge,
-            format!("cannot name more than {MAX_GROUPS} groups at once: subscribe in parts"),
-        ),
-        Request::Unsubscribe(unsubscribe) if unsubscribe.groups.len() > MAX_GROUPS => (
-            ErrorCode::TooLarge,
-            format!("cannot name more than {MAX_GROUPS} groups at once: unsubscribe in parts"),
-        ),
-        Request::Hello(_) => (
-            ErrorCode::BadRequest,
-            "cannot say hello twice: open another connection for another agent".into(),
-        ),
+    let too_large = |message: String| Refusal::new(ErrorCode::TooLarge, message);
+    let groups = |doing: &str| {
+        too_large(format!("cannot name more than {MAX_GROUPS} groups at once"))
+            .hint(format!("{doing} in parts"))
+            .field("groups")
+    };
+    let refusal = match request {
+        Request::Send(send) if send.body.len() > MAX_BODY => {
+            too_large(format!("cannot send a body of {} bytes: {MAX_BODY} is the most", send.body.len()))
+                .hint("send it in parts")
+                .field(send.body.field())
+        }
+        Request::Subscribe(subscribe) if subscribe.groups.len() > MAX_GROUPS => groups("subscribe"),
+        Request::Unsubscribe(unsubscribe) if unsubscribe.groups.len() > MAX_GROUPS => groups("unsubscribe"),
+        Request::Hello(_) => Refusal::new(ErrorCode::BadRequest, "cannot say hello twice")
+            .hint("open another connection for another agent"),
         _ => return Ok(()),
     };
-    Err(ErrorEvent::about(request.reference(), code, message))
+    Err(ErrorEvent::about(request.reference(), refusal))
 }
 
 /// The direction from the engine to the agent: until the port is closed and empty, or the connection broken.

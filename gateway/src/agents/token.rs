@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mesh_agent::api::{ErrorCode, Name, Request, Token};
+use mesh_agent::api::{ErrorCode, Name, Refusal, Request, Token};
 use mesh_protocol::Instant;
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use tokio::sync::watch;
 
-use crate::access::{self, AccessError, Audit, Bucket, Digest, Grant, Refused};
+use crate::access::{self, AccessError, Audit, Bucket, Digest, Grant};
 use crate::settings::{AccessToken, TokenError};
 
 /// How often a running gateway looks whether the file of tokens has changed, beside every hello. A guess: soon for a person who
@@ -237,7 +237,7 @@ impl Pass {
     ///
     /// # Errors
     /// When the token is not there any more.
-    pub fn renew(&mut self) -> Result<(), Refused> {
+    pub fn renew(&mut self) -> Result<(), Refusal> {
         let Some((held, tokens)) = &mut self.0 else { return Ok(()) };
         // A list that is gone changes no more.
         if tokens.has_changed().unwrap_or(false) {
@@ -250,7 +250,7 @@ impl Pass {
     }
 
     /// Waits until the token is taken back; what to say then.
-    pub(super) fn taken_back(&self) -> impl Future<Output = Refused> + use<> {
+    pub(super) fn taken_back(&self) -> impl Future<Output = Refusal> + use<> {
         let watched = self.0.as_ref().map(|(held, tokens)| (Arc::clone(held), tokens.clone()));
         async move {
             let Some((held, mut tokens)) = watched else { return std::future::pending().await };
@@ -267,7 +267,7 @@ impl Pass {
     ///
     /// # Errors
     /// What is allowed instead.
-    pub fn allows_name(&self, name: &Name) -> Result<(), Refused> {
+    pub fn allows_name(&self, name: &Name) -> Result<(), Refusal> {
         self.0.as_ref().map_or(Ok(()), |(held, _)| held.grant.allows_name(name))
     }
 
@@ -275,26 +275,26 @@ impl Pass {
     ///
     /// # Errors
     /// What is allowed instead, or how long to wait.
-    pub fn allows(&self, request: &Request, now: impl FnOnce() -> Instant) -> Result<(), Refused> {
+    pub fn allows(&self, request: &Request, now: impl FnOnce() -> Instant) -> Result<(), Refusal> {
         let Some((held, _)) = &self.0 else { return Ok(()) };
         held.grant.allows(request)?;
         let (Request::Send(_), Some(bucket)) = (request, &held.bucket) else { return Ok(()) };
         let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.take(now()).map_err(|wait| {
             let why = format!(
-                "cannot accept the message: the access token {} allows {} messages; send it again in {} ms",
+                "cannot accept the message: the access token {} allows {} messages",
                 held.grant.name,
-                bucket.rate(),
-                wait.as_micros().div_ceil(1_000)
+                bucket.rate()
             );
-            (ErrorCode::Busy, why)
+            let hint = format!("send it again in {} ms", wait.as_micros().div_ceil(1_000));
+            Refusal::new(ErrorCode::Busy, why).hint(hint)
         })
     }
 }
 
-fn gone(grant: &Grant) -> Refused {
-    let why = format!("the access token {} was taken back: ask for another one", grant.name);
-    (ErrorCode::Unauthorised, why)
+fn gone(grant: &Grant) -> Refusal {
+    let why = format!("the access token {} was taken back", grant.name);
+    Refusal::new(ErrorCode::Unauthorised, why).hint("ask for another one").field("token")
 }
 
 #[cfg(test)]
@@ -391,8 +391,9 @@ mod tests {
 
         access::remove(dir, &grant.name).unwrap();
         check.refresh();
-        let (code, why) = pass.renew().unwrap_err();
-        assert!(code == ErrorCode::Unauthorised && why.contains("sensor was taken back"), "{why}");
+        let refusal = pass.renew().unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::Unauthorised);
+        assert!(refusal.message.contains("sensor was taken back"), "{refusal}");
         assert!(check.admit(Some(&shown)).is_none());
         std::fs::remove_file(&path).unwrap();
         assert!(check.admit(None).is_none(), "and it does not become an open door");
@@ -415,8 +416,8 @@ mod tests {
         access::add(dir, |sha256| Grant::new(name("other"), sha256)).unwrap();
         check.refresh();
         second.renew().unwrap();
-        let (code, why) = second.allows(&send, now).unwrap_err();
-        assert_eq!(code, ErrorCode::Busy);
-        assert!(why.contains("allows 2/m messages; send it again in 30000 ms"), "{why}");
+        let refusal = second.allows(&send, now).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::Busy);
+        assert!(refusal.to_string().ends_with("allows 2/m messages; send it again in 30000 ms"), "{refusal}");
     }
 }

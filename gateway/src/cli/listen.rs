@@ -57,7 +57,7 @@ async fn listen(args: ListenArgs, out: Output) -> anyhow::Result<()> {
             Incoming::Receipt(told) => {
                 out.note(format_args!("receipt for an earlier message: {}", receipt::show(&told)));
             }
-            Incoming::Error(error) => out.note(format_args!("listening as {name}: {}", error.message)),
+            Incoming::Error(error) => out.note(format_args!("listening as {name}: {error}")),
         }
         // Without a session it is said in the next one.
         let _ = cursor.map(|cursor| handle.ack(cursor));

@@ -2,8 +2,11 @@
 //!
 //! Owns the order of acceptance: staged, synced, only then said and started. What becomes of them is `settle`'s.
 
+use std::fmt::Display;
+
 use mesh_agent::api::{
-    self, Destination, ErrorCode, Event, Message, MessageRef, Name, Outcome, ReceiptWish, SendRequest,
+    self, Destination, ErrorCode, Event, Message, MessageRef, Name, Outcome, ReceiptWish, Refusal,
+    SendRequest,
 };
 use mesh_protocol::{Address, Duration, MessageId, NameHash};
 
@@ -18,11 +21,20 @@ use crate::access::{Entry, Verdict};
 use crate::agents::SessionId;
 use crate::store::{AgentKey, Op};
 
+/// What to do while the store does not write; the words for agents and for the command line.
+const STORE_FAILED: &str = "see `mesh-gateway status`; one that is not durable (`durable: false`, `--no-durable`) is still taken, and may be lost";
+const AFTER_A_RECEIPT: &str = "send it again after a receipt";
+
+/// Why a message is not taken.
+fn refused(code: ErrorCode, why: impl Display) -> Refusal {
+    Refusal::new(code, format!("cannot accept the message: {why}"))
+}
+
 impl State {
     pub(super) fn send(&mut self, session: SessionId, key: AgentKey, request: SendRequest) {
-        if let Err((code, why)) = self.try_send(session, key, &request) {
-            self.note(session, key, &request, Verdict::Refused(code));
-            self.refuse(session, request.reference, code, why);
+        if let Err(refusal) = self.try_send(session, key, &request) {
+            self.note(session, key, &request, Verdict::Refused(refusal.code));
+            self.refuse(session, request.reference, refusal);
         }
     }
 
@@ -31,7 +43,7 @@ impl State {
         session: SessionId,
         key: AgentKey,
         request: &SendRequest,
-    ) -> Result<(), (ErrorCode, String)> {
+    ) -> Result<(), Refusal> {
         let Some(sender) = self.agents.get(&key) else { return Ok(()) };
         let from = sender.name;
         if let Some(key_of_it) = request.key
@@ -44,50 +56,35 @@ impl State {
         }
         let bound = self.inbox_bound();
         if request.durable && self.journal.failure().is_some() {
-            return Err((ErrorCode::Storage, "cannot accept the message: the store has failed, see `mesh-gateway status`; send it with durable: false if it may be lost".into()));
+            return Err(refused(ErrorCode::Storage, "the store has failed").hint(STORE_FAILED));
         }
         let (local, mesh) = self.receivers(from, &request.to)?;
         let copies = (local.len() + usize::from(mesh.is_some())) as u64 * request.body.len() as u64;
         let unwritten = self.journal.unwritten_bytes();
         if request.durable && unwritten > 0 && unwritten + copies > UNWRITTEN_BYTES {
-            return Err((
-                ErrorCode::Busy,
-                "cannot accept the message: the disk is slower than the senders; send it again later".into(),
-            ));
+            return Err(
+                refused(ErrorCode::Busy, "the disk is slower than the senders").hint("send it again later")
+            );
         }
         if !sender.has_room(bound) {
-            return Err((
-                ErrorCode::Busy,
-                "cannot accept the message: your inbox is full; ack what you have handled".into(),
-            ));
+            return Err(refused(ErrorCode::Busy, "your inbox is full").hint("ack what you have handled"));
         }
         if mesh.is_some() && !self.outgoing.has_room(request.body.len()) {
-            return Err((
-                ErrorCode::Busy,
-                "cannot accept the message: too much waits for the air; send it again after a receipt".into(),
-            ));
+            return Err(refused(ErrorCode::Busy, "too much waits for the air").hint(AFTER_A_RECEIPT));
         }
         if mesh.is_some() && !self.outgoing.has_room_for(from, request.body.len()) {
-            return Err((
-                ErrorCode::Busy,
-                "cannot accept the message: a quarter of what may wait for the air is yours already; send it again after a receipt".into(),
-            ));
+            let why = "a quarter of what may wait for the air is yours already";
+            return Err(refused(ErrorCode::Busy, why).hint(AFTER_A_RECEIPT));
         }
         if request.deadline_ms.is_some_and(|deadline| deadline > api::MAX_DEADLINE_MS) {
-            return Err((
-                ErrorCode::BadRequest,
-                format!(
-                    "cannot accept the message: its deadline is over {} ms, a day; send it again then",
-                    api::MAX_DEADLINE_MS
-                ),
-            ));
+            return Err(refused(ErrorCode::BadRequest, "its deadline is more than 24 hours away")
+                .hint(format!("give it one of at most {} ms", api::MAX_DEADLINE_MS))
+                .field("deadline_ms"));
         }
         let one = matches!(request.to, Destination::Agent { .. } | Destination::Node(_));
         if one && local.first().and_then(|to| self.agents.get(to)).is_some_and(|to| !to.has_room(bound)) {
-            return Err((
-                ErrorCode::Busy,
-                format!("cannot accept the message: the inbox of {} is full; send it later", request.to),
-            ));
+            let why = format_args!("the inbox of {} is full", request.to);
+            return Err(refused(ErrorCode::Busy, why).hint("send it later"));
         }
         let id = self.take_id(request.durable)?;
         self.note(session, key, request, Verdict::Accepted(MessageRef { node: self.identity.address, id }));
@@ -168,7 +165,7 @@ impl State {
         &self,
         from: Name,
         to: &Destination,
-    ) -> Result<(Vec<AgentKey>, Option<()>), (ErrorCode, String)> {
+    ) -> Result<(Vec<AgentKey>, Option<()>), Refusal> {
         let me = self.identity.address;
         let others = |wants: &dyn Fn(&Agent) -> bool| {
             self.agents
@@ -179,12 +176,12 @@ impl State {
         };
         let here = |name: &Name| match self.by_name.get(name) {
             Some(key) => Ok((vec![*key], None)),
-            None => Err((
-                ErrorCode::UnknownReceiver,
-                format!(
-                    "cannot accept the message: no agent {name} has ever attached to this gateway; `mesh-gateway agents` lists those that have"
-                ),
-            )),
+            None => {
+                let why = format_args!("no agent {name} has ever attached to this gateway");
+                Err(refused(ErrorCode::UnknownReceiver, why)
+                    .hint("`mesh-gateway agents` lists those that have")
+                    .field("to"))
+            }
         };
         match to {
             Destination::Agent { name, node } if *node == Some(me) => here(name),
@@ -312,8 +309,11 @@ impl State {
     }
 
     fn not_accepted(&mut self, session: SessionId, reference: Option<u64>) {
-        let why = "the message was not accepted: the store has failed, see `mesh-gateway status`";
-        self.refuse(session, reference, ErrorCode::Storage, why.into());
+        self.refuse(
+            session,
+            reference,
+            refused(ErrorCode::Storage, "the store has failed").hint(STORE_FAILED),
+        );
     }
 
     /// Does what was promised behind a sync.
@@ -336,26 +336,20 @@ impl State {
         }
     }
 
-    pub(super) fn take_id(&mut self, durable: bool) -> Result<MessageId, (ErrorCode, String)> {
+    pub(super) fn take_id(&mut self, durable: bool) -> Result<MessageId, Refusal> {
         // A number used by a message that is not synced must be reserved on disk already, or it could come again.
         if !durable && self.next_id >= self.ids_reserved {
             return Err(match self.journal.failure() {
-                Some(_) => (
-                    ErrorCode::Storage,
-                    "cannot accept the message: the store has failed and no more message numbers can be reserved, see `mesh-gateway status`".into(),
-                ),
-                None => (
-                    ErrorCode::Busy,
-                    "cannot accept the message: message numbers are being reserved; send it again".into(),
-                ),
+                Some(_) => {
+                    let why = "the store has failed and no more message numbers can be reserved";
+                    refused(ErrorCode::Storage, why).hint("see `mesh-gateway status`")
+                }
+                None => refused(ErrorCode::Busy, "message numbers are being reserved").hint("send it again"),
             });
         }
         if self.next_id == u32::MAX {
-            return Err((
-                ErrorCode::Conflict,
-                "cannot accept the message: all message numbers are used; give this gateway a new lease"
-                    .into(),
-            ));
+            return Err(refused(ErrorCode::Conflict, "all message numbers are used")
+                .hint("give this gateway a new lease"));
         }
         let id = MessageId(self.next_id);
         self.next_id += 1;

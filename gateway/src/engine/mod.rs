@@ -27,7 +27,9 @@ use std::sync::Arc;
 
 use ble_bearer::sim::RadioSpec;
 use ble_bearer::{Bearer, BearerEvent, Clock};
-use mesh_agent::api::{Airtime, Done, ErrorCode, Event, Pong, Request, RouteAdd, RouteRemove, Status};
+use mesh_agent::api::{
+    Airtime, Done, ErrorCode, Event, Pong, Refusal, Request, RouteAdd, RouteRemove, Status,
+};
 use mesh_protocol::{
     Address, Config, Duration, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId, NetKey, Priority,
     RouteError, SendError, Verdict,
@@ -342,7 +344,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                     self.state.peers.add(add)
                 } else {
                     let why = format!("cannot add the gateway {name}: this one has no sockets");
-                    Err((ErrorCode::NoNetwork, why))
+                    Err(Refusal::new(ErrorCode::NoNetwork, why)
+                        .hint("add it on a gateway that runs by itself"))
                 };
                 return self.links_changed(session, reference, done);
             }
@@ -358,14 +361,18 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                         RouteError::Full => ErrorCode::TooLarge,
                         _ => ErrorCode::BadRequest,
                     };
-                    (code, format!("cannot add the route to {destination}: {error}"))
+                    Refusal::new(code, format!("cannot add the route to {destination}: {error}"))
+                        .hint("`mesh-gateway routes` and `mesh-gateway peers` show what there is")
                 });
                 return self.routes_changed(session, reference, done);
             }
             Request::RouteRemove(RouteRemove { reference, destination }) => {
                 let done = self.node.remove_route(destination).then_some(()).ok_or_else(|| {
-                    let why = "there is none by an operator; `mesh-gateway routes` lists them";
-                    (ErrorCode::BadRequest, format!("cannot remove the route to {destination}: {why}"))
+                    let why =
+                        format!("cannot remove the route to {destination}: there is none by an operator");
+                    Refusal::new(ErrorCode::BadRequest, why)
+                        .hint("`mesh-gateway routes` lists them")
+                        .field("destination")
                 });
                 return self.routes_changed(session, reference, done);
             }
@@ -377,14 +384,9 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     }
 
     /// The list of gateways to be connected with was changed, or not: it is told once it is kept.
-    fn links_changed(
-        &mut self,
-        session: SessionId,
-        reference: Option<u64>,
-        done: Result<(), peers::Refused>,
-    ) {
-        if let Err((code, why)) = done {
-            return self.state.refuse(session, reference, code, why);
+    fn links_changed(&mut self, session: SessionId, reference: Option<u64>, done: Result<(), Refusal>) {
+        if let Err(refusal) = done {
+            return self.state.refuse(session, reference, refusal);
         }
         self.peering.want(self.state.peers.wanted());
         self.state.journal.stage(Op::PutMeta { key: records::PEERS, value: self.state.peers.record() });
@@ -392,14 +394,9 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     }
 
     /// The operator's routes were changed, or not: it is told once they are kept.
-    fn routes_changed(
-        &mut self,
-        session: SessionId,
-        reference: Option<u64>,
-        done: Result<(), peers::Refused>,
-    ) {
-        if let Err((code, why)) = done {
-            return self.state.refuse(session, reference, code, why);
+    fn routes_changed(&mut self, session: SessionId, reference: Option<u64>, done: Result<(), Refusal>) {
+        if let Err(refusal) = done {
+            return self.state.refuse(session, reference, refusal);
         }
         let value = records::encode_routes(self.node.routes());
         self.state.journal.stage(Op::PutMeta { key: records::ROUTES, value });

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use mesh_agent::Endpoint;
-use mesh_agent::api::{ErrorCode, LinkAdd, Name};
+use mesh_agent::api::{ErrorCode, LinkAdd, Name, Refusal};
 use serde::{Deserialize, Serialize};
 
 use super::records;
@@ -28,9 +28,6 @@ pub(super) struct PeerBook {
     added: BTreeMap<Name, String>,
     pins: BTreeMap<Name, Fingerprint>,
 }
-
-/// Why the list stays as it is.
-pub(super) type Refused = (ErrorCode, String);
 
 impl PeerBook {
     pub(super) fn new(configured: Vec<PeerConfig>, record: PeerRecord) -> Self {
@@ -55,38 +52,32 @@ impl PeerBook {
         .collect()
     }
 
-    pub(super) fn add(&mut self, add: LinkAdd) -> Result<(), Refused> {
+    pub(super) fn add(&mut self, add: LinkAdd) -> Result<(), Refusal> {
         let LinkAdd { name, address, fingerprint, .. } = add;
-        let wrong = |why: String| (ErrorCode::BadRequest, format!("cannot add the gateway {name}: {why}"));
+        let refused = |code, why: &str| Refusal::new(code, format!("cannot add the gateway {name}: {why}"));
         if !matches!(address.parse(), Ok(Endpoint::Tcp(_))) {
-            return Err(wrong(format!(
-                "{address:?} is no address: write HOST:PORT, as in 192.168.1.100:7700"
-            )));
+            return Err(refused(ErrorCode::BadRequest, &format!("{address:?} is no address"))
+                .hint("write HOST:PORT, as in 192.168.1.100:7700")
+                .field("address"));
         }
         let pin = match fingerprint.as_deref().map(Fingerprint::parse) {
             Some(None) => {
-                return Err(wrong(
-                    "the fingerprint has not 64 hexadecimal digits: copy it from `mesh-gateway peers` there"
-                        .into(),
-                ));
+                return Err(refused(ErrorCode::BadRequest, "the fingerprint has not 64 hexadecimal digits")
+                    .hint("copy it from `mesh-gateway peers` there")
+                    .field("fingerprint"));
             }
             pin => pin.flatten(),
         };
         match self.configured.get(&name).or_else(|| self.added.get(&name)) {
             Some(known) if *known != address => {
-                let why = format!(
-                    "one of that name is at {known} already; remove it first, or choose another name"
-                );
-                return Err((ErrorCode::Conflict, format!("cannot add the gateway {name}: {why}")));
+                return Err(refused(ErrorCode::Conflict, &format!("one of that name is at {known} already"))
+                    .hint("remove it first, or choose another name")
+                    .field("name"));
             }
             Some(_) => {}
             None if self.configured.len() + self.added.len() >= CONNECTIONS => {
-                return Err((
-                    ErrorCode::TooLarge,
-                    format!(
-                        "cannot add the gateway {name}: a gateway connects with {CONNECTIONS} others at most; remove one"
-                    ),
-                ));
+                let why = format!("a gateway connects with {CONNECTIONS} others at most");
+                return Err(refused(ErrorCode::TooLarge, &why).hint("remove one"));
             }
             None => {
                 self.added.insert(name, address);
@@ -98,14 +89,17 @@ impl PeerBook {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, name: Name) -> Result<(), Refused> {
+    pub(super) fn remove(&mut self, name: Name) -> Result<(), Refusal> {
+        let refused = |code, why: &str| {
+            Refusal::new(code, format!("cannot remove the gateway {name}: {why}")).field("name")
+        };
         if self.configured.contains_key(&name) {
-            let why = "it stands in the settings file: take it out there and start the gateway again";
-            return Err((ErrorCode::Conflict, format!("cannot remove the gateway {name}: {why}")));
+            return Err(refused(ErrorCode::Conflict, "it stands in the settings file")
+                .hint("take it out there and start the gateway again"));
         }
         if self.added.remove(&name).is_none() {
-            let why = "there is none of that name; `mesh-gateway peers` lists them";
-            return Err((ErrorCode::BadRequest, format!("cannot remove the gateway {name}: {why}")));
+            return Err(refused(ErrorCode::BadRequest, "there is none of that name")
+                .hint("`mesh-gateway peers` lists them"));
         }
         self.pins.remove(&name);
         Ok(())
@@ -149,7 +143,7 @@ mod tests {
     }
 
     fn said(book: &mut PeerBook, request: LinkAdd) -> String {
-        book.add(request).unwrap_err().1
+        book.add(request).unwrap_err().to_string()
     }
 
     #[test]
@@ -180,7 +174,8 @@ mod tests {
         assert!(said(&mut book, add("a", "10.0.0.1:1", Some("abc"))).contains("64 hexadecimal digits"));
         assert!(said(&mut book, add("cellar", "10.0.0.2:7700", None)).contains("at 10.0.0.1:7700 already"));
         assert_eq!(book.add(add("cellar", "10.0.0.1:7700", None)), Ok(()), "as it is");
-        let removed = |book: &mut PeerBook, name| book.remove(Name::new(name).unwrap()).unwrap_err().1;
+        let removed =
+            |book: &mut PeerBook, name| book.remove(Name::new(name).unwrap()).unwrap_err().to_string();
         assert!(removed(&mut book, "cellar").contains("stands in the settings file"));
         assert!(removed(&mut book, "nobody").contains("none of that name"));
         for n in 1..CONNECTIONS {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use mesh_agent::api::{
     self, Destination, ErrorCode, ErrorEvent, Event, Hello, Message, MessageRef, Name, Outcome, ReceiptWish,
-    Subscribed, Welcome,
+    Refusal, Subscribed, Welcome,
 };
 use mesh_protocol::{Address, GATEWAY_GROUPS, NameHash, Verdict};
 
@@ -16,6 +16,10 @@ use super::records;
 use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, MeshCommand, State};
 use crate::agents::{SessionId, SessionPort};
 use crate::store::{AgentKey, Op};
+
+fn too_many_groups(why: String) -> Refusal {
+    Refusal::new(ErrorCode::TooLarge, why).hint("unsubscribe from some").field("groups")
+}
 
 impl State {
     pub(super) fn attach(
@@ -32,9 +36,10 @@ impl State {
                 Some(key) => key,
                 None => {
                     let most = self.identity.max_agents;
+                    let why = format!("cannot attach {name}: the gateway keeps {most} agents already");
                     port.refuse(ErrorEvent::fatal(
-                        ErrorCode::Overloaded,
-                        format!("cannot attach {name}: the gateway keeps {most} agents already; raise agents.max_agents"),
+                        Refusal::new(ErrorCode::Overloaded, why)
+                            .hint("raise agents.max_agents in its settings"),
                     ));
                     return;
                 }
@@ -46,8 +51,9 @@ impl State {
         let resume = hello.resume.filter(|cursor| agent.knows(*cursor));
         let (old, resumed_from) = agent.attach(session, port, token, credits, resume);
         if let Some(old) = old {
-            let why = format!("a newer session has the name {name} now; use another name to have both");
-            old.refuse(ErrorEvent::fatal(ErrorCode::NameTaken, why));
+            let why = format!("a newer session has the name {name} now");
+            let refusal = Refusal::new(ErrorCode::NameTaken, why).hint("use another name to have both");
+            old.refuse(ErrorEvent::fatal(refusal.field("name")));
         }
         self.sessions.retain(|_, owner| *owner != key);
         self.sessions.insert(session, key);
@@ -163,8 +169,10 @@ impl State {
     pub(super) fn close_sessions(&mut self) {
         for (session, key) in std::mem::take(&mut self.sessions) {
             if let Some(agent) = self.agents.get_mut(&key) {
-                let why = "the gateway is going away: connect again later";
-                agent.refuse(ErrorEvent::fatal(ErrorCode::ShuttingDown, why));
+                agent.refuse(ErrorEvent::fatal(
+                    Refusal::new(ErrorCode::ShuttingDown, "the gateway is going away")
+                        .hint("connect again later"),
+                ));
                 agent.detach(session);
             }
         }
@@ -192,15 +200,9 @@ impl State {
         }
     }
 
-    pub(super) fn refuse(
-        &mut self,
-        session: SessionId,
-        reference: Option<u64>,
-        code: ErrorCode,
-        why: String,
-    ) {
+    pub(super) fn refuse(&mut self, session: SessionId, reference: Option<u64>, refusal: Refusal) {
         self.count("requests_refused");
-        self.tell(session, Event::Error(ErrorEvent::about(reference, code, why)));
+        self.tell(session, Event::Error(ErrorEvent::about(reference, refusal)));
     }
 
     /// Everything up to `cursor` is on disk: shows it.
@@ -262,21 +264,18 @@ impl State {
         let new =
             groups.iter().filter(|group| known.is_some_and(|known| !known.contains_key(*group))).count();
         if known.map_or(0, |known| known.len()) + new > api::MAX_GROUPS {
-            let why = format!(
-                "cannot subscribe: an agent hears at most {} groups; unsubscribe from some",
-                api::MAX_GROUPS
-            );
-            self.refuse(session, None, ErrorCode::TooLarge, why);
+            let why = format!("cannot subscribe: an agent hears at most {} groups", api::MAX_GROUPS);
+            self.refuse(session, None, too_many_groups(why));
             return self.subscribed(session, key);
         }
         let unknown: BTreeSet<Address> =
             groups.iter().map(group_address).filter(|address| !self.members.contains_key(address)).collect();
         if self.members.len() + unknown.len() > GATEWAY_GROUPS {
             let why = format!(
-                "cannot subscribe: the agents of this gateway are in {} groups together, and it hears {GATEWAY_GROUPS} at most; unsubscribe from some",
+                "cannot subscribe: the agents of this gateway are in {} groups together, and it hears {GATEWAY_GROUPS} at most",
                 self.members.len()
             );
-            self.refuse(session, None, ErrorCode::TooLarge, why);
+            self.refuse(session, None, too_many_groups(why));
             return self.subscribed(session, key);
         }
         let mut changed = false;

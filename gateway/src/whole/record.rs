@@ -160,7 +160,7 @@ impl Witness for Record {
 
     fn refused(&mut self, _now: Instant, said: Said, error: ErrorEvent) {
         self.refused += 1;
-        self.problems.push(format!("a message to {} was refused: {}", said.to, error.message));
+        self.problems.push(format!("a message to {} was refused: {error}", said.to));
     }
 
     fn unsaid(&mut self, _now: Instant, _said: Said) {
@@ -168,7 +168,7 @@ impl Witness for Record {
     }
 
     fn error(&mut self, agent: usize, error: ErrorEvent) {
-        self.problems.push(format!("agent {agent} was told of an error: {}", error.message));
+        self.problems.push(format!("agent {agent} was told of an error: {error}"));
     }
 
     fn receipt(&mut self, now: Instant, agent: usize, receipt: Receipt) {

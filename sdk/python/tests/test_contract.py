@@ -51,7 +51,7 @@ LOOKED_AT = {
     "accepted": "ref id durable at_us",
     "receipt": "cursor ref id outcome where why hops at_us",
     "message": "cursor id from to type priority reply_to hops at_us text data",
-    "error": "ref code message fatal",
+    "error": "ref code message fatal hint field",
     "subscribed": "groups",
     "goodbye": "why",
 }
@@ -369,7 +369,8 @@ class Play:
         """Whether this is the exception for it."""
         unknown = "unknown field" in said["message"] or "unknown variant" in said["message"]
         self.test.assertIs(type(error), UnsupportedError if unknown else RAISED[said["code"]])
-        self.test.assertEqual(error.code, said["code"])
+        told = (error.code, error.hint, error.field)
+        self.test.assertEqual(told, (said["code"], said.get("hint", ""), said.get("field", "")))
         if not unknown:
             self.test.assertIn(said["message"], str(error))
 

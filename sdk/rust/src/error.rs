@@ -16,7 +16,7 @@ pub enum ClientError {
         why: String,
     },
     /// The gateway would not. Its words say what to do.
-    #[error("the gateway refused ({}): {}", .0.code, .0.message)]
+    #[error("the gateway refused ({}): {}", .0.code, .0)]
     Refused(ErrorEvent),
     /// The connection ended. What was in flight may or may not have arrived; connect again to learn more.
     #[error("the connection to the gateway ended ({0}): connect again to go on")]

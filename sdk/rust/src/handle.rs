@@ -9,7 +9,8 @@ use tokio::sync::{oneshot, watch};
 
 use crate::api::{
     Agents, Deliveries, ErrorCode, ErrorEvent, Event, LinkAdd, LinkRemove, MAX_BODY, Message, MessageRef,
-    Name, Peers, Request, RouteAdd, RouteRemove, Routes, SendRequest, Status, Subscribe, Unsubscribe,
+    Name, Peers, Refusal, Request, RouteAdd, RouteRemove, Routes, SendRequest, Status, Subscribe,
+    Unsubscribe,
 };
 use crate::link::state::{Answer, Curious};
 use crate::link::{Link, Owner, Shared};
@@ -226,9 +227,9 @@ impl Handle {
 async fn room_for<'a>(link: &'a Link, send: &SendRequest) -> Result<MutexGuard<'a, Shared>, ClientError> {
     let length = send.body.len();
     if length > MAX_BODY {
-        let message =
-            format!("cannot send a body of {length} bytes: {MAX_BODY} is the most; send it in parts");
-        return Err(ClientError::Refused(ErrorEvent::about(None, ErrorCode::TooLarge, message)));
+        let message = format!("cannot send a body of {length} bytes: {MAX_BODY} is the most");
+        let refusal = Refusal::new(ErrorCode::TooLarge, message).hint("send it in parts");
+        return Err(ClientError::Refused(ErrorEvent::about(None, refusal.field(send.body.field()))));
     }
     link.room().await
 }

@@ -12,9 +12,15 @@ from typing import Any, Dict, Mapping, Type
 
 
 class MeshError(Exception):
-    """Something could not be done with the mesh. ``code`` is the gateway's word for it, where it was the gateway's."""
+    """Something could not be done with the mesh.
+
+    Where it was the gateway that said so, ``code`` is its word for it, ``hint`` what to do, and ``field`` the field of the
+    request that is wrong, if it is one.
+    """
 
     code: str = ""
+    hint: str = ""
+    field: str = ""
 
 
 class NotStartedError(MeshError):
@@ -115,21 +121,27 @@ _ADVICE: Dict[str, str] = {
     "storage": "see `mesh-gateway status`; durable=False still works",
 }
 
+#: Codes for which the words above are better than the gateway's, which do not know that this is Python.
+_BETTER = ("unauthorised", "storage")
+
 
 def refusal(event: Mapping[str, Any]) -> MeshError:
     """The exception for an ``error`` event."""
     code = str(event.get("code", ""))
     told = str(event.get("message", ""))
+    hint = str(event.get("hint", ""))
     kind = _BY_CODE.get(code, RefusedError)
     error: MeshError
     unknown = re.search(r"unknown (?:variant|field) `([^`]*)`", told) if kind is BadRequestError else None
     if unknown is not None:
         error = UnsupportedError(f"this gateway does not know {unknown[1]!r}: it is older than this client, update it")
     else:
-        advice = _ADVICE.get(code)
+        advice = _ADVICE.get(code, hint) if code in _BETTER or not hint else hint
         if code == "unauthorised" and not (event.get("fatal") and ("asks for" in told or "is wrong" in told)):
-            # There is a good token, and the message says what it allows.
-            advice = None
+            # There is a good token, and the gateway says what it allows.
+            advice = hint
         error = kind(f"the gateway refused ({code}): {told}" + (f"; {advice}" if advice else ""))
     error.code = code
+    error.hint = hint
+    error.field = str(event.get("field", ""))
     return error

@@ -70,6 +70,12 @@ impl Body {
         self.bytes.is_empty()
     }
 
+    /// The field that JSON has it in.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        if self.text { "text" } else { "data" }
+    }
+
     /// The body as JSON's two fields have it.
     pub(super) fn to_fields(&self) -> (Option<Cow<'_, str>>, Option<Base64>) {
         match self.as_text() {

@@ -65,6 +65,51 @@ impl fmt::Display for ErrorCode {
     }
 }
 
+/// Why something is not done, before it is known whom that is told and as the answer to what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: what was attempted, and what is wrong.
+    pub message: String,
+    /// For people: what to do about it.
+    pub hint: Option<String>,
+    /// The field of the request that is wrong, as JSON writes it.
+    pub field: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal without a hint, of the request as a whole.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None, field: None }
+    }
+
+    /// The same with what to do about it.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// The same about one field of the request.
+    #[must_use]
+    pub fn field(self, field: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..self }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        said(f, &self.message, self.hint.as_deref())
+    }
+}
+
+/// Message and hint in one line for people.
+fn said(f: &mut fmt::Formatter<'_>, message: &str, hint: Option<&str>) -> fmt::Result {
+    f.write_str(message)?;
+    hint.map_or(Ok(()), |hint| write!(f, "; {hint}"))
+}
+
 /// A request that was not carried out, or the end of the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self")]
@@ -74,23 +119,36 @@ pub struct ErrorEvent {
     pub reference: Option<u64>,
     /// For programs.
     pub code: ErrorCode,
-    /// For people: what was attempted, what is wrong, what to do.
+    /// For people: what was attempted, and what is wrong.
     pub message: String,
     /// Whether the session ends with it.
     pub fatal: bool,
+    /// For people: what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The field of the request that is wrong, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
 }
-two_forms!(ErrorEvent { reference, code, message, fatal });
+two_forms!(ErrorEvent { reference, code, message, fatal, hint, field });
 
 impl ErrorEvent {
     /// An error about one request; the session goes on.
     #[must_use]
-    pub fn about(reference: Option<u64>, code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { reference, code, message: message.into(), fatal: false }
+    pub fn about(reference: Option<u64>, refusal: Refusal) -> Self {
+        let Refusal { code, message, hint, field } = refusal;
+        Self { reference, code, message, fatal: false, hint, field }
     }
 
     /// An error that ends the session.
     #[must_use]
-    pub fn fatal(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { reference: None, code, message: message.into(), fatal: true }
+    pub fn fatal(refusal: Refusal) -> Self {
+        Self { fatal: true, ..Self::about(None, refusal) }
+    }
+}
+
+impl fmt::Display for ErrorEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        said(f, &self.message, self.hint.as_deref())
     }
 }

@@ -96,7 +96,11 @@ impl Event {
         let attached = match self {
             Self::Message(message) => message.body.len(),
             Self::Receipt(receipt) => receipt.why.as_ref().map_or(0, String::len),
-            Self::Error(error) => error.message.len(),
+            Self::Error(error) => {
+                let [hint, field] =
+                    [&error.hint, &error.field].map(|text| text.as_ref().map_or(0, String::len));
+                error.message.len() + hint + field
+            }
             Self::Welcome(welcome) => welcome.gateway.len(),
             // A counter is a name of some 20 letters, a number and their place in the map.
             Self::Status(status) => size_of::<Status>() + 64 * status.counters.len(),

@@ -36,7 +36,7 @@ mod tests;
 pub use body::Body;
 pub use deliveries::{Airtime, Deliveries, Figures, PeerDeliveries};
 pub use destination::{Destination, DestinationError, MessageRef, MessageRefError};
-pub use error::{ErrorCode, ErrorEvent};
+pub use error::{ErrorCode, ErrorEvent, Refusal};
 pub use event::{Accepted, Done, Event, Goodbye, Message, Outcome, Pong, Receipt, Subscribed, Welcome};
 pub use name::{Name, NameError};
 pub use report::{

@@ -148,8 +148,13 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Receipt(rejected),
         Event::Message(message("hello\u{2028}\\")),
         Event::Message(bare),
-        Event::Error(ErrorEvent::about(Some(3), ErrorCode::UnknownReceiver, "nobody is called zed")),
-        Event::Error(ErrorEvent::fatal(ErrorCode::NameTaken, "choose another name")),
+        Event::Error(ErrorEvent::about(
+            Some(3),
+            Refusal::new(ErrorCode::UnknownReceiver, "nobody is called zed")
+                .hint("see who is there")
+                .field("to"),
+        )),
+        Event::Error(ErrorEvent::fatal(Refusal::new(ErrorCode::NameTaken, "choose another name"))),
         Event::Peers(Peers {
             reference: Some(7),
             peers: vec![peer, silent],

@@ -103,6 +103,40 @@ fn the_least_one_can_write_has_the_defaults() {
 }
 
 #[test]
+fn the_field_that_is_wrong_is_named() {
+    let table = [
+        (r#"{"op":"send","to":"bob","type":"TASK","deadline_ms":-5,"text":"?"}"#, Some("deadline_ms")),
+        (r#"{"op":"send","to":"bob","type":"TASK","deadline_ms":"1s","text":"?"}"#, Some("deadline_ms")),
+        (r#"{"op":"send","to":"b b","type":"TASK","text":""}"#, Some("to")),
+        (r#"{"op":"send","to":"bob","type":"SONG","text":""}"#, Some("type")),
+        (r#"{"op":"send","to":"bob","type":"TASK","data":"a"}"#, Some("data")),
+        (r#"{"op":"send","to":"bob","text":""}"#, Some("type")),
+        (r#"{"op":"send","to":"bob","type":"TASK"}"#, None),
+        (r#"{"op":"hello","name":"alice","colour":"red"}"#, Some("colour")),
+        (r#"{"op":"dance","ref":4}"#, Some("op")),
+        (r#"{"op":"ack","cursor":1,"cursor":1}"#, None),
+        (r#"{"op":"ping""#, None),
+        ("hello?", None),
+    ];
+    for (line, expected) in table {
+        let stream = format!("{{\"op\":\"ping\"}}\n{line}\n");
+        let values = decoded::<Request>(stream.as_bytes(), 9, Bounds::REQUEST);
+        let [Ok(_), Err(error)] = &values[..] else { panic!("{line}: {values:?}") };
+        let told = ErrorEvent::from(error);
+        assert_eq!(told.field.as_deref(), expected, "{line}");
+        if let Some(field) = expected {
+            assert!(told.message.contains(&format!("`{field}`")) || field == "op", "{}", told.message);
+        }
+        assert!(told.hint.is_some() && !told.message.contains("mesh-gateway schema"), "{told:?}");
+        assert_eq!(told.to_string(), error.to_string());
+    }
+    let many: String = (0..20).map(|n| format!(r#","x{n}":1"#)).collect();
+    let values = decoded::<Request>(format!("{{\"op\":\"ping\"{many}}}\n").as_bytes(), 9, Bounds::REQUEST);
+    let [Err(error)] = &values[..] else { panic!("{values:?}") };
+    assert_eq!(ErrorEvent::from(error).field, None, "a line of many fields is not read once for each");
+}
+
+#[test]
 fn a_wrong_line_is_named_and_the_next_one_is_read() {
     let long_key = format!(r#"{{"op":"bye","{}":1}}"#, "k".repeat(5_000));
     let table = [
@@ -128,7 +162,7 @@ fn a_wrong_line_is_named_and_the_next_one_is_read() {
         // The first line says that this is JSON, whatever the second one is.
         let stream = format!("{{\"op\":\"ping\"}}\r\n\n{line}\n{{\"op\":\"bye\"}}\n");
         let values = decoded::<Request>(stream.as_bytes(), 9, Bounds::REQUEST);
-        let [Ok(_), Err(DecodeError::Line { reference, why }), Ok(Request::Bye(_))] = &values[..] else {
+        let [Ok(_), Err(DecodeError::Line { reference, why, .. }), Ok(Request::Bye(_))] = &values[..] else {
             panic!("{line}: {values:?}")
         };
         assert!(why.contains(reason), "{line}: {why}");

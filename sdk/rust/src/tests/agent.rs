@@ -7,8 +7,8 @@ use mesh_protocol::MessageType;
 use super::script::{Gateway, accepted, plain, receipt};
 use crate::api::samples::{id, message, name, send};
 use crate::api::{
-    ErrorCode, ErrorEvent, Event, Goodbye, Message, Outcome, Request, SendRequest, Subscribe, Subscribed,
-    Unsubscribe,
+    ErrorCode, ErrorEvent, Event, Goodbye, Message, Outcome, Refusal, Request, SendRequest, Subscribe,
+    Subscribed, Unsubscribe,
 };
 use crate::link::state::UNACCEPTED;
 use crate::{Agent, ClientError, Connection};
@@ -35,7 +35,7 @@ async fn what_was_not_accepted_is_sent_again_in_order_under_the_same_key() {
     assert!(first.iter().all(|sent| sent.key == sent.reference && sent.key.is_some()));
     // The second is accepted, the third refused; then the connection is lost.
     session.say(accepted(first[1].reference, 11)).await;
-    let no = ErrorEvent::about(first[2].reference, ErrorCode::UnknownReceiver, "nobody");
+    let no = ErrorEvent::about(first[2].reference, Refusal::new(ErrorCode::UnknownReceiver, "nobody"));
     session.say(Event::Error(no)).await;
     assert_eq!(pending[1].accepted().await.unwrap().id, id(11));
     assert!(matches!(pending[2].accepted().await, Err(ClientError::Refused(_))));
@@ -124,7 +124,7 @@ async fn a_gateway_that_is_going_away_is_come_back_to_and_one_that_says_no_is_no
         let (mut gateway, mut session, agent) = Gateway::welcomed().await;
         let pending = agent.handle().send(send("bob", "?")).await.unwrap();
         session.sent().await;
-        session.say(Event::Error(ErrorEvent::fatal(code, "no"))).await;
+        session.say(Event::Error(ErrorEvent::fatal(Refusal::new(code, "no")))).await;
         session.say(Event::Goodbye(Goodbye { why: "no".into() })).await;
         if passing.contains(&code) {
             gateway.welcome(0).await;
@@ -141,7 +141,9 @@ async fn a_gateway_that_is_going_away_is_come_back_to_and_one_that_says_no_is_no
     let (mut gateway, session, agent) = Gateway::welcomed().await;
     drop(session);
     let (mut session, _) = gateway.visitor().await;
-    session.say(Event::Error(ErrorEvent::fatal(ErrorCode::Unauthorised, "another token"))).await;
+    session
+        .say(Event::Error(ErrorEvent::fatal(Refusal::new(ErrorCode::Unauthorised, "another token"))))
+        .await;
     assert!(matches!(agent.handle().ping().await, Err(ClientError::Refused(_))));
     assert!(gateway.is_left_alone());
 }

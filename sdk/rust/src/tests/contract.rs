@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::codec::{Bounds, Codec, Decoder, encode};
-use crate::api::{ErrorCode, ErrorEvent, Event, Outcome, Receipt, Request, samples, schema};
+use crate::api::{ErrorCode, ErrorEvent, Event, Outcome, Receipt, Refusal, Request, samples, schema};
 
 #[path = "../../../contract/transcripts.rs"]
 mod transcripts;
@@ -73,7 +73,9 @@ fn words() -> (Vec<Request>, Vec<Event>) {
     let codes: Vec<ErrorCode> = vocabulary_of("ErrorCode");
     let outcomes: Vec<Outcome> = vocabulary_of("Outcome");
     let mut events = samples::events();
-    events.extend(codes.into_iter().map(|code| Event::Error(ErrorEvent::about(None, code, "no"))));
+    events.extend(
+        codes.into_iter().map(|code| Event::Error(ErrorEvent::about(None, Refusal::new(code, "no")))),
+    );
     events.extend(outcomes.into_iter().map(|outcome| {
         let (id, reference) = (samples::id(17), Some(1));
         let (cursor, at_node, why, hops) = (None, None, None, None);
