@@ -53,7 +53,7 @@ async def train(address: str) -> None:
             gradients = [sum(each["gradients"][n] for each in told.values()) / len(told) for n in range(2)]
             losses = "  ".join(f"{worker} {content['loss']:7.3f}" for worker, content in told.items())
             print(f"step {step}: loss {losses}")
-        health = (await mesh.get_network_statistics())["network_health"]
+        health = (await mesh.fetch_network_statistics())["network_health"]
         rate, latency = health["success_rate"], health["average_latency_ms"]
         arrived = "nothing was measured" if rate is None else f"{rate:.0%} arrived"
         print(f"{health['settled']} messages, {arrived}" + (f", {latency:.1f} ms on average" if latency else " on this gateway"))

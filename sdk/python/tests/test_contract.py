@@ -118,7 +118,7 @@ class Play:
             return
         await self.gateway_says(WELCOME)
         if event in ASKED and not said.get("fatal"):
-            same = {name: said[name] for name in ("ref", "durable") if name in said}
+            same: Said = {name: said[name] for name in ("ref", "durable") if name in said}
             await self.agent_says(Line(0, "", True, {**ASKED[event], **same}, False))
         if event == "receipt":
             accepted = {"ev": "accepted", "id": said["id"], "durable": True, "at_us": 8}
@@ -185,16 +185,18 @@ class Play:
         if op == "agents":
             return mesh.get_agents()
         if op == "routes":
-            return MeshRouter(mesh).routing_table()
+            return MeshRouter(mesh).fetch_routing_table()
         if op == "link_add":
             host, _, port = said["address"].rpartition(":")
             return mesh.add_peer(said["name"], host, int(port), fingerprint=said.get("fingerprint"))
         if op == "link_remove":
             return mesh.remove_peer(said["name"])
         if op == "route_add":
-            return MeshRouter(mesh).update_route(said["destination"], said["next_hop"], said.get("cost", 1))
+            MeshRouter(mesh).update_route(said["destination"], said["next_hop"], said.get("cost", 1))
+            return MeshRouter(mesh).flush()
         if op == "route_remove":
-            return MeshRouter(mesh).remove_route(said["destination"])
+            MeshRouter(mesh).remove_route(said["destination"])
+            return MeshRouter(mesh).flush()
         if op == "subscribe":
             return mesh.join_group(*said["groups"], types=said.get("types"))
         if op == "unsubscribe":
@@ -207,7 +209,7 @@ class Play:
 
     async def hello(self, said: Said) -> None:
         mesh = MeshNetworkManager(
-            said["name"], gateway=self.far.address, token=said.get("token"), credits=said.get("credits", 256)
+            said["name"], gateway=self.far.address, token=said.get("token"), credits=said.get("credits", 256), live=False
         )
         # Who is refused at the start has a new session to start with.
         self.mesh, self.agent = mesh, mesh.agent
@@ -233,7 +235,7 @@ class Play:
         if self.has_answer(line):
             call = mesh.send_and_wait(message)
         elif message.reply_to in self.taken:
-            call = mesh.reply(self.taken[message.reply_to], message.content)
+            call = mesh.reply(self.taken[message.reply_to], message.content, durable=message.durable)
         else:
             call = mesh.send_message(message)
         await self.ask(said, call)

@@ -114,7 +114,7 @@ class Starting(unittest.IsolatedAsyncioTestCase):
         await protocol.start()
         try:
             self.assertEqual(await within(protocol.query("node_001", "ping")), "pong")
-            self.assertEqual((await within(protocol.get_statistics()))["agent_id"], "node_001")
+            self.assertEqual(protocol.get_statistics()["agent_id"], "node_001")
         finally:
             await protocol.stop()
 

@@ -146,7 +146,7 @@ class OverTls(GatewayCase):
                 async with pool.connection() as agent:
                     receipt = await within(agent.send(Message("TASK", receiver="bob", content=1)))
                     self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
-                await within(monitor.get_healthy_peers())
+                await within(monitor.fetch_healthy_peers())
                 sessions = [bob.agent, agent, await monitor.session()]
                 for session in sessions:
                     assert session._wire is not None and session._wire._transport is not None

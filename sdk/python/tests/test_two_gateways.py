@@ -58,13 +58,14 @@ class TwoGateways(unittest.IsolatedAsyncioTestCase):
         for each in (monitor, router, pool):
             self.addAsyncCleanup(each.close)
         await within((await agent.send_message(Message("TASK", receiver="worker_001"))).outcome())
-        self.assertEqual(await within(monitor.get_healthy_peers(threshold=0.8)), [worker.node])
-        await within(router.update_route("worker_001", "worker_001", cost=2))
-        (route,) = [route for route in await within(router.routing_table()) if route["origin"] == "operator"]
+        self.assertEqual(await within(monitor.fetch_healthy_peers(threshold=0.8)), [worker.node])
+        router.update_route("worker_001", "worker_001", cost=2)
+        await within(router.flush())
+        (route,) = [route for route in await within(router.fetch_routing_table()) if route["origin"] == "operator"]
         self.assertEqual((route["destination"], route["next_hop"], route["cost"]), (worker.node, worker.node, 2))
         receipt = await within(agent.send_message(Message("TASK", receiver="worker_001")))
         self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
-        told = json.loads(json.dumps(await within(agent.get_network_statistics())))
+        told = json.loads(json.dumps(await within(agent.fetch_network_statistics())))
         self.assertEqual((told["active_peers"], told["network_health"]["healthy_peers"]), (1, 1))
         self.assertEqual((told["network_health"]["success_rate"], told["network_health"]["settled"]), (1.0, 2))
 

@@ -136,7 +136,7 @@ def _body(text: str) -> Any:
 
 
 def _mesh(args: argparse.Namespace, name: str) -> MeshNetworkManager:
-    return MeshNetworkManager(name, gateway=args.gateway, token_file=args.token_file, fingerprint=args.fingerprint)
+    return MeshNetworkManager(name, gateway=args.gateway, token_file=args.token_file, fingerprint=args.fingerprint, live=False)
 
 
 def _nobody(args: argparse.Namespace, lasting: bool) -> MeshNetworkManager:
@@ -231,7 +231,7 @@ async def _query(args: argparse.Namespace) -> None:
 
 async def _status(args: argparse.Namespace) -> None:
     async with _mesh(args, args.name) if args.name else _nobody(args, False) as mesh:
-        told = await mesh.get_network_statistics()
+        told = await mesh.fetch_network_statistics()
     health, figures = told["gateway_health"], told["network_health"]
     rate, latency = figures["success_rate"], figures["average_latency_ms"]
     lines = [

@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set, Union
 
 from . import wire
+from .away import why_away
 from .content import quote
-from .endpoint import Endpoint, find_endpoint, find_token
-from .errors import GatewayAwayError, MeshError, NoAnswerError, NotStartedError, WrongCertificateError, refusal
+from .endpoint import Access, Endpoint, find_endpoint, find_token
+from .errors import BusyError, GatewayAwayError, MeshError, NoAnswerError, NotStartedError, WrongCertificateError, refusal
 from .inbox import Inbox
 from .message import Message, MessageType, check_name, received
 from .questions import Questions
 from .receipt import Receipt
+from .routes import RouteChanges
 from .sends import Sends
+from .snapshot import Snapshot
 from .wire import Event, Wire
 
 log = logging.getLogger("mesh_gateway.agent")
@@ -30,6 +33,13 @@ log = logging.getLogger("mesh_gateway.agent")
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 #: How long a gateway may take to say welcome, in seconds, and to close after ``bye``. Guesses, those of its commands.
 WELCOME_WITHIN, PARTING_WITHIN = 10.0, 5.0
+#: How long nothing may come before the gateway is asked whether it is there, and how long it may take to answer, in seconds:
+#: those of the client for Rust.
+HEARTBEAT = 30.0
+#: How long a message may wait for room and for *accepted*, in seconds. A guess: a gateway is back from a restart by then.
+ACCEPTED_WITHIN = 60.0
+#: How long the gateway may take to answer a question about itself, in seconds, also across a lost connection. A guess.
+ANSWER_WITHIN = 30.0
 #: The body a gateway takes until it has said so itself, in bytes.
 USUAL_MAX_BODY = 65_536
 
@@ -49,6 +59,7 @@ class Agent:
         token_file: Union[str, Path, None] = None,
         fingerprint: Optional[str] = None,
         credits: int = 256,
+        heartbeat: float = HEARTBEAT,
     ) -> None:
         self.name = check_name(name)
         self.endpoint = find_endpoint(gateway, fingerprint=fingerprint)
@@ -61,7 +72,12 @@ class Agent:
         self.sessions = 0
         #: How many messages of each type came.
         self.received_by_type: Counter[str] = Counter()
+        #: What the gateway said last of the network.
+        self.snapshot = Snapshot(self)
+        #: Changes of routes that are on their way.
+        self.routes = RouteChanges(self)
         self._token = find_token(token, token_file)
+        self._heartbeat = heartbeat
         self._wire: Optional[Wire] = None
         self._task: Optional[asyncio.Task[None]] = None
         self._up: Optional[asyncio.Event] = None
@@ -87,8 +103,8 @@ class Agent:
         """Why there will be no session any more, if so."""
         return self._failure
 
-    async def start(self, timeout: float = 10.0) -> None:
-        """Connects. Tries for ``timeout`` seconds while no gateway answers, then raises :class:`GatewayAwayError`."""
+    def begin(self) -> None:
+        """Begins to connect, and goes on until there is a session or a refusal; needs a running event loop."""
         if self._task is not None:
             return
         if self._closing:
@@ -96,26 +112,41 @@ class Agent:
         self._failure = None
         self._up = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"mesh_gateway {self.name}")
-        up = asyncio.ensure_future(self._up.wait())
+
+    async def start(self, timeout: float = 10.0) -> None:
+        """Connects. Tries for ``timeout`` seconds while no gateway answers, then raises :class:`GatewayAwayError`."""
+        if self._task is not None:
+            return
+        self.begin()
         try:
-            await asyncio.wait({up, self._task}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await self.until_up(timeout)
         except asyncio.CancelledError:
             await self._end(NotStartedError(f"{self.name} was stopped while it started"))
             raise
+        except MeshError as failure:
+            await self._end(failure)
+            raise
+
+    async def until_up(self, timeout: float) -> None:
+        """Waits for a session, after :meth:`begin`. Raises why there is none."""
+        if self._task is None or self._up is None:
+            self.check()
+            return
+        up = asyncio.ensure_future(self._up.wait())
+        try:
+            await asyncio.wait({up, self._task}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
             up.cancel()
         if not self._up.is_set():
-            failure = self._failure or GatewayAwayError(
-                f"no gateway answers at {self.endpoint} ({self._trouble or f'no welcome within {timeout} s'}): "
-                "start one with `mesh-gateway --adapter sim`, or say where it is with gateway= or MESH_GATEWAY"
-            )
-            await self._end(failure)
-            raise failure
+            trouble = self._trouble or why_away(self.endpoint, asyncio.TimeoutError())
+            raise self._failure or GatewayAwayError(f"no gateway answers at {self.endpoint}: {trouble}")
 
     async def stop(self) -> None:
         """Says goodbye after all that was asked before, and ends the session. Receipts still out fail."""
         if self._task is None:
             return
+        await self.routes.part(PARTING_WITHIN)
+        await self.snapshot.stop()
         self._closing = True
         self.inbox.flush()
         if self._wire is not None and self.connected:
@@ -147,7 +178,7 @@ class Agent:
             try:
                 lost = await self._session()
             except (OSError, asyncio.TimeoutError) as why:
-                self._trouble = str(why) or "no welcome in time"
+                self._trouble = why_away(self.endpoint, why)
                 level = logging.DEBUG if self.sessions == 0 else logging.WARNING
                 log.log(level, "no gateway at %s: %s", self.endpoint, self._trouble, extra=self._extra())
             except WrongCertificateError as why:
@@ -173,6 +204,8 @@ class Agent:
 
     async def _session(self) -> str:
         """One connection from its first byte to its last; why it ended. Raises if there was no welcome."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + WELCOME_WITHIN
         self._wire = current = await asyncio.wait_for(
             wire.connect(self.endpoint, self._on_events, self.sends.wake), WELCOME_WITHIN
         )
@@ -182,18 +215,35 @@ class Agent:
             up = asyncio.ensure_future(self._up.wait())
             either: Set[asyncio.Future[Any]] = {up, current.lost}
             try:
-                await asyncio.wait(either, timeout=WELCOME_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(either, timeout=max(0.0, until - loop.time()), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 up.cancel()
             if not self._up.is_set():
-                raise OSError(current.lost.result() if current.lost.done() else "no welcome in time")
-            return await asyncio.shield(current.lost)
+                silent = f"it takes the connection and says no welcome within {WELCOME_WITHIN} s; is it a gateway?"
+                raise OSError(current.lost.result() if current.lost.done() else silent)
+            await self._listen(current)
+            return current.lost.result()
         finally:
             self._up.clear()
             self.sends.lost()
             self.inbox.lost()
             self._questions.lost()
             current.close()
+
+    async def _listen(self, current: Wire) -> None:
+        """Waits until the connection ends. One that says nothing, though it was asked, is ended here: the other end may be gone
+        without a word."""
+        asked = False
+        while not current.lost.done():
+            heard = current.heard
+            await asyncio.wait({current.lost}, timeout=self._heartbeat)
+            if current.heard != heard:
+                asked = False
+            elif asked:
+                current.abort(f"nothing came from it for {2 * self._heartbeat:g} s, though it was asked whether it is there")
+            else:
+                asked = True
+                current.write(f'{{"op":"ping","ref":{self.sends.number()}}}\n')
 
     def _hello(self) -> str:
         token = f',"token":{quote(self._token)}' if self._token and not self.endpoint.path else ""
@@ -275,29 +325,59 @@ class Agent:
 
     # ---- messages ----
 
-    async def submit(self, message: Message, answer: Optional[asyncio.Future[Message]] = None) -> Receipt:
-        """Hands a message over and returns at once, or as soon as there is room; the receipt tells the rest."""
+    async def submit(
+        self, message: Message, answer: Optional[asyncio.Future[Message]] = None, timeout: float = ACCEPTED_WITHIN
+    ) -> Receipt:
+        """Hands a message over and returns at once, or as soon as there is room; the receipt tells the rest.
+
+        Raises :class:`GatewayAwayError` or :class:`BusyError` if there is no room within ``timeout``: it was not taken then.
+        """
         sends = self.sends
         if message.sender and message.sender != self.name:
             raise ValueError(
                 f"cannot send as {message.sender!r}: this is {self.name!r}; leave sender out, or use an agent of that name"
             )
         self.check()
-        while not sends.has_room() or (self._wire is not None and self._wire.full):
-            await sends.room()
-            self.check()
+        if not self._has_room():
+            await self._room(message, timeout)
         receipt = sends.put(message, int(self.welcome.get("max_body", USUAL_MAX_BODY)))
         receipt.answer = answer
         return receipt
+
+    def _has_room(self) -> bool:
+        return self.sends.has_room() and not (self._wire is not None and self._wire.full)
+
+    async def _room(self, message: Message, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        while not self._has_room():
+            if not await self.sends.room(until - loop.time()) and loop.time() >= until:
+                attempt = f"cannot take the message to {message.receiver}: {len(self.sends.table)} wait already, and there was no room"
+                if not self.connected:
+                    raise GatewayAwayError(f"{attempt} within {timeout:g} s, the gateway being away ({self._trouble})")
+                raise BusyError(f"{attempt} within {timeout:g} s; wait for receipts, then send it again")
+            self.check()
+
+    @property
+    def access(self) -> Access:
+        """Where the gateway is, and the token for it."""
+        return Access(self.endpoint, self._token)
 
     def check(self) -> None:
         """Raises why there is no session and will be none."""
         if self._failure is not None:
             raise self._failure
 
-    async def send(self, message: Message) -> Receipt:
-        """Hands a message over and waits until the gateway has accepted it. Raises why it was refused."""
-        return await (await self.submit(message)).accepted()
+    async def send(self, message: Message, timeout: float = ACCEPTED_WITHIN) -> Receipt:
+        """Hands a message over and waits until the gateway has accepted it. Raises why it was refused.
+
+        Raises :class:`NoAnswerError` after ``timeout`` seconds. The message is kept all the same and goes out when the gateway
+        is there; the error's ``receipt`` tells what becomes of it.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        receipt = await self.submit(message, timeout=timeout)
+        return await receipt.accepted(max(0.0, until - loop.time()))
 
     async def send_and_wait(self, message: Message, timeout: float = 30.0) -> Message:
         """Sends a message and waits for the message that answers it.
@@ -310,7 +390,7 @@ class Agent:
         if message.deadline_ms is None:
             message.deadline_ms = max(1, min(int(timeout * 1000), 86_400_000))
         answer: asyncio.Future[Message] = loop.create_future()
-        receipt = await self.submit(message, answer)
+        receipt = await self.submit(message, answer, timeout)
         try:
             await asyncio.wait({answer}, timeout=max(0.0, until - loop.time()))
             if answer.done():
@@ -325,17 +405,19 @@ class Agent:
 
     # ---- asking the gateway ----
 
-    async def ask(self, op: str, timeout: float = 30.0, **fields: Union[str, int]) -> Event:
+    async def ask(self, op: str, timeout: float = ANSWER_WITHIN, **fields: Union[str, int]) -> Event:
         """Asks the gateway itself, also across a lost connection; only for what may be asked twice."""
         self.check()
         return await self._questions.ask(op, timeout, fields)
 
-    async def subscribe_groups(self, groups: Sequence[str], types: Optional[Sequence[MessageType]] = None) -> List[str]:
+    async def subscribe_groups(
+        self, groups: Sequence[str], types: Optional[Sequence[MessageType]] = None, timeout: float = ANSWER_WITHIN
+    ) -> List[str]:
         """Also hears what is sent to these groups, of these types or of all; returns all groups it hears now."""
         self.check()
-        return await self._questions.ask_groups("subscribe", groups, types)
+        return await self._questions.ask_groups("subscribe", timeout, groups, types)
 
-    async def unsubscribe_groups(self, groups: Sequence[str]) -> List[str]:
+    async def unsubscribe_groups(self, groups: Sequence[str], timeout: float = ANSWER_WITHIN) -> List[str]:
         """No longer hears these groups; returns those it still hears."""
         self.check()
-        return await self._questions.ask_groups("unsubscribe", groups, None)
+        return await self._questions.ask_groups("unsubscribe", timeout, groups, None)

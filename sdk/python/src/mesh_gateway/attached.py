@@ -10,48 +10,72 @@ import secrets
 from pathlib import Path
 from typing import Optional, TypeVar, Union
 
-from .agent import Agent
-from .endpoint import Endpoint, find_endpoint, find_token
-from .manager import MeshNetworkManager
+from .agent import HEARTBEAT, Agent
+from .endpoint import Endpoint, find_access
+from .errors import NotStartedError
+from .manager import MeshNetworkManager, running_manager
 
 Self = TypeVar("Self", bound="Attached")
 
 
 class Attached:
-    """Asks through ``mesh``, or through a session of its own that is opened when it is first needed.
+    """Asks through ``mesh``. Where that and all the arguments are left out, through the manager that this program started last,
+    while one runs, at the gateway that ``MESH_GATEWAY`` names if it names one. Else through a session of its own.
 
-    Close the latter with :meth:`close` or ``async with``.
+    A session of its own is opened in the background when it is first needed, or by ``async with``; close it with :meth:`close`.
     """
 
     def __init__(
         self,
         mesh: Union[MeshNetworkManager, Agent, None] = None,
         *,
+        port: Optional[int] = None,
         gateway: Union[str, Endpoint, None] = None,
         token: Optional[str] = None,
         token_file: Union[str, Path, None] = None,
         fingerprint: Optional[str] = None,
+        connect_timeout: float = 10.0,
+        heartbeat: float = HEARTBEAT,
     ) -> None:
         self._mesh = mesh
+        self._told = any(each is not None for each in (port, gateway, token, token_file, fingerprint))
+        self._access = find_access(port, gateway, token, token_file, fingerprint)
+        self._connect_timeout, self._heartbeat = connect_timeout, heartbeat
         self._own: Optional[Agent] = None
-        self._opening: Optional[asyncio.Task[Agent]] = None
-        self._gateway, self._token = find_endpoint(gateway, fingerprint=fingerprint), find_token(token, token_file)
 
-    async def session(self) -> Agent:
-        """The session to ask with."""
+    def _agent(self) -> Agent:
+        """The session to ask with, which may still be on its way up."""
         if self._mesh is not None:
             return self._mesh if isinstance(self._mesh, Agent) else self._mesh.agent
-        if self._own is not None and self._own.failure is None:
+        if self._own is not None and not isinstance(self._own.failure, NotStartedError):
             return self._own
-        if self._opening is None or self._opening.done():
-            self._opening = asyncio.ensure_future(self._open())
-        # Several may wait for it, and one of them may be cancelled.
-        return await asyncio.shield(self._opening)
+        running = None if self._told else running_manager(self._access)
+        if running is not None:
+            return running.agent
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise NotStartedError(
+                f"a {type(self).__name__} without an event loop has no session: use it in a coroutine, or SyncMesh"
+            ) from None
+        self._own = Agent(
+            f"py-{secrets.token_hex(4)}", gateway=self._access.endpoint, token=self._access.token or "", heartbeat=self._heartbeat
+        )
+        self._own.begin()
+        self._own.snapshot.keep()
+        return self._own
 
-    async def _open(self) -> Agent:
-        agent = Agent(f"py-{secrets.token_hex(4)}", gateway=self._gateway, token=self._token)
-        await agent.start()
-        self._own = agent
+    async def session(self) -> Agent:
+        """The session to ask with; waits until it is there if it is one of its own."""
+        agent = self._agent()
+        if agent is self._own:
+            await agent.until_up(self._connect_timeout)
+        return agent
+
+    async def _fresh(self, wanted: str) -> Agent:
+        """The same, with this answer as it is now."""
+        agent = await self.session()
+        await agent.snapshot.refresh(wanted)
         return agent
 
     async def close(self) -> None:
@@ -60,6 +84,14 @@ class Attached:
             await self._own.stop()
 
     async def __aenter__(self: Self) -> Self:
+        try:
+            agent = await self.session()
+        except BaseException:
+            await self.close()
+            raise
+        # Who enters waits anyway, and then what it sees is of now.
+        if agent.connected:
+            await agent.snapshot.first()
         return self
 
     async def __aexit__(self, *_: object) -> None:

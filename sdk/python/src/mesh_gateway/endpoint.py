@@ -6,6 +6,7 @@ token's file.
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
@@ -33,47 +34,96 @@ class Endpoint(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+#: No gateway at all, as long as one of one's own is not started.
+NOWHERE = Endpoint("", 0, "(not started)")
+
+
+class Access(NamedTuple):
+    """A gateway's door, and the token it wants."""
+
+    endpoint: Endpoint
+    token: Optional[str] = None
+
+
+def find_access(
+    port: Optional[int] = None,
+    gateway: Union[str, Endpoint, None] = None,
+    token: Optional[str] = None,
+    token_file: Union[str, Path, None] = None,
+    fingerprint: Optional[str] = None,
+) -> Access:
+    """Both, from the arguments that everything with a session takes, else from the environment."""
+    return Access(find_endpoint(gateway, port, fingerprint), find_token(token, token_file))
+
+
 def find_endpoint(
     gateway: Union[str, Endpoint, None] = None, port: Optional[int] = None, fingerprint: Optional[str] = None
 ) -> Endpoint:
-    """The endpoint that is meant: ``gateway``, else ``MESH_GATEWAY``, else ``port`` of this machine, else
+    """The endpoint that is meant: ``gateway``, else ``port`` of this machine, else ``MESH_GATEWAY``, else
     ``127.0.0.1:7700``; known by ``fingerprint``, else by ``MESH_GATEWAY_FINGERPRINT``, else by nothing and without TLS.
 
     A Unix socket stays on this machine and needs neither."""
-    known_by = fingerprint or os.environ.get("MESH_GATEWAY_FINGERPRINT") or ""
-    pin = read_fingerprint(known_by) if known_by else ""
+    # What is told as nothing, perhaps by an empty variable of a shell, is told wrongly: that must not mean "without TLS".
+    known_by = os.environ.get("MESH_GATEWAY_FINGERPRINT") or None if fingerprint is None else fingerprint
+    pin = "" if known_by is None else read_fingerprint(known_by)
     if isinstance(gateway, Endpoint):
-        return gateway if gateway.path or (gateway.fingerprint and not fingerprint) else gateway._replace(fingerprint=pin)
-    text = gateway or os.environ.get("MESH_GATEWAY") or (DEFAULT if port is None else f"127.0.0.1:{port}")
+        told = gateway.fingerprint and fingerprint is None
+        return gateway if gateway.path or told else gateway._replace(fingerprint=pin)
+    said = ""
+    if gateway is not None:
+        text = gateway
+    elif port is not None:
+        text = f"127.0.0.1:{port}"
+    else:
+        text = os.environ.get("MESH_GATEWAY") or DEFAULT
+        said = " that MESH_GATEWAY names"
     if text.startswith("unix:"):
         path = text[len("unix:") :]
         if path:
             return Endpoint("", 0, path)
     else:
         host, colon, number = text.rpartition(":")
-        if colon and host and number.isdecimal() and 0 < int(number) < 65536:
+        if colon and host and number.isascii() and number.isdecimal() and 0 < int(number) < 65536:
             return Endpoint(host.strip("[]"), int(number), "", pin)
-    raise ValueError(
-        f"cannot look for a gateway at {text!r}: write HOST:PORT, as in {DEFAULT}, or unix:PATH"
-    )
+    raise ValueError(f"cannot look for a gateway at {text!r}{said}: write HOST:PORT, as in {DEFAULT}, or unix:PATH")
 
 
 def find_token(token: Optional[str] = None, token_file: Union[str, Path, None] = None) -> Optional[str]:
     """The access token: ``token``, else what ``token_file`` holds, else ``MESH_GATEWAY_TOKEN``, else what the file named
     by ``MESH_GATEWAY_TOKEN_FILE`` holds, else none."""
-    if token:
-        return token
+    if token is not None:
+        return token or None
+    said = ""
     if token_file is None:
         told = os.environ.get("MESH_GATEWAY_TOKEN")
         if told:
             return told
         token_file = os.environ.get("MESH_GATEWAY_TOKEN_FILE") or None
-    if token_file is None:
-        return None
+        said = " that MESH_GATEWAY_TOKEN_FILE names"
+    return None if token_file is None else _read_token(token_file, said)
+
+
+def _read_token(path: Union[str, Path], said: str) -> str:
+    attempt = f"cannot read the access token from {path}{said}"
     try:
-        found = Path(token_file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as why:
-        raise MeshError(f"cannot read the access token from {token_file}: {why}; give a file of one line") from why
+        raw = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise MeshError(f"{attempt}: there is no such file; correct the path, or ask the gateway's operator for a token") from None
+    except PermissionError:
+        raise MeshError(f"{attempt}: this user may not read it; run this as the user whose it is") from None
+    except IsADirectoryError:
+        raise MeshError(f"{attempt}: it is a folder; give the file in it") from None
+    except OSError as why:
+        raise MeshError(f"{attempt}: {why.strerror or why}; give a file of one line") from why
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise MeshError(f"{attempt}: it begins with the mark of UTF-16, as some shells write it; save it again as UTF-8")
+    try:
+        # Some editors put a mark of UTF-8 before the first character.
+        found = raw.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise MeshError(f"{attempt}: it is not text; give the file that holds what `mesh-gateway token add` printed") from None
     if not found:
-        raise MeshError(f"cannot read the access token from {token_file}: it is empty; give a file of one line")
+        raise MeshError(f"{attempt}: it is empty; give a file of one line")
+    if len(found.splitlines()) > 1:
+        raise MeshError(f"{attempt}: it has more than one line; give a file with the token alone")
     return found

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, Dict, Mapping, Type
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Type
+
+if TYPE_CHECKING:
+    from .receipt import Receipt
 
 
 class MeshError(Exception):
@@ -98,7 +101,9 @@ class UndeliveredError(MeshError):
 
 
 class NoAnswerError(MeshError, asyncio.TimeoutError):
-    """Nothing came in time."""
+    """Nothing came in time. For a message that is still on its way, ``receipt`` is its receipt."""
+
+    receipt: Optional[Receipt] = None
 
 
 _BY_CODE: Dict[str, Type[RefusedError]] = {

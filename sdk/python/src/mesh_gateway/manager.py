@@ -6,19 +6,22 @@ figures are :mod:`mesh_gateway.statistics`'.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, AsyncIterator, Dict, List, Optional, Sequence, Type, TypeVar, Union
+from weakref import WeakKeyDictionary
 
-from .agent import Agent
-from .endpoint import Endpoint, find_endpoint
+from .agent import ACCEPTED_WITHIN, HEARTBEAT, Agent
+from .endpoint import NOWHERE, Access, Endpoint, find_access
 from .errors import NoAnswerError, NotStartedError
 from .handlers import Handler, Subscription
 from .message import Message, MessageType, Priority, message_type
 from .receipt import Receipt
 from .simulated import SimulatedGateway
-from .statistics import network_statistics
+from .statistics import THRESHOLD, healthy_peers, network_statistics
 from .watch import PeerWatch, until_up
 
 log = logging.getLogger("mesh_gateway.manager")
@@ -29,11 +32,13 @@ Self = TypeVar("Self", bound="MeshNetworkManager")
 class MeshNetworkManager:
     """An agent of the mesh.
 
-    It attaches to the gateway that runs at ``gateway``, else ``MESH_GATEWAY``, else at ``port`` of this machine, else at
+    It attaches to the gateway that runs at ``gateway``, else at ``port`` of this machine, else ``MESH_GATEWAY``, else at
     ``127.0.0.1:7700``. A gateway has one port for its agents and for other gateways, which reach it with
     ``add_peer(name, address, port)``.
 
     With the ``fingerprint`` of the gateway's certificate, or ``MESH_GATEWAY_FINGERPRINT``, it speaks TLS, to that gateway only.
+
+    While it runs it asks the gateway every second how the network is, for the calls that do not wait; not so with ``live=False``.
 
     With ``simulate=True`` it starts a gateway on a simulated air instead, with ``data_dir`` or a folder of its own, and
     stops it at the end; that one is nobody else's, and ``port`` does nothing.
@@ -48,19 +53,24 @@ class MeshNetworkManager:
         token: Optional[str] = None,
         token_file: Union[str, Path, None] = None,
         fingerprint: Optional[str] = None,
+        connect_timeout: float = 10.0,
+        heartbeat: float = HEARTBEAT,
         simulate: bool = False,
         data_dir: Union[str, Path, None] = None,
         sim_nodes: int = 10,
         seed: int = 1,
         credits: int = 256,
-        connect_timeout: float = 10.0,
+        live: bool = True,
     ) -> None:
         self.agent_id = agent_id
         self.port = port
         self.simulated = SimulatedGateway(data_dir, nodes=sim_nodes, seed=seed) if simulate else None
         self._connect_timeout = connect_timeout
-        door = find_endpoint(gateway, port, fingerprint)
-        self._how: Dict[str, Any] = dict(gateway=door, token=token, token_file=token_file, credits=credits)
+        self._live = live
+        access = find_access(port, gateway, token, token_file, fingerprint)
+        # A gateway of its own asks for no token, and is nowhere before it is started.
+        door = NOWHERE if simulate else access.endpoint
+        self._how: Dict[str, Any] = dict(gateway=door, token=access.token or "", credits=credits, heartbeat=heartbeat)
         # A wrong name or address is told here and not at the start.
         self._agent = self._new_agent()
         self._started = False
@@ -70,10 +80,7 @@ class MeshNetworkManager:
         self._in_hand: List[Message] = []
 
     def _new_agent(self) -> Agent:
-        how = dict(self._how)
-        if self.simulated is not None:
-            how["gateway"] = self.simulated.endpoint
-        return Agent(self.agent_id, **how)
+        return Agent(self.agent_id, **self._how)
 
     # ---- life ----
 
@@ -81,6 +88,11 @@ class MeshNetworkManager:
     def agent(self) -> Agent:
         """The session with the gateway."""
         return self._agent
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._started
 
     @property
     def connected(self) -> bool:
@@ -103,6 +115,8 @@ class MeshNetworkManager:
             return
         if self.simulated is not None:
             await self.simulated.start()
+            self._how["gateway"] = self.simulated.endpoint
+            self._agent = self._new_agent()
         try:
             if self._agent.failure is not None and self._agent.sessions:
                 self._agent = self._new_agent()
@@ -113,9 +127,17 @@ class MeshNetworkManager:
                 await self.simulated.stop()
             raise
         self._started = True
+        _RUNNING.setdefault(asyncio.get_running_loop(), []).append(self)
         self._watch = PeerWatch(self._agent)
         for kind, (handler, concurrency) in self._wishes.items():
             self._subscriptions[kind] = Subscription(self._agent.inbox, kind, handler, concurrency)
+        if self._live:
+            try:
+                await self._agent.snapshot.first()
+            except BaseException:
+                await self._stop(handled=False)
+                raise
+            self._agent.snapshot.keep()
 
     async def stop(self) -> None:
         """Ends the session after all that was asked before. What ``receive_message`` gave out counts as handled."""
@@ -125,6 +147,7 @@ class MeshNetworkManager:
         if not self._started:
             return
         self._started = False
+        _RUNNING.get(asyncio.get_running_loop(), [self]).remove(self)
         if handled:
             self._hand_back()
         self._in_hand.clear()
@@ -152,13 +175,17 @@ class MeshNetworkManager:
 
     # ---- sending ----
 
-    async def send_message(self, message: Message) -> Receipt:
-        """Sends a message. Returns when the gateway has accepted it; ``await receipt.outcome()`` tells the rest."""
-        return await self._agent.send(message)
+    async def send_message(self, message: Message, timeout: float = ACCEPTED_WITHIN) -> Receipt:
+        """Sends a message. Returns when the gateway has accepted it; ``await receipt.outcome()`` tells the rest.
 
-    async def submit(self, message: Message) -> Receipt:
-        """Hands a message over without waiting for *accepted*: the fastest way to send many."""
-        return await self._agent.submit(message)
+        Raises :class:`NoAnswerError` after ``timeout`` seconds. The message is kept all the same and goes out when the gateway
+        is there; the error's ``receipt`` tells what becomes of it.
+        """
+        return await self._agent.send(message, timeout)
+
+    async def submit(self, message: Message, timeout: float = ACCEPTED_WITHIN) -> Receipt:
+        """Hands a message over without waiting for *accepted*, only for room: the fastest way to send many."""
+        return await self._agent.submit(message, timeout=timeout)
 
     async def broadcast(
         self,
@@ -191,13 +218,17 @@ class MeshNetworkManager:
         """Sends a message, and returns the message that answers it."""
         return await self._agent.send_and_wait(message, timeout)
 
-    async def reply(self, to: Message, content: Any = None, *, priority: Optional[Priority] = None) -> Receipt:
-        """Answers a message that was received."""
+    async def reply(
+        self, to: Message, content: Any = None, *, priority: Optional[Priority] = None, durable: Optional[bool] = None
+    ) -> Receipt:
+        """Answers a message that was received. The answer to a QUERY is not written to disk unless ``durable``: who has none asks
+        again. Other messages are answered durably unless told otherwise."""
         if not to.id:
             raise ValueError("cannot reply: give the message that was received")
         answer = Message(
-            MessageType.RESPONSE, receiver=to.source, content=content, priority=priority or to.priority, reply_to=to.id
-        )
+            MessageType.RESPONSE, receiver=to.source, content=content, priority=priority or to.priority, reply_to=to.id,
+            durable=to.type is not MessageType.QUERY if durable is None else durable,
+        )  # fmt: skip
         return await self._agent.send(answer)
 
     # ---- receiving ----
@@ -286,7 +317,8 @@ class MeshNetworkManager:
 
         ``fingerprint`` is the SHA-256 of that one's certificate; without it the first one that it shows is kept.
         """
-        host = f"[{address}]" if ":" in address else address
+        bare = address.strip("[]")
+        host = f"[{bare}]" if ":" in bare else bare
         pin: Dict[str, Any] = {} if fingerprint is None else {"fingerprint": fingerprint}
         await self._agent.ask("link_add", name=peer_id, address=f"{host}:{port}", **pin)
         log.info("peer %s at %s:%s added", peer_id, address, port, extra={"peer": peer_id})
@@ -316,6 +348,38 @@ class MeshNetworkManager:
         """Who can be written to: each ``name``, ``node``, ``local`` and ``connected``."""
         return list((await self._agent.ask("agents"))["agents"])
 
-    async def get_network_statistics(self) -> Dict[str, Any]:
-        """How the network is; see :mod:`mesh_gateway.statistics`."""
-        return await network_statistics(self._agent)
+    def get_network_statistics(self) -> Dict[str, Any]:
+        """How the network is, as the gateway said within the last second: ``as_of_ms`` says when, ``None`` before the first
+        answer. See :mod:`mesh_gateway.statistics`."""
+        return network_statistics(self._agent)
+
+    async def fetch_network_statistics(self) -> Dict[str, Any]:
+        """The same, asked for now."""
+        await self._agent.snapshot.refresh()
+        return network_statistics(self._agent)
+
+    def get_healthy_peers(self, threshold: float = THRESHOLD) -> List[str]:
+        """The addresses of nodes where at least ``threshold`` (0 to 1) of what was sent arrives, as they were within the last
+        second. A near node that nothing was sent to is judged by what its link lets through."""
+        return healthy_peers(self._agent, threshold)
+
+    async def fetch_healthy_peers(self, threshold: float = THRESHOLD) -> List[str]:
+        """The same, asked for now."""
+        await self._agent.snapshot.refresh("health")
+        return healthy_peers(self._agent, threshold)
+
+
+# The managers that run in each event loop, in the order in which they were started.
+_RUNNING: "WeakKeyDictionary[asyncio.AbstractEventLoop, List[MeshNetworkManager]]" = WeakKeyDictionary()
+
+
+def running_manager(access: Access) -> Optional[MeshNetworkManager]:
+    """The one that was started last in this event loop, and runs, for who has not been told where its gateway is. If the
+    environment says where, it is one at that place. ``None`` if there is none."""
+    try:
+        started = _RUNNING.get(asyncio.get_running_loop(), [])
+    except RuntimeError:
+        return None
+    anywhere = not os.environ.get("MESH_GATEWAY")
+    there = (mesh for mesh in reversed(started) if mesh.agent.failure is None and (anywhere or mesh.agent.access == access))
+    return next(there, None)

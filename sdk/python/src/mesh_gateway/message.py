@@ -66,6 +66,24 @@ def check_name(name: str) -> str:
     return name
 
 
+def may_answer(asked: str, source: str) -> bool:
+    """Whether ``source``, as in ``bob@0x0003``, is who was asked. Of a group and of everyone, each may answer."""
+    if asked == "everyone" or asked.startswith("group:"):
+        return True
+    name, _, node = source.partition("@")
+    if asked.startswith("node:"):
+        return _same_node(node or name, asked[len("node:") :])
+    wanted, at, where = asked.partition("@")
+    return name == wanted and (not at or _same_node(node, where))
+
+
+def _same_node(one: str, other: str) -> bool:
+    try:
+        return int(one, 16) == int(other, 16)
+    except ValueError:
+        return False
+
+
 TYPES: Dict[str, MessageType] = {str(word): word for word in MessageType}
 PRIORITIES: Dict[str, Priority] = {str(word): word for word in Priority}
 

@@ -5,14 +5,16 @@ Owns who has which. Each session is an agent of its own, ``PREFIX-0`` and on, an
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import AsyncIterator, Dict, List, Optional, Set, Union
 
-from .agent import Agent
-from .endpoint import Endpoint, find_endpoint
-from .errors import NotStartedError
+from .agent import HEARTBEAT, Agent
+from .endpoint import Access, Endpoint, find_access
+from .errors import NoAnswerError, NotStartedError
+from .manager import running_manager
 from .waiting import Waiters
 
 
@@ -20,26 +22,30 @@ class ConnectionPool:
     """At most ``max_connections`` sessions.
 
     ``async with pool.connection() as agent:`` borrows one; who comes when all are out waits. With ``name`` the agents
-    are called ``NAME-0``, ``NAME-1``, ...; without, the name is made up.
+    are called ``NAME-0``, ``NAME-1``, ...; without, the name is made up. Where no gateway is told, they go to
+    that of the manager that this program started last, while one runs.
     """
 
     def __init__(
         self,
         max_connections: int = 100,
         *,
+        port: Optional[int] = None,
         gateway: Union[str, Endpoint, None] = None,
         token: Optional[str] = None,
         token_file: Union[str, Path, None] = None,
         fingerprint: Optional[str] = None,
-        name: Optional[str] = None,
         connect_timeout: float = 10.0,
+        heartbeat: float = HEARTBEAT,
+        name: Optional[str] = None,
     ) -> None:
         if max_connections < 1:
             raise ValueError("a pool has at least one connection")
         self.max_connections = max_connections
         self._name = name or f"py-{secrets.token_hex(4)}"
-        self._gateway, self._token, self._token_file = find_endpoint(gateway, fingerprint=fingerprint), token, token_file
-        self._connect_timeout = connect_timeout
+        self._told = any(each is not None for each in (port, gateway, token, token_file, fingerprint))
+        self._access = find_access(port, gateway, token, token_file, fingerprint)
+        self._connect_timeout, self._heartbeat = connect_timeout, heartbeat
         self._free: List[Agent] = []
         self._lent: Set[Agent] = set()
         self._numbers = list(range(max_connections - 1, -1, -1))
@@ -47,8 +53,10 @@ class ConnectionPool:
         self._waiters = Waiters()
         self._closed = False
 
-    async def acquire(self) -> Agent:
-        """Borrows a session; waits while all are out. Give it back with :meth:`release`."""
+    async def acquire(self, timeout: Optional[float] = None) -> Agent:
+        """Borrows a session; waits while all are out, at most for ``timeout`` seconds. Give it back with :meth:`release`."""
+        loop = asyncio.get_running_loop()
+        until = None if timeout is None else loop.time() + timeout
         while True:
             if self._closed:
                 raise NotStartedError("the pool is closed: make a new one")
@@ -60,13 +68,18 @@ class ConnectionPool:
                 self._numbers.append(self._number_of.pop(agent))
             if self._numbers:
                 return await self._open()
-            await self._waiters.wait()
+            left = None if until is None else until - loop.time()
+            if left is not None and left <= 0:
+                raise NoAnswerError(f"all {self.max_connections} sessions of the pool are out for {timeout} s: give some back, or have more")
+            await self._waiters.wait(left)
 
     async def _open(self) -> Agent:
         number = self._numbers.pop()
+        running = None if self._told else running_manager(self._access)
+        access: Access = self._access if running is None else running.agent.access
         try:
             agent = Agent(
-                f"{self._name}-{number}", gateway=self._gateway, token=self._token, token_file=self._token_file
+                f"{self._name}-{number}", gateway=access.endpoint, token=access.token or "", heartbeat=self._heartbeat
             )
             await agent.start(self._connect_timeout)
         except BaseException:
@@ -86,9 +99,9 @@ class ConnectionPool:
         self._waiters.wake()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Agent]:
+    async def connection(self, timeout: Optional[float] = None) -> AsyncIterator[Agent]:
         """Borrows a session and gives it back."""
-        agent = await self.acquire()
+        agent = await self.acquire(timeout)
         try:
             yield agent
         finally:

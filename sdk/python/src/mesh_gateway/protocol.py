@@ -5,8 +5,11 @@ Owns the names such programs use; everything is :class:`mesh_gateway.MeshNetwork
 
 from __future__ import annotations
 
-from typing import Any, Dict, Union
+from pathlib import Path
+from typing import Any, Dict, Optional, Union
 
+from .agent import HEARTBEAT
+from .endpoint import Endpoint
 from .handlers import Handler
 from .manager import MeshNetworkManager
 from .message import MessageType
@@ -19,12 +22,30 @@ class MeshEnabledProtocol(MeshNetworkManager):
         """:meth:`subscribe`."""
         self.subscribe(type, handler)
 
-    async def get_statistics(self) -> Dict[str, Any]:
+    def get_statistics(self) -> Dict[str, Any]:
         """:meth:`get_network_statistics`."""
-        return await self.get_network_statistics()
+        return self.get_network_statistics()
+
+    async def fetch_statistics(self) -> Dict[str, Any]:
+        """:meth:`fetch_network_statistics`."""
+        return await self.fetch_network_statistics()
 
 
-def create_mesh_enabled_protocol(agent_id: str, **options: Any) -> MeshEnabledProtocol:
-    """A protocol for an agent of that name; ``options`` are those of :class:`MeshNetworkManager`. Start it with
+def create_mesh_enabled_protocol(
+    agent_id: str,
+    port: Optional[int] = None,
+    *,
+    gateway: Union[str, Endpoint, None] = None,
+    token: Optional[str] = None,
+    token_file: Union[str, Path, None] = None,
+    fingerprint: Optional[str] = None,
+    connect_timeout: float = 10.0,
+    heartbeat: float = HEARTBEAT,
+    **options: Any,
+) -> MeshEnabledProtocol:
+    """A protocol for an agent of that name; arguments and ``options`` are those of :class:`MeshNetworkManager`. Start it with
     ``await protocol.start()``."""
-    return MeshEnabledProtocol(agent_id, **options)
+    return MeshEnabledProtocol(
+        agent_id, port, gateway=gateway, token=token, token_file=token_file, fingerprint=fingerprint,
+        connect_timeout=connect_timeout, heartbeat=heartbeat, **options,
+    )  # fmt: skip

@@ -44,12 +44,14 @@ class Questions:
             await asyncio.wait({future}, timeout=timeout)
             if future.done():
                 return future.result()
-            raise GatewayAwayError(f"the gateway did not answer {op!r} within {timeout} s: see whether it is there")
+            raise GatewayAwayError(f"the gateway did not answer {op!r} within {timeout:g} s: see whether it is there")
         finally:
             self._asked.pop(ref, None)
             future.cancel()
 
-    async def ask_groups(self, op: str, groups: Sequence[str], types: Optional[Sequence[str]]) -> List[str]:
+    async def ask_groups(
+        self, op: str, timeout: float, groups: Sequence[str], types: Optional[Sequence[str]]
+    ) -> List[str]:
         """Subscribes or unsubscribes; returns the groups that the agent hears now."""
         if self._write is None:
             raise GatewayAwayError(f"cannot {op} while the gateway is away: try again when it is back")
@@ -60,7 +62,14 @@ class Questions:
         names = ",".join(quote(group) for group in groups)
         only = "" if types is None else ',"types":[' + ",".join(quote(str(kind)) for kind in types) + "]"
         self._write(f'{{"op":"{op}","groups":[{names}]{only}}}\n')
-        return await future
+        # One that is late keeps its place: the answers come in order.
+        try:
+            await asyncio.wait({future}, timeout=timeout)
+            if future.done():
+                return future.result()
+        finally:
+            future.cancel()
+        raise GatewayAwayError(f"the gateway did not answer {op!r} within {timeout:g} s: see whether it is there, and ask again")
 
     # ---- what the gateway says ----
 

@@ -14,6 +14,11 @@ from .errors import MeshError, NoAnswerError, UndeliveredError
 from .message import Message, Outcome
 from .waiting import Waiters
 
+#: The longest deadline that a gateway takes, in milliseconds: a day, by docs/agents.md.
+LONGEST_DEADLINE_MS = 86_400_000
+#: How much longer than its deadline a receipt is waited for, in seconds. A guess: for a gateway that is away for a moment.
+GRACE = 60.0
+
 _OUTCOMES = {str(word): word for word in Outcome}
 
 
@@ -22,7 +27,7 @@ class Receipt:
 
     __slots__ = (
         "message", "ref", "id", "durable", "where", "why", "hops", "latency_ms", "is_processed",
-        "line", "session", "answer", "_began", "_outcome", "_error", "_waiters",
+        "line", "session", "answer", "disputed", "_began", "_outcome", "_error", "_waiters",
     )  # fmt: skip
 
     def __init__(self, message: Message, ref: int, line: str) -> None:
@@ -47,6 +52,8 @@ class Receipt:
         self.session = 0
         # Where the answer goes, if one is waited for.
         self.answer: Optional[asyncio.Future[Message]] = None
+        # Whether somebody answered who was not asked.
+        self.disputed = False
         self._began = time.monotonic()
         self._outcome: Optional[Outcome] = None
         self._error: Optional[MeshError] = None
@@ -85,8 +92,13 @@ class Receipt:
         return self
 
     async def outcome(self, timeout: Optional[float] = None) -> Outcome:
-        """Waits until it is known what became of it. *Not delivered* is an outcome too and not an exception."""
+        """Waits until it is known what became of it. *Not delivered* is an outcome too and not an exception.
+
+        Without ``timeout``, at most for the message's deadline and a minute; for one without, a day and a minute.
+        """
         if self._outcome is None:
+            if timeout is None:
+                timeout = (LONGEST_DEADLINE_MS if self.message.deadline_ms is None else self.message.deadline_ms) / 1000 + GRACE
             await self._until(lambda: self._outcome is not None, timeout, "receipt")
         assert self._outcome is not None
         return self._outcome
@@ -120,12 +132,19 @@ class Receipt:
                 raise self._error
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
-                raise NoAnswerError(
-                    f"no {what} for the message to {self.message.receiver} within {timeout} s; it goes on and may still come"
-                )
+                raise self._late(what, timeout or 0.0)
             if self._waiters is None:
                 self._waiters = Waiters()
             await self._waiters.wait(left)
+
+    def _late(self, what: str, timeout: float) -> NoAnswerError:
+        # It is kept until it is known what became of it, so it must not be sent again.
+        error = NoAnswerError(
+            f"no {what} for the message to {self.message.receiver} within {timeout:g} s; it is kept and may still come: "
+            "wait on with the error's `receipt`, rather than send it again"
+        )
+        error.receipt = self
+        return error
 
     # ---- for `sends` ----
 

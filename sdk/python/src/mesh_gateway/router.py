@@ -1,59 +1,43 @@
 """An operator's routes, and the live table.
 
-Owns what names mean here: an address as in ``0x0005``, an agent, or a gateway over IP; the latter two stand for their node.
+Owns the interface. How a change gets to the gateway is :mod:`mesh_gateway.routes`'.
 """
 
 from __future__ import annotations
 
-import logging
-import re
 from typing import Any, Dict, List
 
-from .agent import Agent
 from .attached import Attached
-from .errors import UnknownReceiverError
-
-log = logging.getLogger("mesh_gateway.routing")
-
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{4}\Z")
+from .statistics import routing_table
 
 
 class MeshRouter(Attached):
     """Sets routes in the gateway."""
 
-    async def update_route(self, destination: str, next_hop: str, cost: int = 1) -> None:
-        """Frames for ``destination`` go by ``next_hop`` from now on."""
-        agent = await self.session()
-        to, via = await _node(agent, destination), await _node(agent, next_hop)
-        await agent.ask("route_add", destination=to, next_hop=via, cost=cost)
-        log.debug(
-            "route to %s by %s, cost %s", to, via, cost, extra={"destination": to, "next_hop": via, "cost": cost}
-        )
+    def update_route(self, destination: str, next_hop: str, cost: int = 1) -> None:
+        """Frames for ``destination`` go by ``next_hop``, as soon as the gateway has confirmed it.
 
-    async def remove_route(self, destination: str) -> None:
-        """Takes an operator's route away."""
-        agent = await self.session()
-        to = await _node(agent, destination)
-        await agent.ask("route_remove", destination=to)
-        log.debug("route to %s removed", to, extra={"destination": to})
+        Both are addresses, as in ``0x0005``, or names: of agents, of peers, or of the gateway. A name that nobody knows yet is
+        kept until it is known. What is refused is an error in the log, and of :meth:`flush`.
+        """
+        self._agent().routes.put(destination, next_hop, cost)
 
-    async def routing_table(self) -> List[Dict[str, Any]]:
-        """The gateway's routes now: each ``destination``, ``next_hop``, ``cost``, ``origin`` and more."""
-        agent = await self.session()
-        return list((await agent.ask("routes"))["routes"])
+    def remove_route(self, destination: str) -> None:
+        """Takes an operator's route away, in the same manner."""
+        self._agent().routes.put(destination, None)
 
+    async def flush(self, timeout: float = 10.0) -> None:
+        """Waits until the gateway has confirmed all changes. Raises why it refused one, or why one still waits after
+        ``timeout`` seconds."""
+        await (await self.session()).routes.flush(timeout)
 
-async def _node(agent: Agent, name: str) -> str:
-    if _ADDRESS.match(name):
-        return name.lower()
-    bare, at, node = name.partition("@")
-    if at and _ADDRESS.match(node):
-        return node.lower()
-    known = [*(await agent.ask("agents"))["agents"], *(await agent.ask("peers"))["links"]]
-    for entry in known:
-        if entry["name"] == bare and "node" in entry:
-            return str(entry["node"])
-    raise UnknownReceiverError(
-        f"cannot route: the gateway knows no agent and no peer {name!r}; write the node's address, as in 0x0005, "
-        "or see `mesh-gateway agents`"
-    )
+    @property
+    def routing_table(self) -> List[Dict[str, Any]]:
+        """The gateway's routes, as they were within the last second: each ``destination``, ``next_hop``, ``cost``, ``origin``
+        and more. What was set here and is not confirmed has ``pending``, which says why."""
+        agent = self._agent()
+        return routing_table(agent) + agent.routes.pending()
+
+    async def fetch_routing_table(self) -> List[Dict[str, Any]]:
+        """The gateway's routes, asked for now."""
+        return routing_table(await self._fresh("routes"))

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Mapping, Optional
 
 from .content import body_field, quote
 from .errors import BusyError, ConnectionLostError, MeshError
-from .message import Message, Outcome
+from .message import Message, Outcome, may_answer
 from .receipt import Receipt
 from .waiting import Waiters
 
@@ -61,9 +61,9 @@ class Sends:
             self._unaccepted < MOST_UNACCEPTED and len(self.table) < MOST_UNSETTLED and self._bytes < MOST_BYTES
         )
 
-    async def room(self) -> None:
-        """Waits until there may be room for one more, or the table is closed."""
-        await self._room.wait()
+    async def room(self, seconds: float) -> bool:
+        """Waits until there may be room for one more, or the table is closed; ``False`` if that did not happen in time."""
+        return await self._room.wait(seconds)
 
     def wake(self) -> None:
         """There may be room for another reason."""
@@ -171,9 +171,20 @@ class Sends:
 
     def answer(self, message: Message) -> bool:
         """An answer has come; whether somebody waited for it."""
-        receipt = self._answers.pop(message.reply_to or "", None)
+        receipt = self._answers.get(message.reply_to or "")
         if receipt is None or receipt.answer is None or receipt.answer.done():
             return False
+        if not may_answer(receipt.message.receiver, message.source):
+            # Once for each question: whoever does this may do it often.
+            level = logging.DEBUG if receipt.disputed else logging.WARNING
+            receipt.disputed = True
+            log.log(
+                level, "%s answers %s to %s, and was not asked: it goes to the inbox, and the answer is still waited for",
+                message.source, receipt.id, receipt.message.receiver,
+                extra=self._extra(message_id=message.id, sender=message.source),
+            )  # fmt: skip
+            return False
+        del self._answers[receipt.id]
         receipt.answer.set_result(message)
         return True
 

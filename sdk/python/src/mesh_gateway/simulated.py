@@ -72,8 +72,10 @@ class SimulatedGateway:
 
     @property
     def endpoint(self) -> str:
-        """Where agents connect, as ``gateway=`` takes it."""
-        return f"unix:{self._socket()}"
+        """Where agents connect, as ``gateway=`` takes it; there once it was started."""
+        if self._folder is None:
+            raise GatewayStartError("the gateway is not there yet, or no more: start it first")
+        return f"unix:{self._folder / 'agents.sock'}"
 
     @property
     def pid(self) -> int:
@@ -148,29 +150,31 @@ class SimulatedGateway:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    def _socket(self) -> Path:
+    def _spawn(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
+        self._unguard()
+        # Before there is a folder: without the program, none is left behind.
+        program = find_gateway()
         if self._folder is None:
             if self._given is None:
                 self._folder = Path(tempfile.mkdtemp(prefix="mesh-"))
             else:
                 self._folder = Path(self._given).resolve()
                 self._folder.mkdir(parents=True, exist_ok=True)
-        return self._folder / "agents.sock"
-
-    def _spawn(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            return
-        self._unguard()
-        program = find_gateway()
-        socket = self._socket()
-        command = [str(program), "--adapter", "sim", "--data-dir", str(socket.parent), "--unix-socket", str(socket)]
+        socket = self._folder / "agents.sock"
+        command = [str(program), "--adapter", "sim", "--data-dir", str(self._folder), "--unix-socket", str(socket)]
         # What the environment says is for a gateway of the user's, not for this one.
         plain = {name: value for name, value in os.environ.items() if not name.startswith("MESH_GATEWAY")}
-        with open(socket.parent / "gateway.log", "wb") as output:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARDED, *command, *self._options],
-                stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=plain,
-            )  # fmt: skip
+        try:
+            with open(self._folder / "gateway.log", "wb") as output:
+                self._process = subprocess.Popen(
+                    ["/bin/sh", "-c", _GUARDED, *command, *self._options],
+                    stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=plain,
+                )  # fmt: skip
+        except OSError as why:
+            self.stop_blocking()
+            raise GatewayStartError(f"cannot start a gateway: {why}; {BUILD}") from why
         atexit.register(self.stop_blocking)
 
     def _ready(self, until: float) -> bool:

@@ -8,23 +8,36 @@ from __future__ import annotations
 import asyncio
 import threading
 from types import TracebackType
-from typing import Any, Coroutine, Dict, Iterator, List, Optional, Type, TypeVar, Union
+from typing import Any, Callable, Coroutine, Dict, Iterator, List, Optional, Sequence, Type, TypeVar, Union
 
-from .errors import NotStartedError
+from .agent import ACCEPTED_WITHIN, Agent
+from .errors import MeshError, NotStartedError
 from .handlers import Handler
 from .manager import MeshNetworkManager
-from .message import Message, MessageType, Outcome
+from .message import Message, MessageType, Outcome, Priority
 from .receipt import Receipt
+from .simulated import SimulatedGateway
+from .statistics import THRESHOLD
 
 T = TypeVar("T")
 
 
 class SyncReceipt:
-    """A receipt whose waiting blocks."""
+    """A :class:`mesh_gateway.Receipt` whose waiting blocks."""
 
     def __init__(self, loop: SyncLoop, receipt: Receipt) -> None:
         self._loop = loop
         self.receipt = receipt
+
+    @property
+    def message(self) -> Message:
+        """The message."""
+        return self.receipt.message
+
+    @property
+    def ref(self) -> int:
+        """This client's number for it."""
+        return self.receipt.ref
 
     @property
     def id(self) -> str:
@@ -32,9 +45,59 @@ class SyncReceipt:
         return self.receipt.id
 
     @property
+    def durable(self) -> bool:
+        """Whether *accepted* meant written and synced."""
+        return self.receipt.durable
+
+    @property
+    def where(self) -> Optional[str]:
+        """The node that says what became of it."""
+        return self.receipt.where
+
+    @property
+    def why(self) -> Optional[str]:
+        """Why, in words for people."""
+        return self.receipt.why
+
+    @property
+    def hops(self) -> Optional[int]:
+        """The links it crossed."""
+        return self.receipt.hops
+
+    @property
+    def latency_ms(self) -> Optional[float]:
+        """From when it was handed over here to when its receipt came, in milliseconds."""
+        return self.receipt.latency_ms
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the gateway has it."""
+        return self.receipt.is_accepted
+
+    @property
+    def is_processed(self) -> bool:
+        """Whether the receiving agent has acknowledged it."""
+        return self.receipt.is_processed
+
+    @property
     def done(self) -> bool:
         """Whether it is known what became of it."""
         return self.receipt.done
+
+    @property
+    def state(self) -> str:
+        """In one word."""
+        return self.receipt.state
+
+    @property
+    def error(self) -> Optional[MeshError]:
+        """Why it was refused or lost, if it was."""
+        return self.receipt.error
+
+    def accepted(self, timeout: Optional[float] = None) -> SyncReceipt:
+        """Waits until the gateway has it."""
+        self._loop.run(self.receipt.accepted(timeout))
+        return self
 
     def outcome(self, timeout: Optional[float] = None) -> Outcome:
         """Waits until it is known what became of it."""
@@ -95,6 +158,14 @@ class SyncMesh:
             raise NotStartedError("it is not started: call start(), or use `with`")
         return self._runner.run(work)
 
+    def _call(self, what: Callable[[], T]) -> T:
+        """Does a thing that does not wait in the mesh's thread, where alone it may be done."""
+
+        async def there() -> T:
+            return what()
+
+        return self._run(there())
+
     def start(self) -> None:
         """Connects."""
         if self._runner is None:
@@ -132,45 +203,139 @@ class SyncMesh:
         finally:
             self._end()
 
-    def send_message(self, message: Message) -> SyncReceipt:
+    # ---- what it is ----
+
+    @property
+    def agent_id(self) -> str:
+        """The name."""
+        return self.mesh.agent_id
+
+    @property
+    def port(self) -> Optional[int]:
+        """The port that was told."""
+        return self.mesh.port
+
+    @property
+    def simulated(self) -> Optional[SimulatedGateway]:
+        """The gateway of its own, with ``simulate=True``."""
+        return self.mesh.simulated
+
+    @property
+    def agent(self) -> Agent:
+        """The session with the gateway; its coroutines belong to the mesh's thread."""
+        return self.mesh.agent
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self.mesh.running
+
+    @property
+    def connected(self) -> bool:
+        """Whether the gateway is there now."""
+        return self.mesh.connected
+
+    @property
+    def node(self) -> str:
+        """The address of the gateway's node."""
+        return self.mesh.node
+
+    @property
+    def gateway(self) -> str:
+        """Where the gateway is, as ``gateway=`` takes it."""
+        return self.mesh.gateway
+
+    # ---- sending ----
+
+    def _receipt(self, work: Coroutine[Any, Any, Receipt]) -> SyncReceipt:
+        receipt = self._run(work)
+        assert self._runner is not None
+        return SyncReceipt(self._runner, receipt)
+
+    def send_message(self, message: Message, timeout: float = ACCEPTED_WITHIN) -> SyncReceipt:
         """Sends a message; returns when the gateway has accepted it."""
-        receipt = self._run(self.mesh.send_message(message))
-        assert self._runner is not None
-        return SyncReceipt(self._runner, receipt)
+        return self._receipt(self.mesh.send_message(message, timeout))
 
-    def reply(self, to: Message, content: Any = None) -> SyncReceipt:
-        """Answers a message that was received."""
-        receipt = self._run(self.mesh.reply(to, content))
-        assert self._runner is not None
-        return SyncReceipt(self._runner, receipt)
+    def submit(self, message: Message, timeout: float = ACCEPTED_WITHIN) -> SyncReceipt:
+        """Hands a message over without waiting for *accepted*, only for room: the fastest way to send many."""
+        return self._receipt(self.mesh.submit(message, timeout))
 
-    def query(self, receiver: str, content: Any = None, *, timeout: float = 30.0) -> Any:
+    def broadcast(
+        self,
+        content: Any,
+        type: MessageType = MessageType.NOTIFICATION,
+        priority: Priority = Priority.MEDIUM,
+        group: Optional[str] = None,
+    ) -> SyncReceipt:
+        """Sends to every agent of the network, or of a group, except this one."""
+        return self._receipt(self.mesh.broadcast(content, type, priority, group))
+
+    def query(
+        self,
+        receiver: str,
+        content: Any = None,
+        *,
+        timeout: float = 30.0,
+        priority: Priority = Priority.MEDIUM,
+        durable: bool = False,
+    ) -> Any:
         """Asks an agent, and returns the content of its answer."""
-        return self._run(self.mesh.query(receiver, content, timeout=timeout))
+        return self._run(self.mesh.query(receiver, content, timeout=timeout, priority=priority, durable=durable))
 
     def send_and_wait(self, message: Message, timeout: float = 30.0) -> Message:
         """Sends a message, and returns the message that answers it."""
         return self._run(self.mesh.send_and_wait(message, timeout))
 
-    def receive_message(self, timeout: Optional[float] = None) -> Message:
-        """The next message; asking for it says that the one before is handled."""
-        return self._run(self.mesh.receive_message(timeout))
+    def reply(
+        self, to: Message, content: Any = None, *, priority: Optional[Priority] = None, durable: Optional[bool] = None
+    ) -> SyncReceipt:
+        """Answers a message that was received."""
+        return self._receipt(self.mesh.reply(to, content, priority=priority, durable=durable))
+
+    # ---- receiving ----
+
+    def receive_message(self, timeout: Optional[float] = None, *, auto_ack: bool = True) -> Message:
+        """The next message; asking for it says that those before it are handled, unless ``auto_ack`` was ``False``."""
+        return self._run(self.mesh.receive_message(timeout, auto_ack=auto_ack))
+
+    def acknowledge(self, message: Message) -> None:
+        """Says that a message has been handled: it does not come again."""
+        self._call(lambda: self.mesh.acknowledge(message))
 
     def __iter__(self) -> Iterator[Message]:
-        while True:
-            yield self.receive_message()
+        return self.messages()
 
-    def subscribe(self, type: Union[MessageType, str], handler: Handler) -> None:
+    def messages(self) -> Iterator[Message]:
+        """All messages that no handler takes, each acknowledged when the next one is asked for, until :meth:`stop`."""
+        while self._runner is not None:
+            try:
+                message = self.receive_message(auto_ack=False)
+            except NotStartedError:
+                if not self.mesh.running:
+                    # Another thread has stopped it.
+                    return
+                raise
+            yield message
+            if self._runner is not None:
+                self.acknowledge(message)
+
+    def subscribe(self, type: Union[MessageType, str], handler: Handler, *, concurrency: int = 1) -> None:
         """Gives messages of a type to a handler, which runs in the mesh's thread and must not block."""
+        self._call(lambda: self.mesh.subscribe(type, handler, concurrency=concurrency))
 
-        async def there() -> None:
-            self.mesh.subscribe(type, handler)
+    def unsubscribe(self, type: Union[MessageType, str]) -> None:
+        """Takes the handler of a type away."""
+        self._call(lambda: self.mesh.unsubscribe(type))
 
-        self._run(there())
-
-    def join_group(self, *groups: str) -> List[str]:
+    def join_group(self, *groups: str, types: Optional[Sequence[MessageType]] = None) -> List[str]:
         """Also hears what is sent to ``group:NAME``."""
-        return self._run(self.mesh.join_group(*groups))
+        return self._run(self.mesh.join_group(*groups, types=types))
+
+    def leave_group(self, *groups: str) -> List[str]:
+        """No longer hears it."""
+        return self._run(self.mesh.leave_group(*groups))
+
+    # ---- the network ----
 
     def add_peer(self, peer_id: str, address: str, port: int, *, fingerprint: Optional[str] = None) -> None:
         """The gateway peers with another gateway over IP."""
@@ -184,6 +349,26 @@ class SyncMesh:
         """The gateway no longer peers with it."""
         self._run(self.mesh.remove_peer(peer_id))
 
+    def get_peers(self) -> Dict[str, Any]:
+        """Near nodes, gateways over IP, and the gateway's own fingerprint."""
+        return self._run(self.mesh.get_peers())
+
+    def get_agents(self) -> List[Dict[str, Any]]:
+        """Who can be written to."""
+        return self._run(self.mesh.get_agents())
+
     def get_network_statistics(self) -> Dict[str, Any]:
-        """How the network is."""
-        return self._run(self.mesh.get_network_statistics())
+        """How the network is, as the gateway said within the last second."""
+        return self._call(self.mesh.get_network_statistics)
+
+    def fetch_network_statistics(self) -> Dict[str, Any]:
+        """The same, asked for now."""
+        return self._run(self.mesh.fetch_network_statistics())
+
+    def get_healthy_peers(self, threshold: float = THRESHOLD) -> List[str]:
+        """The addresses of nodes where enough of what was sent arrives, as they were within the last second."""
+        return self._call(lambda: self.mesh.get_healthy_peers(threshold))
+
+    def fetch_healthy_peers(self, threshold: float = THRESHOLD) -> List[str]:
+        """The same, asked for now."""
+        return self._run(self.mesh.fetch_healthy_peers(threshold))

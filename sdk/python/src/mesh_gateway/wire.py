@@ -19,6 +19,8 @@ from .errors import WrongCertificateError
 
 Event = Dict[str, Any]
 
+#: How long an address of a name may be tried before the next one is tried beside it, in seconds; RFC 8305 has the figure.
+NEXT_ADDRESS_AFTER = 0.25
 #: The longest line of a gateway, in bytes: 1 MiB by docs/agents.md, and its end.
 LONGEST_LINE = (1 << 20) + 2
 
@@ -40,6 +42,8 @@ class Wire(asyncio.Protocol):
         self._transport: Optional[asyncio.Transport] = None
         self._partial = b""
         self._lines: List[str] = []
+        #: How often something came.
+        self.heard = 0
         #: Whether the gateway reads slower than is written to it.
         self.full = False
         #: Done with the reason when the connection has ended.
@@ -60,6 +64,7 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.lost.done():
             return
+        self.heard += 1
         end = data.rfind(b"\n")
         if end < 0:
             self._partial += data
@@ -127,15 +132,14 @@ async def connect(endpoint: Endpoint, on_events: Callable[[List[Event]], None], 
 
     if endpoint.path:
         _, wire = await loop.create_unix_connection(make, endpoint.path)
-    elif not endpoint.fingerprint:
-        _, wire = await loop.create_connection(make, endpoint.host, endpoint.port)
-    else:
-        try:
-            _, wire = await loop.create_connection(
-                make, endpoint.host, endpoint.port, ssl=tls.context(), server_hostname=""
-            )
-        except ssl.SSLError as why:
-            raise OSError(f"it does not speak TLS as a mesh-gateway does ({why}): check the address, or update it") from why
-        if wire.wrong is not None:
-            raise wire.wrong
+        return wire
+    known: Dict[str, Any] = dict(ssl=tls.context(), server_hostname="") if endpoint.fingerprint else {}
+    try:
+        _, wire = await loop.create_connection(
+            make, endpoint.host, endpoint.port, happy_eyeballs_delay=NEXT_ADDRESS_AFTER, **known
+        )
+    except ssl.SSLError as why:
+        raise OSError(f"it does not speak TLS as a mesh-gateway does ({why}): check the address, or update it") from why
+    if wire.wrong is not None:
+        raise wire.wrong
     return wire
