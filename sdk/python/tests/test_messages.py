@@ -97,7 +97,7 @@ class Messages(GatewayCase):
 
     async def test_wrong_use_is_told_with_what_to_do(self) -> None:
         alice = await self.manager("alice")
-        with self.assertRaisesRegex(UnknownReceiverError, "start the receiver once, or correct its name"):
+        with self.assertRaisesRegex(UnknownReceiverError, "no agent nobody has ever attached to this gateway; `mesh-gateway agents` lists"):
             await within(alice.send_message(Message("TASK", receiver=f"nobody@{alice.node}")))
         with self.assertRaisesRegex(TooLargeError, "send it in parts"):
             await within(alice.send_message(Message("TASK", receiver="alice", content="x" * 65_537)))

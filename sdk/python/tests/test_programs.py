@@ -173,7 +173,7 @@ class Commands(unittest.TestCase):
         self.assertEqual(json.loads(self.mesh("status", "--json"))["gateway_health"], "ok")
 
     def test_exit_codes_tell_wrong_usage_from_what_did_not_work(self) -> None:
-        self.assertIn("start the receiver once", self.mesh("send", "--to", "nobody@0x0001", "x", code=1))
+        self.assertIn("`mesh-gateway agents` lists", self.mesh("send", "--to", "nobody@0x0001", "x", code=1))
         self.assertIn("error", json.loads(self.mesh("query", "--json", "--to", "nobody@0x0001", "x", code=1)))
         self.assertIn("--to", self.mesh("send", "x", code=2))
         self.assertIn("write a number and ms, s, m or h", self.mesh("query", "--to", "echo", "--timeout", "soon", "x", code=2))

@@ -143,7 +143,7 @@ class Losses(GatewayCase):
         older = await self.manager("alice")
         waiting = asyncio.create_task(older.receive_message())
         newer = await self.manager("alice")
-        with self.assertRaisesRegex(NameTakenError, "a name has one session at a time"):
+        with self.assertRaisesRegex(NameTakenError, "use another name to have both"):
             await within(waiting)
         with self.assertRaises(NameTakenError):
             await within(older.send_message(Message("TASK", receiver="alice")))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Optional, TypeVar, Union
 
 from .agent import HEARTBEAT, Agent
-from .endpoint import Endpoint, find_access
+from .endpoint import Endpoint, environment_names_one, find_access
 from .errors import NotStartedError
 from .manager import MeshNetworkManager, running_manager
 
@@ -40,6 +40,8 @@ class Attached:
         self._mesh = mesh
         self._told = any(each is not None for each in (port, gateway, token, token_file, fingerprint))
         self._access = find_access(port, gateway, token, token_file, fingerprint)
+        # Where a manager has to be to stand in for what was not told.
+        self._where = self._access if environment_names_one() else None
         self._connect_timeout, self._heartbeat = connect_timeout, heartbeat
         self._own: Optional[Agent] = None
 
@@ -49,7 +51,7 @@ class Attached:
             return self._mesh if isinstance(self._mesh, Agent) else self._mesh.agent
         if self._own is not None and not isinstance(self._own.failure, NotStartedError):
             return self._own
-        running = None if self._told else running_manager(self._access)
+        running = None if self._told else running_manager(self._where)
         if running is not None:
             return running.agent
         try:

@@ -56,6 +56,11 @@ def find_access(
     return Access(find_endpoint(gateway, port, fingerprint), find_token(token, token_file))
 
 
+def environment_names_one() -> bool:
+    """Whether ``MESH_GATEWAY`` says where the gateway is."""
+    return bool(os.environ.get("MESH_GATEWAY"))
+
+
 def find_endpoint(
     gateway: Union[str, Endpoint, None] = None, port: Optional[int] = None, fingerprint: Optional[str] = None
 ) -> Endpoint:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, AsyncIterator, Dict, List, Optional, Sequence, Type, TypeVar, Union
@@ -373,13 +372,11 @@ class MeshNetworkManager:
 _RUNNING: "WeakKeyDictionary[asyncio.AbstractEventLoop, List[MeshNetworkManager]]" = WeakKeyDictionary()
 
 
-def running_manager(access: Access) -> Optional[MeshNetworkManager]:
-    """The one that was started last in this event loop, and runs, for who has not been told where its gateway is. If the
-    environment says where, it is one at that place. ``None`` if there is none."""
+def running_manager(access: Optional[Access]) -> Optional[MeshNetworkManager]:
+    """The one that was started last in this event loop, and runs, there or anywhere; ``None`` if there is none."""
     try:
         started = _RUNNING.get(asyncio.get_running_loop(), [])
     except RuntimeError:
         return None
-    anywhere = not os.environ.get("MESH_GATEWAY")
-    there = (mesh for mesh in reversed(started) if mesh.agent.failure is None and (anywhere or mesh.agent.access == access))
-    return next(there, None)
+    fits = (mesh for mesh in reversed(started) if mesh.agent.failure is None and access in (None, mesh.agent.access))
+    return next(fits, None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import AsyncIterator, Dict, List, Optional, Set, Union
 
 from .agent import HEARTBEAT, Agent
-from .endpoint import Access, Endpoint, find_access
+from .endpoint import Access, Endpoint, environment_names_one, find_access
 from .errors import NoAnswerError, NotStartedError
 from .manager import running_manager
 from .waiting import Waiters
@@ -45,6 +45,8 @@ class ConnectionPool:
         self._name = name or f"py-{secrets.token_hex(4)}"
         self._told = any(each is not None for each in (port, gateway, token, token_file, fingerprint))
         self._access = find_access(port, gateway, token, token_file, fingerprint)
+        # Where a manager has to be to stand in for what was not told.
+        self._where = self._access if environment_names_one() else None
         self._connect_timeout, self._heartbeat = connect_timeout, heartbeat
         self._free: List[Agent] = []
         self._lent: Set[Agent] = set()
@@ -75,7 +77,7 @@ class ConnectionPool:
 
     async def _open(self) -> Agent:
         number = self._numbers.pop()
-        running = None if self._told else running_manager(self._access)
+        running = None if self._told else running_manager(self._where)
         access: Access = self._access if running is None else running.agent.access
         try:
             agent = Agent(
