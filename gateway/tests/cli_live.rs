@@ -107,7 +107,7 @@ fn messages_queries_and_reports_go_over_the_command_line() {
         text(&heard.stdout),
         "alice@0x0001 NOTIFICATION MEDIUM hello\nalice@0x0001 TASK HIGH a\\nb\nalice@0x0001 NOTIFICATION MEDIUM -3\n"
     );
-    // What was printed was acknowledged: only the two durable ones could have come again.
+    // What was printed was acknowledged.
     let status = daemon.ask(&["status"]);
     assert_eq!((&status["health"], &status["inbox"]), (&json!("ok"), &json!(0)));
 

@@ -197,8 +197,70 @@ async fn what_need_not_last_is_said_to_be_so() {
     let mut pending = alice.handle().send(request).await.unwrap();
     assert!(!pending.accepted().await.unwrap().durable);
     let message = near.inbox().next_message().await.unwrap();
-    assert_eq!((message.cursor, message.hops), (None, 0));
-    assert_eq!(pending.receipt().await.unwrap().outcome, Outcome::Delivered);
+    assert_eq!((message.cursor, message.hops), (Some(1), 0));
+    let receipt = pending.receipt().await.unwrap();
+    assert_eq!((receipt.cursor, receipt.outcome), (None, Outcome::Delivered));
+}
+
+/// Within one gateway such a message was once told *delivered*, and gone with the receiver's connection or with an orderly stop.
+#[tokio::test]
+async fn what_need_not_last_survives_its_receivers_connection_and_an_orderly_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = gateway(1, cable().0, dir.path()).await;
+    let alice = agent(&first, "alice").await;
+    let bob_of = |gateway: &Gateway| {
+        let endpoint = Endpoint::from(gateway.tcp_address().unwrap());
+        async move {
+            let mut bob = Client::connect(&endpoint, Hello::new(name("bob"))).await.unwrap();
+            bob.inbox().set_auto_ack(false);
+            bob
+        }
+    };
+    let psst = |n: u64| SendRequest { durable: n == 2, ..text("bob", &n.to_string()) };
+    let mut bob = bob_of(&first).await;
+    for n in 1..=4 {
+        assert_eq!(outcome(alice.handle(), psst(n)).await.0, Outcome::Delivered);
+    }
+    let expect = async |bob: &mut Client, from: u64| {
+        for n in from..=4 {
+            let message = bob.inbox().next_message().await.unwrap();
+            assert_eq!((message.cursor, message.body.as_text()), (Some(n), Some(n.to_string().as_str())));
+        }
+    };
+    expect(&mut bob, 1).await;
+    drop(bob);
+    let mut bob = bob_of(&first).await;
+    expect(&mut bob, 1).await;
+    bob.handle().ack(1).unwrap();
+    bob.handle().status().await.unwrap();
+    first.stop().await.unwrap();
+
+    let second = gateway(1, cable().0, dir.path()).await;
+    let mut bob = bob_of(&second).await;
+    expect(&mut bob, 2).await;
+    let alice = agent(&second, "alice").await;
+    assert_eq!(outcome(alice.handle(), text("bob", "5")).await.0, Outcome::Delivered);
+    assert_eq!(bob.inbox().next_message().await.unwrap().cursor, Some(5), "nothing was left out");
+}
+
+#[tokio::test]
+async fn a_cursor_of_what_died_with_the_power_is_not_given_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = gateway(1, cable().0, dir.path()).await;
+    let alice = agent(&first, "alice").await;
+    let mut bob = agent(&first, "bob").await;
+    let psst = SendRequest { durable: false, ..text("bob", "psst") };
+    assert_eq!(outcome(alice.handle(), psst).await.0, Outcome::Delivered);
+    let seen = bob.inbox().next_message().await.unwrap().cursor;
+    first.cut().await;
+    let second = gateway(1, cable().0, dir.path()).await;
+    let alice = agent(&second, "alice").await;
+    assert_eq!(outcome(alice.handle(), text("bob", "new")).await.0, Outcome::Delivered);
+    let endpoint = Endpoint::from(second.tcp_address().unwrap());
+    let mut bob =
+        Client::connect(&endpoint, Hello { resume: seen, ..Hello::new(name("bob")) }).await.unwrap();
+    let new = bob.inbox().next_message().await.unwrap();
+    assert!(new.body.as_text() == Some("new") && new.cursor > seen, "{new:?}");
 }
 
 #[tokio::test]

@@ -230,14 +230,22 @@ impl State {
             self.count("inbox_full");
             return false;
         }
-        if durable && self.journal.failure().is_none() {
-            let cursor = agent.keep(item);
+        if self.journal.failure().is_some() {
+            agent.hold(item);
+            self.show(to);
+        } else if durable {
+            let cursor = agent.keep(item, true);
             if let Some(kept) = agent.last_kept() {
                 self.journal.stage(Op::PutInbox { agent: to, cursor, record: records::encode(kept) });
             }
             self.journal.after(After::Show(to, cursor));
         } else {
-            agent.hold(item);
+            let reserves = agent.reserves();
+            agent.keep(item, false);
+            if let Some(up_to) = reserves {
+                self.stage_agent(to);
+                self.journal.after(After::CursorsReserved(to, up_to));
+            }
             self.show(to);
         }
         true
@@ -297,7 +305,7 @@ impl State {
                 }
             }
             After::Tell { session, ref event } => self.tell(session, event.clone()),
-            After::Show(key, _) => {
+            After::Show(key, _) | After::CursorsReserved(key, _) => {
                 if let Some(agent) = self.agents.get_mut(&key) {
                     agent.lose_unsynced();
                     agent.show();
@@ -325,6 +333,12 @@ impl State {
             }
             After::Tell { session, event } => self.tell(session, event),
             After::Show(key, cursor) => self.show_through(key, cursor),
+            After::CursorsReserved(key, up_to) => {
+                if let Some(agent) = self.agents.get_mut(&key) {
+                    agent.reserved(up_to);
+                    agent.show();
+                }
+            }
             After::Launch(id) => self.launch(id),
             After::Report { to, id, priority, verdict } => {
                 self.incoming.synced(to, id);

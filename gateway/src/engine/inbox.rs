@@ -59,6 +59,28 @@ pub(super) struct AgentRecord {
     pub(super) name: Name,
     pub(super) acked: u64,
     pub(super) groups: BTreeMap<Name, Types>,
+    /// Cursors below this one may have been given to items that were never on the disk. Absent in records of before.
+    pub(super) reserved: u64,
+}
+
+/// Cursors reserved at a time, in one write.
+const CURSORS: u64 = 1_024;
+
+/// An item in an inbox, and whether the store has it too.
+#[derive(Debug)]
+struct Kept {
+    cursor: u64,
+    item: Item,
+    durable: bool,
+}
+
+/// What an ack takes out of an inbox.
+#[derive(Debug)]
+pub(super) struct Acked {
+    /// The items, and whether the store had each.
+    pub(super) items: Vec<(Item, bool)>,
+    /// Whether it had any.
+    pub(super) durable: bool,
 }
 
 #[derive(Debug)]
@@ -89,19 +111,23 @@ pub(super) struct Agent {
     /// Of the messages it has sent.
     pub(super) keys: Keys,
     session: Option<Session>,
-    kept: VecDeque<(u64, Item)>,
+    kept: VecDeque<Kept>,
     /// How many of `kept` this session has been shown.
     shown: usize,
-    /// Messages that were not durable, and wait for credit.
+    /// What came after the store had failed, and waits for credit.
     fleeting: VecDeque<Item>,
     bytes: usize,
     /// Where its bytes are counted together with those of others.
     all: Held,
     acked: u64,
     next_cursor: u64,
-    /// Everything up to here is on disk; what lies behind is shown to nobody, or a power cut could give its cursor to
+    /// Everything durable up to here is on disk; what lies behind is shown to nobody, or a power cut could give its cursor to
     /// another item.
     synced: u64,
+    /// Cursors below this one are given to no other item after a power cut, and so may be shown without being on disk.
+    reserved: u64,
+    /// The same, once the disk has it.
+    reserving: u64,
     /// When it last had a session, in sessions; decides who is forgotten first.
     pub(super) last_seen: u64,
 }
@@ -137,6 +163,8 @@ impl Agent {
             acked: 0,
             next_cursor: 1,
             synced: 0,
+            reserved: 0,
+            reserving: 0,
             last_seen: 0,
         }
     }
@@ -148,10 +176,11 @@ impl Agent {
         agent.groups = record.groups;
         agent.keys = keys;
         agent.weigh(kept.iter().map(|(_, item)| item.weight()).sum());
-        agent.kept = kept.into();
+        agent.kept = kept.into_iter().map(|(cursor, item)| Kept { cursor, item, durable: true }).collect();
         agent.acked = record.acked;
-        agent.next_cursor = last + 1;
+        agent.next_cursor = (last + 1).max(record.reserved);
         agent.synced = last;
+        (agent.reserved, agent.reserving) = (record.reserved, record.reserved);
         agent
     }
 
@@ -174,7 +203,8 @@ impl Agent {
     }
 
     pub(super) fn record(&self) -> AgentRecord {
-        AgentRecord { name: self.name, acked: self.acked, groups: self.groups.clone() }
+        let Self { name, acked, reserving, .. } = *self;
+        AgentRecord { name, acked, groups: self.groups.clone(), reserved: reserving }
     }
 
     /// Whether one more item fits.
@@ -182,8 +212,8 @@ impl Agent {
         self.depth() < bound.messages && self.bytes < bound.bytes && self.all.bytes() < bound.total_bytes
     }
 
-    /// Puts an item into the inbox; returns its place.
-    pub(super) fn keep(&mut self, item: Item) -> u64 {
+    /// Puts an item into the inbox; returns its place. One that is not `durable` is in memory only.
+    pub(super) fn keep(&mut self, item: Item, durable: bool) -> u64 {
         let cursor = self.next_cursor;
         self.next_cursor += 1;
         self.weigh(item.weight());
@@ -191,30 +221,62 @@ impl Agent {
             Item::Message(message, wish) => Item::Message(Message { cursor: Some(cursor), ..message }, wish),
             Item::Receipt(receipt) => Item::Receipt(Receipt { cursor: Some(cursor), ..receipt }),
         };
-        self.kept.push_back((cursor, item));
+        self.kept.push_back(Kept { cursor, item, durable });
         cursor
     }
 
     /// The item that was kept last.
     pub(super) fn last_kept(&self) -> Option<&Item> {
-        self.kept.back().map(|(_, item)| item)
+        self.kept.back().map(|kept| &kept.item)
     }
 
-    /// Holds a message that is not durable until there is credit for it.
+    /// Whether more cursors have to be reserved for items that are not on disk. If so, its record says which.
+    pub(super) fn reserves(&mut self) -> Option<u64> {
+        if self.reserving.saturating_sub(self.next_cursor) > CURSORS / 2 {
+            return None;
+        }
+        self.reserving = self.next_cursor + CURSORS;
+        Some(self.reserving)
+    }
+
+    /// That record is on disk.
+    pub(super) fn reserved(&mut self, up_to: u64) {
+        self.reserved = self.reserved.max(up_to);
+    }
+
+    /// Gives everything that is in memory only, to be put on the disk; its record has to follow it there.
+    pub(super) fn in_memory(&mut self) -> impl Iterator<Item = (u64, &Item)> {
+        (self.reserved, self.reserving) = (0, 0);
+        self.kept.iter().filter(|kept| !kept.durable).map(|kept| (kept.cursor, &kept.item))
+    }
+
+    /// Whether its record has cursors reserved that need not be.
+    pub(super) const fn has_reserved(&self) -> bool {
+        self.reserving > 0
+    }
+
+    /// Holds something that cannot be kept until there is credit for it.
     pub(super) fn hold(&mut self, item: Item) {
         self.weigh(item.weight());
         self.fleeting.push_back(item);
     }
 
     /// What is not on disk will never be: nobody was told that such messages are accepted or delivered, and their
-    /// cursors belong to others after a restart. They go; receipts are true all the same and are shown without one.
+    /// cursors belong to others after a restart. They go; what need not be there, and receipts, which are true all the same, are
+    /// shown without one.
     pub(super) fn lose_unsynced(&mut self) {
-        let first = self.kept.partition_point(|(cursor, _)| *cursor <= self.synced);
-        let lost: Vec<Item> = self.kept.drain(first..).map(|(_, item)| item).collect();
-        self.lighten(lost.iter().map(Item::weight).sum());
-        for item in lost {
-            if let Item::Receipt(receipt) = item {
-                self.hold(Item::Receipt(Receipt { cursor: None, ..receipt }));
+        let (stay, lost) =
+            self.kept.drain(..).partition(|kept| kept.may_be_shown(self.synced, self.reserved));
+        self.kept = stay;
+        let lost: VecDeque<Kept> = lost;
+        self.lighten(lost.iter().map(|kept| kept.item.weight()).sum());
+        for Kept { item, durable, .. } in lost {
+            match item {
+                Item::Receipt(receipt) => self.hold(Item::Receipt(Receipt { cursor: None, ..receipt })),
+                Item::Message(message, wish) if !durable => {
+                    self.hold(Item::Message(Message { cursor: None, ..message }, wish));
+                }
+                Item::Message(..) => {}
             }
         }
     }
@@ -230,7 +292,7 @@ impl Agent {
         resume: Option<u64>,
     ) -> (Option<SessionPort>, u64) {
         let from = resume.unwrap_or(self.acked).clamp(self.acked, self.next_cursor - 1);
-        self.shown = self.kept.partition_point(|(cursor, _)| *cursor <= from);
+        self.shown = self.kept.partition_point(|kept| kept.cursor <= from);
         self.last_seen = id.0;
         let old = self.session.replace(Session { id, port, credits, token });
         (old.map(|old| old.port), from)
@@ -290,10 +352,9 @@ impl Agent {
     pub(super) fn show(&mut self) {
         while let Some(session) = &mut self.session {
             let fleeting = self.fleeting.front();
-            let synced = self.synced;
-            let kept =
-                self.kept.get(self.shown).filter(|(cursor, _)| *cursor <= synced).map(|(_, item)| item);
-            let Some(item) = fleeting.or(kept) else { return };
+            let (synced, reserved) = (self.synced, self.reserved);
+            let kept = self.kept.get(self.shown).filter(|kept| kept.may_be_shown(synced, reserved));
+            let Some(item) = fleeting.or(kept.map(|kept| &kept.item)) else { return };
             let costs = matches!(item, Item::Message(..));
             if (costs && session.credits == 0) || session.port.push_shown(item.event()).is_err() {
                 return;
@@ -309,16 +370,18 @@ impl Agent {
     }
 
     /// The agent has handled everything up to `cursor`: gives it away. `None` when nothing changes.
-    pub(super) fn ack(&mut self, cursor: u64) -> Option<Vec<Item>> {
-        let count = self.kept.partition_point(|(known, _)| *known <= cursor);
+    pub(super) fn ack(&mut self, cursor: u64) -> Option<Acked> {
+        let count = self.kept.partition_point(|known| known.cursor <= cursor);
         if count == 0 {
             return None;
         }
-        self.acked = self.kept[count - 1].0;
+        self.acked = self.kept[count - 1].cursor;
         self.shown = self.shown.saturating_sub(count);
-        let items: Vec<Item> = self.kept.drain(..count).map(|(_, item)| item).collect();
-        self.lighten(items.iter().map(Item::weight).sum());
-        Some(items)
+        let items: Vec<(Item, bool)> =
+            self.kept.drain(..count).map(|kept| (kept.item, kept.durable)).collect();
+        self.lighten(items.iter().map(|(item, _)| item.weight()).sum());
+        let durable = items.iter().any(|(_, durable)| *durable);
+        Some(Acked { items, durable })
     }
 
     /// Everything up to `cursor` is on disk now.
@@ -331,7 +394,7 @@ impl Agent {
         cursor < self.next_cursor
     }
 
-    /// Whether nothing durable waits for an ack.
+    /// Whether nothing waits for an ack.
     pub(super) fn has_none_kept(&self) -> bool {
         self.kept.is_empty()
     }
@@ -350,7 +413,7 @@ impl Agent {
         if self.session.is_some() {
             return None;
         }
-        let items = self.kept.iter().map(|(_, item)| item).chain(&self.fleeting);
+        let items = self.kept.iter().map(|kept| &kept.item).chain(&self.fleeting);
         let of_items = items.map(|item| match item {
             Item::Message(Message { to: Destination::Group(_) | Destination::Everyone, .. }, _) => {
                 Some(Worth::SaidToMany)
@@ -360,6 +423,12 @@ impl Agent {
         });
         let of_groups = if self.groups.is_empty() { Worth::Nothing } else { Worth::SaidToMany };
         of_items.chain([Some(of_groups)]).try_fold(Worth::Nothing, |most, one| Some(most.max(one?)))
+    }
+}
+
+impl Kept {
+    fn may_be_shown(&self, synced: u64, reserved: u64) -> bool {
+        self.cursor <= synced || (!self.durable && self.cursor < reserved)
     }
 }
 
@@ -423,23 +492,65 @@ mod tests {
     fn what_the_disk_lost_is_shown_under_no_cursor_that_another_item_could_get() {
         let mut bob = agent();
         let to_bob = || message(Destination::Node(Address::new(1)));
-        assert_eq!((bob.keep(to_bob()), bob.keep(to_bob()), bob.keep(receipt())), (1, 2, 3));
+        assert_eq!(
+            (bob.keep(to_bob(), true), bob.keep(to_bob(), true), bob.keep(receipt(), true)),
+            (1, 2, 3)
+        );
         bob.synced(1);
         bob.lose_unsynced();
-        let kept: Vec<u64> = bob.kept.iter().map(|(cursor, _)| *cursor).collect();
+        let kept: Vec<u64> = bob.kept.iter().map(|kept| kept.cursor).collect();
         assert_eq!(kept, [1], "nobody was told that the second is accepted");
         let [Item::Receipt(told)] = bob.fleeting.make_contiguous() else { panic!("the receipt is true") };
         assert_eq!((told.cursor, told.reference), (None, Some(7)));
     }
 
     #[test]
+    fn what_is_in_memory_only_is_shown_under_reserved_cursors() {
+        let mut bob = agent();
+        let to_bob = || message(Destination::Node(Address::new(1)));
+        let shown = |bob: &Agent| -> Vec<u64> {
+            let may = bob.kept.iter().filter(|kept| kept.may_be_shown(bob.synced, bob.reserved));
+            may.map(|kept| kept.cursor).collect()
+        };
+        let up_to = bob.reserves().unwrap();
+        bob.keep(to_bob(), false);
+        assert_eq!((shown(&bob), bob.reserves()), (vec![], None));
+        bob.reserved(up_to);
+        bob.keep(to_bob(), true);
+        assert_eq!(shown(&bob), [1], "the second must be on disk");
+        let record = bob.record();
+        assert!(!bob.ack(1).unwrap().durable && bob.ack(2).unwrap().durable);
+        let again = Agent::recovered(AgentKey(1), record, Vec::new(), Keys::default());
+        assert_eq!((again.next_cursor, again.acked), (up_to, 0), "no cursor is given twice");
+        while bob.next_cursor < up_to - CURSORS / 2 {
+            assert_eq!(bob.reserves(), None);
+            bob.keep(to_bob(), false);
+        }
+        assert_eq!(bob.reserves(), Some(up_to + CURSORS / 2), "in time");
+    }
+
+    #[test]
+    fn a_failing_disk_takes_nothing_that_it_need_not_have() {
+        let mut bob = agent();
+        let to_bob = || message(Destination::Node(Address::new(1)));
+        bob.reserved(2);
+        for durable in [false, true, false] {
+            bob.keep(to_bob(), durable);
+        }
+        bob.lose_unsynced();
+        assert_eq!((bob.kept.len(), bob.kept[0].cursor), (1, 1));
+        let [Item::Message(held, _)] = bob.fleeting.make_contiguous() else { panic!("the third") };
+        assert_eq!(held.cursor, None);
+    }
+
+    #[test]
     fn bytes_are_counted_together_through_every_change() {
         let all = Held::default();
         let mut bob = agent();
-        bob.keep(receipt());
+        bob.keep(receipt(), true);
         bob.count_into(&all);
         let one = all.bytes();
-        bob.keep(message(Destination::Everyone));
+        bob.keep(message(Destination::Everyone), false);
         bob.hold(receipt());
         assert!(one > 0 && all.bytes() == bob.bytes);
         let bound = InboxBound { messages: 10, bytes: 1 << 20, total_bytes: all.bytes() };
@@ -457,7 +568,7 @@ mod tests {
         let worth = |items: &[Item]| {
             let mut bob = agent();
             for item in items {
-                bob.keep(item.clone());
+                bob.keep(item.clone(), true);
             }
             bob.worth()
         };

@@ -24,6 +24,8 @@ pub(super) enum After {
     Tell { session: SessionId, event: Event },
     /// Show an agent what its inbox holds up to this cursor.
     Show(AgentKey, u64),
+    /// Show an agent items in memory under cursors below this one.
+    CursorsReserved(AgentKey, u64),
     /// Start a message on its way through the mesh.
     Launch(MessageId),
     /// Tell a node what became of its message.

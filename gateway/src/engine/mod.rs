@@ -282,6 +282,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     fn stop(mut self) -> Result<(), EngineError> {
         self.tick();
         self.state.close_sessions();
+        self.state.keep_all();
         self.stage_marks();
         // Sessions write their last words and then tell the engine that they are gone.
         let mut commands = self.commands;

@@ -65,6 +65,11 @@ fn decode<T: DeserializeOwned>(record: &[u8]) -> Option<T> {
     postcard::from_bytes(rest).ok()
 }
 
+/// An agent's record. Those of before end ahead of the reserved cursors: there were none.
+fn decode_agent(record: &[u8]) -> Option<AgentRecord> {
+    decode(record).or_else(|| decode(&[record, &[0]].concat()))
+}
+
 pub(super) fn encode_marks(fingerprint: [u8; 8], marks: impl Iterator<Item = ReplayMark>) -> Vec<u8> {
     let marks: Vec<(Address, u32, u32)> = marks.map(|mark| (mark.src, mark.epoch, mark.seq)).collect();
     encode(&(fingerprint, marks))
@@ -100,7 +105,7 @@ pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8]) -> Recove
     let next_id = raw.meta.get(NEXT_ID).and_then(|value| decode::<u32>(value)).unwrap_or(1);
     let mut agents = Vec::new();
     for (key, record) in raw.agents {
-        let Some(record) = decode::<AgentRecord>(&record) else {
+        let Some(record) = decode_agent(&record) else {
             count(true);
             continue;
         };
@@ -167,5 +172,26 @@ pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8]) -> Recove
         contexts,
         stale_contexts,
         unreadable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use mesh_agent::api::Name;
+
+    use super::super::inbox::Types;
+    use super::*;
+
+    #[test]
+    fn an_agent_of_before_there_were_reserved_cursors_is_read() {
+        let name = Name::new("bob").unwrap();
+        let before: (Name, u64, BTreeMap<Name, Types>) = (name, 300, [(name, None)].into());
+        let record = decode_agent(&encode(&before)).unwrap();
+        assert_eq!((record.name, record.acked, record.reserved, record.groups), (name, 300, 0, before.2));
+        let now = AgentRecord { name, acked: 7, groups: BTreeMap::new(), reserved: 1_025 };
+        assert_eq!(decode_agent(&encode(&now)).unwrap().reserved, 1_025);
+        assert!(decode_agent(&encode(&now)[..3]).is_none());
     }
 }

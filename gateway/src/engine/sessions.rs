@@ -10,7 +10,7 @@ use mesh_agent::api::{
 };
 use mesh_protocol::{Address, GATEWAY_GROUPS, NameHash, Verdict};
 
-use super::inbox::{Agent, Item, TooSlow, Types, Wish, Worth};
+use super::inbox::{Acked, Agent, Item, TooSlow, Types, Wish, Worth};
 use super::journal::After;
 use super::records;
 use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, MeshCommand, State};
@@ -178,6 +178,18 @@ impl State {
         }
     }
 
+    /// Puts on the disk what inboxes have in memory only: it was said to be delivered.
+    pub(super) fn keep_all(&mut self) {
+        for agent in self.agents.values_mut().filter(|agent| agent.has_reserved()) {
+            let key = agent.key;
+            for (cursor, item) in agent.in_memory() {
+                self.journal.stage(Op::PutInbox { agent: key, cursor, record: records::encode(item) });
+            }
+            let record = records::encode(&agent.record());
+            self.journal.stage(Op::PutAgent { agent: key, record });
+        }
+    }
+
     /// A session has written out what it had and takes more.
     pub(super) fn room(&mut self, session: SessionId) {
         if let Some(key) = self.agent_of(session) {
@@ -230,21 +242,23 @@ impl State {
 
     pub(super) fn ack(&mut self, key: AgentKey, cursor: u64) {
         let Some(agent) = self.agents.get_mut(&key) else { return };
-        let Some(items) = agent.ack(cursor) else { return };
+        let Some(Acked { items, durable }) = agent.ack(cursor) else { return };
         let acked = agent.acked();
-        if agent.has_none_kept() {
-            // With an empty inbox only this record says where the cursors go on.
-            self.stage_agent(key);
+        if durable {
+            if agent.has_none_kept() {
+                // With an empty inbox only this record says where the cursors go on.
+                self.stage_agent(key);
+            }
+            self.journal.stage(Op::DeleteInboxThrough { agent: key, cursor: acked });
         }
-        self.journal.stage(Op::DeleteInboxThrough { agent: key, cursor: acked });
-        for item in items {
+        for (item, durable) in items {
             if let Item::Message(message, Some(wish)) = item {
-                self.processed(&message, wish);
+                self.processed(&message, wish, durable);
             }
         }
     }
 
-    pub(super) fn processed(&mut self, message: &Message, wish: Wish) {
+    fn processed(&mut self, message: &Message, wish: Wish, durable: bool) {
         match wish {
             Wish::Node => self.mesh.push(MeshCommand::Report {
                 to: message.id.node,
@@ -254,7 +268,7 @@ impl State {
             }),
             Wish::Agent(sender, reference) => {
                 let receipt = self.receipt(reference, message.id.id, Outcome::Processed, Some(0), None);
-                self.notify(sender, receipt, true);
+                self.notify(sender, receipt, durable);
             }
         }
     }
