@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mesh_agent::api::{Hello, Name, Token};
-use mesh_agent::{Agent, Client, ClientError, Endpoint, Handle, Inbox};
+use mesh_agent::{Absence, Agent, Client, ClientError, Endpoint, Handle, Inbox};
 use tokio::time::timeout;
 
 use super::args::GatewayArgs;
@@ -49,6 +49,7 @@ impl Gateway {
         hello.token = self.token.as_ref().map(|token| Token::new(token.as_str()));
         let absent = |_| ClientError::NoGateway {
             endpoint: self.endpoint.clone(),
+            cause: Absence::Silent,
             why: format!("no welcome within {} s", WELCOME_WITHIN.as_secs()),
         };
         timeout(WELCOME_WITHIN, Client::connect(&self.endpoint, hello)).await.map_err(absent)?

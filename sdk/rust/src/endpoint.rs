@@ -62,7 +62,13 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_a_host_and_port_or_a_path() {
-        for text in ["127.0.0.1:7700", "[::1]:7700", "raspberry.local:7700", "unix:/run/mesh.sock"] {
+        for text in [
+            "127.0.0.1:7700",
+            "[::1]:7700",
+            "[fe80::1%eth0]:7700",
+            "raspberry.local:7700",
+            "unix:/run/mesh.sock",
+        ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
         for text in ["", "localhost", ":7700", "localhost:", "localhost:70000", "unix:"] {

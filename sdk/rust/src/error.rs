@@ -1,17 +1,60 @@
 //! Why something could not be done with a gateway, and whether trying again may help.
 
+use std::io;
+
 use crate::Endpoint;
 use crate::api::codec::DecodeError;
 use crate::api::{ErrorCode, ErrorEvent, Receipt};
+
+/// Why no gateway answers, as far as this machine can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// Nothing listens there.
+    Down,
+    /// The name of the host has no address.
+    UnknownHost,
+    /// This user may not use the socket.
+    NotAllowed,
+    /// Something listens there and says nothing.
+    Silent,
+    /// The way there is cut.
+    Unreachable,
+}
+
+impl Absence {
+    /// What to do about it.
+    #[must_use]
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::Down => "check that it runs there (`systemctl status mesh-gateway`), and the address",
+            Self::UnknownHost => "check the host's name, or give its IP address",
+            Self::NotAllowed => "run this as the user that the gateway runs as, or connect over TCP",
+            Self::Silent => "check that it is a gateway that listens there, and restart it if it hangs",
+            Self::Unreachable => "check the network between here and there, and the address",
+        }
+    }
+}
+
+impl From<&io::Error> for Absence {
+    fn from(why: &io::Error) -> Self {
+        match why.kind() {
+            io::ErrorKind::PermissionDenied => Self::NotAllowed,
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Down,
+            _ => Self::Unreachable,
+        }
+    }
+}
 
 /// Why something could not be done with the gateway.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody answers there.
-    #[error("no gateway answers at {endpoint} ({why}): start one with `mesh-gateway --adapter sim`")]
+    #[error("no gateway answers at {endpoint}: {why}; {}", .cause.hint())]
     NoGateway {
         /// Where it was looked for.
         endpoint: Endpoint,
+        /// What kind of thing is in the way.
+        cause: Absence,
         /// What the system says.
         why: String,
     },

@@ -9,13 +9,13 @@ use std::pin::Pin;
 
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use zeroize::Zeroize;
 
 use crate::api::codec::{Bounds, Codec, Decoder, encode};
 use crate::api::{Event, Hello, Request, Welcome};
 use crate::error::lost;
-use crate::{ClientError, Endpoint};
+use crate::{Absence, ClientError, Endpoint, TcpError, connect_tcp};
 
 /// How much is read at a time, in bytes. A guess, as in the gateway.
 const READ: usize = 32 * 1024;
@@ -69,17 +69,24 @@ impl Stream {
     }
 
     pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Self, ClientError> {
-        let absent =
-            |why: io::Error| ClientError::NoGateway { endpoint: endpoint.clone(), why: why.to_string() };
+        let absent = |cause, why: &dyn fmt::Display| ClientError::NoGateway {
+            endpoint: endpoint.clone(),
+            cause,
+            why: why.to_string(),
+        };
+        let broken = |why: io::Error| absent(Absence::from(&why), &why);
         match endpoint {
             Endpoint::Tcp(address) => {
-                let stream = TcpStream::connect(address.as_str()).await.map_err(absent)?;
-                stream.set_nodelay(true).map_err(absent)?;
+                let stream = connect_tcp(address).await.map_err(|why| match &why {
+                    TcpError::Lookup(_) => absent(Absence::UnknownHost, &why),
+                    TcpError::Connect(error) => absent(Absence::from(error), &why),
+                })?;
+                stream.set_nodelay(true).map_err(broken)?;
                 let (reader, writer) = stream.into_split();
                 Ok(Self { reader: Box::new(reader), writer: Box::new(writer) })
             }
             Endpoint::Unix(path) => {
-                let (reader, writer) = UnixStream::connect(path).await.map_err(absent)?.into_split();
+                let (reader, writer) = UnixStream::connect(path).await.map_err(broken)?.into_split();
                 Ok(Self { reader: Box::new(reader), writer: Box::new(writer) })
             }
         }

@@ -2,9 +2,10 @@
 //!
 //! Owns which event answers what. Who waits is [`State`]'s.
 
-use super::state::{Again, Answer, Asked, State};
+use super::state::{Again, Answer, Asked, State, Waiter};
 use crate::api::{
-    Accepted, ErrorEvent, Event, Message, Outcome, Receipt, ReceiptWish, Request, Subscribe, Subscribed,
+    Accepted, Destination, ErrorEvent, Event, Message, MessageRef, Outcome, Receipt, ReceiptWish, Request,
+    Subscribe, Subscribed,
 };
 use crate::{ClientError, Incoming};
 
@@ -83,7 +84,7 @@ impl State {
         let waiter = sending.curious.accepted.take();
         // Who has stopped waiting would never be removed: its answer is an ordinary message.
         if let Some(answer) = sending.curious.answer.take().filter(|answer| !answer.is_closed()) {
-            self.queries.insert(accepted.id, answer);
+            self.queries.insert(accepted.id, (sending.to, answer));
         }
         self.no_more_again(again);
         if let Some(waiter) = waiter {
@@ -108,7 +109,7 @@ impl State {
             return false;
         }
         let arrived = matches!(receipt.outcome, Outcome::Delivered | Outcome::Processed | Outcome::Sent);
-        if !arrived && let Some(waiter) = self.queries.remove(&receipt.id) {
+        if !arrived && let Some((_, waiter)) = self.queries.remove(&receipt.id) {
             let _ = waiter.send(Ok(Answer::Undelivered(receipt.clone())));
         }
         if let Some(waiter) = self.sends.remove(&reference).and_then(|sending| sending.curious.receipt) {
@@ -123,7 +124,7 @@ impl State {
             return false;
         }
         let cursor = message.cursor;
-        let query = message.reply_to.and_then(|id| self.queries.remove(&id));
+        let query = message.reply_to.and_then(|id| self.answered(id, &message.from));
         // What the one who asked no longer takes is for the inbox. The copy shares the body.
         let claimed =
             query.is_some_and(|waiter| waiter.send(Ok(Answer::Response(Box::new(message.clone())))).is_ok());
@@ -134,6 +135,16 @@ impl State {
             self.mail.put(Incoming::Message(message));
         }
         !claimed
+    }
+
+    /// Who waits for this answer, if it comes from where the question went: anyone who may write to this agent can guess the
+    /// question's number.
+    fn answered(&mut self, question: MessageRef, from: &Destination) -> Option<Waiter<Answer>> {
+        let asked = &self.queries.get(&question)?.0;
+        if !may_answer(asked, from) {
+            return None;
+        }
+        self.queries.remove(&question).map(|(_, waiter)| waiter)
     }
 
     fn error(&mut self, error: ErrorEvent) -> bool {
@@ -153,5 +164,16 @@ impl State {
         }
         self.mail.put(Incoming::Error(error));
         true
+    }
+}
+
+/// Whether an answer from here is one to a question that went there. Who is in a group, its members know alone.
+fn may_answer(asked: &Destination, from: &Destination) -> bool {
+    let Destination::Agent { name, node } = from else { return asked == from };
+    match asked {
+        Destination::Agent { name: wanted, node: None } => wanted == name,
+        Destination::Agent { name: wanted, node: at } => wanted == name && at == node,
+        Destination::Node(at) => Some(*at) == *node,
+        Destination::Group(_) | Destination::Everyone => true,
     }
 }

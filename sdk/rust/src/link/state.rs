@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use super::mail::Mail;
 use crate::ClientError;
 use crate::api::{
-    Accepted, Ask, Event, Message, MessageRef, Name, Receipt, ReceiptWish, Request, SendRequest, Subscribe,
-    Subscribed, Welcome,
+    Accepted, Ask, Destination, Event, Message, MessageRef, Name, Receipt, ReceiptWish, Request, SendRequest,
+    Subscribe, Subscribed, Welcome,
 };
 use crate::error::lost;
 
@@ -50,6 +50,7 @@ pub(crate) struct Curious {
 /// A message on its way.
 #[derive(Debug)]
 pub(super) struct Sending {
+    pub(super) to: Destination,
     pub(super) wish: ReceiptWish,
     pub(super) durable: bool,
     pub(super) curious: Curious,
@@ -84,7 +85,8 @@ pub(crate) struct State {
     pub(super) sends: BTreeMap<u64, Sending>,
     pub(super) unaccepted: usize,
     pub(super) unaccepted_bytes: usize,
-    pub(super) queries: BTreeMap<MessageRef, Waiter<Answer>>,
+    /// Questions by their names: whom each went to, and who waits.
+    pub(super) queries: BTreeMap<MessageRef, (Destination, Waiter<Answer>)>,
     pub(super) asks: BTreeMap<u64, Asked<Event>>,
     pub(super) groups: VecDeque<Asked<Subscribed>>,
     /// Groups that the agent wants to hear, so that a gateway that has forgotten them is told again.
@@ -164,7 +166,7 @@ impl State {
     ) -> Result<(), ClientError> {
         let reference = self.number();
         send.reference = Some(reference);
-        let (wish, durable, len) = (send.receipt, send.durable, send.body.len());
+        let (to, wish, durable, len) = (send.to, send.receipt, send.durable, send.body.len());
         let deadline = send.deadline_ms;
         if self.stays {
             send.key.get_or_insert(reference);
@@ -177,7 +179,7 @@ impl State {
             self.unaccepted_bytes += len;
             Box::new(Again { request, until, sent })
         });
-        self.sends.insert(reference, Sending { wish, durable, curious, id: None, again });
+        self.sends.insert(reference, Sending { to, wish, durable, curious, id: None, again });
         Ok(())
     }
 
@@ -255,7 +257,7 @@ impl State {
             };
             self.no_more_again(again);
             // The answer to what was accepted is waited for by its name.
-            curious.answer = curious.answer.or_else(|| self.queries.remove(&id?));
+            curious.answer = curious.answer.or_else(|| self.queries.remove(&id?).map(|(_, waiter)| waiter));
             curious.refuse(why);
         }
     }

@@ -90,6 +90,35 @@ async fn an_answer_that_waits_in_the_inbox_finds_the_query_whose_acceptance_was_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_counts_only_from_the_node_and_agent_that_was_asked() {
+    // Asked, somebody else, who is a forger, and one who was asked. The sample answers number 16.
+    for (to, forgers, right) in [
+        ("bob", &["mallory@0x0003"][..], "bob@0x0009"),
+        ("bob@0x0003", &["bob@0x0004", "mallory@0x0003"][..], "bob@0x0003"),
+        ("node:0x0003", &["bob@0x0004"][..], "gateway@0x0003"),
+        ("group:kitchen", &[][..], "anyone@0x0007"),
+        ("everyone", &[][..], "anyone@0x0007"),
+    ] {
+        let (_gateway, mut session, agent) = Gateway::welcomed().await;
+        let (handle, mut inbox) = agent.split();
+        let asking = tokio::spawn(async move { handle.query(send(to, "how warm?")).await });
+        let question = session.sent().await;
+        session.say(accepted(question.reference, 16)).await;
+        let answer = |cursor: usize, from: &str| {
+            let from = from.parse().unwrap();
+            Event::Message(Message { cursor: Some(cursor as u64), from, ..message("an answer") })
+        };
+        for (n, forger) in forgers.iter().enumerate() {
+            session.say(answer(n + 1, forger)).await;
+            let forged = inbox.next_message().await.unwrap();
+            assert_eq!(forged.from.to_string(), *forger, "{to}: it is a message like any other");
+        }
+        session.say(answer(forgers.len() + 1, right)).await;
+        assert_eq!(asking.await.unwrap().unwrap().from.to_string(), right, "{to}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempts_go_on_with_growing_pauses_until_the_gateway_is_back() {
     let (mut gateway, session, agent) = Gateway::welcomed().await;
     let mut connection = agent.handle().connection();

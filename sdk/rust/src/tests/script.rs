@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::api::codec::{Bounds, Codec, Decoder, encode};
 use crate::api::samples::{id, message, name};
 use crate::api::{Accepted, Event, Hello, Message, Outcome, Pong, Receipt, Request, SendRequest, Welcome};
-use crate::{Agent, AgentBuilder, ClientError, Endpoint};
+use crate::{Absence, Agent, AgentBuilder, ClientError, Endpoint};
 
 /// Where agents come to.
 pub(super) struct Gateway {
@@ -38,7 +38,7 @@ impl Gateway {
             let is_off = *off.lock().unwrap() || knock.send(there).is_err();
             *missed.lock().unwrap() += u32::from(is_off);
             let why = io::ErrorKind::ConnectionRefused.to_string();
-            let absent = ClientError::NoGateway { endpoint: Endpoint::default(), why };
+            let absent = ClientError::NoGateway { endpoint: Endpoint::default(), cause: Absence::Down, why };
             std::future::ready(if is_off { Err(absent) } else { Ok(here) })
         };
         (gateway, Agent::builder(name("alice")).dial(dial))
