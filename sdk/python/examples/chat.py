@@ -13,7 +13,7 @@ import sys
 from typing import List
 
 from own_gateway import arguments, gateway
-from mesh_gateway import MeshError, MeshNetworkManager, Message, MessageType, Priority
+from mesh_gateway import MeshError, MeshNetworkManager, Message, MessageType, Priority, printable
 
 ROOM = "lobby"
 SCRIPT = [
@@ -39,7 +39,7 @@ class Chatter:
 
     def hear(self, message: Message) -> None:
         whispered = "" if message.receiver.startswith("group:") else " (whispers)"
-        print(f"  [{self.name} hears] {message.sender}{whispered}: {message.content}", flush=True)
+        print(f"  [{self.name} hears] {message.sender}{whispered}: {printable(str(message.content), sys.stdout.encoding)}", flush=True)
         self.heard.put_nowait(message.content)
 
     async def say(self, text: str, to: str = "") -> None:

@@ -37,6 +37,7 @@ from .health import NetworkHealthMonitor
 from .manager import MeshNetworkManager
 from .message import Message, MessageType, Outcome, Priority
 from .pool import ConnectionPool
+from .printable import printable
 from .protocol import MeshEnabledProtocol, create_mesh_enabled_protocol
 from .receipt import Receipt
 from .router import MeshRouter
@@ -82,6 +83,7 @@ __all__ = [
     "UnsupportedError",
     "WrongCertificateError",
     "create_mesh_enabled_protocol",
+    "printable",
 ]
 
 # What is shown, and where, is the program's to say.

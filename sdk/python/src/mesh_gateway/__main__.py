@@ -9,18 +9,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import functools
 import json
 import os
 import re
 import secrets
 import sys
-from typing import Any, Awaitable, Callable, Dict, List, Optional
+from typing import Any, Awaitable, Callable, Dict, List, Optional, TextIO
 
 from .content import read_text
 from .endpoint import find_endpoint, find_token
 from .errors import MeshError
 from .manager import MeshNetworkManager
 from .message import PRIORITIES, TYPES, Message, MessageType, Outcome, check_name
+from .printable import printable
 from .receipt import Receipt
 
 #: How many names are used by commands that end at once, as in ``mesh-gateway``: each costs the gateway an entry.
@@ -95,7 +97,8 @@ def parser() -> argparse.ArgumentParser:
 
     listen = commands.add_parser(
         "listen", parents=[common], help="print what is sent to an agent",
-        description="Print what is sent to an agent, one message a line, each acknowledged when it is printed.",
+        description="Print what is sent to an agent, one message a line, each acknowledged when it is printed. What a terminal would "
+        "obey is written out, as in \\x1b; --json has it exactly.",
         **_examples("listen --as bob", "listen --as cook --group kitchen --json", "listen --as bob --count 1"),
     )  # fmt: skip
     listen.add_argument("--as", dest="name", required=True, metavar="NAME", help="whose messages: the name others send to")
@@ -174,8 +177,19 @@ def _receipt(receipt: Receipt) -> Dict[str, Any]:
     return {key: value for key, value in told.items() if value is not None}
 
 
-def _show(args: argparse.Namespace, told: Any, text: str) -> None:
-    print(json.dumps(told, ensure_ascii=False) if args.json else text, flush=True)
+def _show(args: argparse.Namespace, told: Dict[str, Any], *lines: Callable[[], str]) -> None:
+    """Prints it as JSON or as lines. Whatever is in it can be shown: a message that cannot would come again for ever."""
+    try:
+        # Only ASCII: that drives no terminal and fits every encoding.
+        text = json.dumps(told, allow_nan=False) if args.json else "\n".join(_line(line(), sys.stdout) for line in lines)
+    except (ValueError, RecursionError) as why:
+        named = {key: told[key] for key in ("id", "from", "to", "type", "priority") if key in told}
+        text = json.dumps({**named, "unshown": str(why)}) if args.json else f"{' '.join(named.values())} cannot be shown: {why}"
+    print(text, flush=True)
+
+
+def _line(text: str, stream: TextIO) -> str:
+    return printable(text, getattr(stream, "encoding", None) or "ascii")
 
 
 async def _send(args: argparse.Namespace) -> None:
@@ -189,14 +203,14 @@ async def _send(args: argparse.Namespace) -> None:
     async with _mesh(args, args.name) if args.name else _nobody(args, args.wait) as mesh:
         receipt = await mesh.send_message(message)
         if not args.wait:
-            _show(args, {"id": receipt.id, "durable": receipt.durable}, receipt.id)
+            _show(args, {"id": receipt.id, "durable": receipt.durable}, lambda: receipt.id)
             return
         outcome = await receipt.outcome()
     where = f" at {receipt.where}" if receipt.where else ""
     why = f": {receipt.why}" if receipt.why else ""
     hops = "" if receipt.hops is None else f" after {receipt.hops} hop" + ("" if receipt.hops == 1 else "s")
     text = f"{receipt.id} {outcome}{where}{hops}{why}"
-    _show(args, _receipt(receipt), text)
+    _show(args, _receipt(receipt), lambda: text)
     if not outcome.good:
         raise CommandError(f"{text}; {_ADVICE[outcome]}")
 
@@ -208,8 +222,8 @@ async def _listen(args: argparse.Namespace) -> None:
             await mesh.join_group(*args.group)
         while left is None or left > 0:
             message = await mesh.receive_message()
-            text = f"{message.source} {message.type} {message.priority} {_content(message.content)}"
-            _show(args, _message(message), text)
+            head = f"{message.source} {message.type} {message.priority}"
+            _show(args, _message(message), lambda: f"{head} {_content(message.content)}")
             mesh.acknowledge(message)
             left = None if left is None else left - 1
 
@@ -222,11 +236,12 @@ async def _query(args: argparse.Namespace) -> None:
             priority=args.priority, durable=False,
         )  # fmt: skip
         answer = await mesh.send_and_wait(question, args.timeout)
-    if isinstance(answer.content, bytes) and not args.json:
+    if isinstance(answer.content, bytes) and not args.json and not sys.stdout.isatty():
+        # For a file or a program, as it is; a terminal would obey it.
         sys.stdout.buffer.write(answer.content)
         sys.stdout.buffer.flush()
     else:
-        _show(args, _message(answer), _content(answer.content))
+        _show(args, _message(answer), lambda: _content(answer.content))
 
 
 async def _status(args: argparse.Namespace) -> None:
@@ -240,7 +255,7 @@ async def _status(args: argparse.Namespace) -> None:
     ]
     if rate is not None:
         lines.append(f"arrived {rate:.1%}" + ("" if latency is None else f", {latency:.0f} ms on average"))
-    _show(args, told, "\n".join(lines))
+    _show(args, told, *(functools.partial(str, line) for line in lines))
     if health != "ok":
         raise CommandError("the gateway is not well: see above")
 
@@ -268,6 +283,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         find_token(None, args.token_file)
         asyncio.run(_run(args))
+    except BrokenPipeError:
+        # Whoever read has gone, and what was not read was not taken. What is left to write must not fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _complain(args, OSError("standard output was closed by its reader"), 1)
     except (MeshError, OSError) as why:
         return _complain(args, why, 1)
     except ValueError as why:
@@ -278,8 +297,8 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 
 def _complain(args: argparse.Namespace, why: Exception, code: int) -> int:
-    told = json.dumps({"error": str(why)}, ensure_ascii=False) if args.json else f"error: {why}"
-    print(told, file=sys.stderr)
+    text = json.dumps({"error": str(why)}) if args.json else _line(f"error: {why}", sys.stderr)
+    print(text, file=sys.stderr)
     return code
 
 

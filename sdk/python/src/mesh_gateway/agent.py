@@ -20,6 +20,7 @@ from .endpoint import Access, Endpoint, find_endpoint, find_token
 from .errors import BusyError, GatewayAwayError, MeshError, NoAnswerError, NotStartedError, WrongCertificateError, refusal
 from .inbox import Inbox
 from .message import Message, MessageType, check_name, received
+from .printable import printable
 from .questions import Questions
 from .receipt import Receipt
 from .routes import RouteChanges
@@ -303,7 +304,7 @@ class Agent:
         elif kind == "error":
             self._refused(event)
         elif kind == "goodbye" and self._wire is not None:
-            self._wire.ends(f"it said goodbye ({event['why']})")
+            self._wire.ends(f"it said goodbye ({printable(event['why'])})")
         else:
             self._questions.answered(event)
 

@@ -10,6 +10,8 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Type
 
+from .printable import printable
+
 if TYPE_CHECKING:
     from .receipt import Receipt
 
@@ -133,8 +135,9 @@ _BETTER = ("unauthorised", "storage")
 def refusal(event: Mapping[str, Any]) -> MeshError:
     """The exception for an ``error`` event."""
     code = str(event.get("code", ""))
-    told = str(event.get("message", ""))
-    hint = str(event.get("hint", ""))
+    # It may repeat what others wrote, and goes into logs and to terminals.
+    told = printable(str(event.get("message", "")))
+    hint = printable(str(event.get("hint", "")))
     kind = _BY_CODE.get(code, RefusedError)
     error: MeshError
     unknown = re.search(r"unknown (?:variant|field) `([^`]*)`", told) if kind is BadRequestError else None

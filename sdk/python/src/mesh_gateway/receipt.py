@@ -12,6 +12,7 @@ from typing import Any, Callable, Generator, Mapping, Optional
 
 from .errors import MeshError, NoAnswerError, UndeliveredError
 from .message import Message, Outcome
+from .printable import printable
 from .waiting import Waiters
 
 #: The longest deadline that a gateway takes, in milliseconds: a day, by docs/agents.md.
@@ -159,7 +160,9 @@ class Receipt:
         get = event.get
         self._outcome = outcome = _OUTCOMES[event["outcome"]]
         self.where = get("where")
-        self.why = get("why")
+        why = get("why")
+        # The words of another node; they go into logs and to terminals.
+        self.why = None if why is None else printable(why)
         self.hops = get("hops")
         self.latency_ms = (time.monotonic() - self._began) * 1000
         if outcome is Outcome.PROCESSED:

@@ -12,6 +12,7 @@ from typing import Dict, Optional
 
 from .agent import Agent
 from .errors import MeshError, NoAnswerError
+from .printable import printable
 
 log = logging.getLogger("mesh_gateway.peers")
 
@@ -34,7 +35,7 @@ async def until_up(agent: Agent, peer: str, timeout: float) -> str:
         if loop.time() >= until:
             why = found[0].get("why", found[0]["state"])
             raise NoAnswerError(
-                f"the peer {peer} at {found[0]['address']} is not up within {timeout} s ({why}); the gateway keeps trying"
+                f"the peer {peer} at {found[0]['address']} is not up within {timeout} s ({printable(why)}); the gateway keeps trying"
             )
         await asyncio.sleep(SOON)
 
@@ -86,4 +87,4 @@ class PeerWatch:
             if state == "up":
                 log.info("peer %s is up", name, extra=extra)
             elif state == "away":
-                log.warning("peer %s is away (%s); the gateway keeps trying", name, link.get("why", "?"), extra=extra)
+                log.warning("peer %s is away (%s); the gateway keeps trying", name, printable(link.get("why", "?")), extra=extra)
