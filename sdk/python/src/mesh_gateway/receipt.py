@@ -141,7 +141,7 @@ class Receipt:
     def _late(self, what: str, timeout: float) -> NoAnswerError:
         # It is kept until it is known what became of it, so it must not be sent again.
         error = NoAnswerError(
-            f"no {what} for the message to {self.message.receiver} within {timeout:g} s; it is kept and may still come: "
+            f"no {what} for the message to {self.message.receiver} within {timeout:.3g} s; it is kept and may still come: "
             "wait on with the error's `receipt`, rather than send it again"
         )
         error.receipt = self
