@@ -103,8 +103,23 @@ fn a_token_is_shown_once_listed_with_its_limits_and_taken_back() {
 async fn what_is_sent_and_what_is_refused_stands_in_the_audit_log() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    let token =
-        good(dir, &["add", "sensor", "--to", "bob", "--to", "nobody@0x0001", "--max-priority", "MEDIUM"]);
+    let token = good(
+        dir,
+        &[
+            "add",
+            "sensor",
+            "--as",
+            "alice",
+            "--as",
+            "bob",
+            "--to",
+            "bob",
+            "--to",
+            "nobody@0x0001",
+            "--max-priority",
+            "MEDIUM",
+        ],
+    );
     let mut plan = plan(1, cable().0, dir, Membership::new([7; 16], 1, true));
     plan.listen.token = TokenCheck::open().with_tokens_of(dir).unwrap().with_audit(Audit::open(dir).unwrap());
     let gateway = Gateway::start(plan).await.unwrap();
@@ -125,6 +140,11 @@ async fn what_is_sent_and_what_is_refused_stands_in_the_audit_log() {
     assert!(!sends(&alice, urgent).await);
     assert!(!sends(&alice, task("everyone", "hear, hear")).await);
     assert!(!sends(&alice, task("nobody@0x0001", "hello?")).await);
+    // Asking needs no name that the token allows, and nobody's session ends for it.
+    let endpoint = Endpoint::from(gateway.tcp_address().unwrap());
+    let hello = Hello { token: Some(Token::new(token.trim())), ..Hello::unnamed() };
+    let asking = Client::connect(&endpoint, hello).await.unwrap();
+    assert_eq!(asking.handle().status().await.unwrap().agents.connected, 2);
     let status = bob.handle().status().await.unwrap();
     assert_eq!((status.counters["audit_dropped"], status.counters["agents_refused_limits"]), (0, 2));
     gateway.stop().await.unwrap();

@@ -117,6 +117,20 @@ fn messages_queries_and_reports_go_over_the_command_line() {
     assert_eq!((lost.status.code(), text(&lost.stdout)), (Some(1), ""));
     assert!(text(&lost.stderr).starts_with("mesh-gateway: asking nobody: no answer"), "{lost:?}");
 
+    // Nothing is left of commands that came without a name.
+    let waited = daemon.run(&["send", "--to", "bob", "--wait", "goodbye"]);
+    assert_eq!(waited.status.code(), Some(0), "{waited:?}");
+    daemon.ask(&["send", "--to", "bob", "goodbye"]);
+    let here = |agent: &&Value| agent["local"] == json!(true);
+    let names = || {
+        let agents = daemon.ask(&["agents"])["agents"].as_array().unwrap().clone();
+        agents.iter().filter(here).map(|agent| agent["name"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(), [json!("alice"), json!("bob")]);
+    let forgotten = daemon.run(&["agents", "forget", "bob"]);
+    assert_eq!(text(&forgotten.stdout), "bob is forgotten, with what waited for it\n", "{forgotten:?}");
+    assert_eq!(names(), [json!("alice")]);
+
     let tables = [("peers", "NODE"), ("routes", "TO"), ("agents", "AGENT"), ("status", "health")];
     for (command, start) in tables {
         let shown = daemon.run(&[command]);

@@ -76,8 +76,8 @@ pub struct Entry<'a> {
 pub struct NotLetIn {
     /// The session's number.
     pub session: u64,
-    /// What it called itself.
-    pub agent: Name,
+    /// What it called itself, if it did.
+    pub agent: Option<Name>,
     /// The token that was shown, if it was a good one, but not for this name.
     pub token: Option<Name>,
     /// Why it was refused.
@@ -85,12 +85,14 @@ pub struct NotLetIn {
 }
 
 /// What every entry begins with.
-fn begin(session: u64, agent: Name, token: Option<Name>) -> Map<String, Value> {
+fn begin(session: u64, agent: Option<Name>, token: Option<Name>) -> Map<String, Value> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut entry = Map::new();
     entry.insert("at_ms".to_owned(), json!(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)));
     entry.insert("session".to_owned(), json!(session));
-    entry.insert("agent".to_owned(), json!(agent.as_str()));
+    if let Some(agent) = agent {
+        entry.insert("agent".to_owned(), json!(agent.as_str()));
+    }
     if let Some(token) = token {
         entry.insert("token".to_owned(), json!(token.as_str()));
     }
@@ -111,7 +113,7 @@ impl NotLetIn {
 impl Entry<'_> {
     fn line(&self) -> String {
         let Self { session, agent, token, send, verdict } = self;
-        let mut entry = begin(*session, *agent, *token);
+        let mut entry = begin(*session, Some(*agent), *token);
         let mut put = |key: &str, value: Value| entry.insert(key.to_owned(), value);
         if let Some(reference) = send.reference {
             put("ref", json!(reference));
@@ -501,7 +503,7 @@ mod tests {
         let audit = Audit::open(folder.path()).unwrap();
         let who = |session| NotLetIn {
             session,
-            agent: Name::new("mallory").unwrap(),
+            agent: Name::new("mallory").ok(),
             token: None,
             code: ErrorCode::Unauthorised,
         };

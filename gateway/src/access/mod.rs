@@ -136,26 +136,25 @@ impl Grant {
         Err(refusal.hint("use such a name, or ask for another token").field("name"))
     }
 
-    /// Whether it allows this request, however often it came before.
+    /// Whether it allows this request of an agent, however often it came before.
     ///
     /// # Errors
     /// What is allowed instead.
-    pub fn allows(&self, request: &Request) -> Result<(), Refusal> {
-        match request {
-            Request::Send(send) => self.allows_send(send),
-            Request::LinkAdd(_) | Request::LinkRemove(_) | Request::RouteAdd(_) | Request::RouteRemove(_)
-                if !self.operator =>
-            {
-                let why = format!(
-                    "cannot change connections or routes: the access token {} is not an operator's",
-                    self.name
-                );
-                Err(Refusal::new(ErrorCode::Unauthorised, why).hint(
-                    "ask over the Unix socket, or make one with `mesh-gateway token add NAME --operator`",
-                ))
+    pub fn allows(&self, agent: Name, request: &Request) -> Result<(), Refusal> {
+        let what = match request {
+            Request::Send(send) => return self.allows_send(send),
+            Request::LinkAdd(_) | Request::LinkRemove(_) | Request::RouteAdd(_) | Request::RouteRemove(_) => {
+                "change connections or routes"
             }
-            _ => Ok(()),
+            Request::AgentForget(forget) if forget.name != agent => "forget another agent",
+            _ => return Ok(()),
+        };
+        if self.operator {
+            return Ok(());
         }
+        let why = format!("cannot {what}: the access token {} is not an operator's", self.name);
+        Err(Refusal::new(ErrorCode::Unauthorised, why)
+            .hint("ask over the Unix socket, or make one with `mesh-gateway token add NAME --operator`"))
     }
 
     fn allows_send(&self, send: &SendRequest) -> Result<(), Refusal> {

@@ -21,7 +21,7 @@ fn send(to: &str) -> SendRequest {
 
 /// What it says against this.
 fn against(grant: &Grant, send: SendRequest) -> String {
-    let refusal = grant.allows(&Request::Send(send)).unwrap_err();
+    let refusal = grant.allows(name("sensor"), &Request::Send(send)).unwrap_err();
     assert_eq!(refusal.code, ErrorCode::Unauthorised);
     assert!(refusal.message.contains("the access token sensor"), "{refusal}");
     assert!(refusal.hint.is_some() && refusal.field.is_some(), "{refusal:?}");
@@ -29,7 +29,7 @@ fn against(grant: &Grant, send: SendRequest) -> String {
 }
 
 fn allows(grant: &Grant, send: SendRequest) -> bool {
-    grant.allows(&Request::Send(send)).is_ok()
+    grant.allows(name("sensor"), &Request::Send(send)).is_ok()
 }
 
 #[test]
@@ -42,15 +42,15 @@ fn a_grant_without_limits_allows_what_agents_do_and_nothing_of_an_operator() {
             && allows(&grant, send("group:kitchen"))
             && allows(&grant, send("node:0x0002"))
     );
-    assert_eq!(grant.allows(&Request::Status(Ask { reference: None })), Ok(()));
+    assert_eq!(grant.allows(name("sensor"), &Request::Status(Ask { reference: None })), Ok(()));
     assert_eq!(grant.allows_name(&name("anyone")), Ok(()));
     let operators = Request::RouteRemove(RouteRemove { reference: None, destination: Address::new(2) });
-    let refusal = grant.allows(&operators).unwrap_err();
+    let refusal = grant.allows(name("sensor"), &operators).unwrap_err();
     assert!(
         refusal.code == ErrorCode::Unauthorised && refusal.to_string().contains("--operator"),
         "{refusal}"
     );
-    assert_eq!(Grant { operator: true, ..grant }.allows(&operators), Ok(()));
+    assert_eq!(Grant { operator: true, ..grant }.allows(name("sensor"), &operators), Ok(()));
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl Engine {
     async fn run(mut self, mut from_sessions: mpsc::Receiver<ToEngine>) {
         while let Some(event) = from_sessions.recv().await {
             match event {
-                ToEngine::Attach { session, port, hello, .. } => self.attach(session, port, hello.name),
+                ToEngine::Attach { session, port, agent, .. } => self.attach(session, port, agent),
                 ToEngine::Requests { session, batch } => {
                     assert!(!batch.is_empty() && batch.len() <= super::MAX_BATCH);
                     batch.into_iter().for_each(|request| self.request(session, request));
@@ -176,9 +176,11 @@ impl Engine {
             Request::Ack(ack) => self.tell(Seen::Ack(name, ack.cursor)),
             Request::Credit(credit) => self.tell(Seen::Credit(name, credit.n)),
             Request::Subscribe(subscribe) => {
-                self.push(session, Event::Subscribed(Subscribed { groups: subscribe.groups }));
+                self.push(session, Event::Subscribed(Subscribed { reference, groups: subscribe.groups }));
             }
-            Request::Unsubscribe(_) => self.push(session, Event::Subscribed(Subscribed { groups: vec![] })),
+            Request::Unsubscribe(_) => {
+                self.push(session, Event::Subscribed(Subscribed { reference, groups: vec![] }));
+            }
             Request::Status(_) => {
                 let status = Status { reference, ..status() };
                 self.push(session, Event::Status(Box::new(status)));
@@ -190,9 +192,11 @@ impl Engine {
             Request::Routes(_) => self.push(session, Event::Routes(Routes { reference, routes: vec![] })),
             Request::Agents(_) => self.push(session, Event::Agents(Agents { reference, agents: vec![] })),
             Request::Health(_) => panic!("the engine's own"),
-            Request::LinkAdd(_) | Request::LinkRemove(_) | Request::RouteAdd(_) | Request::RouteRemove(_) => {
-                self.push(session, Event::Done(Done { reference }))
-            }
+            Request::LinkAdd(_)
+            | Request::LinkRemove(_)
+            | Request::RouteAdd(_)
+            | Request::RouteRemove(_)
+            | Request::AgentForget(_) => self.push(session, Event::Done(Done { reference })),
             Request::Ping(_) => self.push(session, Event::Pong(Pong { reference })),
         }
     }

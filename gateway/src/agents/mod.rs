@@ -24,5 +24,5 @@ pub use counters::Counters;
 pub use listener::{Limits, Listen, ListenError, Listener};
 pub use lobby::Lobby;
 pub use port::{PushError, QueueBound, SessionEvents, SessionId, SessionPort, ToEngine, port};
-pub use session::MAX_BATCH;
+pub use session::{MAX_BATCH, is_passing};
 pub use token::{Pass, TokenCheck};

@@ -31,6 +31,10 @@ pub enum ToEngine {
         session: SessionId,
         /// Where its events go.
         port: SessionPort,
+        /// What the agent is called.
+        agent: Name,
+        /// Whether it is called so for this session alone, and forgotten with it: its hello had no name.
+        passing: bool,
         /// What it said; without the token.
         hello: Hello,
         /// What its token is called, if it is one of those with limits.

@@ -157,6 +157,30 @@ struct Inbound<'a, C> {
 /// The agent has said all it will say, or all that is listened to.
 struct Over;
 
+/// Who was let in.
+struct Admitted {
+    agent: Name,
+    /// Whether it has that name for this session alone.
+    passing: bool,
+    hello: Hello,
+    pass: Pass,
+}
+
+/// How names begin that sessions are given which named none. Nobody else's do, on any gateway.
+const PASSING: &str = "anon-";
+
+/// Whether a name was given to a session that named none.
+pub fn is_passing(name: &Name) -> bool {
+    name.as_str().starts_with(PASSING)
+}
+
+/// A name for a session that gave none. Drawn, so that late answers to a session of an earlier run of the gateway meet nobody.
+fn passing_name() -> Option<Name> {
+    let mut tag = [0; 4];
+    getrandom::fill(&mut tag).ok()?;
+    Name::new(&format!("{PASSING}{:08x}", u32::from_be_bytes(tag))).ok()
+}
+
 impl<C: Clock> Inbound<'_, C> {
     /// Reads until there is nothing more to read, then tells the engine. What is still owed to the agent is written
     /// meanwhile.
@@ -164,7 +188,7 @@ impl<C: Clock> Inbound<'_, C> {
         let limits = &self.common.limits;
         let span = if door == Door::Full { limits.refusal_within } else { limits.hello_within };
         let common = self.common;
-        let (hello, pass) = match within(&common.clock, span, self.hello(door, reader)).await {
+        let admitted = match within(&common.clock, span, self.hello(door, reader)).await {
             Some(Ok(admitted)) => admitted,
             Some(Err(Over)) => return,
             None => {
@@ -174,6 +198,7 @@ impl<C: Clock> Inbound<'_, C> {
                 return self.events.refuse(ErrorEvent::fatal(refusal));
             }
         };
+        let Admitted { agent, passing, hello, pass } = admitted;
         if let Some(stranger) = self.stranger.take() {
             self.place = stranger.said_hello();
             if self.place.is_none() {
@@ -185,10 +210,10 @@ impl<C: Clock> Inbound<'_, C> {
         let Ok(permit) = self.common.engine.reserve().await else {
             return self.engine_gone();
         };
-        debug!(session = %self.id, agent = %hello.name, "attach");
+        debug!(session = %self.id, %agent, "attach");
         self.attached = true;
-        let (agent, token) = (hello.name, pass.token());
-        permit.send(ToEngine::Attach { session: self.id, port, hello, token });
+        let token = pass.token();
+        permit.send(ToEngine::Attach { session: self.id, port, agent, passing, hello, token });
         let Err(Over) = self.requests(agent, pass, reader).await;
         self.detach().await;
     }
@@ -205,11 +230,7 @@ impl<C: Clock> Inbound<'_, C> {
     }
 
     /// The first request. Errors are answered here.
-    async fn hello<R: AsyncRead + Unpin>(
-        &mut self,
-        door: Door,
-        reader: &mut R,
-    ) -> Result<(Hello, Pass), Over> {
+    async fn hello<R: AsyncRead + Unpin>(&mut self, door: Door, reader: &mut R) -> Result<Admitted, Over> {
         loop {
             let request = match self.decode() {
                 Ok(Some(request)) => request,
@@ -262,14 +283,29 @@ impl<C: Clock> Inbound<'_, C> {
                 };
                 return self.end(Refusal::new(ErrorCode::Unauthorised, message).hint(hint).field("token"));
             };
-            if let Err(refusal) = pass.allows_name(&hello.name) {
+            if let Some(name) = &hello.name
+                && let Err(refusal) = pass.allows_name(name)
+            {
                 count(&self.common.counters.refused_limits);
                 self.note_not_let_in(hello.name, pass.token(), refusal.code);
                 return self.end(refusal);
             }
+            if let Some(name) = hello.name.filter(is_passing) {
+                count(&self.common.counters.bad_requests);
+                let message = format!(
+                    "cannot attach as {name}: names that begin with {PASSING} are for sessions without one of their own"
+                );
+                let refusal = Refusal::new(ErrorCode::BadRequest, message);
+                return self.end(refusal.hint("take another name, or none").field("name"));
+            }
+            let passing = hello.name.is_none();
+            let Some(agent) = hello.name.or_else(passing_name) else {
+                let message = "the system gives no random numbers to make a name of";
+                return self.end(Refusal::new(ErrorCode::Internal, message).hint("say hello with a name"));
+            };
             hello.token = None;
             self.decoder.set_bounds(Bounds::REQUEST);
-            return Ok((hello, pass));
+            return Ok(Admitted { agent, passing, hello, pass });
         }
     }
 
@@ -291,7 +327,7 @@ impl<C: Clock> Inbound<'_, C> {
                         over = true;
                         break;
                     }
-                    Ok(Some(request)) => match self.admit(&mut pass, &request) {
+                    Ok(Some(request)) => match self.admit(agent, &mut pass, &request) {
                         Ok(()) => batch.push(request),
                         Err(error) => {
                             self.note(agent, &pass, &request, error.code);
@@ -344,20 +380,20 @@ impl<C: Clock> Inbound<'_, C> {
     }
 
     /// Notes that this one was not let in.
-    fn note_not_let_in(&self, agent: Name, token: Option<Name>, code: ErrorCode) {
+    fn note_not_let_in(&self, agent: Option<Name>, token: Option<Name>, code: ErrorCode) {
         let who = NotLetIn { session: self.id.0, agent, token, code };
         self.common.token.audit().note_not_let_in(&who, self.common.clock.now());
     }
 
     /// Whether a request keeps the rules of the session and of its token; an error is one to answer with.
-    fn admit(&self, pass: &mut Pass, request: &Request) -> Result<(), ErrorEvent> {
+    fn admit(&self, agent: Name, pass: &mut Pass, request: &Request) -> Result<(), ErrorEvent> {
         let Common { counters, clock, .. } = self.common;
         if let Err(refusal) = pass.renew() {
             count(&counters.taken_back);
             return Err(ErrorEvent::fatal(refusal));
         }
         keeps_the_rules(request).inspect_err(|_| count(&counters.bad_requests))?;
-        pass.allows(request, || clock.now()).map_err(|refusal| {
+        pass.allows(agent, request, || clock.now()).map_err(|refusal| {
             count(&counters.refused_limits);
             ErrorEvent::about(request.reference(), refusal)
         })

@@ -271,13 +271,18 @@ impl Pass {
         self.0.as_ref().map_or(Ok(()), |(held, _)| held.grant.allows_name(name))
     }
 
-    /// Whether this request is allowed, and takes it from the rate.
+    /// Whether this request of an agent is allowed, and takes it from the rate.
     ///
     /// # Errors
     /// What is allowed instead, or how long to wait.
-    pub fn allows(&self, request: &Request, now: impl FnOnce() -> Instant) -> Result<(), Refusal> {
+    pub fn allows(
+        &self,
+        agent: Name,
+        request: &Request,
+        now: impl FnOnce() -> Instant,
+    ) -> Result<(), Refusal> {
         let Some((held, _)) = &self.0 else { return Ok(()) };
-        held.grant.allows(request)?;
+        held.grant.allows(agent, request)?;
         let (Request::Send(_), Some(bucket)) = (request, &held.bucket) else { return Ok(()) };
         let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.take(now()).map_err(|wait| {
@@ -412,11 +417,12 @@ mod tests {
         let (first, mut second) = (check.admit(Some(&shown)).unwrap(), check.admit(Some(&shown)).unwrap());
         let send = Request::Send(crate::agents::fake::send("bob", "hi"));
         let now = || Instant::from_micros(1_000_000_000);
-        assert_eq!((first.allows(&send, now), second.allows(&send, now)), (Ok(()), Ok(())));
+        let own = name("sensor");
+        assert_eq!((first.allows(own, &send, now), second.allows(own, &send, now)), (Ok(()), Ok(())));
         access::add(dir, |sha256| Grant::new(name("other"), sha256)).unwrap();
         check.refresh();
         second.renew().unwrap();
-        let refusal = second.allows(&send, now).unwrap_err();
+        let refusal = second.allows(own, &send, now).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::Busy);
         assert!(refusal.to_string().ends_with("allows 2/m messages; send it again in 30000 ms"), "{refusal}");
     }

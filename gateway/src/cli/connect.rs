@@ -15,9 +15,6 @@ use crate::settings::AccessToken;
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 /// How long parting may take; nothing depends on it. A guess.
 const PARTING_WITHIN: Duration = Duration::from_secs(1);
-/// How many names commands use that end at once. A guess: each costs the gateway an entry among its agents, and two
-/// commands with one name at the same moment take it from each other.
-const SHORT_LIVED: u32 = 64;
 
 /// A gateway that can be connected to.
 #[derive(Debug)]
@@ -43,9 +40,9 @@ impl Gateway {
         agent.connect().await
     }
 
-    /// Connects under a name, for something that is over at once.
-    pub(super) async fn connect(&self, name: Name) -> Result<Client, ClientError> {
-        let mut hello = Hello::new(name);
+    /// Connects for something that is over at once: under a name, or under none, and then the gateway keeps nothing of it.
+    pub(super) async fn connect(&self, name: Option<Name>) -> Result<Client, ClientError> {
+        let mut hello = name.map_or_else(Hello::unnamed, Hello::new);
         hello.token = self.token.as_ref().map(|token| Token::new(token.as_str()));
         let absent = |_| ClientError::NoGateway {
             endpoint: self.endpoint.clone(),
@@ -56,16 +53,12 @@ impl Gateway {
     }
 }
 
-/// The name of a command that waits for something that is kept for it: nobody else has it.
+/// The name of a command that waits for something that is kept for it, also while the gateway is away: nobody else has it. It
+/// is to be [forgotten](Handle::forget_agent) at the end.
 pub(super) fn lasting_name() -> anyhow::Result<Name> {
     let mut tag = [0; 4];
     getrandom::fill(&mut tag).context("making a name: the system gives no random numbers")?;
     Ok(Name::new(&format!("cli-{:08x}", u32::from_be_bytes(tag)))?)
-}
-
-/// The name of a command that ends at once: one of few, so that a thousand commands do not leave a thousand names.
-pub(super) fn passing_name() -> anyhow::Result<Name> {
-    Ok(Name::new(&format!("cli-{}", std::process::id() % SHORT_LIVED))?)
 }
 
 /// Ends a session so that what has been acknowledged here is acknowledged there.
@@ -77,6 +70,13 @@ pub(super) async fn leave(handle: &Handle) {
     };
     // Without it some messages come again, which is allowed.
     let _ = timeout(PARTING_WITHIN, parting).await;
+}
+
+/// The same, and the gateway forgets the name, which nobody else has.
+pub(super) async fn leave_for_good(handle: &Handle, name: Name) {
+    // Without it the name stays, and `mesh-gateway agents forget` is for such.
+    let _ = timeout(PARTING_WITHIN, handle.forget_agent(name)).await;
+    leave(handle).await;
 }
 
 /// Reads what nobody waits for, so that it stands in nobody's way. Under a name that was given, nothing of it is

@@ -9,13 +9,15 @@ use mesh_agent::api::{
     AgentEntry, Airtime, Figures, LinkState, Peer, PeerDeliveries, PeerLink, Route, RouteOrigin, Status,
 };
 
-use super::args::{GatewayArgs, PeersArgs, PeersCommand, RoutesArgs, RoutesCommand};
-use super::connect::{Gateway, leave, passing_name};
+use super::args::{
+    AgentsArgs, AgentsCommand, GatewayArgs, PeersArgs, PeersCommand, RoutesArgs, RoutesCommand,
+};
+use super::connect::{Gateway, leave};
 use super::output::{Output, pairs, table, tame, without_ref};
 
 /// A session to ask in.
 async fn connect(args: GatewayArgs) -> anyhow::Result<Handle> {
-    let client = Gateway::new(args)?.connect(passing_name()?).await?;
+    let client = Gateway::new(args)?.connect(None).await?;
     Ok(client.handle().clone())
 }
 
@@ -124,9 +126,16 @@ pub(super) async fn routes(args: RoutesArgs, out: Output) -> anyhow::Result<()> 
     })
 }
 
-pub(super) async fn agents(args: GatewayArgs, out: Output) -> anyhow::Result<()> {
+pub(super) async fn agents(args: AgentsArgs, out: Output) -> anyhow::Result<()> {
+    if let Some(AgentsCommand::Forget { name, gateway }) = args.command {
+        const ATTEMPT: &str = "forgetting an agent";
+        let handle = connect(gateway).await.context(ATTEMPT)?;
+        handle.forget_agent(name).await.context(ATTEMPT)?;
+        leave(&handle).await;
+        return done(out, format!("{name} is forgotten, with what waited for it"));
+    }
     const ATTEMPT: &str = "asking for the agents";
-    let handle = connect(args).await.context(ATTEMPT)?;
+    let handle = connect(args.gateway).await.context(ATTEMPT)?;
     let agents = handle.agents().await.context(ATTEMPT)?;
     leave(&handle).await;
     let heading = ["AGENT", "NODE", "WHERE", "CONNECTED"];

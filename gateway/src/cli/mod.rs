@@ -135,7 +135,7 @@ fn dispatch(cli: Cli, out: Output) -> anyhow::Result<()> {
         Command::Health(args) => client(inspect::health(args.gateway, out)),
         Command::Peers(args) => client(inspect::peers(args, out)),
         Command::Routes(args) => client(inspect::routes(args, out)),
-        Command::Agents(args) => client(inspect::agents(args.gateway, out)),
+        Command::Agents(args) => client(inspect::agents(args, out)),
         Command::Adapters(args) => client(doctor::adapters(args, out)),
         Command::Doctor(args) => client(doctor::doctor(args, out)),
         Command::Init(args) => setup::init(args, out),

@@ -7,7 +7,7 @@ use mesh_protocol::MessageType;
 use tokio::time::timeout;
 
 use super::args::QueryArgs;
-use super::connect::{Gateway, lasting_name, leave, read_on};
+use super::connect::{Gateway, leave, read_on};
 use super::output::{Output, line, raw};
 use super::{body, receipt};
 
@@ -31,8 +31,7 @@ async fn ask(args: QueryArgs) -> anyhow::Result<Message> {
         durable: false,
         ..SendRequest::new(args.to, MessageType::Query, body::read(args.body)?)
     };
-    let name = args.name.map_or_else(lasting_name, Ok)?;
-    let (handle, mut inbox) = Gateway::new(args.gateway)?.connect(name).await?.split();
+    let (handle, mut inbox) = Gateway::new(args.gateway)?.connect(args.name).await?.split();
     inbox.set_auto_ack(args.name.is_none());
     let answer = tokio::select! {
         answer = timeout(args.timeout, handle.query(request)) => answer,

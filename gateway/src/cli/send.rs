@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::args::SendArgs;
-use super::connect::{Gateway, lasting_name, leave, passing_name, read_on};
+use super::connect::{Gateway, lasting_name, leave, leave_for_good, read_on};
 use super::output::{Output, without_ref};
 use super::{body, receipt};
 
@@ -37,9 +37,16 @@ async fn send(args: SendArgs, out: Output) -> anyhow::Result<()> {
     };
     let wish = request.receipt;
     let patience = args.deadline.unwrap_or(USUAL_DEADLINE) + GRACE;
-    let own = if args.wait { lasting_name } else { passing_name };
-    let name = args.name.map_or_else(own, Ok)?;
-    let (handle, mut inbox) = Gateway::new(args.gateway)?.stay(name).await?.split();
+    let gateway = Gateway::new(args.gateway)?;
+    // Only what is waited for is kept for this command, under a name that nobody else has.
+    let own = if args.wait { Some(lasting_name()?) } else { None };
+    let (name, (handle, mut inbox)) = match args.name.or(own) {
+        Some(name) => (name, gateway.stay(name).await?.split()),
+        None => {
+            let client = gateway.connect(None).await?;
+            (client.welcome().name, client.split())
+        }
+    };
     // Where the name is nobody's, what comes to it is of no use to anyone.
     inbox.set_auto_ack(args.name.is_none());
     let mut pending = handle.send(request).await.map_err(before_accepted)?;
@@ -92,7 +99,10 @@ async fn send(args: SendArgs, out: Output) -> anyhow::Result<()> {
         ),
         Err(error) => bail!("{id} was accepted, but its receipt cannot be had: {error}"),
     };
-    leave(&handle).await;
+    match args.name {
+        Some(_) => leave(&handle).await,
+        None => leave_for_good(&handle, name).await,
+    }
     let shown = Event::Receipt(receipt.clone());
     out.result(&without_ref(&shown)?, || receipt::show(&receipt))?;
     if !receipt::is_good(receipt.outcome) {

@@ -138,9 +138,10 @@ impl State {
 
     /// Remembers the key of a message that is being accepted, on disk too if the message is.
     pub(super) fn remember(&mut self, agent: AgentKey, request: &SendRequest, id: MessageId) {
-        let keys = self.agents.get_mut(&agent).map(|sender| &mut sender.keys);
-        let Some((keys, key)) = keys.zip(request.key) else { return };
-        if let Some((row, record)) = keys.remember(key, First { id, durable: request.durable }) {
+        let Some((sender, key)) = self.agents.get_mut(&agent).zip(request.key) else { return };
+        let row = sender.keys.remember(key, First { id, durable: request.durable });
+        let passing = sender.is_passing();
+        if let Some((row, record)) = row.filter(|_| !passing) {
             self.journal.stage(Op::PutKey { agent, row, record: records::encode(&record) });
         }
     }
@@ -189,7 +190,7 @@ impl State {
             Destination::Node(node) if *node == me => here(&self.own_agent()),
             Destination::Agent { .. } | Destination::Node(_) => Ok((Vec::new(), Some(()))),
             Destination::Group(group) => Ok((others(&|agent| agent.groups.contains_key(group)), Some(()))),
-            Destination::Everyone => Ok((others(&|_| true), Some(()))),
+            Destination::Everyone => Ok((others(&|agent| !agent.is_passing()), Some(()))),
         }
     }
 
@@ -233,7 +234,7 @@ impl State {
         if self.journal.failure().is_some() {
             agent.hold(item);
             self.show(to);
-        } else if durable {
+        } else if durable && !agent.is_passing() {
             let cursor = agent.keep(item, true);
             if let Some(kept) = agent.last_kept() {
                 self.journal.stage(Op::PutInbox { agent: to, cursor, record: records::encode(kept) });

@@ -93,7 +93,8 @@ impl Directory {
         self.entries.values().filter_map(|entry| entry.name.map(|name| (name, entry.node)))
     }
 
-    pub(super) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.entries.len()
     }
 }

@@ -110,6 +110,8 @@ pub(super) struct Agent {
     pub(super) groups: BTreeMap<Name, Types>,
     /// Of the messages it has sent.
     pub(super) keys: Keys,
+    /// It goes with its session, and with it all that waits for it: nothing of it is on the disk.
+    passing: bool,
     session: Option<Session>,
     kept: VecDeque<Kept>,
     /// How many of `kept` this session has been shown.
@@ -154,6 +156,7 @@ impl Agent {
             name,
             groups: BTreeMap::new(),
             keys: Keys::default(),
+            passing: false,
             session: None,
             kept: VecDeque::new(),
             shown: 0,
@@ -167,6 +170,16 @@ impl Agent {
             reserving: 0,
             last_seen: 0,
         }
+    }
+
+    /// It is there for its session alone from now on. No later agent can have its cursors, so all of them may be used.
+    pub(super) fn pass(&mut self) {
+        self.passing = true;
+        (self.reserved, self.reserving) = (u64::MAX, u64::MAX);
+    }
+
+    pub(super) const fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// The agent as the store had it.

@@ -301,8 +301,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         let mut next = Some(first);
         for left in (0..BATCHES).rev() {
             match next {
-                Some(ToEngine::Attach { session, port, hello, token }) => {
-                    self.state.attach(session, port, hello, token);
+                Some(ToEngine::Attach { session, port, agent, passing, hello, token }) => {
+                    self.state.attach(session, port, (agent, passing), &hello, token);
                 }
                 Some(ToEngine::Requests { session, batch }) => {
                     batch.into_iter().for_each(|request| self.request(session, request));
@@ -322,10 +322,10 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             Request::Ack(ack) => return self.state.ack(key, ack.cursor),
             Request::Credit(credit) => return self.state.credit(key, credit.n),
             Request::Subscribe(subscribe) => {
-                return self.state.subscribe(session, key, subscribe.groups, &subscribe.types);
+                return self.state.subscribe(session, key, subscribe);
             }
             Request::Unsubscribe(unsubscribe) => {
-                return self.state.unsubscribe(session, key, &unsubscribe.groups);
+                return self.state.unsubscribe(session, key, unsubscribe);
             }
             // The session answers these two itself.
             Request::Hello(_) | Request::Bye(_) => return,
@@ -377,6 +377,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 });
                 return self.routes_changed(session, reference, done);
             }
+            Request::AgentForget(forget) => return self.state.forget_agent(session, forget),
             Request::Routes(ask) => Event::Routes(report::routes(&self.state, &self.node, ask.reference)),
             Request::Agents(ask) => Event::Agents(report::agents(&self.state, ask.reference)),
         };

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contexts::{Context, Form, Told};
 use super::lanes::Lanes;
+use crate::agents::is_passing;
 
 /// Messages and bytes that may wait. Guesses: hours of what the air carries, and little beside a Pi's memory.
 const MESSAGES: usize = 10_000;
@@ -436,6 +437,9 @@ impl Outbound {
         };
         // What may have been sent before may meet its own repeat: nothing of it is to depend on the order.
         let plain = self.in_full || self.sent_before || !destination.is_node();
+        // A name that is there for one question is not worth a number, which another name would lose for it.
+        let passing = is_passing(&accepted.from) || Name::new(to).is_ok_and(|to| is_passing(&to));
+        let plain = plain || passing;
         // A short form has room for the number of the receiver's own message.
         let answers_it = reply_to.is_none_or(|reply_to| reply_to.node == destination);
         self.form = if plain { Form::Whole } else { told.form(destination, id, Context::of(&envelope)) };

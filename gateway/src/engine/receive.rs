@@ -80,7 +80,8 @@ impl State {
             self.learn(NameHash::of(from.as_str()), Some(from), source);
         }
         let (receivers, to) = if destination == Address::EVERYONE {
-            (self.agents.keys().copied().collect(), Destination::Everyone)
+            let lasting = self.agents.values().filter(|agent| !agent.is_passing());
+            (lasting.map(|agent| agent.key).collect(), Destination::Everyone)
         } else if destination.is_group() {
             let group = context.to?;
             let subscribed = self.agents.values().filter(|agent| wants(agent, &group, context.kind));
@@ -113,6 +114,9 @@ impl State {
             body: Body::from_parts(body.to_vec().into(), context.text),
         };
         let wish = context.processed.then_some(Wish::Node);
+        // Nothing on the disk speaks of one that is there for its session.
+        let durable =
+            receivers.iter().any(|key| self.agents.get(key).is_some_and(|agent| !agent.is_passing()));
         for key in receivers {
             self.put(key, Item::Message(message.clone(), wish), true);
         }
@@ -122,13 +126,18 @@ impl State {
             self.heard.take(source, number, definition);
             self.journal.stage(Op::PutContext { source, context: number, record });
         }
-        // With it, so that frames that brought it bring nothing after a power cut.
-        let record = records::encode_delivered(received.mark);
-        self.journal.stage(Op::PutDelivered { source, id, record });
-        for id in self.incoming.remember(source, id, false) {
+        if durable {
+            // With it, so that frames that brought it bring nothing after a power cut.
+            let record = records::encode_delivered(received.mark);
+            self.journal.stage(Op::PutDelivered { source, id, record });
+        }
+        for id in self.incoming.remember(source, id, !durable) {
             self.journal.stage(Op::DeleteDelivered { source, id });
         }
         self.count("messages_received");
+        if !durable {
+            return Some(Verdict::Delivered);
+        }
         if destination.is_node() {
             let verdict = Verdict::Delivered;
             self.journal.after(After::Report { to: source, id, priority, verdict });

@@ -53,7 +53,9 @@ pub(super) fn status(
     );
     counters.insert("audit_dropped".to_owned(), state.audit.dropped());
     counters.extend(doors.snapshot().map(|(name, count)| (name.to_owned(), count)));
-    let connected = state.agents.values().filter(|agent| agent.is_connected()).count() as u64;
+    // As `agents` lists them.
+    let local = state.agents.values().filter(|agent| !agent.is_passing());
+    let connected = local.clone().filter(|agent| agent.is_connected()).count() as u64;
     Status {
         reference,
         gateway: state.identity.name.clone(),
@@ -65,8 +67,8 @@ pub(super) fn status(
         network: StatusNetwork { seq_used_percent: node.next_seq() as f32 * 100.0 / SEQ_MAX as f32 },
         agents: StatusAgents {
             connected,
-            local: state.agents.len() as u64,
-            remote: state.directory.len() as u64,
+            local: local.count() as u64,
+            remote: state.directory.named().count() as u64,
         },
         outbox: state.outgoing.len() as u64,
         inbox: state.agents.values().map(|agent| agent.depth() as u64).sum(),
@@ -213,7 +215,7 @@ pub(super) fn routes(state: &State, node: &GatewayNode, reference: Option<u64>) 
 }
 
 pub(super) fn agents(state: &State, reference: Option<u64>) -> Agents {
-    let local = state.agents.values().map(|agent| AgentEntry {
+    let local = state.agents.values().filter(|agent| !agent.is_passing()).map(|agent| AgentEntry {
         name: agent.name,
         node: state.identity.address,
         local: true,

@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 
 use mesh_agent::api::{
-    self, Destination, ErrorCode, ErrorEvent, Event, Hello, Message, MessageRef, Name, Outcome, ReceiptWish,
-    Refusal, Subscribed, Welcome,
+    self, AgentForget, Destination, Done, ErrorCode, ErrorEvent, Event, Hello, Message, MessageRef, Name,
+    Outcome, ReceiptWish, Refusal, Subscribe, Subscribed, Unsubscribe, Welcome,
 };
 use mesh_protocol::{Address, GATEWAY_GROUPS, NameHash, Verdict};
 
-use super::inbox::{Acked, Agent, Item, TooSlow, Types, Wish, Worth};
+use super::inbox::{Acked, Agent, Item, TooSlow, Wish, Worth};
 use super::journal::After;
 use super::records;
 use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, MeshCommand, State};
@@ -26,12 +26,20 @@ impl State {
         &mut self,
         session: SessionId,
         port: SessionPort,
-        hello: Hello,
+        (name, passing): (Name, bool),
+        hello: &Hello,
         token: Option<Name>,
     ) {
-        let name = hello.name;
-        let key = match self.by_name.get(&name) {
-            Some(key) => *key,
+        let known = self.by_name.get(&name).copied();
+        if known.and_then(|key| self.agents.get(&key)).is_some_and(|agent| passing || agent.is_passing()) {
+            // It would get what is meant for the other one.
+            let why = format!("cannot attach {name}: a session has that name for itself");
+            let refusal = Refusal::new(ErrorCode::NameTaken, why).hint("use another one, or try again");
+            return port.refuse(ErrorEvent::fatal(refusal));
+        }
+        let key = match known {
+            Some(key) => key,
+            None if passing => self.passing_agent(name),
             None => match self.new_agent(name) {
                 Some(key) => key,
                 None => {
@@ -71,8 +79,10 @@ impl State {
             self.ack(key, resume);
         }
         self.show(key);
-        self.announce(name);
-        self.found_here(key, name);
+        if !passing {
+            self.announce(name);
+            self.found_here(key, name);
+        }
     }
 
     /// Messages that wait for the mesh to say where this agent is have arrived.
@@ -106,7 +116,7 @@ impl State {
     }
 
     pub(super) fn new_agent(&mut self, name: Name) -> Option<AgentKey> {
-        if self.agents.len() >= self.identity.max_agents {
+        if self.agents.values().filter(|agent| !agent.is_passing()).count() >= self.identity.max_agents {
             let wishing: BTreeSet<Name> = self.wishes.values().map(|(name, _)| *name).collect();
             let absent = self.agents.values().filter_map(|agent| Some((agent.worth()?, agent)));
             let (worth, gone) = absent
@@ -117,22 +127,69 @@ impl State {
                 tracing::warn!(agent = %name, ?worth, "forgotten with all it had, to make room for a new one: raise agents.max_agents");
                 self.count("agents_forgotten");
             }
-            if let Some(agent) = self.agents.remove(&key) {
-                agent.groups.keys().for_each(|group| self.leave(group));
-            }
-            self.by_name.remove(&name);
-            self.by_hash.remove(&NameHash::of(name.as_str()));
+            self.drop_agent(key);
             self.journal.stage(Op::DeleteAgent { agent: key });
         }
-        let key = AgentKey(self.next_agent);
-        self.next_agent += 1;
+        let key = self.free_key();
         self.index(Agent::new(key, name));
         self.stage_agent(key);
         Some(key)
     }
 
+    /// An agent for one session. There are no more of them than sessions, so they take nobody's place.
+    fn passing_agent(&mut self, name: Name) -> AgentKey {
+        let key = self.free_key();
+        let mut agent = Agent::new(key, name);
+        agent.pass();
+        self.index(agent);
+        key
+    }
+
+    fn free_key(&mut self) -> AgentKey {
+        loop {
+            let key = AgentKey(self.next_agent);
+            self.next_agent = self.next_agent.wrapping_add(1);
+            if !self.agents.contains_key(&key) {
+                return key;
+            }
+        }
+    }
+
+    /// Takes an agent out of all tables but the disk's.
+    fn drop_agent(&mut self, key: AgentKey) {
+        let Some(agent) = self.agents.remove(&key) else { return };
+        agent.groups.keys().for_each(|group| self.leave(group));
+        self.by_name.remove(&agent.name);
+        self.by_hash.remove(&NameHash::of(agent.name.as_str()));
+    }
+
+    /// An operator, or the agent itself, wants it forgotten: what waits for it is lost, what it sent goes on.
+    pub(super) fn forget_agent(&mut self, session: SessionId, forget: AgentForget) {
+        let AgentForget { reference, name } = forget;
+        let own = self.agent_of(session);
+        let refused = |code, why: &str| {
+            Refusal::new(code, format!("cannot forget the agent {name}: {why}")).field("name")
+        };
+        let found = self.by_name.get(&name).and_then(|key| self.agents.get_mut(key));
+        let Some(agent) = found else {
+            let refusal = refused(ErrorCode::BadRequest, "there is none of that name");
+            return self.refuse(session, reference, refusal.hint("`mesh-gateway agents` lists them"));
+        };
+        let key = agent.key;
+        if own == Some(key) {
+            agent.pass();
+        } else if agent.is_connected() {
+            let refusal = refused(ErrorCode::Busy, "it is connected");
+            return self.refuse(session, reference, refusal.hint("stop that program first"));
+        } else {
+            self.drop_agent(key);
+        }
+        self.journal.stage(Op::DeleteAgent { agent: key });
+        self.promise(true, After::Tell { session, event: Event::Done(Done { reference }) });
+    }
+
     pub(super) fn stage_agent(&mut self, key: AgentKey) {
-        if let Some(agent) = self.agents.get(&key) {
+        if let Some(agent) = self.agents.get(&key).filter(|agent| !agent.is_passing()) {
             self.journal.stage(Op::PutAgent { agent: key, record: records::encode(&agent.record()) });
         }
     }
@@ -159,10 +216,18 @@ impl State {
     }
 
     pub(super) fn let_go(&mut self, session: SessionId) {
-        if let Some(key) = self.sessions.remove(&session)
-            && let Some(agent) = self.agents.get_mut(&key)
-        {
-            agent.detach(session);
+        if let Some(key) = self.sessions.remove(&session) {
+            if let Some(agent) = self.agents.get_mut(&key) {
+                agent.detach(session);
+            }
+            self.end_passing(key);
+        }
+    }
+
+    /// One that was there for its session goes when that has ended.
+    fn end_passing(&mut self, key: AgentKey) {
+        if self.agents.get(&key).is_some_and(|agent| agent.is_passing() && !agent.is_connected()) {
+            self.drop_agent(key);
         }
     }
 
@@ -180,7 +245,7 @@ impl State {
 
     /// Puts on the disk what inboxes have in memory only: it was said to be delivered.
     pub(super) fn keep_all(&mut self) {
-        for agent in self.agents.values_mut().filter(|agent| agent.has_reserved()) {
+        for agent in self.agents.values_mut().filter(|agent| agent.has_reserved() && !agent.is_passing()) {
             let key = agent.key;
             for (cursor, item) in agent.in_memory() {
                 self.journal.stage(Op::PutInbox { agent: key, cursor, record: records::encode(item) });
@@ -203,12 +268,12 @@ impl State {
     }
 
     pub(super) fn tell(&mut self, session: SessionId, event: Event) {
-        let Some(agent) = self.sessions.get(&session).and_then(|key| self.agents.get_mut(key)) else {
-            return;
-        };
+        let Some(key) = self.agent_of(session) else { return };
+        let Some(agent) = self.agents.get_mut(&key) else { return };
         if agent.session() == Some(session) && agent.tell(event) == Err(TooSlow) {
             self.sessions.remove(&session);
             self.count("sessions_too_slow");
+            self.end_passing(key);
         }
     }
 
@@ -243,8 +308,8 @@ impl State {
     pub(super) fn ack(&mut self, key: AgentKey, cursor: u64) {
         let Some(agent) = self.agents.get_mut(&key) else { return };
         let Some(Acked { items, durable }) = agent.ack(cursor) else { return };
-        let acked = agent.acked();
-        if durable {
+        let (acked, passing) = (agent.acked(), agent.is_passing());
+        if durable && !passing {
             if agent.has_none_kept() {
                 // With an empty inbox only this record says where the cursors go on.
                 self.stage_agent(key);
@@ -273,14 +338,14 @@ impl State {
         }
     }
 
-    pub(super) fn subscribe(&mut self, session: SessionId, key: AgentKey, groups: Vec<Name>, types: &Types) {
+    pub(super) fn subscribe(&mut self, session: SessionId, key: AgentKey, request: Subscribe) {
+        let Subscribe { reference, groups, types } = request;
         let known = self.agents.get(&key).map(|agent| &agent.groups);
         let new =
             groups.iter().filter(|group| known.is_some_and(|known| !known.contains_key(*group))).count();
         if known.map_or(0, |known| known.len()) + new > api::MAX_GROUPS {
             let why = format!("cannot subscribe: an agent hears at most {} groups", api::MAX_GROUPS);
-            self.refuse(session, None, too_many_groups(why));
-            return self.subscribed(session, key);
+            return self.not_subscribed(session, key, reference, too_many_groups(why));
         }
         let unknown: BTreeSet<Address> =
             groups.iter().map(group_address).filter(|address| !self.members.contains_key(address)).collect();
@@ -289,14 +354,13 @@ impl State {
                 "cannot subscribe: the agents of this gateway are in {} groups together, and it hears {GATEWAY_GROUPS} at most",
                 self.members.len()
             );
-            self.refuse(session, None, too_many_groups(why));
-            return self.subscribed(session, key);
+            return self.not_subscribed(session, key, reference, too_many_groups(why));
         }
         let mut changed = false;
         for group in groups {
             let Some(agent) = self.agents.get_mut(&key) else { return };
             let before = agent.groups.insert(group, types.clone());
-            changed |= before.as_ref() != Some(types);
+            changed |= before.as_ref() != Some(&types);
             if before.is_none() {
                 self.join(&group);
             }
@@ -304,7 +368,15 @@ impl State {
         if changed {
             self.stage_agent(key);
         }
-        self.subscribed(session, key);
+        self.subscribed(session, key, reference);
+    }
+
+    /// A refusal that has no number could be about anything: what the agent hears after all follows it.
+    fn not_subscribed(&mut self, session: SessionId, key: AgentKey, reference: Option<u64>, why: Refusal) {
+        self.refuse(session, reference, why);
+        if reference.is_none() {
+            self.subscribed(session, key, None);
+        }
     }
 
     /// One more agent is in this group.
@@ -328,23 +400,24 @@ impl State {
         }
     }
 
-    pub(super) fn unsubscribe(&mut self, session: SessionId, key: AgentKey, groups: &[Name]) {
+    pub(super) fn unsubscribe(&mut self, session: SessionId, key: AgentKey, request: Unsubscribe) {
+        let Unsubscribe { reference, groups } = request;
         let Some(agent) = self.agents.get_mut(&key) else { return };
         let left: Vec<Name> =
-            groups.iter().copied().filter(|group| agent.groups.remove(group).is_some()).collect();
+            groups.into_iter().filter(|group| agent.groups.remove(group).is_some()).collect();
         for group in &left {
             self.leave(group);
         }
         if !left.is_empty() {
             self.stage_agent(key);
         }
-        self.subscribed(session, key);
+        self.subscribed(session, key, reference);
     }
 
-    pub(super) fn subscribed(&mut self, session: SessionId, key: AgentKey) {
+    fn subscribed(&mut self, session: SessionId, key: AgentKey, reference: Option<u64>) {
         let groups =
             self.agents.get(&key).map(|agent| agent.groups.keys().copied().collect()).unwrap_or_default();
-        let event = Event::Subscribed(Subscribed { groups });
+        let event = Event::Subscribed(Subscribed { reference, groups });
         self.promise(true, After::Tell { session, event });
     }
 }

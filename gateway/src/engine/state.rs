@@ -166,7 +166,7 @@ impl State {
             audit: Audit::off(),
         };
         for agent in recovered.agents {
-            state.next_agent = state.next_agent.max(agent.key.0 + 1);
+            state.next_agent = state.next_agent.max(agent.key.0.wrapping_add(1));
             for group in agent.groups.keys() {
                 state.join(group);
             }
@@ -195,7 +195,10 @@ impl State {
     pub(super) fn index(&mut self, mut agent: Agent) {
         agent.count_into(&self.held);
         self.by_name.insert(agent.name, agent.key);
-        self.by_hash.insert(NameHash::of(agent.name.as_str()), agent.key);
+        // Who asks the mesh for a name cannot mean one that nobody chose.
+        if !agent.is_passing() {
+            self.by_hash.insert(NameHash::of(agent.name.as_str()), agent.key);
+        }
         self.agents.insert(agent.key, agent);
     }
 

@@ -197,6 +197,8 @@ class Play:
         if op == "route_remove":
             MeshRouter(mesh).remove_route(said["destination"])
             return MeshRouter(mesh).flush()
+        if op == "agent_forget":
+            return mesh.agent.ask(op, name=said["name"])
         if op == "subscribe":
             return mesh.join_group(*said["groups"], types=said.get("types"))
         if op == "unsubscribe":

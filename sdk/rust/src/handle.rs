@@ -8,8 +8,8 @@ use mesh_protocol::{Address, MessageType};
 use tokio::sync::{oneshot, watch};
 
 use crate::api::{
-    Agents, Deliveries, ErrorCode, ErrorEvent, Event, LinkAdd, LinkRemove, MAX_BODY, Message, MessageRef,
-    Name, Peers, Refusal, Request, RouteAdd, RouteRemove, Routes, SendRequest, Status, Subscribe,
+    AgentForget, Agents, Deliveries, ErrorCode, ErrorEvent, Event, LinkAdd, LinkRemove, MAX_BODY, Message,
+    MessageRef, Name, Peers, Refusal, Request, RouteAdd, RouteRemove, Routes, SendRequest, Status, Subscribe,
     Unsubscribe,
 };
 use crate::link::state::{Answer, Curious};
@@ -74,7 +74,8 @@ impl Handle {
         self.owner.link().handled(cursor)
     }
 
-    /// Also receives what is sent to these groups, of these types or of all. Returns all groups the agent now hears.
+    /// Also receives what is sent to these groups, of these types or of all. What is sent to the agent itself or to everyone
+    /// comes whatever its type. Returns all groups the agent now hears.
     ///
     /// # Errors
     /// If the gateway refuses or the connection is lost.
@@ -83,7 +84,8 @@ impl Handle {
         groups: Vec<Name>,
         types: Option<Vec<MessageType>>,
     ) -> Result<Vec<Name>, ClientError> {
-        Ok(self.owner.link().groups(Request::Subscribe(Subscribe { groups, types })).await?.groups)
+        let request = |reference| Request::Subscribe(Subscribe { reference, groups, types });
+        Ok(self.owner.link().groups(request).await?.groups)
     }
 
     /// No longer receives what is sent to these groups. Returns the groups the agent still hears.
@@ -91,7 +93,8 @@ impl Handle {
     /// # Errors
     /// If the gateway refuses or the connection is lost.
     pub async fn unsubscribe(&self, groups: Vec<Name>) -> Result<Vec<Name>, ClientError> {
-        Ok(self.owner.link().groups(Request::Unsubscribe(Unsubscribe { groups })).await?.groups)
+        let request = |reference| Request::Unsubscribe(Unsubscribe { reference, groups });
+        Ok(self.owner.link().groups(request).await?.groups)
     }
 
     /// How the gateway is.
@@ -201,6 +204,15 @@ impl Handle {
     /// If there is no such route, or as [`Self::status`].
     pub async fn remove_route(&self, destination: Address) -> Result<(), ClientError> {
         self.change(|reference| Request::RouteRemove(RouteRemove { reference, destination })).await
+    }
+
+    /// The gateway forgets the agent of this name, with its inbox. One that is connected is not forgotten, but for this one:
+    /// that is forgotten when its session ends.
+    ///
+    /// # Errors
+    /// If the gateway refuses, or as [`Self::status`].
+    pub async fn forget_agent(&self, name: Name) -> Result<(), ClientError> {
+        self.change(|reference| Request::AgentForget(AgentForget { reference, name })).await
     }
 
     async fn change(&self, request: impl FnOnce(Option<u64>) -> Request) -> Result<(), ClientError> {

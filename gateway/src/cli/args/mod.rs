@@ -215,8 +215,8 @@ pub(super) struct SendArgs {
     /// Where it goes: bob, bob@0x0003, node:0x0003, group:kitchen or everyone
     #[arg(long, value_name = "NAME")]
     pub(super) to: Destination,
-    /// Who sends it. A name has one session at a time: not one that is listening. Without this, one of the names cli-*
-    /// is used, and what is answered to it is not kept
+    /// Who sends it. A name has one session at a time: not one that is listening. Without this the gateway gives it a name and
+    /// forgets it at the end, and what is answered to it is not kept
     #[arg(long = "as", value_name = "NAME")]
     pub(super) name: Option<Name>,
     /// TASK, QUERY, RESPONSE, NOTIFICATION or PARAMETER_UPDATE, in any case
@@ -300,7 +300,7 @@ pub(super) struct QueryArgs {
     /// Whom to ask: bob, bob@0x0003 or node:0x0003
     #[arg(long, value_name = "NAME")]
     pub(super) to: Destination,
-    /// Who asks. A name has one session at a time: not one that is listening [default: a name of its own, cli-*]
+    /// Who asks. A name has one session at a time: not one that is listening [default: a name that the gateway gives, for this question]
     #[arg(long = "as", value_name = "NAME")]
     pub(super) name: Option<Name>,
     /// CRITICAL, HIGH, MEDIUM or LOW, in any case
@@ -423,12 +423,32 @@ pub(super) enum RoutesCommand {
     },
 }
 
-/// Show which agents are known
+/// Show which agents are known; forget those of this gateway that do not come again
 #[derive(Args, Debug)]
-#[command(after_help = examples!["mesh-gateway agents", "mesh-gateway agents --json"])]
+#[command(args_conflicts_with_subcommands = true, after_help = examples![
+    "mesh-gateway agents",
+    "mesh-gateway agents --json",
+    "mesh-gateway agents forget old-sensor",
+])]
 pub(super) struct AgentsArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<AgentsCommand>,
     #[command(flatten)]
     pub(super) gateway: GatewayArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AgentsCommand {
+    /// Forget an agent of this gateway, with all that waits for it
+    ///
+    /// One that is connected is not forgotten: stop that program first. What it sent goes on.
+    #[command(after_help = examples!["mesh-gateway agents forget old-sensor"])]
+    Forget {
+        /// The agent's name
+        name: Name,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
 }
 
 /// Make a network, or enter one by invitation

@@ -134,7 +134,8 @@ impl Event {
             Self::Pong(pong) => pong.reference,
             Self::Health(health) => health.reference,
             Self::Done(done) => done.reference,
-            Self::Welcome(_) | Self::Message(_) | Self::Subscribed(_) | Self::Goodbye(_) => None,
+            Self::Subscribed(subscribed) => subscribed.reference,
+            Self::Welcome(_) | Self::Message(_) | Self::Goodbye(_) => None,
         }
     }
 }
@@ -143,7 +144,7 @@ impl Event {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self")]
 pub struct Welcome {
-    /// The agent's name, as asked for.
+    /// The agent's name: as asked for, or the one the gateway gives to a session that named none.
     pub name: Name,
     /// The gateway's name.
     pub gateway: String,
@@ -331,10 +332,13 @@ two_forms!(Done { reference });
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self")]
 pub struct Subscribed {
+    /// The number the request gave.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
     /// All of them, by name.
     pub groups: Vec<Name>,
 }
-two_forms!(Subscribed { groups });
+two_forms!(Subscribed { reference, groups });
 
 /// The last event of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

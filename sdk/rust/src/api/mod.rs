@@ -44,8 +44,8 @@ pub use report::{
     StatusAgents, StatusNetwork, StatusRadio, StatusStore,
 };
 pub use request::{
-    Ack, Ask, Bye, Credit, Hello, LinkAdd, LinkRemove, ReceiptWish, Request, RouteAdd, RouteRemove,
-    SendRequest, Subscribe, Token, Unsubscribe,
+    Ack, AgentForget, Ask, Bye, Credit, Hello, LinkAdd, LinkRemove, ReceiptWish, Request, RouteAdd,
+    RouteRemove, SendRequest, Subscribe, Token, Unsubscribe,
 };
 
 /// The longest body of a message, in bytes, before any encoding.

@@ -56,6 +56,8 @@ pub enum Request {
     RouteAdd(RouteAdd),
     /// No longer send to a node by way of a neighbour. Answered by `done` or `error`.
     RouteRemove(RouteRemove),
+    /// Forget an agent of the gateway, with its inbox. Answered by `done` or `error`.
+    AgentForget(AgentForget),
 }
 
 /// The binary form's list of variants; the compiler holds it to [`Request`].
@@ -79,6 +81,7 @@ enum Packed {
     LinkRemove(LinkRemove),
     RouteAdd(RouteAdd),
     RouteRemove(RouteRemove),
+    AgentForget(AgentForget),
 }
 
 impl Serialize for Request {
@@ -117,12 +120,10 @@ impl Request {
             Self::LinkRemove(remove) => remove.reference,
             Self::RouteAdd(add) => add.reference,
             Self::RouteRemove(remove) => remove.reference,
-            Self::Hello(_)
-            | Self::Ack(_)
-            | Self::Credit(_)
-            | Self::Subscribe(_)
-            | Self::Unsubscribe(_)
-            | Self::Bye(_) => None,
+            Self::AgentForget(forget) => forget.reference,
+            Self::Subscribe(subscribe) => subscribe.reference,
+            Self::Unsubscribe(unsubscribe) => unsubscribe.reference,
+            Self::Hello(_) | Self::Ack(_) | Self::Credit(_) | Self::Bye(_) => None,
         }
     }
 }
@@ -131,8 +132,10 @@ impl Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Hello {
-    /// The name others reach the agent by. One session at a time bears it.
-    pub name: Name,
+    /// The name others reach the agent by. One session at a time bears it. Absent: the gateway gives the session a name, and
+    /// forgets it with all that waits for it when the session ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
     /// The access token, where the gateway asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
@@ -154,7 +157,13 @@ impl Hello {
     /// A hello of that name, with no token, going on after the last ack, with the usual credits.
     #[must_use]
     pub const fn new(name: Name) -> Self {
-        Self { name, token: None, resume: None, credits: DEFAULT_CREDITS }
+        Self { name: Some(name), token: None, resume: None, credits: DEFAULT_CREDITS }
+    }
+
+    /// A hello of a session that needs no name of its own: to ask how the gateway is, or to ask another agent.
+    #[must_use]
+    pub const fn unnamed() -> Self {
+        Self { name: None, token: None, resume: None, credits: DEFAULT_CREDITS }
     }
 }
 
@@ -350,23 +359,30 @@ two_forms!(Credit { n });
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Subscribe {
+    /// Repeated in the answer.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
     /// The groups, at most [`super::MAX_GROUPS`].
     pub groups: Vec<Name>,
-    /// Only messages of these types; absent means all.
+    /// Of what is sent to these groups, only messages of these types; absent means all. What is sent to the agent itself or to
+    /// everyone comes whatever its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<schema::TypeName>>")]
     pub types: Option<Vec<MessageType>>,
 }
-two_forms!(Subscribe { groups, types });
+two_forms!(Subscribe { reference, groups, types });
 
 /// Groups the agent no longer wants to hear.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Unsubscribe {
+    /// Repeated in the answer.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
     /// The groups, at most [`super::MAX_GROUPS`].
     pub groups: Vec<Name>,
 }
-two_forms!(Unsubscribe { groups });
+two_forms!(Unsubscribe { reference, groups });
 
 /// A question to the gateway itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -445,6 +461,18 @@ pub struct RouteRemove {
     pub destination: Address,
 }
 two_forms!(RouteRemove { reference, destination });
+
+/// An agent that the gateway is to forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct AgentForget {
+    /// Repeated in the answer.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
+    /// Its name. One that is connected is not forgotten, but for whoever asks: that is forgotten when its session ends.
+    pub name: Name,
+}
+two_forms!(AgentForget { reference, name });
 
 /// The end of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

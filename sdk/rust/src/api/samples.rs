@@ -33,10 +33,15 @@ pub(crate) fn requests() -> Vec<Request> {
         key: Some(u64::MAX - 1),
     };
     let ask = Ask { reference: Some(7) };
-    let hello =
-        Hello { name: name("alice"), token: Some(Token::new("open sesame")), resume: Some(99), credits: 8 };
+    let hello = Hello {
+        name: Some(name("alice")),
+        token: Some(Token::new("open sesame")),
+        resume: Some(99),
+        credits: 8,
+    };
     vec![
         Request::Hello(Hello::new(name("alice"))),
+        Request::Hello(Hello::unnamed()),
         Request::Hello(hello),
         Request::Send(send("everyone", "grüß \"Gott\"\n\u{1}")),
         Request::Send(full),
@@ -44,9 +49,17 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::Send(send("group:kitchen", "dinner")),
         Request::Ack(Ack { cursor: 12 }),
         Request::Credit(Credit { n: 128 }),
-        Request::Subscribe(Subscribe { groups: vec![name("kitchen"), name("hall")], types: None }),
-        Request::Subscribe(Subscribe { groups: vec![], types: Some(MessageType::ALL.to_vec()) }),
-        Request::Unsubscribe(Unsubscribe { groups: vec![name("hall")] }),
+        Request::Subscribe(Subscribe {
+            reference: Some(7),
+            groups: vec![name("kitchen"), name("hall")],
+            types: None,
+        }),
+        Request::Subscribe(Subscribe {
+            reference: None,
+            groups: vec![],
+            types: Some(MessageType::ALL.to_vec()),
+        }),
+        Request::Unsubscribe(Unsubscribe { reference: Some(7), groups: vec![name("hall")] }),
         Request::Status(ask),
         Request::Peers(ask),
         Request::Routes(ask),
@@ -74,6 +87,7 @@ pub(crate) fn requests() -> Vec<Request> {
             cost: 2,
         }),
         Request::RouteRemove(RouteRemove { reference: Some(7), destination: Address::new(5) }),
+        Request::AgentForget(AgentForget { reference: Some(7), name: name("bob") }),
     ]
 }
 
@@ -175,7 +189,7 @@ pub(crate) fn events() -> Vec<Event> {
             agents: vec![AgentEntry { name: name("bob"), node, local: true, connected: false }],
         }),
         Event::Pong(Pong { reference: None }),
-        Event::Subscribed(Subscribed { groups: vec![name("kitchen")] }),
+        Event::Subscribed(Subscribed { reference: Some(7), groups: vec![name("kitchen")] }),
         Event::Goodbye(Goodbye { why: "bye".into() }),
     ];
     for problems in [vec![], vec!["the disk is full".to_string()]] {

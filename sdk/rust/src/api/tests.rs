@@ -52,8 +52,8 @@ fn variants<T: Serialize>(values: &[T]) -> BTreeSet<u8> {
 fn both_codecs_carry_every_request() {
     carries(&requests(), Bounds::REQUEST);
     // The last variant: there are no more than these.
-    let remove = RouteRemove { reference: None, destination: mesh_protocol::Address::new(1) };
-    let last = postcard::to_allocvec(&Request::RouteRemove(remove)).unwrap()[0];
+    let forget = AgentForget { reference: None, name: samples::name("bob") };
+    let last = postcard::to_allocvec(&Request::AgentForget(forget)).unwrap()[0];
     assert_eq!(variants(&requests()), (0..=last).collect());
 }
 

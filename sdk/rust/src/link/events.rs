@@ -50,11 +50,10 @@ impl State {
     }
 
     fn subscribed(&mut self, subscribed: Subscribed) {
-        let Some(Asked { waiter, request }) = self.groups.pop_front() else { return };
-        self.freed = true;
+        let Some(Asked { waiter, request }) = self.groups_asked(subscribed.reference) else { return };
         if self.stays {
             match request {
-                Request::Subscribe(Subscribe { groups, types }) => {
+                Request::Subscribe(Subscribe { groups, types, .. }) => {
                     let heard = groups.into_iter().filter(|group| subscribed.groups.contains(group));
                     self.hears.extend(heard.map(|group| (group, types.clone())));
                 }
@@ -62,6 +61,16 @@ impl State {
             }
         }
         let _ = waiter.send(Ok(subscribed));
+    }
+
+    /// The question about groups that is answered now: the one of this number, or the first where the answer has none.
+    fn groups_asked(&mut self, reference: Option<u64>) -> Option<Asked<Subscribed>> {
+        let at = match reference {
+            Some(_) => self.groups.iter().position(|asked| asked.request.reference() == reference)?,
+            None => 0,
+        };
+        self.freed = true;
+        self.groups.remove(at)
     }
 
     /// It need not be sent again.
@@ -159,6 +168,12 @@ impl State {
         }
         if let Some(asked) = error.reference.and_then(|reference| self.asks.remove(&reference)) {
             self.freed = true;
+            let _ = asked.waiter.send(Err(ClientError::Refused(error)));
+            return false;
+        }
+        if error.reference.is_some()
+            && let Some(asked) = self.groups_asked(error.reference)
+        {
             let _ = asked.waiter.send(Err(ClientError::Refused(error)));
             return false;
         }

@@ -205,7 +205,10 @@ impl Link {
     }
 
     /// Changes the groups that the agent hears.
-    pub(crate) async fn groups(&self, request: Request) -> Result<Subscribed, ClientError> {
+    pub(crate) async fn groups(
+        &self,
+        request: impl FnOnce(Option<u64>) -> Request,
+    ) -> Result<Subscribed, ClientError> {
         let subscribed = {
             let mut shared = self.room().await?;
             let Shared { state, outgoing } = &mut *shared;

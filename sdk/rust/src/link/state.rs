@@ -206,9 +206,10 @@ impl State {
     /// order.
     pub(crate) fn groups(
         &mut self,
-        request: Request,
+        request: impl FnOnce(Option<u64>) -> Request,
         write: impl FnOnce(&Request) -> Result<bool, ClientError>,
     ) -> Result<Awaited<Subscribed>, ClientError> {
+        let request = request(Some(self.number()));
         write(&request)?;
         let (waiter, awaited) = oneshot::channel();
         self.groups.push_back(Asked { waiter, request });
@@ -311,7 +312,7 @@ impl State {
             }
         }
         let subscribe = |(types, groups): (&Option<Vec<MessageType>>, Vec<Name>)| {
-            Request::Subscribe(Subscribe { groups, types: types.clone() })
+            Request::Subscribe(Subscribe { reference: None, groups, types: types.clone() })
         };
         by_types.into_iter().map(subscribe).collect()
     }

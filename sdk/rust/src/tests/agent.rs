@@ -181,16 +181,20 @@ async fn a_gateway_that_is_going_away_is_come_back_to_and_one_that_says_no_is_no
 async fn groups_and_questions_are_asked_for_again() {
     let (mut gateway, mut session, agent) = Gateway::welcomed().await;
     let (handle, _inbox) = agent.split();
-    let kitchen = Subscribe { groups: vec![name("kitchen"), name("hall")], types: None };
-    let lamps = Subscribe { groups: vec![name("lamps")], types: Some(vec![MessageType::Task]) };
+    let kitchen = Subscribe { reference: None, groups: vec![name("kitchen"), name("hall")], types: None };
+    let lamps =
+        Subscribe { reference: None, groups: vec![name("lamps")], types: Some(vec![MessageType::Task]) };
     for (subscribe, all) in [(&kitchen, vec!["kitchen", "hall"]), (&lamps, vec!["kitchen", "hall", "lamps"])]
     {
-        let Subscribe { groups, types } = subscribe.clone();
+        let Subscribe { groups, types, .. } = subscribe.clone();
         let asked = handle.subscribe(groups, types);
         let answering = async {
-            assert_eq!(session.read().await, Request::Subscribe(subscribe.clone()));
+            let Request::Subscribe(Subscribe { reference, groups, types }) = session.read().await else {
+                panic!("the groups")
+            };
+            assert_eq!(Subscribe { reference: None, groups, types }, *subscribe);
             let groups = all.into_iter().map(name).collect();
-            session.say(Event::Subscribed(Subscribed { groups })).await;
+            session.say(Event::Subscribed(Subscribed { reference, groups })).await;
         };
         tokio::join!(asked, answering).0.unwrap();
     }
@@ -201,22 +205,24 @@ async fn groups_and_questions_are_asked_for_again() {
     });
     settle().await;
     let ping = tokio::spawn(async move { handle.ping().await });
-    let unsubscribe = Request::Unsubscribe(Unsubscribe { groups: vec![name("hall")] });
-    assert_eq!(session.read().await, unsubscribe);
+    let unsubscribe = session.read().await;
+    let number = unsubscribe.reference();
+    assert!(number.is_some());
+    let hall = Unsubscribe { reference: number, groups: vec![name("hall")] };
+    assert_eq!(unsubscribe, Request::Unsubscribe(hall));
     let Request::Ping(_) = session.read().await else { panic!("the ping") };
     drop(session);
 
     let (mut session, _) = gateway.welcome(0).await;
     // Names are sorted, and so come the requests for them.
-    let kitchen = Subscribe { groups: vec![name("hall"), name("kitchen")], types: None };
+    let kitchen = Subscribe { reference: None, groups: vec![name("hall"), name("kitchen")], types: None };
     assert_eq!(session.read().await, Request::Subscribe(kitchen));
     assert_eq!(session.read().await, Request::Subscribe(lamps.clone()));
     assert_eq!(session.read().await, unsubscribe);
-    for groups in
-        [vec!["hall", "kitchen", "lamps"], vec!["hall", "kitchen", "lamps"], vec!["kitchen", "lamps"]]
-    {
+    let all = vec!["hall", "kitchen", "lamps"];
+    for (reference, groups) in [(None, all.clone()), (None, all), (number, vec!["kitchen", "lamps"])] {
         let groups = groups.into_iter().map(name).collect();
-        session.say(Event::Subscribed(Subscribed { groups })).await;
+        session.say(Event::Subscribed(Subscribed { reference, groups })).await;
     }
     assert_eq!(gone.await.unwrap().unwrap(), [name("kitchen"), name("lamps")]);
     session.barrier().await;
@@ -225,7 +231,7 @@ async fn groups_and_questions_are_asked_for_again() {
 
     // What it no longer hears is not asked for again.
     let (mut session, _) = gateway.welcome(0).await;
-    let kitchen = Subscribe { groups: vec![name("kitchen")], types: None };
+    let kitchen = Subscribe { reference: None, groups: vec![name("kitchen")], types: None };
     assert_eq!(session.barrier().await, [Request::Subscribe(kitchen), Request::Subscribe(lamps)]);
 }
 
@@ -363,4 +369,23 @@ async fn only_a_patient_agent_waits_for_its_first_session() {
     let (_mute, _) = gateway.visitor().await;
     let why = connecting.await.unwrap().unwrap_err().to_string();
     assert!(why.contains("no welcome within 10 s"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_question_about_groups_is_told_to_the_one_who_asked_it() {
+    let (_gateway, mut session, agent) = Gateway::welcomed().await;
+    let handle = agent.handle();
+    let answering = async {
+        let (first, second) = (session.read().await.reference(), session.read().await.reference());
+        let groups = vec![name("lamps")];
+        session.say(Event::Subscribed(Subscribed { reference: second, groups })).await;
+        session
+            .say(Event::Error(ErrorEvent::about(first, Refusal::new(ErrorCode::TooLarge, "too many groups"))))
+            .await;
+    };
+    let first = handle.subscribe(vec![name("kitchen")], None);
+    let second = handle.subscribe(vec![name("lamps")], None);
+    let (first, second, ()) = tokio::join!(first, second, answering);
+    assert!(matches!(first, Err(ClientError::Refused(error)) if error.code == ErrorCode::TooLarge));
+    assert_eq!(second.unwrap(), [name("lamps")]);
 }

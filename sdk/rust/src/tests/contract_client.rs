@@ -125,7 +125,7 @@ impl Play {
                 let handle = self.handle();
                 let told = tokio::spawn(async move {
                     let groups = handle.subscribe(asked.groups, asked.types).await?;
-                    Ok(Event::Subscribed(Subscribed { groups }))
+                    Ok(Event::Subscribed(Subscribed { reference: None, groups }))
                 });
                 self.groups.push_back(told);
                 self.hears(line).await;
@@ -134,7 +134,8 @@ impl Play {
             Request::Unsubscribe(asked) => {
                 let handle = self.handle();
                 let told = tokio::spawn(async move {
-                    Ok(Event::Subscribed(Subscribed { groups: handle.unsubscribe(asked.groups).await? }))
+                    let groups = handle.unsubscribe(asked.groups).await?;
+                    Ok(Event::Subscribed(Subscribed { reference: None, groups }))
                 });
                 self.groups.push_back(told);
                 self.hears(line).await;
@@ -165,6 +166,10 @@ impl Play {
                 }
                 Request::RouteRemove(remove) => {
                     handle.remove_route(remove.destination).await?;
+                    done()
+                }
+                Request::AgentForget(forget) => {
+                    handle.forget_agent(forget.name).await?;
                     done()
                 }
                 Request::Ping(_) => {

@@ -80,7 +80,7 @@ impl Gateway {
         let (mut session, hello) = self.visitor().await;
         let credits = hello.credits;
         let welcome = Welcome {
-            name: hello.name,
+            name: hello.name.expect("an agent that stays has a name"),
             gateway: "script".into(),
             node: Address::new(1),
             session: 1,
