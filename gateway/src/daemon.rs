@@ -3,12 +3,12 @@
 //! Owns the order of start and stop and what is printed about it. The gateway itself is [`crate::gateway`]'s.
 
 use std::path::Path;
+use std::pin::pin;
 
 use anyhow::Context;
 use ble_bearer::{Bearer, WallClock};
 use firmware_sim::RUNS;
 use mesh_protocol::{Address, Duration, Rng};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access::Audit;
 use crate::agents::{Limits, Listen, TokenCheck};
@@ -20,6 +20,7 @@ use crate::gateway::{Gateway, Plan};
 use crate::network::{NETWORK_FILE, Network};
 use crate::radio::{self, NoRadio, Radio};
 use crate::settings::{Adapter, Settings};
+use crate::signals::{Asked, Signals};
 use crate::simulated::{AIR_ENDED, Seat, SimulatedAir, Simulation};
 
 /// Where the data directory holds what belongs to the simulated air.
@@ -35,6 +36,8 @@ const FILES_BESIDE: u64 = 64;
 /// # Errors
 /// Whatever keeps it from starting, or from writing what it promised.
 pub async fn run(settings: Settings, json: bool) -> anyhow::Result<()> {
+    // Before anything that takes time, and before anybody is told that there is something to stop.
+    let mut signals = Signals::listen().context("listening for signals")?;
     let data_dir = DataDir::open(&settings.gateway.data_dir)?;
     check_open_files(settings.agents.max_connections);
     match settings.radio.adapter.clone() {
@@ -47,32 +50,45 @@ pub async fn run(settings: Settings, json: bool) -> anyhow::Result<()> {
             // A store of its own, too: SEQs of a network that is real are not to be mixed up with those of a game.
             let own = data_dir.path().join(SIM_FOLDER);
             datadir::create(&own)?;
-            simulated(&settings, &own, json).await
+            simulated(&settings, &own, signals, json).await
         }
         Adapter::None => {
             let network = Network::load(data_dir.path())?;
-            on_air(&settings, &network, data_dir.path(), NoRadio, WallClock::start(), json).await
+            on_air(&settings, &network, data_dir.path(), NoRadio, WallClock::start(), signals, json).await
         }
         Adapter::Hci(port) => {
             let network = Network::load(data_dir.path())?;
             let clock = WallClock::start();
-            match radio::open(&port, &settings.radio, clock).await? {
+            let radio = tokio::select! {
+                radio = radio::open(&port, &settings.radio, clock) => radio?,
+                signal = signals.stop() => return stopped_early(signal),
+            };
+            match radio {
                 Radio::Hci(bearer) => {
-                    on_air(&settings, &network, data_dir.path(), *bearer, clock, json).await
+                    on_air(&settings, &network, data_dir.path(), *bearer, clock, signals, json).await
                 }
                 #[cfg(feature = "bluez")]
                 Radio::Bluez(bearer) => {
-                    on_air(&settings, &network, data_dir.path(), bearer, clock, json).await
+                    on_air(&settings, &network, data_dir.path(), bearer, clock, signals, json).await
                 }
             }
         }
         #[cfg(feature = "bluez")]
         Adapter::Bluez(name) => {
             let network = Network::load(data_dir.path())?;
-            let bearer = radio::bluez(&name, &settings.radio).await?;
-            on_air(&settings, &network, data_dir.path(), bearer, WallClock::start(), json).await
+            let bearer = tokio::select! {
+                bearer = radio::bluez(&name, &settings.radio) => bearer?,
+                signal = signals.stop() => return stopped_early(signal),
+            };
+            on_air(&settings, &network, data_dir.path(), bearer, WallClock::start(), signals, json).await
         }
     }
+}
+
+/// A signal came before anything was promised to anybody.
+fn stopped_early(signal: &str) -> anyhow::Result<()> {
+    tracing::info!("{signal} while starting: stopping");
+    Ok(())
 }
 
 /// A gateway of the network in the data directory.
@@ -82,6 +98,7 @@ async fn on_air<B: Bearer + 'static>(
     data_dir: &Path,
     bearer: B,
     clock: WallClock,
+    signals: Signals,
     json: bool,
 ) -> anyhow::Result<()> {
     let plan = Plan {
@@ -98,9 +115,8 @@ async fn on_air<B: Bearer + 'static>(
     };
     let gateway = Gateway::start(plan).await?;
     let air = format!("{} of the network {} at {}", network.node, network.name, network.address);
-    // Whoever started it may not want to read this; that is no reason to stop.
-    let _ = announce(settings, &gateway, &air, json);
-    serve(gateway).await
+    announce(settings, &gateway, &air, json);
+    serve(gateway, signals).await
 }
 
 fn identity(settings: &Settings, name: &str, address: Address) -> Identity {
@@ -117,7 +133,7 @@ fn identity(settings: &Settings, name: &str, address: Address) -> Identity {
     }
 }
 
-async fn simulated(settings: &Settings, data_dir: &Path, json: bool) -> anyhow::Result<()> {
+async fn simulated(settings: &Settings, data_dir: &Path, signals: Signals, json: bool) -> anyhow::Result<()> {
     let (key, run) = match &settings.sim.key_file {
         Some(file) => (*key_file(file)?.as_bytes(), next_run(data_dir)?),
         None => {
@@ -151,10 +167,9 @@ async fn simulated(settings: &Settings, data_dir: &Path, json: bool) -> anyhow::
     let gateway = Gateway::start(plan).await?;
     let echoes = simulated.network().echoes().join(", ");
     let air = format!("{} simulated nodes; some answer queries, as {echoes}", simulation.nodes);
-    // Whoever started it may not want to read this; that is no reason to stop.
-    let _ = announce(settings, &gateway, &air, json);
+    announce(settings, &gateway, &air, json);
     tokio::select! {
-        served = serve(gateway) => served,
+        served = serve(gateway, signals) => served,
         () = simulated.ended() => anyhow::bail!(AIR_ENDED),
     }
 }
@@ -211,27 +226,46 @@ fn listen(settings: &Settings) -> anyhow::Result<Listen> {
     })
 }
 
-fn announce(settings: &Settings, gateway: &Gateway, air: &str, json: bool) -> anyhow::Result<()> {
+/// Says on standard output that the gateway is ready. Whoever started it may not want to read that: nobody waits until it is read, and
+/// that it cannot be written is no reason to stop.
+fn announce(settings: &Settings, gateway: &Gateway, air: &str, json: bool) {
     let tcp = gateway.tcp_address().map(|address| address.to_string()).unwrap_or_default();
     let unix = settings.agents.unix_socket.display().to_string();
-    if json {
-        line(&serde_json::json!({ "ready": true, "tcp": tcp, "unix": unix, "air": air }).to_string())
+    let words = if json {
+        serde_json::json!({ "ready": true, "tcp": tcp, "unix": unix, "air": air }).to_string()
     } else {
         let adapter = &settings.radio.adapter;
-        line(&format!("agents connect to {tcp} or unix:{unix}\nadapter {adapter}: {air}\nstop with Ctrl-C"))
+        format!("agents connect to {tcp} or unix:{unix}\nadapter {adapter}: {air}\nstop with Ctrl-C")
+    };
+    let said = std::thread::Builder::new().name("ready".into()).spawn(move || {
+        if let Err(why) = line(&words) {
+            tracing::info!("nobody reads that the gateway is ready: {why}");
+        }
+    });
+    if let Err(why) = said {
+        tracing::warn!(%why, "the gateway is ready, and cannot say so on standard output: the system gives no more threads");
     }
 }
 
 /// Serves until a signal, then ends in order.
-async fn serve(mut gateway: Gateway) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for signals")?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::info!("Ctrl-C: stopping"),
-        ended = gateway.ended() => {
-            ended?;
-            anyhow::bail!("the gateway ended though nobody told it to; please report what it said above");
+async fn serve(mut gateway: Gateway, mut signals: Signals) -> anyhow::Result<()> {
+    let audit = gateway.audit().clone();
+    {
+        let mut ended = pin!(gateway.ended());
+        loop {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::Stop(signal) => {
+                        tracing::info!("{signal}: stopping");
+                        break;
+                    }
+                    Asked::Reopen => {
+                        tracing::info!("SIGHUP: opening the logs anew");
+                        audit.reopen();
+                    }
+                },
+                ended = &mut ended => return Err(ended.into()),
+            }
         }
     }
     Ok(gateway.stop().await?)

@@ -9,6 +9,7 @@ use ble_bearer::{Bearer, Clock};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::access::Audit;
 use crate::agents::{Listen, ListenError, Listener};
 use crate::engine::{Engine, EngineError, Identity, Membership, Parts};
 use crate::peering::{self, IdentityError, PeerConfig};
@@ -57,6 +58,17 @@ pub enum StartError {
     Engine(#[from] EngineError),
 }
 
+/// Why a gateway ended by itself, which it does only when something is broken. It is to be started again.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The engine, for a reason it knows.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A part of it is gone, and the rest is of no use without it.
+    #[error("{0} stopped, which is a bug: please report what was said above, and start the gateway again")]
+    Part(&'static str),
+}
+
 /// A gateway that runs.
 #[derive(Debug)]
 pub struct Gateway {
@@ -65,6 +77,7 @@ pub struct Gateway {
     engine: JoinHandle<Result<(), EngineError>>,
     sessions: JoinHandle<()>,
     connecting: JoinHandle<()>,
+    audit: Audit,
 }
 
 impl Gateway {
@@ -97,7 +110,7 @@ impl Gateway {
             recovered,
             commands,
             doors,
-            audit,
+            audit: audit.clone(),
             peering,
             peers,
         };
@@ -109,7 +122,7 @@ impl Gateway {
             let _ = doors_stop.wait_for(|stop| *stop).await;
         }));
         let engine = tokio::spawn(engine.run(stopped));
-        Ok(Self { tcp, stop, engine, sessions, connecting })
+        Ok(Self { tcp, stop, engine, sessions, connecting, audit })
     }
 
     /// Where agents connect over TCP, with the port the system chose.
@@ -118,9 +131,25 @@ impl Gateway {
         self.tcp
     }
 
-    /// Waits until the engine ends by itself, which it does only when something is broken. Cancel safe.
-    pub async fn ended(&mut self) -> Result<(), EngineError> {
-        flatten((&mut self.engine).await)
+    /// Waits until a part of it ends by itself, for which there is no good reason. Cancel safe; nothing is to be done with the gateway
+    /// behind it but to drop it.
+    pub async fn ended(&mut self) -> Ended {
+        tokio::select! {
+            biased;
+            engine = &mut self.engine => match engine {
+                Ok(Err(why)) => why.into(),
+                Ok(Ok(())) | Err(_) => Ended::Part("the engine"),
+            },
+            () = gone(&mut self.sessions) => Ended::Part("the door for agents"),
+            () = gone(&mut self.connecting) => Ended::Part("the connections to other gateways"),
+            () = self.audit.ended() => Ended::Part("the writer of the audit log"),
+        }
+    }
+
+    /// Where what agents send is noted.
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// Ends at once: no goodbye, no last words to the mesh.
@@ -137,21 +166,70 @@ impl Gateway {
     /// Says goodbye to the agents, writes what is to be kept, and ends.
     ///
     /// # Errors
-    /// [`EngineError`] when something promised could not be written.
-    pub async fn stop(self) -> Result<(), EngineError> {
+    /// [`Ended`] when something promised could not be written.
+    pub async fn stop(self) -> Result<(), Ended> {
         let _ = self.stop.send(true);
-        let result = flatten(self.engine.await);
+        let result = self.engine.await;
         // Sessions end when the engine has let go of them.
         let _ = self.sessions.await;
-        result
+        Ok(result.map_err(|_| Ended::Part("the engine"))??)
     }
 }
 
-fn flatten(joined: Result<Result<(), EngineError>, tokio::task::JoinError>) -> Result<(), EngineError> {
-    match joined {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // Cancelled: the runtime is going away.
-        Err(_) => Ok(()),
+/// Waits until a task is gone that never ended. One that ends in order does so because the engine has: that is told by the engine.
+async fn gone(task: &mut JoinHandle<()>) {
+    if task.await.is_ok() {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_agent::api::Name;
+    use mesh_protocol::{Address, Duration};
+
+    use super::*;
+    use crate::agents::{Limits, TokenCheck};
+    use crate::radio::NoRadio;
+
+    async fn gateway(data_dir: &Path) -> Gateway {
+        let identity = Identity {
+            name: Name::new("gateway").unwrap().to_string(),
+            address: Address::new(1),
+            adapter: "none".into(),
+            default_deadline: Duration::from_secs(30),
+            max_agents: 10,
+            max_credits: 16,
+            inbox_messages: 10,
+            inbox_bytes: 1 << 20,
+            inbox_total_bytes: 1 << 20,
+        };
+        let listen = Listen { tcp: None, unix: None, token: TokenCheck::open(), limits: Limits::default() };
+        let plan = Plan {
+            identity,
+            membership: Membership::new([7; 16], 1, true),
+            ttl: 5,
+            seed: 1,
+            bearer: NoRadio,
+            clock: ble_bearer::WallClock::start(),
+            data_dir,
+            listen,
+            peers: Vec::new(),
+        };
+        Gateway::start(plan).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_part_that_dies_is_named() {
+        for name in ["the engine", "the door for agents", "the connections to other gateways"] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut gateway = gateway(folder.path()).await;
+            match name {
+                "the engine" => gateway.engine.abort(),
+                "the door for agents" => gateway.sessions.abort(),
+                _ => gateway.connecting.abort(),
+            }
+            assert!(matches!(gateway.ended().await, Ended::Part(part) if part == name), "{name}");
+        }
     }
 }

@@ -8,6 +8,7 @@ mod run;
 mod serve;
 mod validate;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -70,7 +71,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(Failure { text, code }) => {
-            eprintln!("mesh-sim: {text}");
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "mesh-sim: {text}");
             ExitCode::from(code)
         }
     }
@@ -78,7 +80,6 @@ pub(crate) fn main() -> ExitCode {
 
 /// Prints a text; that nobody reads it any more is no failure.
 fn print(text: &str) -> Result<(), Failure> {
-    use std::io::{ErrorKind, Write};
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

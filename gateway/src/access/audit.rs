@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mesh_agent::api::{ErrorCode, MessageRef, Name, SendRequest};
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 use super::Bucket;
 use crate::datadir;
@@ -139,6 +140,8 @@ struct Desk {
     lines: SyncSender<Job>,
     dropped: Arc<AtomicU64>,
     strangers: Mutex<Strangers>,
+    /// Closed when the thread that writes is gone.
+    writing: watch::Receiver<()>,
 }
 
 /// Who was not let in: what is left of the rate at which that is noted, and how many were not noted.
@@ -151,6 +154,8 @@ enum Job {
     Line(String),
     /// Everything before it is to be written; then the answer.
     Flush(SyncSender<()>),
+    /// The file may have been moved or removed.
+    Reopen,
 }
 
 impl Audit {
@@ -174,9 +179,14 @@ impl Audit {
         let dropped = Arc::<AtomicU64>::default();
         let mut log = Log::open(path.clone(), most).map_err(error)?;
         let lost = Arc::clone(&dropped);
+        let (writes, writing) = watch::channel(());
         let thread = thread::Builder::new().name("audit".into());
-        thread.spawn(move || log.run(&jobs, &lost)).map_err(error)?;
-        Ok(Self(Some(Arc::new(Desk::new(lines, dropped)))))
+        let write = move || {
+            let _writes = writes;
+            log.run(&jobs, &lost);
+        };
+        thread.spawn(write).map_err(error)?;
+        Ok(Self(Some(Arc::new(Desk::new(lines, dropped, writing)))))
     }
 
     /// Notes an entry, or counts it as dropped. Never waits.
@@ -208,6 +218,20 @@ impl Audit {
         self.0.as_ref().map_or(0, |desk| desk.dropped.load(Ordering::Relaxed))
     }
 
+    /// Has the file opened anew, for whoever moved or removed it. Never waits: it is seen with the next entry at the latest.
+    pub fn reopen(&self) {
+        if let Some(desk) = &self.0 {
+            let _ = desk.lines.try_send(Job::Reopen);
+        }
+    }
+
+    /// Waits until the log is not written any more, which it always is unless something is broken. Cancel safe.
+    pub async fn ended(&self) {
+        let Some(desk) = &self.0 else { return std::future::pending().await };
+        let mut writing = desk.writing.clone();
+        while writing.changed().await.is_ok() {}
+    }
+
     /// Waits until what was noted is written and synced, for a bounded time: the disk may be slow.
     pub fn finish(&self) {
         if let Some(desk) = &self.0 {
@@ -221,9 +245,9 @@ impl Audit {
 }
 
 impl Desk {
-    fn new(lines: SyncSender<Job>, dropped: Arc<AtomicU64>) -> Self {
+    fn new(lines: SyncSender<Job>, dropped: Arc<AtomicU64>, writing: watch::Receiver<()>) -> Self {
         let bucket = Bucket::new(NOT_LET_IN.parse().expect("a rate"));
-        Self { lines, dropped, strangers: Mutex::new(Strangers { bucket, unnoted: 0 }) }
+        Self { lines, dropped, strangers: Mutex::new(Strangers { bucket, unnoted: 0 }), writing }
     }
 
     fn put(&self, line: String) {
@@ -279,11 +303,13 @@ impl Log {
                 }
             };
             let over = matches!(first, Err(RecvTimeoutError::Disconnected));
-            let (text, entries, done) = gather(first.ok(), jobs);
-            let mut lost = 0;
-            if entries > 0
-                && let Err(why) = self.write(&text, entries, Instant::now())
-            {
+            let Gathered { text, entries, done, reopen } = gather(first.ok(), jobs);
+            let (mut lost, mut ready) = (0, Ok(()));
+            if (reopen || entries > 0) && self.is_elsewhere() {
+                lost += self.sync();
+                ready = self.open_again();
+            }
+            if let Err(why) = ready.and_then(|()| self.write(&text, entries, Instant::now())) {
                 lost += entries;
                 self.complain(&why);
             }
@@ -302,7 +328,24 @@ impl Log {
         }
     }
 
+    /// Whether the file is not at its place any more: it was moved or removed.
+    fn is_elsewhere(&self) -> bool {
+        let place = |about: fs::Metadata| (about.dev(), about.ino());
+        let [here, there] =
+            [self.file.metadata(), fs::metadata(&self.path)].map(|about| about.map(place).ok());
+        here.is_none() || here != there
+    }
+
+    /// Begins a new file.
+    fn open_again(&mut self) -> io::Result<()> {
+        *self = Self::open(self.path.clone(), self.most)?;
+        datadir::sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+    }
+
     fn write(&mut self, text: &str, entries: u64, now: Instant) -> io::Result<()> {
+        if entries == 0 {
+            return Ok(());
+        }
         if self.len + text.len() as u64 > self.most && self.len > 0 {
             self.turn_over()?;
         }
@@ -318,7 +361,7 @@ impl Log {
         Ok(())
     }
 
-    /// Begins a new file.
+    /// Puts the file that is full aside.
     fn turn_over(&mut self) -> io::Result<()> {
         // The renamed file is no longer at hand to be synced later.
         self.file.sync_data()?;
@@ -329,8 +372,7 @@ impl Log {
             Err(why) if why.kind() == io::ErrorKind::NotFound => {}
             renamed => renamed?,
         }
-        *self = Self::open(self.path.clone(), self.most)?;
-        datadir::sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+        self.open_again()
     }
 
     /// Has everything written put on the disk for good; how many entries may be lost because that failed.
@@ -354,21 +396,33 @@ impl Log {
     }
 }
 
-/// Puts together for one write what waits: its text, how many entries that is, and who wants to know when it is written.
-fn gather(first: Option<Job>, jobs: &Receiver<Job>) -> (String, u64, Option<SyncSender<()>>) {
-    let (mut text, mut entries, mut done) = (String::new(), 0, None);
+/// What is put together for one write.
+#[derive(Default)]
+struct Gathered {
+    text: String,
+    entries: u64,
+    /// Who wants to know when it is written.
+    done: Option<SyncSender<()>>,
+    /// Whether the file may have been moved.
+    reopen: bool,
+}
+
+/// Puts together for one write what waits.
+fn gather(first: Option<Job>, jobs: &Receiver<Job>) -> Gathered {
+    let mut all = Gathered::default();
     let mut next = first;
     while let Some(job) = next {
         match job {
             Job::Line(line) => {
-                text.push_str(&line);
-                entries += 1;
+                all.text.push_str(&line);
+                all.entries += 1;
             }
-            Job::Flush(told) => done = Some(told),
+            Job::Flush(told) => all.done = Some(told),
+            Job::Reopen => all.reopen = true,
         }
-        next = if done.is_none() && text.len() < WRITE { jobs.try_recv().ok() } else { None };
+        next = if all.done.is_none() && all.text.len() < WRITE { jobs.try_recv().ok() } else { None };
     }
-    (text, entries, done)
+    all
 }
 
 #[cfg(test)]
@@ -446,11 +500,33 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_log_that_was_moved_or_removed_goes_on_in_a_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(AUDIT_FILE);
+        let audit = Audit::open(folder.path()).unwrap();
+        let lines = |path: &Path| fs::read_to_string(path).unwrap().lines().count();
+        note(&audit, Verdict::Accepted(id()));
+        audit.finish();
+        fs::rename(&path, folder.path().join("moved")).unwrap();
+        // By itself, with the next entry.
+        note(&audit, Verdict::Accepted(id()));
+        note(&audit, Verdict::Accepted(id()));
+        audit.finish();
+        assert_eq!((lines(&folder.path().join("moved")), lines(&path)), (1, 2));
+        // At once, for whoever asks.
+        fs::remove_file(&path).unwrap();
+        audit.reopen();
+        audit.finish();
+        assert_eq!((lines(&path), audit.dropped()), (0, 0));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
     #[test]
     fn what_the_disk_does_not_take_is_counted_and_nobody_waits() {
         // Nobody takes from this one: the disk is as slow as can be.
         let (lines, _jobs) = sync_channel(2);
-        let audit = Audit(Some(Arc::new(Desk::new(lines, Arc::default()))));
+        let audit = Audit(Some(Arc::new(Desk::new(lines, Arc::default(), watch::channel(()).1))));
         for _ in 0..5 {
             note(&audit, Verdict::Accepted(id()));
         }

@@ -116,6 +116,7 @@ pub(super) async fn serve<C, R, W>(
         }
     }
     inbound.detach().await;
+    drop(inbound);
     drop(events);
     let (mut rest, mut nowhere) = (reader.take(DISCARD), tokio::io::sink());
     let farewell = async { tokio::join!(writer.shutdown(), tokio::io::copy(&mut rest, &mut nowhere)) };
@@ -152,6 +153,16 @@ struct Inbound<'a, C> {
     attached: bool,
     /// How many requests the last batch had; the next will have about as many.
     batch_size: usize,
+}
+
+impl<C> Drop for Inbound<'_, C> {
+    /// Cut off, or ended by a bug: its agent is not to look connected for ever. Everyone else has detached.
+    fn drop(&mut self) {
+        if self.attached {
+            // Without room among the requests there is nobody to wait for it: the next event shows that nobody is there.
+            let _ = self.common.engine.try_send(ToEngine::Detach { session: self.id });
+        }
+    }
 }
 
 /// The agent has said all it will say, or all that is listened to.

@@ -25,11 +25,14 @@ pub(super) fn run(args: DaemonArgs, out: Output) -> anyhow::Result<()> {
         .into());
     }
     let settings = resolve(found, args)?;
-    logs::start(settings.gateway.log, settings.gateway.log_level);
+    logs::start(settings.gateway.log, settings.gateway.log_level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.context("starting: the system gives no more threads or events; close some programs")?;
-    runtime.block_on(crate::daemon::run(settings, out.json)).context("running the gateway")
+    let ended = runtime.block_on(crate::daemon::run(settings, out.json)).context("running the gateway");
+    // What is left waits for nothing that matters, a name to be resolved for instance, and may take a minute.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The settings file: the one that is named, else the one in the data directory if it is there.

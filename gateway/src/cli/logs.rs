@@ -1,11 +1,13 @@
-//! Where log lines go: standard error, for people or as JSON. What is logged is for those who log.
+//! How log lines look, for people or as JSON, and which are wanted. Where they go is [`crate::log`]'s, what is logged is for those who log.
 
+use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 
 use crate::settings::{LogFormat, LogLevel};
 
 /// Starts writing log lines; the first call counts.
-pub(super) fn start(format: LogFormat, level: LogLevel) {
+pub(super) fn start(format: LogFormat, level: LogLevel) -> anyhow::Result<()> {
+    crate::log::start().context("starting the log: the system gives no more threads; close some programs")?;
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -13,10 +15,15 @@ pub(super) fn start(format: LogFormat, level: LogLevel) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    // Its own errors would go to standard error past the queue; that a line cannot be formatted is none to stop for.
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .log_internal_errors(false)
+        .with_writer(|| crate::log::Lines);
     // An error means that someone who embeds this logs already.
     let _ = match format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().try_init(),
     };
+    Ok(())
 }

@@ -27,7 +27,6 @@ mod values;
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -39,6 +38,7 @@ use args::{Cli, Command};
 use output::{Closed, Output, Usage};
 
 use crate::demo::DemoOptions;
+use crate::log;
 
 /// It did not work.
 const FAILED: u8 = 1;
@@ -56,14 +56,16 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(out, &error),
     };
-    match dispatch(cli, out) {
+    let code = match dispatch(cli, out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Closed>() => ExitCode::SUCCESS,
         Err(error) => {
             out.error(&output::chain(&error));
             ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILED })
         }
-    }
+    };
+    log::finish();
+    code
 }
 
 /// Reads the command line; the gateway's own flags are refused in front of a command, which would not see them.
@@ -100,8 +102,7 @@ fn refuse(out: Output, error: &clap::Error) -> ExitCode {
         let wrong = wrong.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
         out.error(wrong.strip_prefix("error: ").unwrap_or(&wrong));
     } else {
-        // Nobody is left to tell when standard error is closed.
-        let _ = write!(io::stderr(), "{}", output::without_keys(&text));
+        log::say(&output::without_keys(&text));
     }
     ExitCode::from(USAGE)
 }

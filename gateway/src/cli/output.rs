@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::log;
+
 /// Nobody reads standard output any more.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
@@ -33,23 +35,21 @@ impl Output {
 
     /// Something worth knowing that is not the result.
     pub(super) fn note(self, text: impl Display) {
-        // Nobody is left to tell when standard error is closed.
-        let _ = if self.json {
-            writeln!(io::stderr(), "{}", json!({ "note": text.to_string() }))
+        log::say(&if self.json {
+            format!("{}\n", json!({ "note": text.to_string() }))
         } else {
-            writeln!(io::stderr(), "mesh-gateway: {text}")
-        };
+            format!("mesh-gateway: {text}\n")
+        });
     }
 
     /// What did not work. Keys that were given in the wrong place are not repeated.
     pub(super) fn error(self, text: &str) {
         let text = without_keys(text);
-        // As above.
-        let _ = if self.json {
-            writeln!(io::stderr(), "{}", json!({ "error": text }))
+        log::say(&if self.json {
+            format!("{}\n", json!({ "error": text }))
         } else {
-            writeln!(io::stderr(), "mesh-gateway: {text}")
-        };
+            format!("mesh-gateway: {text}\n")
+        });
     }
 }
 

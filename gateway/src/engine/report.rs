@@ -52,6 +52,7 @@ pub(super) fn status(
         .map(|(name, count)| (name.to_owned(), count)),
     );
     counters.insert("audit_dropped".to_owned(), state.audit.dropped());
+    counters.insert("log_dropped".to_owned(), crate::log::dropped());
     counters.extend(doors.snapshot().map(|(name, count)| (name.to_owned(), count)));
     // As `agents` lists them.
     let local = state.agents.values().filter(|agent| !agent.is_passing());
