@@ -91,7 +91,9 @@ impl Gateway {
         C: Clock,
     {
         let Plan { identity, membership, ttl, seed, bearer, clock, data_dir, listen, peers } = plan;
-        let (store, recovered) = Store::open(data_dir)?;
+        let opened = Store::open(data_dir);
+        let (store, recovered) =
+            opened.map_err(|error| if membership.fresh { error.of_a_fresh_key() } else { error })?;
         let me = (identity.address, identity.agent_name());
         let (bearer, peering, door, connecting) =
             peering::start(bearer, peering::Identity::open(data_dir)?, membership.peer_key.clone(), me);

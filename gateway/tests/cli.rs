@@ -373,7 +373,8 @@ fn both_gateways_begin_with_a_record_that_no_sequence_number_was_used() {
     for dir in [barn, hut] {
         let network = Network::load(&dir).unwrap();
         let (_store, recovered) = Store::open(&dir).unwrap();
-        let fresh = engine::fresh_seq(engine::fingerprint(network.key.as_bytes(), network.epoch));
+        let fingerprint = engine::fingerprint(network.key.as_bytes(), network.epoch);
+        let fresh = engine::fresh_seq(fingerprint, network.address);
         let mesh_gateway::store::Op::PutMeta { key, value } = fresh else { panic!("{fresh:?}") };
         assert_eq!(recovered.meta.get(key), Some(&value));
     }

@@ -117,7 +117,8 @@ async fn seqs_go_on_behind_the_last_reserved_one_after_a_cut() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let frames: Arc<Mutex<BTreeMap<u32, Vec<u8>>>> = Arc::default();
     let keys = Keyring::new(EpochKeys::derive(&NetKey::new([7; 16]), 1));
-    for run in 0..4 {
+    let mut last = None;
+    for run in 0..6 {
         let (end_a, end_b) = cable();
         let (seen, keys) = (Arc::clone(&frames), keys.clone());
         let observer = move |trace: Trace<'_>| {
@@ -146,16 +147,24 @@ async fn seqs_go_on_behind_the_last_reserved_one_after_a_cut() {
         let pending = alice.handle().send(request).await.unwrap();
         assert_eq!(bob.inbox().next_message().await.unwrap().body.as_text(), Some("over again"));
         assert_eq!(pending.receipt().await.unwrap().outcome, Outcome::Delivered);
-        a.cut().await;
+        // Every other run ends in order.
+        let in_order = run % 2 == 1;
+        if in_order {
+            a.stop().await.unwrap();
+        } else {
+            a.cut().await;
+        }
         b.cut().await;
-    }
-    let seqs: Vec<u32> = frames.lock().unwrap().keys().copied().collect();
-    for run in 0..4 {
-        let block = run * 4096..(run + 1) * 4096;
-        assert!(
-            seqs.iter().any(|seq| block.contains(seq)),
-            "run {run} began behind the one before: {seqs:?}"
-        );
+        let seqs = frames.lock().unwrap();
+        if let Some((last, in_order)) = last {
+            let first = *seqs.range(last + 1..).next().expect("this run has sent").0;
+            assert_eq!(
+                first == last + 1,
+                in_order,
+                "after a stop in order no number is skipped: {first} after {last}"
+            );
+        }
+        last = seqs.keys().last().map(|last| (*last, in_order));
     }
 }
 
@@ -235,4 +244,21 @@ async fn a_key_without_a_record_of_its_seqs_is_not_used() {
     let (end, _other) = cable();
     let started = Gateway::start(plan(1, end, dir.path(), Membership::new([7; 16], 1, false))).await;
     assert!(started.unwrap_err().to_string().contains("does not say which sequence numbers were used"));
+}
+
+#[tokio::test]
+async fn a_store_of_another_address_or_key_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = async |address: u16, key: u8| {
+        let (end, _other) = cable();
+        Gateway::start(plan(address, end, dir.path(), Membership::new([key; 16], 1, false))).await
+    };
+    let (end, _other) = cable();
+    gateway(2, end, dir.path()).await.stop().await.unwrap();
+    // One bit of the address in network.toml.
+    let error = start(3, 7).await.unwrap_err().to_string();
+    assert!(error.contains("belongs to the address 0x0002 and network.toml says 0x0003"), "{error}");
+    let error = start(2, 6).await.unwrap_err().to_string();
+    assert!(error.contains("belongs to another key or epoch"), "{error}");
+    start(2, 7).await.unwrap().stop().await.unwrap();
 }

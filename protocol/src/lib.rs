@@ -131,6 +131,7 @@ pub use routes::{Route, RouteOrigin};
 pub use segment::{
     BLOCK_MAX, SEGMENT_LEN, SEGMENTS_MAX, SHORT_SEGMENT_LEN, Segment, TransferId, block_crc, segments,
 };
+pub use seq::FIRST_BLOCK as SEQ_FIRST_BLOCK;
 pub use stats::{Discard, Stats};
 pub use time::{Duration, Instant};
 pub use types::{Address, LinkId, LinkInfo, LinkKind, MessageId, MessageType, Priority};

@@ -1,9 +1,14 @@
 //! SEQ numbers: never twice under one key, not even over a power cut.
 //!
 //! Owns the counter and its reservation. A block of numbers is written and synced by the host before the first
-//! of them is used; after a restart the node goes on behind the last reserved one. Never wraps.
+//! of them is used; after a restart the node goes on behind the last reserved one, or where it was told that it stopped.
+//! The first block is small and each is twice the one before, so that a node that starts often and says little does not
+//! use up its numbers by starting. Never wraps.
 
 use crate::frame::SEQ_MAX;
+
+/// The first block after a start. A guess: some minutes of a quiet node's hellos.
+pub const FIRST_BLOCK: u32 = 64;
 
 /// How far the numbers of an epoch are used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,23 +27,24 @@ pub(crate) struct SeqCounter {
     limit: u32,
     /// The limit asked for and not yet confirmed, if any.
     asked: Option<u32>,
+    /// How many the last reservation asked for was good for.
     block: u32,
+    /// How many the next one will be.
+    next_block: u32,
+    /// The most of a block.
+    most: u32,
     warned: bool,
 }
 
 impl SeqCounter {
-    /// Goes on at `start`, the first number that was never reserved, in blocks of `block`.
-    pub(crate) const fn new(start: u32, block: u32) -> Self {
-        Self {
-            next: start,
-            limit: start,
-            asked: None,
-            block: if block == 0 { 1 } else { block },
-            warned: false,
-        }
+    /// Goes on at `start`, the first number that was never used, in blocks of at most `most`.
+    pub(crate) const fn new(start: u32, most: u32) -> Self {
+        let most = if most == 0 { 1 } else { most };
+        let next_block = if most < FIRST_BLOCK { most } else { FIRST_BLOCK };
+        Self { next: start, limit: start, asked: None, block: 0, next_block, most, warned: false }
     }
 
-    /// The reservation to ask the host for, once per block: when half of the last one is used.
+    /// The reservation to ask the host for, once for each block: when half of the last one is used.
     pub(crate) fn wants(&mut self) -> Option<u32> {
         if self.asked.is_some()
             || self.limit > SEQ_MAX
@@ -46,6 +52,8 @@ impl SeqCounter {
         {
             return None;
         }
+        self.block = self.next_block;
+        self.next_block = self.block.saturating_mul(2).min(self.most);
         let up_to = self.limit.saturating_add(self.block).min(SEQ_MAX + 1);
         self.asked = Some(up_to);
         Some(up_to)
@@ -123,6 +131,35 @@ mod tests {
         assert_eq!(seq.take(), Err(SeqError::NotReserved));
         seq.reserved(16);
         assert_eq!(seq.take(), Ok(8));
+    }
+
+    #[test]
+    fn blocks_begin_small_and_grow_with_use() {
+        let mut seq = SeqCounter::new(10, 4096);
+        let mut limits = Vec::new();
+        for _ in 0..20_000 {
+            if let Some(up_to) = seq.wants() {
+                limits.push(up_to);
+                seq.reserved(up_to);
+            }
+            seq.take().unwrap();
+        }
+        let sizes: Vec<u32> =
+            [10].iter().chain(&limits).zip(&limits).map(|(before, up_to)| up_to - before).collect();
+        assert_eq!(sizes[..8], [64, 128, 256, 512, 1024, 2048, 4096, 4096]);
+    }
+
+    #[test]
+    fn a_node_that_starts_often_and_stops_in_order_uses_up_what_it_says() {
+        let mut next = 0;
+        for _ in 0..SEQ_MAX / 2 {
+            let mut seq = SeqCounter::new(next, 4096);
+            let up_to = seq.wants().unwrap();
+            seq.reserved(up_to);
+            seq.take().unwrap();
+            next = seq.next();
+        }
+        assert_eq!(next, SEQ_MAX / 2);
     }
 
     #[test]

@@ -15,11 +15,11 @@ use super::inbox::{Agent, InboxBound, Item, Wish};
 use super::journal::After;
 use super::keys::First;
 use super::outgoing::Accepted;
-use super::records;
+use super::records::{self, Numbers};
 use super::state::{ID_BLOCK, MeshCommand, State, UNWRITTEN_BYTES, wants};
 use crate::access::{Entry, Verdict};
-use crate::agents::SessionId;
-use crate::store::{AgentKey, Op};
+use crate::agents::{MAX_BATCH, SessionId};
+use crate::store::{AgentKey, NEW_ADDRESS, Op};
 
 /// What to do while the store does not write; the words for agents and for the command line.
 const STORE_FAILED: &str = "see `mesh-gateway status`; one that is not durable (`durable: false`, `--no-durable`) is still taken, and may be lost";
@@ -363,8 +363,8 @@ impl State {
             });
         }
         if self.next_id == u32::MAX {
-            return Err(refused(ErrorCode::Conflict, "all message numbers are used")
-                .hint("give this gateway a new lease"));
+            let why = "all message numbers of this gateway's address are used";
+            return Err(refused(ErrorCode::Conflict, why).hint(NEW_ADDRESS));
         }
         let id = MessageId(self.next_id);
         self.next_id += 1;
@@ -375,17 +375,21 @@ impl State {
     /// Whether requests can be taken: not while no number is reserved, as at the start, nor while very much waits for
     /// the disk; unless the disk has failed, as then neither will ever end.
     pub(super) fn takes_requests(&self) -> bool {
-        let has_numbers = self.next_id < self.ids_reserved;
+        let batch = MAX_BATCH as u32;
+        let has_numbers =
+            self.next_id.saturating_add(batch) <= self.ids_reserved || self.ids_reserved == u32::MAX;
         let disk_keeps_up = self.journal.unwritten_bytes() < 2 * UNWRITTEN_BYTES;
         has_numbers && disk_keeps_up || self.journal.failure().is_some()
     }
 
     pub(super) fn reserve_ids(&mut self) {
-        if self.ids_asked.saturating_sub(self.next_id) <= ID_BLOCK / 2 {
-            self.ids_asked = self.next_id.saturating_add(ID_BLOCK);
-            self.journal
-                .stage(Op::PutMeta { key: records::NEXT_ID, value: records::encode(&self.ids_asked) });
-            self.journal.after(After::IdsReserved(self.ids_asked));
+        let Numbers { unused_from, next_block } = self.ids;
+        // `next_block` is twice the last one: half of that one is left.
+        if unused_from.saturating_sub(self.next_id) <= next_block / 4 && unused_from < u32::MAX {
+            let up_to = unused_from.saturating_add(next_block);
+            self.ids = self.ids.reserved(up_to, ID_BLOCK);
+            self.journal.stage(records::put_ids(self.ids));
+            self.journal.after(After::IdsReserved(up_to));
         }
     }
 

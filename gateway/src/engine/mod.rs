@@ -32,7 +32,7 @@ use mesh_agent::api::{
 };
 use mesh_protocol::{
     Address, Config, Duration, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId, NetKey, Priority,
-    RouteError, SendError, Verdict,
+    RouteError, SendError, Verdict, frame::SEQ_MAX,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
@@ -40,16 +40,17 @@ use tokio::sync::{mpsc, watch};
 use crate::access::Audit;
 use crate::agents::{Counters, SessionId, ToEngine};
 use crate::peering::{self, PeerConfig, PeerKey, Peering};
-use crate::store::{Op, Recovered, Store, StoreError};
+use crate::store::{NEW_ADDRESS, Op, Recovered, Store, StoreError};
 use air_watch::AirWatch;
 use journal::{After, Journal};
 use receive::Shell;
-use state::{MeshCommand, State};
+use records::Seqs;
+use state::{MeshCommand, Start, State};
 
 pub use records::fresh_seq;
 pub use state::Identity;
 
-/// SEQs reserved at a time; `docs/protocol.md`, "SEQ".
+/// The most SEQs reserved at a time; `docs/protocol.md`, "SEQ".
 const SEQ_BLOCK: u32 = 4096;
 /// Replay marks of all sources go to disk at most this often, with other writes. That of a source whose message is delivered
 /// goes with the message; a restarted gateway takes again at most what was no message.
@@ -102,10 +103,29 @@ pub fn fingerprint(key: &[u8; 16], epoch: u32) -> [u8; 8] {
 pub enum EngineError {
     /// The store does not say which SEQs were used.
     #[error(
-        "starting the gateway: the message store does not say which sequence numbers were used under the network's key, \
-         and using one twice would betray it; put the store back, or get a new invitation under another name"
+        "starting the gateway: the message store does not say which sequence numbers were used under the network's key, and \
+         using one twice would betray what was sent under it; {NEW_ADDRESS}"
     )]
     NoSeqRecord,
+    /// The store's record of SEQs is another address's.
+    #[error(
+        "starting the gateway: the message store belongs to the address {found} and network.toml says {own}; numbers that \
+         were used under one address must not be used under another unnoticed: put {found} back into network.toml if it \
+         was changed there; otherwise {NEW_ADDRESS}"
+    )]
+    OtherAddress {
+        /// Whose record it is.
+        found: Address,
+        /// The gateway's address.
+        own: Address,
+    },
+    /// The store's record of SEQs is of another key or epoch.
+    #[error(
+        "starting the gateway: the message store belongs to another key or epoch than network.toml, so that it does not say \
+         which sequence numbers were used under this one; put network.toml back as it was if it was changed; otherwise \
+         {NEW_ADDRESS}"
+    )]
+    OtherKey,
     /// The store failed at the end.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -173,7 +193,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     /// An engine that goes on where the store's last run ended.
     ///
     /// # Errors
-    /// [`EngineError::NoSeqRecord`] for a key that may have been used, without a record of how far.
+    /// [`EngineError::NoSeqRecord`], [`EngineError::OtherAddress`] or [`EngineError::OtherKey`] for a key that may have been
+    /// used, without a record of how far.
     pub fn new(parts: Parts<B, C>) -> Result<Self, EngineError> {
         let Parts {
             identity,
@@ -191,25 +212,30 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             peers,
         } = parts;
         let now = clock.now();
-        let recovered = records::recover(recovered, membership.fingerprint);
+        let recovered = records::recover(recovered, &membership, identity.address);
         if recovered.unreadable > 0 {
             tracing::error!(
                 records = recovered.unreadable,
                 "records of the message store could not be read and are left out"
             );
         }
-        let seq_start = match recovered.seq {
-            Some(seq) => seq,
-            None if membership.fresh => 0,
-            None => return Err(EngineError::NoSeqRecord),
+        let seq = match recovered.seqs {
+            Seqs::Known(seqs) => seqs.start(recovered.cut).min(SEQ_MAX + 1),
+            _ if membership.fresh => 0,
+            Seqs::OfAddress(found) => {
+                return Err(EngineError::OtherAddress { found, own: identity.address });
+            }
+            Seqs::OfOtherKey => return Err(EngineError::OtherKey),
+            Seqs::Unknown => return Err(EngineError::NoSeqRecord),
         };
+        let start = Start { id: recovered.ids.map_or(1, |ids| ids.start(recovered.cut)), seq };
         let config = Config {
             address: identity.address,
             keys: Keyring::new(EpochKeys::derive(&membership.key, membership.epoch)),
             seed,
             ttl,
             relay: true,
-            seq_start,
+            seq_start: start.seq,
             seq_block: SEQ_BLOCK,
         };
         let mut node = Box::new(GatewayNode::new(now, config));
@@ -221,7 +247,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 tracing::warn!(%destination, %next_hop, %error, "a route of before the restart is left out");
             }
         }
-        let mut state = State::new(now, identity, Journal::new(store), recovered, peers);
+        let mut state = State::new(now, identity, Journal::new(store), recovered, start, peers);
         state.audit = audit;
         peering.want(state.peers.wanted());
         Ok(Self {
@@ -284,6 +310,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         self.state.close_sessions();
         self.state.keep_all();
         self.stage_marks();
+        self.state.stage_used(self.node.next_seq());
         // Sessions write their last words and then tell the engine that they are gone.
         let mut commands = self.commands;
         tokio::spawn(async move { while commands.recv().await.is_some() {} });
@@ -311,7 +338,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 Some(ToEngine::Detach { session }) => self.state.detach(session),
                 None => return,
             }
-            next = if left > 0 { self.commands.try_recv().ok() } else { None };
+            let more = left > 0 && self.state.takes_requests();
+            next = if more { self.commands.try_recv().ok() } else { None };
         }
     }
 

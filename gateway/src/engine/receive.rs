@@ -12,8 +12,8 @@ use super::contexts::{Context, Definition};
 use super::inbox::{Item, Wish};
 use super::incoming::{Known, Parts};
 use super::journal::After;
-use super::records;
 use super::state::{MeshCommand, State, wants};
+use super::{SEQ_BLOCK, records};
 use crate::store::Op;
 
 /// Type, flags and names; the message that is answered; the body; the context that is defined.
@@ -199,8 +199,8 @@ impl State {
                 self.learn(name, asked, source);
             }
             MeshEvent::ReserveSeq { up_to } => {
-                let value = records::encode(&(self.fingerprint, up_to));
-                self.journal.stage(Op::PutMeta { key: records::SEQ, value });
+                self.seqs = self.seqs.reserved(up_to, SEQ_BLOCK);
+                self.stage_seqs();
                 self.journal.after(After::SeqReserved(up_to));
             }
             MeshEvent::EpochWanted => {

@@ -3,22 +3,23 @@
 //! Owns the encodings (one version byte, then postcard) and which records belong to the present network. The store
 //! keeps bytes; what they mean to a running gateway is `state`'s.
 
-use mesh_protocol::{Address, ContextId, MessageId, ReplayMark, Route, RouteOrigin};
-use serde::Serialize;
+use mesh_protocol::{Address, ContextId, MessageId, ReplayMark, Route, RouteOrigin, SEQ_FIRST_BLOCK};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::contexts::Definition;
 use super::inbox::{Agent, AgentRecord, Item};
 use super::keys::{KeyRecord, Keys};
 use super::outgoing::Accepted;
 use super::peers::PeerRecord;
+use super::{Membership, SEQ_BLOCK, state::ID_BLOCK};
 use crate::store;
 
 /// The version of every record; a record of another is not read.
 const VERSION: u8 = 1;
-/// First SEQ that no run has reserved, with the fingerprint of the key it belongs to.
+/// Which SEQs may have been used: a [`SeqRecord`].
 pub(super) const SEQ: &str = "seq";
-/// First message number that no run has reserved.
+/// Which message numbers may have been used: a [`Numbers`].
 pub(super) const NEXT_ID: &str = "next_id";
 /// Replay marks, with the fingerprint of the key they belong to.
 pub(super) const REPLAY: &str = "replay";
@@ -29,13 +30,61 @@ pub(super) const PEERS: &str = "peers";
 /// The operator's routes.
 pub(super) const ROUTES: &str = "routes";
 
+/// Numbers of which none may be used twice, as they were reserved last, or as they were used when the gateway stopped in
+/// order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Numbers {
+    /// None from here on can have been used, as far as this record knows.
+    pub(super) unused_from: u32,
+    /// How many more a reservation behind this one grants. A record that was lost was one of those.
+    pub(super) next_block: u32,
+}
+
+impl Numbers {
+    /// Where a new run begins. After a stop that was not in order the record behind this one may be lost, and its numbers
+    /// used.
+    pub(super) const fn start(self, cut: bool) -> u32 {
+        self.unused_from.saturating_add(if cut { self.next_block } else { 0 })
+    }
+
+    /// The numbers as they are once those below `up_to` are reserved, in blocks that double.
+    pub(super) fn reserved(self, up_to: u32, most: u32) -> Self {
+        let block = up_to.saturating_sub(self.unused_from);
+        Self { unused_from: up_to, next_block: block.saturating_mul(2).clamp(1, most) }
+    }
+}
+
+/// Which SEQs may have been used, and of whom: under another key or of another address they are other numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SeqRecord {
+    /// Of the key and the epoch.
+    fingerprint: [u8; 8],
+    numbers: Numbers,
+    address: Address,
+}
+
+/// What the store says of SEQs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seqs {
+    /// They are this node's.
+    Known(Numbers),
+    /// They are another address's, under the same key.
+    OfAddress(Address),
+    /// They are of another key or epoch.
+    OfOtherKey,
+    /// Nothing.
+    Unknown,
+}
+
 /// What was on disk, for the network that is there now.
 #[derive(Debug)]
 pub(super) struct Recovered {
     pub(super) fingerprint: [u8; 8],
-    /// `None` when nothing says which SEQs were used under this key.
-    pub(super) seq: Option<u32>,
-    pub(super) next_id: u32,
+    pub(super) seqs: Seqs,
+    /// `None` when no message was ever numbered.
+    pub(super) ids: Option<Numbers>,
+    /// Whether the last run may have written more than is there.
+    pub(super) cut: bool,
     pub(super) marks: Vec<ReplayMark>,
     pub(super) agents: Vec<Agent>,
     pub(super) outbox: Vec<(MessageId, Accepted)>,
@@ -87,22 +136,56 @@ pub(super) fn encode_routes<'a>(routes: impl Iterator<Item = &'a Route>) -> Vec<
     encode(&routes)
 }
 
-/// The first record of a new network: no SEQ of its key was used.
+/// The first record of a new node: no SEQ of its address was used under the key.
 #[must_use]
-pub fn fresh_seq(fingerprint: [u8; 8]) -> store::Op {
-    store::Op::PutMeta { key: SEQ, value: encode(&(fingerprint, 0u32)) }
+pub fn fresh_seq(fingerprint: [u8; 8], address: Address) -> store::Op {
+    put_seqs(fingerprint, address, Numbers { unused_from: 0, next_block: SEQ_FIRST_BLOCK })
+}
+
+/// The record of a node's SEQs.
+pub(super) fn put_seqs(fingerprint: [u8; 8], address: Address, numbers: Numbers) -> store::Op {
+    store::Op::PutMeta { key: SEQ, value: encode(&SeqRecord { fingerprint, numbers, address }) }
+}
+
+/// The record of message numbers.
+pub(super) fn put_ids(numbers: Numbers) -> store::Op {
+    store::Op::PutMeta { key: NEXT_ID, value: encode(&numbers) }
+}
+
+/// What the store says of SEQs. Before format 4 the record had neither an address nor the size of a block.
+fn seqs(raw: &store::Recovered, fingerprint: [u8; 8], address: Address) -> Seqs {
+    let Some(value) = raw.meta.get(SEQ) else { return Seqs::Unknown };
+    let record = decode(value).or_else(|| {
+        let (fingerprint, unused_from) = decode(value)?;
+        let numbers = Numbers { unused_from, next_block: SEQ_BLOCK };
+        Some(SeqRecord { fingerprint, numbers, address })
+    });
+    match record {
+        None => Seqs::Unknown,
+        Some(record) if record.fingerprint != fingerprint => Seqs::OfOtherKey,
+        Some(record) if record.address != address => Seqs::OfAddress(record.address),
+        Some(record) => Seqs::Known(record.numbers),
+    }
+}
+
+/// What the store says of message numbers; before format 4 without the size of a block.
+fn ids(raw: &store::Recovered) -> Option<Numbers> {
+    let value = raw.meta.get(NEXT_ID)?;
+    let old = || Some(Numbers { unused_from: decode(value)?, next_block: ID_BLOCK });
+    decode(value).or_else(old)
 }
 
 /// Reads what a store held.
-pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8]) -> Recovered {
+pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, address: Address) -> Recovered {
+    let fingerprint = membership.fingerprint;
     let mut unreadable = 0;
     let mut count = |missing: bool| unreadable += usize::from(missing);
     let own = |found: [u8; 8]| found == fingerprint;
 
-    let seq = raw.meta.get(SEQ).and_then(|value| decode::<([u8; 8], u32)>(value));
-    let same_network = seq.is_some_and(|(found, _)| own(found));
+    let seqs = seqs(&raw, fingerprint, address);
+    let same_network = matches!(seqs, Seqs::Known(_) | Seqs::OfAddress(_));
     let marks = raw.meta.get(REPLAY).and_then(|value| decode::<([u8; 8], Vec<(Address, u32, u32)>)>(value));
-    let next_id = raw.meta.get(NEXT_ID).and_then(|value| decode::<u32>(value)).unwrap_or(1);
+    let ids = ids(&raw);
     let mut agents = Vec::new();
     for (key, record) in raw.agents {
         let Some(record) = decode_agent(&record) else {
@@ -162,8 +245,9 @@ pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8]) -> Recove
         fingerprint,
         peers: peers.flatten().unwrap_or_default(),
         routes: routes.flatten().unwrap_or_default(),
-        seq: seq.filter(|(found, _)| own(*found)).map(|(_, seq)| seq),
-        next_id,
+        seqs,
+        ids,
+        cut: raw.cut,
         marks,
         agents,
         outbox,
@@ -180,9 +264,82 @@ mod tests {
     use std::collections::BTreeMap;
 
     use mesh_agent::api::Name;
+    use mesh_protocol::frame::SEQ_MAX;
+    use mesh_protocol::{Config, EpochKeys, Event, Instant, Keyring, SmallNode};
 
     use super::super::inbox::Types;
     use super::*;
+
+    const OWN: Address = Address::new(2);
+
+    fn membership(key: u8, epoch: u32) -> Membership {
+        Membership::new([key; 16], epoch, false)
+    }
+
+    fn holding(op: store::Op) -> store::Recovered {
+        let store::Op::PutMeta { key, value } = op else { panic!("{op:?}") };
+        store::Recovered { meta: [(key.to_owned(), value)].into(), ..Default::default() }
+    }
+
+    fn known(raw: &store::Recovered) -> Numbers {
+        match seqs(raw, membership(7, 1).fingerprint, OWN) {
+            Seqs::Known(numbers) => numbers,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Starts over and over; each run says one thing. How far the SEQs are used in the end.
+    fn used_after(starts: u32, cut: bool) -> u32 {
+        let membership = membership(7, 1);
+        let mut raw = holding(fresh_seq(membership.fingerprint, OWN));
+        for _ in 0..starts {
+            let start = known(&raw).start(cut);
+            let keys = Keyring::new(EpochKeys::derive(&membership.key, membership.epoch));
+            let config = Config {
+                address: OWN,
+                keys,
+                seed: 1,
+                ttl: 7,
+                relay: true,
+                seq_start: start,
+                seq_block: SEQ_BLOCK,
+            };
+            let mut node = SmallNode::new(Instant::ZERO, config);
+            let Some(Event::ReserveSeq { up_to }) = node.poll_event() else { panic!("nothing is reserved") };
+            let numbers =
+                Numbers { unused_from: start, next_block: SEQ_FIRST_BLOCK }.reserved(up_to, SEQ_BLOCK);
+            let numbers = if cut { numbers } else { Numbers { unused_from: start + 1, ..numbers } };
+            raw = holding(put_seqs(membership.fingerprint, OWN, numbers));
+        }
+        known(&raw).start(cut)
+    }
+
+    #[test]
+    fn four_thousand_one_hundred_starts_do_not_end_an_address() {
+        assert_eq!(used_after(4_100, false), 4_100, "after stops in order just what was said");
+        let cut = used_after(4_100, true);
+        println!("after cuts {cut}");
+        assert!(cut < SEQ_MAX / 16, "{cut}");
+    }
+
+    #[test]
+    fn a_record_is_this_nodes_only_with_its_address_key_and_epoch() {
+        let raw = holding(fresh_seq(membership(7, 1).fingerprint, OWN));
+        assert_eq!(known(&raw).start(false), 0);
+        let of = |key, epoch, address| seqs(&raw, membership(key, epoch).fingerprint, address);
+        assert_eq!(of(7, 1, Address::new(3)), Seqs::OfAddress(OWN));
+        assert_eq!((of(8, 1, OWN), of(7, 2, OWN)), (Seqs::OfOtherKey, Seqs::OfOtherKey));
+        assert_eq!(seqs(&store::Recovered::default(), [0; 8], OWN), Seqs::Unknown);
+    }
+
+    #[test]
+    fn records_from_before_format_4_are_read_and_a_block_of_then_is_skipped() {
+        let fingerprint = membership(7, 1).fingerprint;
+        let raw = holding(store::Op::PutMeta { key: SEQ, value: encode(&(fingerprint, 5_000u32)) });
+        assert_eq!(known(&raw).start(true), 5_000 + SEQ_BLOCK);
+        let raw = holding(store::Op::PutMeta { key: NEXT_ID, value: encode(&70_000u32) });
+        assert_eq!(ids(&raw).unwrap().start(true), 70_000 + ID_BLOCK);
+    }
 
     #[test]
     fn an_agent_of_before_there_were_reserved_cursors_is_read() {

@@ -14,6 +14,7 @@ use mesh_protocol::{Duration, GatewayNode, frame::SEQ_MAX};
 use super::state::State;
 use crate::agents::Counters;
 use crate::peering::Peering;
+use crate::store::NEW_ADDRESS;
 
 /// A replay table fuller than this is reported: at 100 % new nodes are refused.
 const REPLAY_WARN_PERCENT: usize = 80;
@@ -65,7 +66,7 @@ pub(super) fn status(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch: node.epoch(),
         uptime_ms: state.now.since(state.started).as_millis(),
-        network: StatusNetwork { seq_used_percent: node.next_seq() as f32 * 100.0 / SEQ_MAX as f32 },
+        network: StatusNetwork { seq_used_percent: node.next_seq() as f32 * 100.0 / (SEQ_MAX + 1) as f32 },
         agents: StatusAgents {
             connected,
             local: local.count() as u64,
@@ -116,11 +117,25 @@ fn health(state: &State, node: &GatewayNode, adapter: &ble_bearer::Health) -> He
         problems
             .push(format!("{known} of at most {most} nodes are known; the ones beyond will not be heard"));
     }
-    if node.next_seq() > SEQ_MAX / 4 * 3 {
-        problems
-            .push("three quarters of this epoch's SEQs are used: the network needs its next epoch".into());
-    }
+    problems.extend(used_up("sequence", node.next_seq(), SEQ_MAX));
+    problems.extend(used_up("message", state.next_id, u32::MAX - 1));
     Health { problems }
+}
+
+/// How far the numbers of this address are used, if that is far. `last` is the last one there is.
+fn used_up(which: &str, next: u32, last: u32) -> Option<String> {
+    if next > last {
+        Some(format!(
+            "all {which} numbers of this address are used, 100 %: nothing more can be sent; {NEW_ADDRESS}"
+        ))
+    } else if next > last / 4 * 3 {
+        let percent = u64::from(next) * 100 / u64::from(last);
+        Some(format!(
+            "{percent} % of this address's {which} numbers are used, over three quarters; at 100 % it can send nothing: {NEW_ADDRESS} before"
+        ))
+    } else {
+        None
+    }
 }
 
 pub(super) fn peers(state: &State, node: &GatewayNode, peering: &Peering, reference: Option<u64>) -> Peers {

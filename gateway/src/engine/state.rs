@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use mesh_agent::api::Name;
-use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, Verdict};
+use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, SEQ_FIRST_BLOCK, Verdict};
 
 use super::contexts::Heard;
 use super::directory::Directory;
@@ -16,7 +16,7 @@ use super::incoming::Incoming;
 use super::journal::Journal;
 use super::outgoing::Outgoing;
 use super::peers::PeerBook;
-use super::records;
+use super::records::{self, Numbers};
 use crate::access::Audit;
 use crate::agents::SessionId;
 use crate::peering::PeerConfig;
@@ -30,8 +30,10 @@ pub(super) const ANNOUNCE_BURST: u32 = 8;
 pub(super) const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
 /// Bytes that may wait for the disk before durable messages are refused. A guess: a second of a slow SD card.
 pub(super) const UNWRITTEN_BYTES: u64 = 16 * 1024 * 1024;
-/// Message numbers reserved at a time, in one write.
+/// The most message numbers reserved at a time, in one write; the first block after a start, of which each next one is
+/// twice the one before. The first one holds many batches of requests. Guesses.
 pub(super) const ID_BLOCK: u32 = 65_536;
+pub(super) const FIRST_ID_BLOCK: u32 = 4_096;
 
 /// What the node is to do.
 #[derive(Debug)]
@@ -88,6 +90,13 @@ impl Identity {
     }
 }
 
+/// The first numbers of a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    pub(super) id: u32,
+    pub(super) seq: u32,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct State {
@@ -114,7 +123,10 @@ pub(super) struct State {
     pub(super) wishes: BTreeMap<MessageId, (Name, Option<u64>)>,
     pub(super) next_id: u32,
     pub(super) ids_reserved: u32,
-    pub(super) ids_asked: u32,
+    /// As they were asked for last.
+    pub(super) ids: Numbers,
+    /// As they were asked for last.
+    pub(super) seqs: Numbers,
     pub(super) announced: u32,
     pub(super) announce_at: Instant,
     pub(super) fingerprint: [u8; 8],
@@ -132,6 +144,7 @@ impl State {
         identity: Identity,
         journal: Journal,
         recovered: records::Recovered,
+        start: Start,
         peers: Vec<PeerConfig>,
     ) -> Self {
         let mut state = Self {
@@ -152,9 +165,10 @@ impl State {
             heard: Heard::recovered(recovered.contexts),
             directory: Directory::default(),
             wishes: BTreeMap::new(),
-            next_id: recovered.next_id,
-            ids_reserved: recovered.next_id,
-            ids_asked: recovered.next_id,
+            next_id: start.id,
+            ids_reserved: start.id,
+            ids: Numbers { unused_from: start.id, next_block: FIRST_ID_BLOCK },
+            seqs: Numbers { unused_from: start.seq, next_block: SEQ_FIRST_BLOCK },
             announced: 0,
             announce_at: now,
             fingerprint: recovered.fingerprint,
@@ -200,6 +214,20 @@ impl State {
             self.by_hash.insert(NameHash::of(agent.name.as_str()), agent.key);
         }
         self.agents.insert(agent.key, agent);
+    }
+
+    /// Stages which SEQs may have been used.
+    pub(super) fn stage_seqs(&mut self) {
+        let address = self.identity.address;
+        self.journal.stage(records::put_seqs(self.fingerprint, address, self.seqs));
+    }
+
+    /// Stages how far numbers were used, for a stop in order: none is lost by it. `next_seq` is the first SEQ that was not.
+    pub(super) fn stage_used(&mut self, next_seq: u32) {
+        self.seqs = Numbers { unused_from: next_seq, next_block: SEQ_FIRST_BLOCK };
+        self.stage_seqs();
+        self.journal
+            .stage(records::put_ids(Numbers { unused_from: self.next_id, next_block: FIRST_ID_BLOCK }));
     }
 
     pub(super) fn count(&mut self, what: &'static str) {

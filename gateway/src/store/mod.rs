@@ -37,6 +37,9 @@ use writer::Shared;
 /// The store's file in the data directory.
 pub const STORE_FILE: &str = "gateway.redb";
 
+/// What helps where numbers may be used twice: numbers of an address that nobody has used.
+pub(crate) const NEW_ADDRESS: &str = "give this gateway a new address: on the network's owner run `mesh-gateway invite NEW-NAME`, here \
+     run `mesh-gateway init --invite -` with an empty data directory (operations.md, \"A new address\")";
 /// The number by which the store knows an agent; the engine gives it, once for each name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentKey(pub u32);
@@ -181,10 +184,21 @@ pub enum StoreError {
     },
     /// The file is damaged, or something else of that name.
     #[error(
-        "opening the message store {path}: it is damaged or not a message store ({reason}); move it away to start \
-         with an empty one (messages in it are lost), or put a copy of it back"
+        "opening the message store {path}: it is damaged or not a message store ({reason}), and with it the record of the \
+         sequence numbers used; do not put a copy back, they would be used twice, which betrays what was sent: {NEW_ADDRESS}"
     )]
     Damaged {
+        /// The store's file.
+        path: PathBuf,
+        /// What the database found.
+        reason: String,
+    },
+    /// The same, of a network whose key is made anew at each start, so that no number can be used twice.
+    #[error(
+        "opening the message store {path}: it is damaged or not a message store ({reason}); move it away to start \
+         with an empty one, messages in it are lost"
+    )]
+    DamagedFresh {
         /// The store's file.
         path: PathBuf,
         /// What the database found.
@@ -224,6 +238,17 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// The same, of a network whose key is made anew at each start.
+    #[must_use]
+    pub fn of_a_fresh_key(self) -> Self {
+        match self {
+            Self::Damaged { path, reason } => Self::DamagedFresh { path, reason },
+            other => other,
+        }
+    }
+}
+
 /// What the store has done since it was opened, and what waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -249,8 +274,8 @@ pub struct Stats {
     pub waiting_bytes: u64,
 }
 
-/// The open store. [`close`](Store::close) it to be sure that all is written; dropping it does the same without a word,
-/// unless it is written by hand.
+/// The open store. [`close`](Store::close) it to be sure that all is written; dropping it writes what waits too, unless it is
+/// written by hand, but the next opening finds it [cut](Recovered::cut).
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -304,8 +329,7 @@ impl Store {
         backend: impl StorageBackend,
     ) -> Result<(Database, Arc<Shared>, Recovered), StoreError> {
         let io = Arc::new(IoCount::default());
-        let database = tables::open(Counting::new(backend, io.clone()), &path)?;
-        let recovered = tables::recover(&database).map_err(|error| tables::open_error(&path, error))?;
+        let (database, recovered) = tables::open(Counting::new(backend, io.clone()), &path)?;
         Ok((database, Arc::new(Shared::new(path, io)), recovered))
     }
 
@@ -340,16 +364,16 @@ impl Store {
         if let Writing::ByHand(hand) = &self.writer {
             hand.finish();
         }
-        self.finish();
+        self.finish(true);
         let failed = self.shared.progress.borrow().failed.clone();
         failed.map_or(Ok(()), Err)
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self, in_order: bool) {
         match &mut self.writer {
             Writing::Thread(writer) => {
                 if let Some(writer) = writer.take() {
-                    self.shared.finish();
+                    self.shared.finish(in_order);
                     // A panic of the writer has been reported as a failure by then.
                     let _ = writer.join();
                 }
@@ -385,7 +409,7 @@ fn open_file(path: &Path, anew: bool) -> Result<FileBackend, StoreError> {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.finish();
+        self.finish(false);
     }
 }
 

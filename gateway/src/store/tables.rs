@@ -15,9 +15,10 @@ use super::batch::Batch;
 use super::{AgentKey, StoreError};
 
 /// Raised whenever tables or keys change.
-const FORMAT: u32 = 3;
-/// Formats that are the same with fewer tables: before agents' messages had keys, and before there were contexts.
-const WITH_FEWER: [u32; 2] = [1, 2];
+const FORMAT: u32 = 4;
+/// Formats that are the same with fewer tables: before agents' messages had keys, before there were contexts, and before
+/// runs were noted.
+const WITH_FEWER: [u32; 3] = [1, 2, 3];
 /// Bytes of pages kept in memory. The store is read once and then works on the last pages of each table: measured with
 /// 300,000 rows, 64 MiB wrote no faster; 64 KiB wrote twice the bytes.
 const CACHE: usize = 1 << 20;
@@ -34,6 +35,11 @@ const META: TableDefinition<'_, &str, Bytes> = TableDefinition::new("meta");
 /// Holds [`FORMAT`] alone; apart from `meta`, so that no key of the engine's can meet it.
 const ABOUT: TableDefinition<'_, &str, u32> = TableDefinition::new("about");
 const ABOUT_FORMAT: &str = "format";
+
+/// The store's own numbers.
+const RUN: TableDefinition<'_, &str, u64> = TableDefinition::new("run");
+/// 1 from when the store is opened until it is closed in order.
+const RUN_OPEN: &str = "open";
 
 /// All that the store held when it was opened, each table in the order of its keys.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,6 +58,8 @@ pub struct Recovered {
     pub contexts: Vec<((Address, ContextId), Vec<u8>)>,
     /// The engine's own values.
     pub meta: BTreeMap<String, Vec<u8>>,
+    /// Whether the last run did not [close](super::Store::close) the store: its last write may be lost.
+    pub cut: bool,
 }
 
 /// What a batch did to the file.
@@ -61,8 +69,8 @@ pub(super) struct Applied {
     pub(super) deleted: u64,
 }
 
-/// Opens or makes the database, checks it, and makes missing tables.
-pub(super) fn open(backend: impl StorageBackend, path: &Path) -> Result<Database, StoreError> {
+/// Opens or makes the database, checks it, makes missing tables, notes that it is open, and reads everything.
+pub(super) fn open(backend: impl StorageBackend, path: &Path) -> Result<(Database, Recovered), StoreError> {
     let database = Builder::new()
         .set_cache_size(CACHE)
         // Without this an altered file may be trusted, or panic, at any later time.
@@ -74,12 +82,19 @@ pub(super) fn open(backend: impl StorageBackend, path: &Path) -> Result<Database
             }
             other => open_error(path, other.into()),
         })?;
-    let found = make_tables(&database).map_err(|error| open_error(path, error))?;
-    if found == FORMAT {
-        Ok(database)
-    } else {
-        Err(StoreError::Format { path: path.to_owned(), found, known: FORMAT })
+    let opening = make_tables(&database).map_err(|error| open_error(path, error))?;
+    if opening.format != FORMAT {
+        return Err(StoreError::Format { path: path.to_owned(), found: opening.format, known: FORMAT });
     }
+    let recovered = recover(&database, opening).map_err(|error| open_error(path, error))?;
+    Ok((database, recovered))
+}
+
+/// What an opening found.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    format: u32,
+    cut: bool,
 }
 
 /// The error of an opening that failed with this.
@@ -93,21 +108,18 @@ pub(super) fn open_error(path: &Path, error: redb::Error) -> StoreError {
     }
 }
 
-/// Makes what is missing; the file's format.
-fn make_tables(database: &Database) -> Result<u32, redb::Error> {
+/// Makes what is missing, and notes that the store is open.
+fn make_tables(database: &Database) -> Result<Opening, redb::Error> {
     let transaction = begin(database)?;
-    let found = {
-        let mut about = transaction.open_table(ABOUT)?;
-        let found = about.get(ABOUT_FORMAT)?.map(|format| format.value());
-        if found.is_none_or(|found| WITH_FEWER.contains(&found)) {
-            about.insert(ABOUT_FORMAT, FORMAT)?;
-        }
-        found
-    };
-    if let Some(found) = found.filter(|found| !WITH_FEWER.contains(found)) {
+    let found = transaction.open_table(ABOUT)?.get(ABOUT_FORMAT)?.map(|format| format.value());
+    if let Some(format) = found.filter(|found| *found != FORMAT && !WITH_FEWER.contains(found)) {
         transaction.abort()?;
-        return Ok(found);
+        return Ok(Opening { format, cut: false });
     }
+    transaction.open_table(ABOUT)?.insert(ABOUT_FORMAT, FORMAT)?;
+    let was_open = transaction.open_table(RUN)?.insert(RUN_OPEN, 1)?.map(|open| open.value() != 0);
+    // Before format 4 nothing was noted.
+    let cut = was_open.unwrap_or(found.is_some());
     transaction.open_table(OUTBOX)?;
     transaction.open_table(INBOX)?;
     transaction.open_table(AGENTS)?;
@@ -116,13 +128,21 @@ fn make_tables(database: &Database) -> Result<u32, redb::Error> {
     transaction.open_table(CONTEXTS)?;
     transaction.open_table(META)?;
     transaction.commit()?;
-    Ok(FORMAT)
+    Ok(Opening { format: FORMAT, cut })
+}
+
+/// Notes that the store was closed in order, and closes it.
+pub(super) fn close(database: Database) -> Result<(), redb::Error> {
+    let transaction = begin(&database)?;
+    transaction.open_table(RUN)?.insert(RUN_OPEN, 0)?;
+    transaction.commit()?;
+    Ok(database.close()?)
 }
 
 /// Reads everything.
-pub(super) fn recover(database: &Database) -> Result<Recovered, redb::Error> {
+fn recover(database: &Database, opening: Opening) -> Result<Recovered, redb::Error> {
     let transaction = database.begin_read()?;
-    let mut recovered = Recovered::default();
+    let mut recovered = Recovered { cut: opening.cut, ..Recovered::default() };
     for row in transaction.open_table(OUTBOX)?.iter()? {
         let (id, record) = row?;
         recovered.outbox.push((MessageId(id.value()), record.value().to_vec()));

@@ -79,6 +79,7 @@ fn everything_put_is_there_after_reopening_in_the_order_of_its_keys() {
             ((far, ContextId::new(31)), record("far")),
         ],
         meta: [("seq".to_owned(), record("4096"))].into(),
+        cut: false,
     };
     assert_eq!(reopened(dir.path()), expected);
 }
@@ -166,7 +167,7 @@ fn ops_that_cancel_out_cost_no_write() {
 }
 
 #[test]
-fn closing_writes_what_waits_and_so_does_dropping() {
+fn closing_writes_what_waits_and_so_does_dropping_but_that_is_known_from_a_stop_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
     for cursor in 1..=100 {
@@ -174,10 +175,12 @@ fn closing_writes_what_waits_and_so_does_dropping() {
     }
     store.close().unwrap();
     let (store, recovered) = Store::open(dir.path()).unwrap();
-    assert_eq!(recovered.inbox[&AGENT].len(), 100);
+    assert_eq!((recovered.inbox[&AGENT].len(), recovered.cut), (100, false));
     store.submit(vec![put_inbox(101)]).unwrap();
     drop(store);
-    assert_eq!(reopened(dir.path()).inbox[&AGENT].len(), 101);
+    let recovered = reopened(dir.path());
+    assert_eq!((recovered.inbox[&AGENT].len(), recovered.cut), (101, true));
+    assert!(!reopened(dir.path()).cut);
 }
 
 #[test]
@@ -196,7 +199,15 @@ fn a_foreign_file_is_refused_and_left_alone() {
         fs::write(&path, foreign).unwrap();
         let error = Store::open(dir.path()).unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
-        assert!(error.to_string().contains("move it away"), "{error}");
+        let said = error.to_string();
+        assert!(
+            said.contains("do not put a copy back") && said.contains("mesh-gateway invite NEW-NAME"),
+            "{said}"
+        );
+        assert!(
+            error.of_a_fresh_key().to_string().contains("move it away"),
+            "no number of a fresh key is used"
+        );
         assert_eq!(fs::read(&path).unwrap(), foreign.as_bytes());
     }
 }
@@ -276,7 +287,7 @@ fn a_file_of_another_version_is_refused() {
     transaction.open_table(about).unwrap().insert("format", 9).unwrap();
     transaction.commit().unwrap();
     drop(database);
-    assert_eq!(Store::open(dir.path()).unwrap_err(), StoreError::Format { path, found: 9, known: 3 });
+    assert_eq!(Store::open(dir.path()).unwrap_err(), StoreError::Format { path, found: 9, known: 4 });
 }
 
 #[test]
@@ -291,12 +302,13 @@ fn a_store_from_before_there_were_keys_and_contexts_is_taken_over() {
     let about = redb::TableDefinition::<&str, u32>::new("about");
     transaction.open_table(about).unwrap().insert("format", 1).unwrap();
     transaction.delete_table(redb::TableDefinition::<(u32, u16), &[u8]>::new("keys")).unwrap();
+    transaction.delete_table(redb::TableDefinition::<&str, u64>::new("run")).unwrap();
     transaction.delete_table(redb::TableDefinition::<(u16, u8), &[u8]>::new("contexts")).unwrap();
     transaction.commit().unwrap();
     drop(database);
 
     let (store, recovered) = Store::open(dir.path()).unwrap();
-    assert_eq!((recovered.inbox[&AGENT].len(), recovered.keys.len()), (1, 0));
+    assert_eq!((recovered.inbox[&AGENT].len(), recovered.keys.len(), recovered.cut), (1, 0, true));
     let (source, context) = (Address::new(2), ContextId::new(31));
     let key = Op::PutKey { agent: AGENT, row: 1, record: vec![1] };
     write(&store, vec![key, Op::PutContext { source, context, record: vec![2] }]).unwrap();

@@ -38,9 +38,18 @@ pub(super) struct Shared {
 struct Queue {
     waiting: VecDeque<Submission>,
     last: Ticket,
-    closing: bool,
+    closing: Option<Closing>,
     failed: Option<StoreError>,
     stats: Stats,
+}
+
+/// How the store is being closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    /// All that its owner had is written.
+    InOrder,
+    /// Its owner is gone.
+    Dropped,
 }
 
 impl Queue {
@@ -90,8 +99,8 @@ impl Shared {
         Ok(queue.last)
     }
 
-    pub(super) fn finish(&self) {
-        self.lock().closing = true;
+    pub(super) fn finish(&self, in_order: bool) {
+        self.lock().closing = Some(if in_order { Closing::InOrder } else { Closing::Dropped });
         self.wake.notify_one();
     }
 
@@ -103,7 +112,7 @@ impl Shared {
     fn next_group(&self) -> Option<Vec<Submission>> {
         let mut queue = self.lock();
         while queue.waiting.is_empty() {
-            if queue.closing {
+            if queue.closing.is_some() {
                 return None;
             }
             queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +165,12 @@ struct Group {
 pub(super) fn start(database: Database, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
         let mut guard = PanicGuard { shared: &shared, armed: true };
-        let result = write_all(&database, &shared).and_then(|()| Ok(database.close()?));
+        let written = write_all(&database, &shared);
+        let closing = shared.lock().closing;
+        let result = written.and_then(|()| match closing {
+            Some(Closing::InOrder) => tables::close(database),
+            _ => Ok(database.close()?),
+        });
         if let Err(error) = result {
             shared.fail(error.to_string());
         }
@@ -225,7 +239,7 @@ impl Hand {
     pub(super) fn finish(&self) {
         while self.write() {}
         let database = self.lock().take();
-        if let Some(Err(error)) = database.map(Database::close) {
+        if let Some(Err(error)) = database.map(tables::close) {
             self.shared.fail(error.to_string());
         }
     }

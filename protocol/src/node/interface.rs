@@ -24,9 +24,9 @@ pub struct Config {
     pub ttl: u8,
     /// Whether to relay frames of others.
     pub relay: bool,
-    /// The first SEQ that no earlier run of this node reserved under the current key.
+    /// The first SEQ that no earlier run of this node can have used under the current key.
     pub seq_start: u32,
-    /// SEQs to reserve at a time: 4096 on a gateway, 1024 on a small node.
+    /// The most SEQs to reserve at a time: 4096 on a gateway, 1024 on a small node. The first reservations are smaller.
     pub seq_block: u32,
 }
 
@@ -173,7 +173,7 @@ pub enum SendError {
     IdInUse,
     /// Another node has this node's address: give one of them a new lease.
     AddressConflict,
-    /// All SEQs of this epoch are used: the network needs its next epoch.
+    /// All SEQs that this address has in this epoch are used.
     SeqExhausted,
 }
 
@@ -186,7 +186,9 @@ impl core::fmt::Display for SendError {
             Self::Destination => "the destination is nobody, or this node itself",
             Self::IdInUse => "a message of this number is on its way",
             Self::AddressConflict => "another node has this node's address: give one of them a new lease",
-            Self::SeqExhausted => "all SEQs of this epoch are used: the network needs its next epoch",
+            Self::SeqExhausted => {
+                "all sequence numbers of this address are used, 100 %: nothing is sent any more; give it a new address"
+            }
         })
     }
 }

@@ -17,10 +17,10 @@ fn nothing_is_sent_before_the_reservation_is_synced() {
     net.run(secs(10));
     assert_eq!(net.sent_by(0), []);
     let asked: Vec<Log> = net.stations[0].app.log.iter().map(|(_, what)| what.clone()).collect();
-    assert_eq!(asked, [Log::Reserve(1024)], "asked once");
+    assert_eq!(asked, [Log::Reserve(64)], "asked once, and for little");
 
     net.stations[0].app.syncs = true;
-    net.stations[0].node.seq_reserved(1024);
+    net.stations[0].node.seq_reserved(64);
     net.drive(0);
     assert_eq!(net.sent_by(0)[0].seq, 0, "at once");
     net.run_until(secs(1), |net| net.outcome(0, id).is_some());
