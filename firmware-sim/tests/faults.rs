@@ -24,8 +24,8 @@ fn every_stack_plays_on_through_every_fault_and_the_same_way_twice() {
         assert_eq!(run.silent_losses(), 0, "{}", stack.name());
         runs.push(run);
     }
-    // Ours counts what the strangers sent, by reason.
-    for reason in ["mic", "replay"] {
+    // Ours counts what the strangers sent, by reason; what they repeat is known as a copy.
+    for reason in ["mic", "duplicate"] {
         assert!(runs[0].counters.get(reason).is_some_and(|count| *count > 0), "{:?}", runs[0].counters);
     }
     let campaign = Campaign { scenario: scenario.name, runs, ..Campaign::default() };
