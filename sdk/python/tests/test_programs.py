@@ -1,4 +1,4 @@
-"""What programs are built of: pools, programs without an event loop, gateways of one's own, commands, examples, logs."""
+"""What programs are built of: pools, gateways of one's own, commands, examples, logs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import unittest
 from pathlib import Path
 from typing import Dict, List, Optional
@@ -19,7 +18,7 @@ from unittest import mock
 from support import PATIENCE, SOURCE, GatewayCase, within
 from mesh_gateway import (
     ConnectionPool, GatewayStartError, MeshNetworkManager, Message, MessageType, NotStartedError, Outcome, SimulatedGateway,
-    SyncMesh, UnknownReceiverError, create_mesh_enabled_protocol,
+    SyncMesh, create_mesh_enabled_protocol,
 )  # fmt: skip
 from mesh_gateway.simulated import find_gateway
 
@@ -117,22 +116,6 @@ class Starting(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(protocol.get_statistics()["agent_id"], "node_001")
         finally:
             await protocol.stop()
-
-
-class WithoutEventLoop(unittest.TestCase):
-    def test_a_program_without_an_event_loop_sends_asks_and_receives(self) -> None:
-        with SyncMesh("alice", simulate=True) as alice, SyncMesh("bob", gateway=alice.mesh.gateway) as bob:
-            bob.subscribe("QUERY", lambda message: bob.mesh.reply(message, message.content + 1))
-            receipt = alice.send_message(Message("TASK", receiver="bob", content={"n": 1}))
-            self.assertEqual(receipt.outcome(timeout=PATIENCE), Outcome.DELIVERED)
-            self.assertEqual(bob.receive_message(PATIENCE).content, {"n": 1})
-            self.assertEqual(alice.query("bob", 41), 42)
-            with self.assertRaises(UnknownReceiverError):
-                alice.send_message(Message("TASK", receiver=f"nobody@{alice.mesh.node}"))
-            self.assertIn("network_health", alice.get_network_statistics())
-        with self.assertRaisesRegex(NotStartedError, "call start"):
-            alice.query("bob", 1)
-        self.assertNotIn("mesh_gateway", [thread.name for thread in threading.enumerate()])
 
 
 def run(*arguments: str, gateway: Optional[str] = None, given: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
