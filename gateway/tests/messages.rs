@@ -423,7 +423,42 @@ async fn status_peers_routes_and_agents_tell_what_is_there() {
     let peers = alice.handle().peers().await.unwrap().peers;
     assert_eq!(peers.iter().map(|peer| peer.node.bits()).collect::<Vec<_>>(), [2]);
     let agents = alice.handle().agents().await.unwrap().agents;
-    assert!(agents.iter().any(|entry| entry.name == name("alice") && entry.local && entry.connected));
+    assert!(
+        agents
+            .iter()
+            .any(|entry| entry.name == name("alice") && entry.local && entry.connected == Some(true))
+    );
+}
+
+#[tokio::test]
+async fn an_agent_that_left_another_gateway_is_not_called_connected() {
+    let two = Two::start().await;
+    let mut alice = agent(&two.a, "alice").await;
+    let bob = agent(&two.b, "bob").await;
+    bob.handle().send(text("alice", "hi")).await.unwrap();
+    alice.inbox().next_message().await.unwrap();
+    bob.handle().bye().await;
+    let agents = alice.handle().agents().await.unwrap().agents;
+    let entry = agents.iter().find(|entry| entry.name == name("bob")).unwrap();
+    assert_eq!((entry.node.bits(), entry.local, entry.connected), (2, false, None));
+    assert!(entry.last_heard_ms.is_some(), "that it was heard is all that is known");
+    let alice = agents.iter().find(|entry| entry.name == name("alice")).unwrap();
+    assert_eq!((alice.connected, alice.last_heard_ms), (Some(true), None));
+}
+
+#[tokio::test]
+async fn what_an_agent_that_is_not_there_rejects_is_not_its_nodes_fault() {
+    let two = Two::start().await;
+    let alice = agent(&two.a, "alice").await;
+    for _ in 0..10 {
+        assert_eq!(outcome(alice.handle(), text("nobody@0x0002", "hi")).await.0, Outcome::Rejected);
+    }
+    let health = alice.handle().health().await.unwrap();
+    let two_of = health.peers.iter().find(|peer| peer.node.bits() == 2).unwrap();
+    assert!(two_of.healthy, "it has answered each time: {two_of:?}");
+    assert_eq!((two_of.figures.settled, two_of.figures.success_rate), (0, None));
+    assert_eq!((health.overall.settled, health.overall.success_rate), (10, Some(0.0)));
+    assert_eq!(health.by_outcome.get("rejected"), Some(&10));
 }
 
 #[tokio::test]

@@ -222,6 +222,76 @@ async fn a_certificate_that_is_given_later_counts_at_once() {
 }
 
 #[tokio::test]
+async fn a_clone_under_a_gateways_address_is_never_shown_as_that_gateway() {
+    let dirs: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;
+    // Of the same network and address, with a certificate of its own. It is there before the one that is meant.
+    let clone = gateway(2, nowhere(), dirs[2].path(), 7, None).await;
+    let (alice, mallory) = (agent(&a, "alice").await, agent(&clone, "mallory").await);
+    links(&mallory, &a, "a").await;
+    let unknown = until(alice.handle(), "gateway-2", LinkState::Up).await;
+
+    let b = gateway(2, nowhere(), dirs[1].path(), 7, None).await;
+    let bob = agent(&b, "bob").await;
+    let right = bob.handle().peers().await.unwrap().fingerprint;
+    assert_ne!(unknown.fingerprint, right);
+    alice.handle().add_link(name("b"), b.tcp_address().unwrap().to_string(), right.clone()).await.unwrap();
+    let up = until(alice.handle(), "b", LinkState::Up).await;
+    assert_eq!((up.node, up.fingerprint), (Some(Address::new(2)), right.clone()), "the one that is wanted");
+    until(mallory.handle(), "a", LinkState::Away).await;
+
+    // With the right one gone, the clone does not get its place.
+    drop(bob);
+    b.cut().await;
+    until(alice.handle(), "b", LinkState::Away).await;
+    mallory.handle().remove_link(name("a")).await.unwrap();
+    links(&mallory, &a, "a").await;
+    until(mallory.handle(), "a", LinkState::Away).await;
+    let links = alice.handle().peers().await.unwrap().links;
+    assert_eq!(links.len(), 1, "{links:?}");
+    assert_eq!((links[0].state, &links[0].fingerprint), (LinkState::Away, &right));
+    assert!(links[0].why.is_some() && links[0].last_heard_ms.is_none());
+    a.stop().await.unwrap();
+    clone.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_gateway_under_two_names_is_up_under_the_one_that_reached_it() {
+    let dirs: [_; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;
+    let b = gateway(2, nowhere(), dirs[1].path(), 7, None).await;
+    let alice = agent(&a, "alice").await;
+    links(&alice, &b, "b").await;
+    let right = until(alice.handle(), "b", LinkState::Up).await.fingerprint;
+    // Nobody listens there.
+    alice.handle().add_link(name("b-old"), "127.0.0.1:1".into(), right).await.unwrap();
+    let old = until(alice.handle(), "b-old", LinkState::Away).await;
+    assert!(old.why.unwrap().contains("cannot be reached"));
+    until(alice.handle(), "b", LinkState::Up).await;
+    a.stop().await.unwrap();
+    b.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_whose_only_link_is_away_is_not_well() {
+    let dirs: [_; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;
+    let b = gateway(2, nowhere(), dirs[1].path(), 7, None).await;
+    let alice = agent(&a, "alice").await;
+    links(&alice, &b, "b").await;
+    let up = until(alice.handle(), "b", LinkState::Up).await;
+    assert!(up.last_heard_ms.is_some());
+    assert_eq!(alice.handle().status().await.unwrap().health.problems, [""; 0]);
+    b.cut().await;
+    until(alice.handle(), "b", LinkState::Away).await;
+    let problems = alice.handle().status().await.unwrap().health.problems;
+    assert!(problems[0].starts_with("the gateway b is away"), "{problems:?}");
+    alice.handle().remove_link(name("b")).await.unwrap();
+    assert_eq!(alice.handle().status().await.unwrap().health.problems, [""; 0], "it is not wanted");
+    a.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn two_that_dial_each_other_keep_one_connection() {
     let dirs: [_; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;

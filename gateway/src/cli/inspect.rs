@@ -92,7 +92,7 @@ pub(super) async fn peers(args: PeersArgs, out: Output) -> anyhow::Result<()> {
         if peers.links.is_empty() {
             return near;
         }
-        let heading = ["GATEWAY", "ADDRESS", "STATE", "FOR", "NODE", "WHY", "CERTIFICATE"];
+        let heading = ["GATEWAY", "ADDRESS", "STATE", "FOR", "HEARD", "NODE", "WHY", "CERTIFICATE"];
         let links = table(heading, &peers.links.iter().map(link_row).collect::<Vec<_>>());
         format!("{near}\n\n{links}")
     })
@@ -138,7 +138,7 @@ pub(super) async fn agents(args: AgentsArgs, out: Output) -> anyhow::Result<()> 
     let handle = connect(args.gateway).await.context(ATTEMPT)?;
     let agents = handle.agents().await.context(ATTEMPT)?;
     leave(&handle).await;
-    let heading = ["AGENT", "NODE", "WHERE", "CONNECTED"];
+    let heading = ["AGENT", "NODE", "WHERE", "CONNECTED", "HEARD"];
     out.result(&without_ref(&agents)?, || {
         table(heading, &agents.agents.iter().map(agent_row).collect::<Vec<_>>())
     })
@@ -214,7 +214,7 @@ fn figures_row(node: String, figures: &Figures, peer: Option<&PeerDeliveries>) -
     ]
 }
 
-fn link_row(link: &PeerLink) -> [String; 7] {
+fn link_row(link: &PeerLink) -> [String; 8] {
     [
         link.name.to_string(),
         tame(&link.address),
@@ -225,6 +225,7 @@ fn link_row(link: &PeerLink) -> [String; 7] {
         }
         .to_owned(),
         seconds(link.since_ms),
+        or_dash(link.last_heard_ms.map(ago)),
         or_dash(link.node),
         or_dash(link.why.as_deref().map(tame)),
         or_dash(link.fingerprint.clone()),
@@ -258,12 +259,13 @@ fn route_row(route: &Route) -> [String; 6] {
     ]
 }
 
-fn agent_row(agent: &AgentEntry) -> [String; 4] {
+fn agent_row(agent: &AgentEntry) -> [String; 5] {
     [
         agent.name.to_string(),
         agent.node.to_string(),
         if agent.local { "here" } else { "elsewhere" }.to_owned(),
-        if agent.connected { "yes" } else { "no" }.to_owned(),
+        or_dash(agent.connected.map(|connected| if connected { "yes" } else { "no" })),
+        or_dash(agent.last_heard_ms.map(ago)),
     ]
 }
 

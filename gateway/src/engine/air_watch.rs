@@ -1,6 +1,6 @@
-//! Notices an adapter that receives and no longer sends: the adapter itself cannot know, the mesh does.
+//! Notices an adapter that receives and no longer sends, or no longer receives: the adapter itself cannot know, the mesh does.
 //!
-//! Owns the rule. Neighbours say in their hellos whom they hear; when those that are heard, and that once heard this gateway, have not
+//! Owns the rules. A radio that heard this network and has not for [`THERE`] hears nobody; that is only said. Neighbours say in their hellos whom they hear; when those that are heard, and that once heard this gateway, have not
 //! named it for [`UNHEARD`], its frames do not reach them. What is done about it is the bearer's business.
 
 use ble_bearer::Bearer;
@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_secs(60);
 /// works one way only cannot be repaired.
 const DOUBLINGS: u32 = 6;
 /// A neighbour heard within this is there: three and a half hellos, as in the core.
-const THERE: Duration = Duration::from_secs(35);
+pub(super) const THERE: Duration = Duration::from_secs(35);
 /// A hello names two neighbours in turn, so one with 36 neighbours names each once in three minutes. A guess; too
 /// short only restarts advertising for nothing.
 pub(super) const UNHEARD: Duration = Duration::from_secs(180);
@@ -23,11 +23,24 @@ pub(super) struct AirWatch {
     next: Instant,
     /// How often in a row the bearer was told.
     told: u32,
+    /// When a frame of this network came by radio last.
+    heard: Option<Instant>,
 }
 
 impl AirWatch {
     pub(super) fn new(now: Instant) -> Self {
-        Self { next: now + EVERY, told: 0 }
+        Self { next: now + EVERY, told: 0, heard: None }
+    }
+
+    /// A frame of this network came by radio.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = Some(now);
+    }
+
+    /// For how long the radio has heard nobody, if it once heard someone and they would have spoken since.
+    pub(super) fn deaf(&self, now: Instant) -> Option<Duration> {
+        let silent = now.since(self.heard?);
+        (silent > THERE).then_some(silent)
     }
 
     /// Tells the bearer when the time has come and the neighbours do not hear this gateway.
@@ -116,6 +129,18 @@ mod tests {
             watch.look(now, [neighbour(1, second, Some(heard))].iter(), &mut bearer);
         }
         assert_eq!(bearer.0[5..8], [0, 1, 2], "it begins anew");
+    }
+
+    #[test]
+    fn a_radio_that_hears_nobody_any_more_is_deaf_and_one_that_never_did_is_not() {
+        let mut watch = AirWatch::new(Instant::ZERO);
+        let at = |s| Instant::ZERO + Duration::from_secs(s);
+        assert_eq!(watch.deaf(at(1_000)), None, "it may stand alone");
+        watch.heard(at(1_000));
+        assert_eq!(watch.deaf(at(1_035)), None);
+        assert_eq!(watch.deaf(at(1_040)), Some(Duration::from_secs(40)));
+        watch.heard(at(1_041));
+        assert_eq!(watch.deaf(at(1_042)), None);
     }
 
     #[test]

@@ -88,9 +88,9 @@ impl Directory {
         self.questions.values().map(|question| question.next).min()
     }
 
-    /// Agents elsewhere whose names are known.
-    pub(super) fn named(&self) -> impl Iterator<Item = (Name, Address)> + '_ {
-        self.entries.values().filter_map(|entry| entry.name.map(|name| (name, entry.node)))
+    /// Agents elsewhere whose names are known, and when each was heard of last.
+    pub(super) fn named(&self) -> impl Iterator<Item = (Name, Address, Instant)> + '_ {
+        self.entries.values().filter_map(|entry| entry.name.map(|name| (name, entry.node, entry.learned)))
     }
 
     #[cfg(test)]

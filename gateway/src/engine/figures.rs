@@ -72,7 +72,7 @@ pub(super) struct Ledger {
 /// A message that ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settled {
-    /// The node it was for, if it was for one and that is known.
+    /// The node whose figures it counts in: the one it was for, if that is known and had its part in how it ended.
     pub(super) to: Option<Address>,
     pub(super) kind: MessageType,
     pub(super) priority: Priority,

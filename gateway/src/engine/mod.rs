@@ -436,7 +436,16 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     /// What the gateway says of itself.
     fn status(&mut self, reference: Option<u64>) -> Status {
         let adapter = self.bearer.health();
-        report::status(&self.state, &self.node, &self.doors, &adapter, self.frames_received, reference)
+        let problems = report::problems(&self.state, &self.node, &self.peering, &self.watch, &adapter);
+        report::status(
+            &self.state,
+            &self.node,
+            &self.doors,
+            &adapter,
+            self.frames_received,
+            problems,
+            reference,
+        )
     }
 
     fn bearer_event(&mut self, event: Result<BearerEvent, ble_bearer::BearerError>) {
@@ -473,8 +482,10 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             Ok(BearerEvent::Ready { link }) => self.node.link_ready(now, link),
             Ok(BearerEvent::Frame { link, mut bytes, rssi }) => {
                 self.frames_received += 1;
-                if let Err(why) = self.node.handle_frame(now, link, &mut bytes, rssi) {
-                    tracing::trace!(why = why.name(), "frame discarded");
+                match self.node.handle_frame(now, link, &mut bytes, rssi) {
+                    Ok(()) if !peering::is_connection(link) => self.watch.heard(now),
+                    Ok(()) => {}
+                    Err(why) => tracing::trace!(why = why.name(), "frame discarded"),
                 }
             }
             Err(error) => {

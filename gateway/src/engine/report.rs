@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use ble_bearer::AdapterState;
 use mesh_agent::api::{
-    AgentEntry, Agents, Airtime, Deliveries, Health, Peer, PeerDeliveries, Peers, Route, RouteOrigin, Routes,
-    Status, StatusAgents, StatusNetwork, StatusRadio, StatusStore,
+    AgentEntry, Agents, Airtime, Deliveries, Health, LinkState, Peer, PeerDeliveries, Peers, Route,
+    RouteOrigin, Routes, Status, StatusAgents, StatusNetwork, StatusRadio, StatusStore,
 };
 use mesh_protocol::{Duration, GatewayNode, frame::SEQ_MAX};
 
+use super::air_watch::{AirWatch, THERE};
 use super::state::State;
 use crate::agents::Counters;
 use crate::peering::Peering;
@@ -20,8 +21,6 @@ use crate::store::NEW_ADDRESS;
 const REPLAY_WARN_PERCENT: usize = 80;
 /// The success rate from which a node counts as healthy.
 const THRESHOLD: f32 = 0.8;
-/// A node heard within this is there: three and a half hellos, as in the core.
-const THERE: Duration = Duration::from_secs(35);
 
 pub(super) fn status(
     state: &State,
@@ -29,6 +28,7 @@ pub(super) fn status(
     doors: &Counters,
     adapter: &ble_bearer::Health,
     frames_received: u64,
+    problems: Vec<String>,
     reference: Option<u64>,
 ) -> Status {
     let stats = node.stats();
@@ -91,11 +91,18 @@ pub(super) fn status(
             commits: store.commits,
             bytes: store.bytes_written,
         },
-        health: health(state, node, adapter),
+        health: Health { problems },
     }
 }
 
-fn health(state: &State, node: &GatewayNode, adapter: &ble_bearer::Health) -> Health {
+/// What is not well, in sentences.
+pub(super) fn problems(
+    state: &State,
+    node: &GatewayNode,
+    peering: &Peering,
+    watch: &AirWatch,
+    adapter: &ble_bearer::Health,
+) -> Vec<String> {
     let mut problems = Vec::new();
     if let Some(error) = state.journal.failure() {
         problems.push(error.to_string());
@@ -105,6 +112,25 @@ fn health(state: &State, node: &GatewayNode, adapter: &ble_bearer::Health) -> He
     } else if adapter.state != AdapterState::Up {
         let why = adapter.trouble.as_deref().unwrap_or("it is being set up");
         problems.push(format!("the radio is {}: {why}; messages are kept", adapter.state));
+    } else if let Some(silent) = watch.deaf(state.now) {
+        problems
+            .push(format!("the radio hears nobody, for {} s now; before it did", silent.as_millis() / 1_000));
+    }
+    // One that came by itself and has gone is not in the list any more: it was not this gateway's to keep.
+    for link in peering.links().iter().filter(|link| link.state == LinkState::Away) {
+        let why = link.why.as_deref().unwrap_or("it is not connected");
+        problems.push(format!(
+            "the gateway {} is away, for {} s now: {why}",
+            link.name,
+            link.since_ms / 1_000
+        ));
+    }
+    if problems.is_empty()
+        && let Some(last) = node.neighbours().max_by_key(|neighbour| neighbour.last_heard)
+        && state.now.since(last.last_heard) > THERE
+    {
+        let silent = state.now.since(last.last_heard).as_millis() / 1_000;
+        problems.push(format!("no neighbour is heard, for {silent} s now; the last was {}", last.address));
     }
     if state.conflict {
         problems.push(format!(
@@ -119,7 +145,7 @@ fn health(state: &State, node: &GatewayNode, adapter: &ble_bearer::Health) -> He
     }
     problems.extend(used_up("sequence", node.next_seq(), SEQ_MAX));
     problems.extend(used_up("message", state.next_id, u32::MAX - 1));
-    Health { problems }
+    problems
 }
 
 /// How far the numbers of this address are used, if that is far. `last` is the last one there is.
@@ -148,7 +174,8 @@ pub(super) fn peers(state: &State, node: &GatewayNode, peering: &Peering, refere
             last_heard_ms: state.now.since(neighbour.last_heard).as_millis(),
             delivery_in: neighbour.delivery_in.map(share),
             delivery_out: neighbour.delivery_out.map(share),
-            hops: Some(1),
+            // Whoever was near once and is silent may be anywhere.
+            hops: (state.now.since(neighbour.last_heard) <= THERE).then_some(1),
         })
         .collect();
     peers.sort_by_key(|peer| peer.node);
@@ -181,7 +208,10 @@ pub(super) fn deliveries(
             last_heard_ms: silent.map(Duration::as_millis),
             delivery_in: near.and_then(|near| near.delivery_in).map(share),
             delivery_out: near.and_then(|near| near.delivery_out).map(share),
-            hops: if near.is_some() { Some(1) } else { path.map(|path| path.hops) },
+            hops: match near {
+                Some(near) if state.now.since(near.last_heard) <= THERE => Some(1),
+                _ => path.map(|path| path.hops),
+            },
             healthy: figures.success_rate.map_or(there, |rate| rate >= THRESHOLD),
         }
     });
@@ -235,10 +265,17 @@ pub(super) fn agents(state: &State, reference: Option<u64>) -> Agents {
         name: agent.name,
         node: state.identity.address,
         local: true,
-        connected: agent.is_connected(),
+        connected: Some(agent.is_connected()),
+        last_heard_ms: None,
     });
-    let remote =
-        state.directory.named().map(|(name, node)| AgentEntry { name, node, local: false, connected: true });
+    // A session that ends elsewhere is not announced: all that is known is when the agent was heard of.
+    let remote = state.directory.named().map(|(name, node, heard)| AgentEntry {
+        name,
+        node,
+        local: false,
+        connected: None,
+        last_heard_ms: Some(state.now.since(heard).as_millis()),
+    });
     let mut agents: Vec<AgentEntry> = local.chain(remote).collect();
     agents.sort_by_key(|agent| (agent.name, agent.node));
     Agents { reference, agents }

@@ -51,6 +51,29 @@ impl State {
         at: Option<Address>,
         why: Option<String>,
     ) {
+        let node = if hops == Some(0) { Some(self.identity.address) } else { at };
+        let node = node.or_else(|| self.outgoing.receiver(id));
+        self.settle_for(node, id, outcome, hops, at, why);
+    }
+
+    /// The receiver's node has refused a message.
+    fn rejected(&mut self, id: MessageId, reason: Reason, hops: Option<u8>, at: Option<Address>) {
+        // That an agent is missing or reads nothing is not its node's fault: the way there has just been shown to work.
+        let of_the_agent = matches!(reason, Reason::NoSuchAgent | Reason::InboxFull);
+        let node = at.filter(|_| !of_the_agent);
+        self.settle_for(node, id, Outcome::Rejected, hops, at, Some(reason.text().into()));
+    }
+
+    /// As [`Self::settle`]; it counts in the figures of `node`.
+    fn settle_for(
+        &mut self,
+        node: Option<Address>,
+        id: MessageId,
+        outcome: Outcome,
+        hops: Option<u8>,
+        at: Option<Address>,
+        why: Option<String>,
+    ) {
         let (outcome, why) = match outcome {
             Outcome::Expired if self.outgoing.was_sent_before(id) => {
                 let why = "the deadline passed without an answer; it was sent before, or may have been by an earlier run of the gateway";
@@ -58,11 +81,10 @@ impl State {
             }
             outcome => (outcome, why),
         };
-        let (to, age) = (self.outgoing.receiver(id), self.outgoing.age(id, self.now));
+        let age = self.outgoing.age(id, self.now);
         let Some(accepted) = self.outgoing.remove(id) else { return };
         let Accepted { kind, priority, .. } = accepted;
-        let to = if hops == Some(0) { Some(self.identity.address) } else { at.or(to) };
-        self.ledger.settled(self.now, Settled { to, kind, priority, outcome, age });
+        self.ledger.settled(self.now, Settled { to: node, kind, priority, outcome, age });
         if accepted.durable {
             self.journal.stage(Op::DeleteOutbox { id });
         }
@@ -113,7 +135,7 @@ impl State {
                     self.directory.forget(name);
                     self.directory.ask(self.now, name, Priority::High);
                 }
-                None => self.settle(id, Outcome::Rejected, hops, to, Some(Reason::NoSuchAgent.text().into())),
+                None => self.rejected(id, Reason::NoSuchAgent, hops, to),
             },
             MeshOutcome::Rejected(Reason::UnknownContext) if self.outgoing.say_in_full(id) => {
                 self.count("messages_said_in_full");
@@ -123,15 +145,14 @@ impl State {
                 let why = "it is older than all that the destination remembers of this node; it may have been delivered";
                 self.settle(id, Outcome::Unknown, hops, to, Some(why.to_owned()));
             }
-            MeshOutcome::Rejected(reason) => {
-                self.settle(id, Outcome::Rejected, hops, to, Some(reason.text().into()));
-            }
+            MeshOutcome::Rejected(reason) => self.rejected(id, reason, hops, to),
         }
     }
 
     /// A message that the node cannot take at all.
     pub(super) fn unsendable(&mut self, id: MessageId, why: &str) {
-        self.settle(id, Outcome::Rejected, None, None, Some(why.to_owned()));
+        // It went nowhere, so it says nothing of any node.
+        self.settle_for(None, id, Outcome::Rejected, None, None, Some(why.to_owned()));
     }
 
     // ---- the clock ----

@@ -14,20 +14,23 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// Something is said at least this often. A guess: often enough for most address translators to keep the way open.
-const SAY_WITHIN: Duration = Duration::from_secs(15);
-/// Who has said nothing for so long is gone: three times that.
-const GONE_AFTER: Duration = Duration::from_secs(45);
+/// Something is said at least this often. A guess: often enough to notice soon that nobody is there, and little beside the mesh's hellos.
+const SAY_WITHIN: Duration = Duration::from_secs(5);
+/// Who has said nothing for so long does not answer: three times that.
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
+/// Who has said nothing for so long is gone: twice that, as a way that stalls may come back.
+const GONE_AFTER: Duration = Duration::from_secs(30);
 /// What is read at a time, in bytes. A guess: some tens of frames.
 const READ: usize = 8 * 1024;
 /// What is written at a time, in bytes. A guess, as above.
 const WRITE: usize = 8 * 1024;
 
-/// Carries frames both ways until the stream ends or `outgoing` does; says why. Frames that came are handed to `incoming`, which may
-/// wait: then the other end waits, too.
+/// Carries frames both ways until the stream ends or `outgoing` does; says why. `heard` is called whenever anything came. Frames that came
+/// are handed to `incoming`, which may wait: then the other end waits, too.
 pub(super) async fn carry<S, F>(
     stream: S,
     mut outgoing: mpsc::Receiver<FrameBytes>,
+    heard: impl Fn(),
     incoming: impl Fn(FrameBytes) -> F,
 ) -> String
 where
@@ -36,7 +39,7 @@ where
 {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let ended = tokio::select! {
-        ended = read(&mut reader, incoming) => ended,
+        ended = read(&mut reader, heard, incoming) => ended,
         ended = write(&mut writer, &mut outgoing) => ended,
     };
     let why = match ended {
@@ -49,7 +52,11 @@ where
     why
 }
 
-async fn read<R, F>(reader: &mut R, incoming: impl Fn(FrameBytes) -> F) -> io::Result<Infallible>
+async fn read<R, F>(
+    reader: &mut R,
+    heard: impl Fn(),
+    incoming: impl Fn(FrameBytes) -> F,
+) -> io::Result<Infallible>
 where
     R: AsyncRead + Unpin,
     F: Future<Output = bool>,
@@ -79,6 +86,7 @@ where
         if read? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        heard();
     }
 }
 
@@ -134,10 +142,15 @@ mod tests {
         let (mut theirs, ours) = tokio::io::duplex(64);
         let got = Mutex::new(Vec::new());
         let (_keep, outgoing) = mpsc::channel(1);
-        let carrying = carry(ours, outgoing, async |frame| {
-            got.lock().unwrap().push(frame);
-            true
-        });
+        let carrying = carry(
+            ours,
+            outgoing,
+            || {},
+            async |frame| {
+                got.lock().unwrap().push(frame);
+                true
+            },
+        );
         let sending = async {
             for piece in bytes.chunks(piece) {
                 if theirs.write_all(piece).await.is_err() {
@@ -191,10 +204,15 @@ mod tests {
                     assert_ne!(arriving.recv().await.unwrap()[0], mark);
                 }
             };
-            let carrying = carry(stream, outgoing, |frame| {
-                let arrived = arrived.clone();
-                async move { arrived.send(frame).await.is_ok() }
-            });
+            let carrying = carry(
+                stream,
+                outgoing,
+                || {},
+                |frame| {
+                    let arrived = arrived.clone();
+                    async move { arrived.send(frame).await.is_ok() }
+                },
+            );
             tokio::select! {
                 biased;
                 // What the other end does when both are done is no failure.
@@ -212,8 +230,8 @@ mod tests {
     async fn who_says_nothing_is_gone_and_who_has_nothing_to_say_is_not() {
         let (silent, ours) = tokio::io::duplex(64);
         let (_keep, outgoing) = mpsc::channel(1);
-        let why = carry(ours, outgoing, async |_| true).await;
-        assert_eq!(why, "it said nothing for 45 s");
+        let why = carry(ours, outgoing, || {}, async |_| true).await;
+        assert_eq!(why, "it said nothing for 30 s");
         drop(silent);
         let (left, right) = tokio::io::duplex(64);
         let (keep_left, from_left) = mpsc::channel(1);
@@ -223,8 +241,8 @@ mod tests {
             drop((keep_left, keep_right));
         };
         let (left, right, ()) = tokio::join!(
-            carry(left, from_left, async |_| true),
-            carry(right, from_right, async |_| true),
+            carry(left, from_left, || {}, async |_| true),
+            carry(right, from_right, || {}, async |_| true),
             idle
         );
         assert!(left.contains("gave the connection up") || right.contains("gave the connection up"));

@@ -1,11 +1,11 @@
 //! Connections to other gateways: dialled, taken, given up and dialled again.
 //!
 //! Owns which gateways are to be connected and which are. Two gateways keep one connection, whoever dialled: of two the one that the
-//! lower address dialled stays. What goes over a connection is `link`'s business, what it is worth to the mesh the node's.
+//! lower address dialled stays. A gateway is known by its certificate: who comes under its address with another one is not it. What goes over a connection is `link`'s business, what it is worth to the mesh the node's.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mesh_agent::api::{LinkState, Name, PeerLink};
 use mesh_protocol::{Address, LinkId};
@@ -13,12 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::bearer::LinkEvent;
 use super::handshake::{HandshakeError, PeerKey, Remote, Side, greet};
 use super::identity::{ALPN_PEER, Fingerprint, Identity};
+use super::link::ANSWERS_WITHIN;
 use super::{CONNECTIONS, PeerConfig};
 
 /// How long a connection may take to come about, each step of it. A guess.
@@ -79,9 +80,33 @@ struct Connection {
     /// For whom, if it was this gateway.
     keeper: Option<Keeper>,
     since: Instant,
+    /// When anything came over it last.
+    heard: Instant,
     claim: u64,
     /// Another connection takes its place, or it is not wanted any more.
     give_up: Arc<Notify>,
+}
+
+impl Wanted {
+    /// Whether this is the connection with it: its own, or one that it dialled itself.
+    fn has(&self, up: &Connection) -> bool {
+        match up.keeper {
+            Some(keeper) => keeper == self.keeper,
+            None => Some(up.remote.fingerprint) == self.pin,
+        }
+    }
+}
+
+impl Connection {
+    /// Whether the other end answers, since when that is so, and why it is not up.
+    fn state(&self) -> (LinkState, Instant, Option<String>) {
+        let silent = self.heard.elapsed();
+        if silent <= ANSWERS_WITHIN {
+            return (LinkState::Up, self.since, None);
+        }
+        let why = format!("it is connected and has said nothing for {} s", silent.as_secs());
+        (LinkState::Away, self.heard + ANSWERS_WITHIN, Some(why))
+    }
 }
 
 /// A link number in use; dropping it frees the number.
@@ -176,7 +201,7 @@ impl Shared {
         }
         tracing::info!(peer = %remote.name, node = %remote.node, link = link.0, "connected with a gateway");
         let why = tokio::select! {
-            why = super::link::carry(stream, outgoing, async |bytes| {
+            why = super::link::carry(stream, outgoing, || self.heard(&claim), async |bytes| {
                 self.events.send(LinkEvent::Frame { link, bytes }).await.is_ok()
             }) => why,
             () = claim.give_up.notified() => "this connection with it is not used any more".into(),
@@ -197,9 +222,25 @@ impl Shared {
         if keeper.is_some_and(|keeper| !table.wanted.values().any(|wanted| wanted.keeper == keeper)) {
             return Err("it is not wanted any more".into());
         }
+        let is_wanted = |print| table.wanted.values().any(|wanted| wanted.pin == Some(print));
         let known = table.up.iter().flatten().find(|known| known.remote.node == remote.node);
-        if known.is_some_and(|known| known.dialler <= dialler) {
-            return Err("there is a connection with it already".into());
+        match known {
+            Some(known) if known.remote.fingerprint == remote.fingerprint => {
+                if known.dialler <= dialler {
+                    return Err("there is a connection with it already".into());
+                }
+            }
+            Some(known) if is_wanted(known.remote.fingerprint) || !is_wanted(remote.fingerprint) => {
+                return Err(impostor(&remote, &known.remote.name));
+            }
+            // One that is wanted takes the place of one that nobody knows.
+            Some(_) => {}
+            None => {
+                let known = table.wanted.iter().find(|(_, wanted)| wanted.node == Some(remote.node));
+                if let Some((name, _)) = known.filter(|_| !is_wanted(remote.fingerprint)) {
+                    return Err(impostor(&remote, name));
+                }
+            }
         }
         // Before the other one ends for this.
         let Some(free) = table.up.iter().position(Option::is_none) else {
@@ -215,10 +256,20 @@ impl Shared {
             dialler,
             keeper,
             since: Instant::now(),
+            heard: Instant::now(),
             claim: number,
             give_up: Arc::clone(&give_up),
         });
         Ok(Claim { shared: self, link: LinkId(free as u8 + 1), number, give_up })
+    }
+
+    /// Something came over a connection.
+    fn heard(&self, claim: &Claim<'_>) {
+        let mut table = self.table();
+        let connection = table.up[usize::from(claim.link.0) - 1].as_mut();
+        if let Some(connection) = connection.filter(|connection| connection.claim == claim.number) {
+            connection.heard = Instant::now();
+        }
     }
 
     fn wants(&self, name: Name, address: String, pin: Option<Fingerprint>) -> Keeper {
@@ -247,8 +298,8 @@ impl Shared {
         up.inspect(|up| up.give_up.notify_one()).is_some()
     }
 
-    fn is_up(&self, node: Address) -> bool {
-        self.table().up.iter().flatten().any(|connection| connection.remote.node == node)
+    fn is_up(&self, print: Fingerprint) -> bool {
+        self.table().up.iter().flatten().any(|connection| connection.remote.fingerprint == print)
     }
 
     /// What is known of each gateway that is wanted or connected.
@@ -258,30 +309,34 @@ impl Shared {
         let mut told = Vec::new();
         let ms = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         for (name, wanted) in &table.wanted {
-            let up = table.up.iter().flatten().find(|up| Some(up.remote.node) == wanted.node);
-            told.extend(up.map(|up| up.remote.node));
+            let up = table.up.iter().flatten().find(|up| wanted.has(up));
+            told.extend(up.map(|up| up.claim));
+            let (state, since, why) = match (up, wanted.tried) {
+                (Some(up), _) => up.state(),
+                (None, false) => (LinkState::Connecting, wanted.since, None),
+                (None, true) => (LinkState::Away, wanted.since, wanted.why.clone()),
+            };
             links.push(PeerLink {
                 name: *name,
                 address: wanted.address.clone(),
-                state: match (up, wanted.tried) {
-                    (Some(_), _) => LinkState::Up,
-                    (None, false) => LinkState::Connecting,
-                    (None, true) => LinkState::Away,
-                },
-                node: wanted.node,
-                why: if up.is_some() { None } else { wanted.why.clone() },
-                since_ms: up.map_or_else(|| ms(wanted.since), |up| ms(up.since)),
+                state,
+                node: up.map(|up| up.remote.node).or(wanted.node),
+                why,
+                since_ms: ms(since),
+                last_heard_ms: up.map(|up| ms(up.heard)),
                 fingerprint: wanted.pin.map(|pin| pin.to_string()),
             });
         }
-        for up in table.up.iter().flatten().filter(|up| !told.contains(&up.remote.node)) {
+        for up in table.up.iter().flatten().filter(|up| !told.contains(&up.claim)) {
+            let (state, since, why) = up.state();
             links.push(PeerLink {
                 name: up.remote.name,
                 address: up.from.clone(),
-                state: LinkState::Up,
+                state,
                 node: Some(up.remote.node),
-                why: None,
-                since_ms: ms(up.since),
+                why,
+                since_ms: ms(since),
+                last_heard_ms: Some(ms(up.heard)),
                 fingerprint: Some(up.remote.fingerprint.to_string()),
             });
         }
@@ -301,12 +356,12 @@ impl Shared {
             let why = match self.dial(name, keeper).await {
                 Ok(why) | Err(why) => why,
             };
-            let Some(node) = self.note(name, keeper, why) else { return };
+            let Some(print) = self.note(name, keeper, why) else { return };
             // Its own connection is as good as ours.
-            if let Some(node) = node {
+            if let Some(print) = print {
                 let mut freed = std::pin::pin!(self.freed.notified());
                 freed.as_mut().enable();
-                while self.is_up(node) {
+                while self.is_up(print) {
                     freed.as_mut().await;
                     freed.set(self.freed.notified());
                     freed.as_mut().enable();
@@ -318,8 +373,8 @@ impl Shared {
         }
     }
 
-    /// Notes why a wanted gateway is not connected; the node it was, or `None` if it is not wanted any more.
-    fn note(&self, name: Name, keeper: Keeper, why: String) -> Option<Option<Address>> {
+    /// Notes why a wanted gateway is not connected; the certificate it is known by, or `None` if it is not wanted any more.
+    fn note(&self, name: Name, keeper: Keeper, why: String) -> Option<Option<Fingerprint>> {
         let mut table = self.table();
         let wanted = table.wanted.get_mut(&name).filter(|wanted| wanted.keeper == keeper)?;
         if wanted.why.as_ref() != Some(&why) {
@@ -329,7 +384,7 @@ impl Shared {
             (wanted.tried, wanted.since) = (true, Instant::now());
         }
         wanted.why = Some(why);
-        Some(wanted.node)
+        Some(wanted.pin)
     }
 
     /// One attempt, and if it succeeds all of the connection; why it ended or did not come about.
@@ -363,6 +418,13 @@ impl Shared {
         }
         ended
     }
+}
+
+/// Why a connection is not used whose other end shows a certificate that is not that of the gateway at its address.
+fn impostor(remote: &Remote, known: &Name) -> String {
+    let Remote { node, name, fingerprint } = remote;
+    tracing::warn!(%node, %name, %fingerprint, %known, "a gateway comes under another one's address and is sent away");
+    format!("{node} is the address of {known}, which shows another certificate than {fingerprint}")
 }
 
 /// Half to all of it, so that two gateways that lost each other do not dial in step.
@@ -403,5 +465,36 @@ pub(super) async fn manage(shared: Arc<Shared>, mut wanted: watch::Receiver<Vec<
         if wanted.changed().await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_other_end_says_nothing_is_not_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = |text| Name::new(text).unwrap();
+        let (events, _heard) = mpsc::channel(1);
+        let identity = Identity::open(dir.path()).unwrap();
+        let fingerprint = identity.fingerprint();
+        let me = (Address::new(1), name("a"));
+        let shared = Shared::new(identity, PeerKey::derive(&[7; 16], 1), me, events);
+        let remote = Remote { node: Address::new(2), name: name("b"), fingerprint };
+        let claim = shared.claim(remote, "10.0.0.2:1".into(), (Address::new(2), None)).unwrap();
+        let link = || shared.links().pop().unwrap();
+        assert_eq!((link().state, link().last_heard_ms), (LinkState::Up, Some(0)));
+        tokio::time::advance(ANSWERS_WITHIN).await;
+        assert_eq!(link().state, LinkState::Up);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let silent = link();
+        assert_eq!(
+            (silent.state, silent.since_ms, silent.last_heard_ms),
+            (LinkState::Away, 3_000, Some(18_000))
+        );
+        assert_eq!(silent.why.as_deref(), Some("it is connected and has said nothing for 18 s"));
+        shared.heard(&claim);
+        assert_eq!((link().state, link().since_ms, link().why), (LinkState::Up, 18_000, None));
     }
 }

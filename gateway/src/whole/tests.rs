@@ -1,5 +1,6 @@
 //! The office itself; what gateways promise in it is told in `tests/whole.rs`.
 
+use ble_bearer::sim::StationId;
 use mesh_agent::Pending;
 use mesh_agent::api::{Accepted, Body, ErrorCode, Event, Name, SendRequest};
 use mesh_protocol::MessageType;
@@ -127,6 +128,32 @@ fn a_gateway_without_power_is_not_there_until_it_is_restarted() {
         assert!(matches!(bob.inbox().next().await, Err(ClientError::Refused(_) | ClientError::Lost(_))));
         inside.restart(1).unwrap();
         assert!(inside.connect(1, hello("bob"), Codec::Json).await.is_ok());
+    });
+    ran.unwrap();
+}
+
+#[test]
+fn a_gateway_that_hears_nobody_any_more_is_not_well() {
+    let office = Office { relays: 1, within: Duration::from_secs(300), ..small() };
+    let ran = office.run(async |inside| {
+        // The relay, which stands behind the two gateways.
+        inside.with(|world| world.set_powered(StationId(2), false));
+        let alice = inside.connect(0, hello("alice"), Codec::Json).await.unwrap();
+        let problems = async || alice.handle().status().await.unwrap().health.problems;
+        let mut bob = inside.connect(1, hello("bob"), Codec::Json).await.unwrap();
+        alice.handle().send(task("bob", "there?")).await.unwrap();
+        bob.inbox().next_message().await.unwrap();
+        inside.pause(Duration::from_secs(15)).await;
+        assert_eq!(problems().await, [""; 0]);
+        inside.cut(1).await.unwrap();
+        inside.pause(Duration::from_secs(46)).await;
+        let said = problems().await;
+        assert!(said.len() == 1 && said[0].starts_with("the radio hears nobody, for "), "{said:?}");
+        let peers = alice.handle().peers().await.unwrap().peers;
+        assert_eq!((peers.len(), peers[0].hops), (1, None), "how far it is now is not known");
+        inside.restart(1).unwrap();
+        inside.pause(Duration::from_secs(15)).await;
+        assert_eq!(problems().await, [""; 0]);
     });
     ran.unwrap();
 }

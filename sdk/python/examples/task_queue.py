@@ -70,7 +70,7 @@ class Dispatcher:
                 await self.mesh.submit(Message(MessageType.TASK, receiver=name, content=content))
 
     async def look_for_lost(self) -> None:
-        here = {agent["name"] for agent in await self.mesh.get_agents() if agent["connected"]}
+        here = {agent["name"] for agent in await self.mesh.get_agents() if agent.get("connected", True)}
         for name in [name for name in self.open if name not in here]:
             lost = self.open.pop(name)
             self.waiting.extend(sorted(lost))
@@ -84,7 +84,7 @@ async def dispatch(address: str) -> None:
         workers[name] = await asyncio.create_subprocess_exec(*command)
     try:
         async with MeshNetworkManager("dispatcher", gateway=address) as mesh:
-            while sum(agent["connected"] for agent in await mesh.get_agents() if agent["name"] in workers) < len(workers):
+            while sum(agent.get("connected", True) for agent in await mesh.get_agents() if agent["name"] in workers) < len(workers):
                 await asyncio.sleep(0.05)
             dispatcher = Dispatcher(mesh, workers)
             await dispatcher.run()

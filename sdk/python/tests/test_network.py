@@ -33,7 +33,7 @@ ANSWERS: Dict[str, List[Dict[str, Any]]] = {
                "links": [{"name": "worker_001", "address": "192.168.1.100:8000", "state": "up", "node": "0x0005", "since_ms": 1}]}],
     "routes": [{"ev": "routes", "routes": [{"destination": "0x0005", "next_hop": "0x0003", "cost": 2, "origin": "operator"}]}],
     "status": [{"ev": "status", "gateway": "scripted", "node": "0x0001", "health": "ok", "uptime_ms": 1, "radio": {}, "store": {}}],
-    "agents": [{"ev": "agents", "agents": [{"name": "destination", "node": "0x0005", "local": False, "connected": True}]}],
+    "agents": [{"ev": "agents", "agents": [{"name": "destination", "node": "0x0005", "local": False, "last_heard_ms": 40}]}],
     "route_add": [{"ev": "done"}], "route_remove": [{"ev": "done"}], "link_add": [{"ev": "done"}],
     "link_remove": [{"ev": "error", "code": "bad_request", "message": "no link is called so", "fatal": False}],
 }  # fmt: skip

@@ -344,7 +344,7 @@ class MeshNetworkManager:
         return {key: event[key] for key in ("peers", "links", "fingerprint") if key in event}
 
     async def get_agents(self) -> List[Dict[str, Any]]:
-        """Who can be written to: each ``name``, ``node``, ``local`` and ``connected``."""
+        """Who can be written to: each ``name``, ``node``, ``local``; here ``connected``, elsewhere ``last_heard_ms``."""
         return list((await self._agent.ask("agents"))["agents"])
 
     def get_network_statistics(self) -> Dict[str, Any]:

@@ -212,9 +212,9 @@ two_forms!(Peers { reference, peers, links, fingerprint });
 pub enum LinkState {
     /// It is being connected for the first time.
     Connecting,
-    /// It is connected.
+    /// It is connected, and answers.
     Up,
-    /// It is not, and is tried again.
+    /// It is not, or does not answer, and is tried again.
     Away,
 }
 
@@ -232,16 +232,19 @@ pub struct PeerLink {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_address_text")]
     #[schemars(with = "Option<String>")]
     pub node: Option<Address>,
-    /// Why it is not connected.
+    /// Why it is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// How long it has been as it is, in milliseconds.
     pub since_ms: u64,
+    /// How long ago anything came over the connection, in milliseconds; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_heard_ms: Option<u64>,
     /// The SHA-256 of the certificate that it must show, in hexadecimal, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
 }
-two_forms!(PeerLink { name, address, state, node, why, since_ms, fingerprint });
+two_forms!(PeerLink { name, address, state, node, why, since_ms, last_heard_ms, fingerprint });
 
 /// A node that was heard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -338,7 +341,11 @@ pub struct AgentEntry {
     pub node: Address,
     /// Whether that is this gateway.
     pub local: bool,
-    /// Whether it has a session now; of an agent elsewhere, whether it was said to have one.
-    pub connected: bool,
+    /// Whether it has a session now; absent where nobody here can know, as of an agent elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected: Option<bool>,
+    /// Of an agent elsewhere: how long ago it was heard of, by a message of its own or by its node's word, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_heard_ms: Option<u64>,
 }
-two_forms!(AgentEntry { name, node, local, connected });
+two_forms!(AgentEntry { name, node, local, connected, last_heard_ms });

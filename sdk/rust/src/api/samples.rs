@@ -186,7 +186,22 @@ pub(crate) fn events() -> Vec<Event> {
         }),
         Event::Agents(Agents {
             reference: Some(7),
-            agents: vec![AgentEntry { name: name("bob"), node, local: true, connected: false }],
+            agents: vec![
+                AgentEntry {
+                    name: name("bob"),
+                    node,
+                    local: true,
+                    connected: Some(false),
+                    last_heard_ms: None,
+                },
+                AgentEntry {
+                    name: name("carol"),
+                    node: Address::new(9),
+                    local: false,
+                    connected: None,
+                    last_heard_ms: Some(40),
+                },
+            ],
         }),
         Event::Pong(Pong { reference: None }),
         Event::Subscribed(Subscribed { reference: Some(7), groups: vec![name("kitchen")] }),
@@ -206,12 +221,14 @@ fn links() -> Vec<PeerLink> {
         node: Some(Address::new(9)),
         why: None,
         since_ms: 12,
+        last_heard_ms: Some(3),
         fingerprint: Some("ab".repeat(32)),
     };
     let away = PeerLink {
         state: LinkState::Away,
         node: None,
         why: Some("nobody answers".into()),
+        last_heard_ms: None,
         fingerprint: None,
         ..up.clone()
     };
