@@ -17,7 +17,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::counters::{Counters, count};
@@ -28,8 +28,13 @@ use super::token::{LOOK_EVERY, TokenCheck};
 use crate::access::Audit;
 use crate::peering::{Door as TlsDoor, Visitor};
 
-/// How long to wait after a connection could not be taken. A guess: file descriptors come back when sessions end.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait after a connection could not be taken, at first and at the most; doubles each time. Guesses: file descriptors come back
+/// when sessions end.
+const ACCEPT_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+/// That connections cannot be taken is said so often at the most. A guess.
+const ACCEPT_SAID: Duration = Duration::from_secs(60);
+/// Connections that may wait to be taken, as far as the system allows. A guess: the thousand agents that a gateway is meant for, all at once.
+const BACKLOG: i32 = 1_024;
 /// How many connections over the limit are told so at the same time; more are closed without a word. A guess.
 const REFUSALS: usize = 64;
 
@@ -149,7 +154,11 @@ impl Listener {
                 return Err(ListenError::NeedsToken(address));
             }
             Some(address) => {
-                Some(TcpListener::bind(address).await.map_err(|why| ListenError::Tcp { address, why })?)
+                let failed = |why| ListenError::Tcp { address, why };
+                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                // It listens already; this makes its queue longer.
+                SockRef::from(&listener).listen(BACKLOG).map_err(failed)?;
+                Some(listener)
             }
             None => None,
         };
@@ -207,6 +216,7 @@ impl Listener {
                 next_session,
             }),
             sessions: JoinSet::new(),
+            trouble: Trouble::default(),
         };
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -214,8 +224,9 @@ impl Listener {
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                accepted = accept_tcp(tcp.as_ref()) => hall.admit(accepted, Door::Tcp).await,
-                accepted = accept_unix(unix.as_ref()) => hall.admit(accepted, Door::Unix).await,
+                () = until(hall.trouble.until), if hall.trouble.until.is_some() => hall.trouble.until = None,
+                accepted = accept_tcp(tcp.as_ref()), if hall.trouble.until.is_none() => hall.admit(accepted, Door::Tcp),
+                accepted = accept_unix(unix.as_ref()), if hall.trouble.until.is_none() => hall.admit(accepted, Door::Unix),
                 Some(_) = hall.sessions.join_next() => {}
                 _ = look.tick() => hall.common.token.refresh(),
             }
@@ -236,17 +247,58 @@ struct Hall {
     tls: Option<TlsDoor>,
     common: Arc<Common<WallClock>>,
     sessions: JoinSet<()>,
+    trouble: Trouble,
+}
+
+/// What it means that connections cannot be taken, for want of file descriptors say: growing pauses, and few words.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// No connection is taken before.
+    until: Option<Instant>,
+    /// The last pause; none since a connection was taken.
+    pause: Option<Duration>,
+    /// When it was said last, and how often it happened since.
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Trouble {
+    /// A connection could not be taken. How many times it was not said before, if it is to be said now.
+    fn again(&mut self, now: Instant) -> Option<u64> {
+        let [first, longest] = ACCEPT_PAUSES;
+        let pause = self.pause.map_or(first, |pause| (2 * pause).min(longest));
+        (self.pause, self.until) = (Some(pause), Some(now + pause));
+        if self.said.is_some_and(|said| now < said + ACCEPT_SAID) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+/// That moment; never, if there is none.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Hall {
-    async fn admit(&mut self, accepted: io::Result<Stream>, door: Door) {
+    fn admit(&mut self, accepted: io::Result<Stream>, door: Door) {
         let counters = &self.common.counters;
         let stream = match accepted {
-            Ok(stream) => stream,
+            Ok(stream) => {
+                self.trouble.pause = None;
+                stream
+            }
             Err(why) => {
                 count(&counters.accept_errors);
-                warn!(%why, "cannot take a connection: waiting a moment; raise the limit on open files if it stays so");
-                return sleep(ACCEPT_PAUSE).await;
+                if let Some(before) = self.trouble.again(Instant::now()) {
+                    warn!(%why, before, "cannot take connections, and tries again: raise the limit on open files if it stays so");
+                }
+                return;
             }
         };
         self.strangers.make_room();
@@ -288,19 +340,22 @@ async fn serve_one(
     stranger: Stranger,
     stream: Stream,
 ) {
+    let begun = Instant::now();
+    // Until the hello there is one time for all: for the first byte, for TLS, and for the hello itself.
+    let left = || common.limits.hello_within.saturating_sub(begun.elapsed());
     match stream {
         Stream::Tcp(mut stream) => match tls {
-            Some(tls) if speaks_tls(&stream, common.limits.hello_within).await => {
-                Box::pin(serve_tls(common, &tls, stranger, stream)).await;
+            Some(tls) if speaks_tls(&stream, left()).await => {
+                Box::pin(serve_tls(common, &tls, stranger, left, stream)).await;
             }
             _ => {
                 let (reader, writer) = stream.split();
-                Box::pin(session::serve(common, door, Some(stranger), reader, writer)).await;
+                Box::pin(session::serve(common, door, Some(stranger), left(), reader, writer)).await;
             }
         },
         Stream::Unix(mut stream) => {
             let (reader, writer) = stream.split();
-            Box::pin(session::serve(common, door, Some(stranger), reader, writer)).await;
+            Box::pin(session::serve(common, door, Some(stranger), left(), reader, writer)).await;
         }
     }
 }
@@ -327,12 +382,13 @@ async fn serve_tls(
     common: &Common<WallClock>,
     tls: &TlsDoor,
     stranger: Stranger,
+    left: impl Fn() -> Duration,
     stream: tokio::net::TcpStream,
 ) {
-    match tls.open(stream, common.limits.hello_within).await {
+    match tls.open(stream, left()).await {
         Ok(Visitor::Agent(stream)) => {
             let (reader, writer) = tokio::io::split(stream);
-            session::serve(common, Door::Tcp, Some(stranger), reader, writer).await;
+            session::serve(common, Door::Tcp, Some(stranger), left(), reader, writer).await;
         }
         Ok(Visitor::Gateway(guest)) => {
             // Its place is its own from here on. Without one it was told to go just now.
@@ -391,6 +447,7 @@ impl UnixDoor {
         draft.push(format!(".{}", std::process::id()));
         let draft = PathBuf::from(draft);
         let listener = UnixListener::bind(&draft).map_err(failed)?;
+        SockRef::from(&listener).listen(BACKLOG).map_err(failed)?;
         let placed = std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))
             .and_then(|()| std::fs::rename(&draft, &path));
         if let Err(why) = placed {
@@ -424,5 +481,65 @@ async fn make_way(path: &Path) -> Result<(), ListenError> {
         }
         Ok(_) => Err(ListenError::InUse(path.to_owned())),
         Err(why) => Err(failed(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_with_connections_is_said_once_a_minute_and_tried_again_ever_more_seldom() {
+        let (mut trouble, begin) = (Trouble::default(), Instant::now());
+        let mut said = Vec::new();
+        let mut now = begin;
+        for _ in 0..50 {
+            said.extend(trouble.again(now).map(|before| ((now - begin).as_secs(), before)));
+            now = trouble.until.unwrap();
+        }
+        // 0.1, 0.3, 0.7, 1.5, 3.1 s and then every 2 s.
+        assert_eq!(said, [(0, 0), (61, 33)]);
+        trouble.pause = None;
+        trouble.again(now);
+        assert_eq!(trouble.until, Some(now + ACCEPT_PAUSES[0]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hello_has_its_time_once_whatever_comes_before_it() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let folder = tempfile::tempdir().unwrap();
+        let identity = crate::peering::Identity::open(folder.path()).unwrap();
+        let key = crate::peering::PeerKey::derive(&[7; 16], 1);
+        let me = (mesh_protocol::Address::new(1), mesh_agent::api::Name::new("gateway").unwrap());
+        let (_radio, _peering, door, _connecting) =
+            crate::peering::start(crate::radio::NoRadio, identity, key, me);
+        let tcp = Some("127.0.0.1:0".parse().unwrap());
+        let listen = Listen { tcp, unix: None, token: TokenCheck::open(), limits: Limits::default() };
+        let listener = Listener::bind(listen).await.unwrap().with_tls(door);
+        let address = listener.tcp_address().unwrap();
+        let (engine, _requests) = mpsc::channel(1);
+        tokio::spawn(listener.serve(engine, std::future::pending()));
+        // The first byte of TLS and no more; half a hello. In simulated time.
+        for first in [&[22][..], b"{"] {
+            let begun = Instant::now();
+            let mut silent = tokio::net::TcpStream::connect(address).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            silent.write_all(first).await.unwrap();
+            let mut answer = Vec::new();
+            silent.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(begun.elapsed().as_secs(), 10, "{first:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crowd_that_comes_at_once_finds_the_door() {
+        let tcp = Some("127.0.0.1:0".parse().unwrap());
+        let listen = Listen { tcp, unix: None, token: TokenCheck::open(), limits: Limits::default() };
+        let listener = Listener::bind(listen).await.unwrap();
+        // Nobody is taken yet: all of them wait in the system's queue, which is 128 long unless told.
+        let address = listener.tcp_address().unwrap();
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(5));
+        let crowd: Vec<_> = (0..300).map(connect).collect();
+        assert_eq!(crowd.iter().filter(|one| one.is_err()).count(), 0);
     }
 }

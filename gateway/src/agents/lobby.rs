@@ -55,7 +55,7 @@ impl<C: Clock> Lobby<C> {
         let common = Arc::clone(&self.common);
         self.sessions.spawn(async move {
             let (reader, writer) = tokio::io::split(mine);
-            session::serve(&common, Door::Unix, None, reader, writer).await;
+            session::serve(&common, Door::Unix, None, common.limits.hello_within, reader, writer).await;
         });
         theirs
     }

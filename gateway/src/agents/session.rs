@@ -66,11 +66,12 @@ pub(super) enum Door {
     Full,
 }
 
-/// Serves a connection from its first byte to its last.
+/// Serves a connection from its first byte to its last. The hello is to come within that time.
 pub(super) async fn serve<C, R, W>(
     common: &Common<C>,
     door: Door,
     stranger: Option<Stranger>,
+    hello_within: Duration,
     mut reader: R,
     mut writer: W,
 ) where
@@ -98,7 +99,7 @@ pub(super) async fn serve<C, R, W>(
             events.ended().await;
             sleep(&common.clock, LINGER).await;
         });
-        let mut reading = pin!(inbound.run(door, port, &mut reader));
+        let mut reading = pin!(inbound.run(door, hello_within, port, &mut reader));
         let mut reads = true;
         loop {
             // In a fixed order, so that what happens does not depend on dice. Writing first: it ends by itself when what
@@ -195,11 +196,21 @@ fn passing_name() -> Option<Name> {
 impl<C: Clock> Inbound<'_, C> {
     /// Reads until there is nothing more to read, then tells the engine. What is still owed to the agent is written
     /// meanwhile.
-    async fn run<R: AsyncRead + Unpin>(&mut self, door: Door, port: SessionPort, reader: &mut R) {
+    async fn run<R: AsyncRead + Unpin>(
+        &mut self,
+        door: Door,
+        hello_within: Duration,
+        port: SessionPort,
+        reader: &mut R,
+    ) {
         let limits = &self.common.limits;
-        let span = if door == Door::Full { limits.refusal_within } else { limits.hello_within };
+        let (span, left) = match door {
+            Door::Full => (limits.refusal_within, limits.refusal_within),
+            // Some of it may be gone on finding out what is spoken.
+            Door::Tcp | Door::Unix => (limits.hello_within, hello_within),
+        };
         let common = self.common;
-        let admitted = match within(&common.clock, span, self.hello(door, reader)).await {
+        let admitted = match within(&common.clock, left, self.hello(door, reader)).await {
             Some(Ok(admitted)) => admitted,
             Some(Err(Over)) => return,
             None => {

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::identity::Fingerprint;
 use mesh_agent::api::Name;
 
-/// The longest greeting, in bytes: a proof, an address and a name.
+/// The longest greeting, in bytes: an address and a name.
 const GREETING_MAX: u16 = 256;
 
 /// What proves membership: made of the network's key, of no use for anything on the air.
@@ -87,7 +87,9 @@ pub(super) struct Remote {
 pub(super) enum HandshakeError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("it does not speak TLS as a mesh-gateway does ({0}); check the address")]
+    #[error(
+        "it does not speak TLS as a mesh-gateway does ({0}); check the address, and that both are of one version"
+    )]
     Tls(String),
     #[error("it is no gateway of this network, or in another epoch of its key")]
     Stranger,
@@ -99,12 +101,12 @@ pub(super) enum HandshakeError {
 
 #[derive(Serialize, Deserialize)]
 struct Greeting {
-    proof: [u8; 32],
     node: u16,
     name: String,
 }
 
-/// Says who this is and hears who that is, over a stream whose two ends have `binding` in common.
+/// Says who this is and hears who that is, over a stream whose two ends have `binding` in common. The proofs come first, alone: who has
+/// none is told no address and no name.
 pub(super) async fn greet<S>(
     stream: &mut S,
     side: Side,
@@ -116,8 +118,14 @@ pub(super) async fn greet<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mine =
-        Greeting { proof: key.proof(side, binding), node: node.bits(), name: name.as_str().to_owned() };
+    stream.write_all(&key.proof(side, binding)).await?;
+    stream.flush().await?;
+    let mut proof = [0; 32];
+    stream.read_exact(&mut proof).await?;
+    if !bool::from(proof.ct_eq(&key.proof(side.other(), binding))) {
+        return Err(HandshakeError::Stranger);
+    }
+    let mine = Greeting { node: node.bits(), name: name.as_str().to_owned() };
     let bytes = postcard::to_allocvec(&mine).map_err(|_| HandshakeError::Malformed)?;
     let len = u16::try_from(bytes.len()).map_err(|_| HandshakeError::Malformed)?;
     stream.write_all(&[&len.to_be_bytes(), bytes.as_slice()].concat()).await?;
@@ -129,9 +137,6 @@ where
     let mut bytes = vec![0; usize::from(len)];
     stream.read_exact(&mut bytes).await?;
     let theirs: Greeting = postcard::from_bytes(&bytes).map_err(|_| HandshakeError::Malformed)?;
-    if !bool::from(theirs.proof.ct_eq(&key.proof(side.other(), binding))) {
-        return Err(HandshakeError::Stranger);
-    }
     let remote = Address::new(theirs.node);
     if remote == node {
         return Err(HandshakeError::SameAddress(node));
@@ -192,10 +197,9 @@ mod tests {
         let key = PeerKey::derive(&[7; 16], 3);
         let (mut a, mut b) = tokio::io::duplex(1_024);
         let echo = async {
-            let len = b.read_u16().await.unwrap();
-            let mut bytes = vec![0; usize::from(len)];
-            b.read_exact(&mut bytes).await.unwrap();
-            b.write_all(&[&len.to_be_bytes(), bytes.as_slice()].concat()).await.unwrap();
+            let mut proof = [0; 32];
+            b.read_exact(&mut proof).await.unwrap();
+            b.write_all(&proof).await.unwrap();
         };
         let print = Fingerprint::of(b"certificate");
         let (met, ()) = tokio::join!(greet(&mut a, Side::Dialler, &key, &[1; 32], who(1), print), echo);
@@ -203,10 +207,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stranger_is_told_neither_name_nor_address() {
+        let key = PeerKey::derive(&[7; 16], 3);
+        for side in [Side::Dialler, Side::Listener] {
+            let (mut a, mut b) = tokio::io::duplex(1_024);
+            let (key, name, print) = (key.clone(), who(1), Fingerprint::of(b"c"));
+            let ours = async move { greet(&mut a, side, &key, &[1; 32], name, print).await };
+            let heard = async {
+                b.write_all(&[0; 64]).await.unwrap();
+                let mut heard = Vec::new();
+                b.read_to_end(&mut heard).await.unwrap();
+                heard
+            };
+            let (met, heard) = tokio::join!(ours, heard);
+            assert!(matches!(met, Err(HandshakeError::Stranger)));
+            assert_eq!(heard.len(), 32, "its proof, of which nothing follows");
+        }
+    }
+
+    #[tokio::test]
     async fn nonsense_is_refused_before_it_costs_memory() {
         let key = PeerKey::derive(&[7; 16], 3);
         for nonsense in [&[0xFF, 0xFF][..], &[0, 0], &[0, 3, 1, 2, 3]] {
             let (mut a, mut b) = tokio::io::duplex(1_024);
+            b.write_all(&key.proof(Side::Dialler, &[1; 32])).await.unwrap();
             b.write_all(nonsense).await.unwrap();
             let met = greet(&mut a, Side::Listener, &key, &[1; 32], who(1), Fingerprint::of(b"c")).await;
             assert!(matches!(met, Err(HandshakeError::Malformed)), "{nonsense:?}");

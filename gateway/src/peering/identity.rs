@@ -7,11 +7,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::time_provider::TimeProvider;
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme, version,
 };
@@ -23,7 +25,7 @@ use crate::datadir;
 /// The file in the data directory: the key's length, the key, the certificate.
 const IDENTITY_FILE: &str = "tls.identity";
 /// What gateways speak over TLS.
-pub(super) const ALPN_PEER: &[u8] = b"mesh-peer/1";
+pub(super) const ALPN_PEER: &[u8] = b"mesh-peer/2";
 /// What agents may say they speak; saying nothing means the same.
 const ALPN_AGENT: &[u8] = b"mesh-agent/1";
 /// The name in every certificate and every greeting; nobody looks at it.
@@ -124,7 +126,7 @@ impl Identity {
         let key = || PrivatePkcs8KeyDer::from(key.to_vec()).into();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let anyone = Arc::new(Anyone(Arc::clone(&provider)));
-        let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        let mut client = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(AnyTime))
             .with_protocol_versions(&[&version::TLS13])
             .ok()?
             .dangerous()
@@ -132,7 +134,7 @@ impl Identity {
             .with_client_auth_cert(chain(), key())
             .ok()?;
         client.alpn_protocols = vec![ALPN_PEER.to_vec()];
-        let mut server = ServerConfig::builder_with_provider(provider)
+        let mut server = ServerConfig::builder_with_details(provider, Arc::new(AnyTime))
             .with_protocol_versions(&[&version::TLS13])
             .ok()?
             .with_client_cert_verifier(anyone)
@@ -160,11 +162,30 @@ impl Identity {
 fn make() -> Result<Vec<u8>, IdentityError> {
     let failed = |error: rcgen::Error| IdentityError::Make(error.to_string());
     let key = rcgen::KeyPair::generate().map_err(failed)?;
-    let parameters = rcgen::CertificateParams::new([NAME.to_owned()]).map_err(failed)?;
+    let mut parameters = rcgen::CertificateParams::new([NAME.to_owned()]).map_err(failed)?;
+    // Who looks at it with a tool is to see whose it is.
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, NAME);
     let certificate = parameters.self_signed(&key).map_err(failed)?;
     let key = key.serialize_der();
     let len = u16::try_from(key.len()).map_err(|_| IdentityError::Make("the key is too long".into()))?;
     Ok([&len.to_be_bytes(), key.as_slice(), certificate.der()].concat())
+}
+
+/// The time as far as TLS has to know it: a machine without a clock may believe that it is 1969, for which the library's own has a panic.
+/// Nothing here goes by it: certificates have no end, and no session is resumed.
+#[derive(Debug)]
+struct AnyTime;
+
+impl AnyTime {
+    fn of(now: SystemTime) -> UnixTime {
+        UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+    }
+}
+
+impl TimeProvider for AnyTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(Self::of(SystemTime::now()))
+    }
 }
 
 /// Takes any certificate, as long as its holder signs the handshake with it. Who that is is found out behind the handshake.
@@ -288,6 +309,22 @@ mod tests {
                 "{cut} bytes"
             );
         }
+    }
+
+    #[test]
+    fn a_clock_before_1970_is_no_reason_to_panic() {
+        let second = std::time::Duration::from_secs(1);
+        assert_eq!(AnyTime::of(SystemTime::UNIX_EPOCH - second).as_secs(), 0);
+        assert_eq!(AnyTime::of(SystemTime::UNIX_EPOCH + second).as_secs(), 1);
+        assert!(AnyTime.current_time().is_some());
+    }
+
+    #[test]
+    fn a_certificate_says_what_it_is_of() {
+        let made = make().unwrap();
+        let has = |text: &[u8]| made.windows(text.len()).any(|bytes| bytes == text);
+        // UTF8String, 12 bytes: the subject's common name. As a DNS name it has another tag.
+        assert!(has(b"\x0c\x0cmesh-gateway") && !has(b"rcgen"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mesh_agent::api::{LinkState, Name, PeerLink};
+use mesh_agent::connect_tcp;
 use mesh_protocol::{Address, LinkId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -394,7 +395,7 @@ impl Shared {
             None => return Err("it is not wanted any more".into()),
         };
         let late = |_| format!("{address} does not answer within {} s", STEP_WITHIN.as_secs());
-        let stream = timeout(STEP_WITHIN, TcpStream::connect(address.as_str())).await.map_err(late)?;
+        let stream = timeout(STEP_WITHIN, connect_tcp(&address)).await.map_err(late)?;
         let stream = stream.map_err(|error| format!("{address} cannot be reached: {error}"))?;
         let _ = stream.set_nodelay(true);
         let tls =
@@ -438,7 +439,9 @@ fn jittered(span: Duration) -> Duration {
 /// Keeps the connections that are wanted, until nobody can want any more.
 pub(super) async fn manage(shared: Arc<Shared>, mut wanted: watch::Receiver<Vec<PeerConfig>>) {
     let mut tasks = JoinSet::new();
-    let mut running = BTreeMap::new();
+    let mut running: BTreeMap<Name, tokio::task::AbortHandle> = BTreeMap::new();
+    // Who is not connected any more for a bug, and is tried again, after a pause.
+    let mut died: Option<Name> = None;
     loop {
         let wants = wanted.borrow_and_update().clone();
         let gone: Vec<Name> = running
@@ -447,7 +450,7 @@ pub(super) async fn manage(shared: Arc<Shared>, mut wanted: watch::Receiver<Vec<
             .copied()
             .collect();
         for name in gone {
-            let task: Option<tokio::task::AbortHandle> = running.remove(&name);
+            let task = running.remove(&name);
             // A connection ends in order, with its link. What is not connected yet will not be.
             if !shared.let_go(name) {
                 task.inspect(tokio::task::AbortHandle::abort);
@@ -458,12 +461,32 @@ pub(super) async fn manage(shared: Arc<Shared>, mut wanted: watch::Receiver<Vec<
                 continue;
             }
             let keeper = shared.wants(name, address, pin);
-            let shared = Arc::clone(&shared);
-            running.insert(name, tasks.spawn(async move { shared.keep(name, keeper).await }));
+            let (shared, pause) =
+                (Arc::clone(&shared), if died == Some(name) { AGAIN_MOST } else { Duration::ZERO });
+            let keep = async move {
+                sleep(pause).await;
+                shared.keep(name, keeper).await;
+            };
+            running.insert(name, tasks.spawn(keep));
         }
-        while tasks.try_join_next().is_some() {}
-        if wanted.changed().await.is_err() {
-            return;
+        died = None;
+        loop {
+            tokio::select! {
+                changed = wanted.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                Some(ended) = tasks.join_next_with_id() => {
+                    let Err(bug) = ended.map_err(|error| (error.is_panic(), error.id())) else { continue };
+                    let name = running.iter().find(|(_, task)| task.id() == bug.1).map(|(name, _)| *name);
+                    if let (true, Some(name)) = (bug.0, name) {
+                        tracing::error!(peer = %name, "what keeps a gateway connected stopped, which is a bug: it begins anew");
+                        running.remove(&name);
+                        died = Some(name);
+                        break;
+                    }
+                }
+            }
         }
     }
 }

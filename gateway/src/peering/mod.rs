@@ -103,11 +103,15 @@ impl Door {
         first == 22
     }
 
-    /// Does the TLS handshake, and hears who a gateway is.
+    /// Does the TLS handshake, and hears who a gateway is, all of it in that time.
     pub(crate) async fn open(&self, stream: TcpStream, within: Duration) -> std::io::Result<Visitor> {
+        timeout(within, self.handshake(stream)).await?
+    }
+
+    async fn handshake(&self, stream: TcpStream) -> std::io::Result<Visitor> {
         let from = stream.peer_addr().map(|from| from.to_string()).unwrap_or_default();
         let acceptor = TlsAcceptor::from(Arc::clone(&self.0.identity.server));
-        let stream = TlsStream::from(timeout(within, acceptor.accept(stream)).await??);
+        let stream = TlsStream::from(acceptor.accept(stream).await?);
         if stream.get_ref().1.alpn_protocol() != Some(identity::ALPN_PEER) {
             return Ok(Visitor::Agent(stream));
         }
