@@ -60,7 +60,7 @@ class ScriptedGateway:
         if request["op"] == "hello":
             if self._welcome is not None:
                 return []
-            return [{"ev": "welcome", "name": request["name"], "gateway": "scripted", "node": "0x0001", "session": 1,
+            return [{"ev": "welcome", "name": request.get("name", "anon-00000001"), "gateway": "scripted", "node": "0x0001", "session": 1,
                      "resumed_from": request.get("resume", 0), "credits": 256, "max_body": 65536}]  # fmt: skip
         refs = {"ref": request["ref"]} if "ref" in request else {}
         return [event if event is HANG_UP else {**refs, **event} for event in self._answer(request)]

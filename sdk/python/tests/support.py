@@ -10,7 +10,7 @@ import logging
 import sys
 import unittest
 from pathlib import Path
-from typing import Any, Awaitable, List, TypeVar
+from typing import Any, Awaitable, List, Optional, TypeVar
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 sys.path.insert(0, str(SOURCE))
@@ -49,7 +49,7 @@ class GatewayCase(unittest.IsolatedAsyncioTestCase):
         await self.gateway.start()
         self.addAsyncCleanup(self.gateway.stop)
 
-    async def manager(self, name: str, **options: Any) -> MeshNetworkManager:
+    async def manager(self, name: Optional[str], **options: Any) -> MeshNetworkManager:
         """A manager on the gateway, stopped after the test."""
         mesh = MeshNetworkManager(name, gateway=self.gateway.endpoint, **options)
         await within(mesh.start())

@@ -52,7 +52,7 @@ LOOKED_AT = {
     "receipt": "cursor ref id outcome where why hops at_us",
     "message": "cursor id from to type priority reply_to hops at_us text data",
     "error": "ref code message fatal hint field",
-    "subscribed": "groups",
+    "subscribed": "ref groups",
     "goodbye": "why",
 }
 
@@ -80,9 +80,8 @@ class Play:
         # The client's number for each of the contract's, and of requests that have none there.
         self.numbers: Dict[int, int] = {}
         self.unnumbered: Deque[int] = deque()
-        # What waits for an answer, by the client's number; about groups there are none.
+        # What waits for an answer, by the client's number.
         self.asked: Dict[int, asyncio.Task[Any]] = {}
-        self.groups: Deque[asyncio.Task[Any]] = deque()
         self.receipts: Dict[int, Receipt] = {}
         self.of_message: Dict[str, int] = {}
         self.taken: Dict[str, Message] = {}
@@ -132,7 +131,7 @@ class Play:
         ending = asyncio.gather(self.mesh.stop(), *self.ends)
         self.far.writer.close()
         await within(ending)
-        await within(asyncio.gather(self.starting, *self.asked.values(), *self.groups, return_exceptions=True))
+        await within(asyncio.gather(self.starting, *self.asked.values(), return_exceptions=True))
 
     async def failure(self) -> MeshError:
         """Why there is no session any more."""
@@ -166,9 +165,6 @@ class Play:
     async def ask(self, said: Said, call: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(call)
         heard = await self.hears(said)
-        if "ref" not in heard:
-            self.groups.append(task)
-            return
         self.asked[heard["ref"]] = task
         if "ref" in said:
             self.numbers[said["ref"]] = heard["ref"]
@@ -211,7 +207,7 @@ class Play:
 
     async def hello(self, said: Said) -> None:
         mesh = MeshNetworkManager(
-            said["name"], gateway=self.far.address, token=said.get("token"), credits=said.get("credits", 256), live=False
+            said.get("name"), gateway=self.far.address, token=said.get("token"), credits=said.get("credits", 256), live=False
         )
         # Who is refused at the start has a new session to start with.
         self.mesh, self.agent = mesh, mesh.agent
@@ -379,8 +375,9 @@ class Play:
             self.test.assertIn(said["message"], str(error))
 
     async def subscribed(self, said: Said) -> None:
-        self.far.say(said)
-        self.test.assertEqual(await within(self.groups.popleft()), said["groups"])
+        number = self.numbered(said)
+        self.far.say({**said, "ref": number})
+        self.test.assertEqual(await within(self.asked.pop(number)), said["groups"])
 
     async def goodbye(self, said: Said) -> None:
         if self.ends or self.fatal:

@@ -53,6 +53,15 @@ class Pools(GatewayCase):
         with self.assertRaisesRegex(NotStartedError, "pool is closed"):
             await pool.acquire()
 
+    async def test_a_pool_whose_name_was_made_up_leaves_no_agent_behind(self) -> None:
+        other = await self.manager("other")
+        async with ConnectionPool(max_connections=2, gateway=self.gateway.endpoint) as pool:
+            async with pool.connection() as one, pool.connection() as two:
+                here = {agent["name"] for agent in await within(other.get_agents())}
+                self.assertLessEqual({one.name, two.name}, here)
+        left = {agent["name"] for agent in await within(other.get_agents())}
+        self.assertEqual(here - left, {one.name, two.name})
+
     async def test_a_session_that_is_over_is_replaced(self) -> None:
         async with ConnectionPool(max_connections=1, gateway=self.gateway.endpoint, name="pool") as pool:
             async with pool.connection() as agent:
@@ -64,6 +73,23 @@ class Pools(GatewayCase):
             async with pool.connection() as fresh:
                 self.assertIsNot(fresh, agent)
                 await within(fresh.ask("ping"))
+
+
+class Unnamed(GatewayCase):
+    async def test_a_session_without_a_name_asks_and_sends_and_comes_back_as_another(self) -> None:
+        bob, nobody = await self.manager("bob"), await self.manager(None)
+        bob.subscribe("QUERY", lambda message: bob.reply(message, message.content + 1))
+        self.assertEqual(await within(nobody.query("bob", 1)), 2)
+        receipt = await within(nobody.send_message(Message("TASK", receiver="bob", content="by whom?")))
+        self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
+        first = nobody.agent_id
+        self.assertEqual((await bob.receive_message(PATIENCE)).sender, first)
+        self.gateway.kill()
+        await self.gateway.start()
+        while nobody.agent.sessions < 2 or bob.agent.sessions < 2:
+            await asyncio.sleep(0.01)
+        self.assertEqual(await within(nobody.query("bob", 2)), 3)
+        self.assertNotEqual(nobody.agent_id, first)
 
 
 class Starting(unittest.IsolatedAsyncioTestCase):
@@ -154,6 +180,16 @@ class Commands(unittest.TestCase):
         self.assertEqual(self.mesh("query", "--to", "echo", "are you there?"), "are you there?\n")
         self.assertIn("gateway at 0x0001: ok", self.mesh("status"))
         self.assertEqual(json.loads(self.mesh("status", "--json"))["gateway_health"], "ok")
+
+    def test_commands_without_a_name_leave_no_agent_behind(self) -> None:
+        with SyncMesh(None, gateway=self.gateway.endpoint) as nobody:
+            before = {agent["name"] for agent in nobody.get_agents()}
+            self.mesh("status")
+            self.mesh("query", "--to", "echo", "one")
+            self.mesh("send", "--to", "echo", "--wait", "two")
+            self.assertEqual({agent["name"] for agent in nobody.get_agents()} - before - {"echo"}, set())
+            self.assertEqual([name for name in before if name.startswith(("py-", "anon-"))], [])
+            self.assertTrue(nobody.agent_id.startswith("anon-"))
 
     def test_exit_codes_tell_wrong_usage_from_what_did_not_work(self) -> None:
         self.assertIn("`mesh-gateway agents` lists", self.mesh("send", "--to", "nobody@0x0001", "x", code=1))

@@ -104,9 +104,9 @@ class Silence(unittest.IsolatedAsyncioTestCase):
         with self.assertRaises(GatewayAwayError):
             await within(mesh.agent.subscribe_groups(["late"], timeout=MOMENT))
         joining = asyncio.create_task(mesh.join_group("kitchen"))
-        for _ in range(2):
-            await self.far.hear()
-        self.far.say({"ev": "subscribed", "groups": ["late"]}, {"ev": "subscribed", "groups": ["kitchen", "late"]})
+        late, asked = await self.far.hear(), await self.far.hear()
+        self.far.say({"ev": "subscribed", "ref": late["ref"], "groups": ["late"]})
+        self.far.say({"ev": "subscribed", "ref": asked["ref"], "groups": ["kitchen", "late"]})
         self.assertEqual(await within(joining), ["kitchen", "late"])
         self.far.writer.close()
 

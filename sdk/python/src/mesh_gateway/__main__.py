@@ -13,7 +13,6 @@ import functools
 import json
 import os
 import re
-import secrets
 import sys
 from typing import Any, Awaitable, Callable, Dict, List, Optional, TextIO
 
@@ -24,9 +23,6 @@ from .manager import MeshNetworkManager
 from .message import PRIORITIES, TYPES, Message, MessageType, Outcome, check_name
 from .printable import printable
 from .receipt import Receipt
-
-#: How many names are used by commands that end at once, as in ``mesh-gateway``: each costs the gateway an entry.
-SHORT_LIVED = 64
 
 _EXIT_CODES = "Exit codes: 0 done; 1 it did not work, standard error says why; 2 wrong usage."
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -86,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
         ),
     )  # fmt: skip
     send.add_argument("--to", required=True, metavar="NAME", help="bob, bob@0x0003, node:0x0003, group:kitchen or everyone")
-    send.add_argument("--as", dest="name", metavar="NAME", help="who sends it; a name has one session at a time")
+    send.add_argument("--as", dest="name", metavar="NAME", help="who sends it; a name has one session at a time [default: a session without a name]")
     send.add_argument("--type", type=str.upper, choices=list(TYPES), default="NOTIFICATION", help="[default: NOTIFICATION]")
     send.add_argument("--priority", type=str.upper, choices=list(PRIORITIES), default="MEDIUM", help="[default: MEDIUM]")
     send.add_argument("--deadline", type=span, metavar="TIME", help="after this it is worth nothing: a number and ms, s, m or h")
@@ -111,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
         **_examples("query --to echo 'are you there?'", "query --to sensor@0x0003 --timeout 5s temperature"),
     )  # fmt: skip
     query.add_argument("--to", required=True, metavar="NAME", help="whom to ask: bob, bob@0x0003 or node:0x0003")
-    query.add_argument("--as", dest="name", metavar="NAME", help="who asks [default: a name of its own]")
+    query.add_argument("--as", dest="name", metavar="NAME", help="who asks [default: a session without a name]")
     query.add_argument("--priority", type=str.upper, choices=list(PRIORITIES), default="MEDIUM", help="[default: MEDIUM]")
     query.add_argument("--timeout", type=span, default=30.0, metavar="TIME", help="how long to wait [default: 30s]")
     query.add_argument("body", metavar="BODY", help="the question; - reads standard input")
@@ -121,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
         description="Show how the gateway and the network are; exit code 0 if all is well.",
         **_examples("status", "status --json --gateway unix:/run/mesh.sock"),
     )  # fmt: skip
-    status.add_argument("--as", dest="name", metavar="NAME", help="who asks, where the token is not for any name")
+    status.add_argument("--as", dest="name", metavar="NAME", help="who asks [default: a session without a name]")
     return top
 
 
@@ -138,15 +134,15 @@ def _body(text: str) -> Any:
         return raw
 
 
-def _mesh(args: argparse.Namespace, name: str) -> MeshNetworkManager:
-    return MeshNetworkManager(name, gateway=args.gateway, token_file=args.token_file, fingerprint=args.fingerprint, live=False)
-
-
-def _nobody(args: argparse.Namespace, lasting: bool) -> MeshNetworkManager:
-    """Under a name that is nobody's: what comes to it is of no use to anyone, and must not pile up there."""
-    mesh = _mesh(args, f"py-{secrets.token_hex(4)}" if lasting else f"py-{os.getpid() % SHORT_LIVED}")
-    for kind in MessageType:
-        mesh.subscribe(kind, lambda message: None)
+def _mesh(args: argparse.Namespace) -> MeshNetworkManager:
+    """The session of a command. Without ``--as`` it has no name, and leaves nothing behind."""
+    mesh = MeshNetworkManager(
+        args.name, gateway=args.gateway, token_file=args.token_file, fingerprint=args.fingerprint, live=False
+    )
+    if args.name is None:
+        # What comes to it besides an answer is of no use to anyone, and must not stand before the answer.
+        for kind in MessageType:
+            mesh.subscribe(kind, lambda message: None)
     return mesh
 
 
@@ -200,7 +196,7 @@ async def _send(args: argparse.Namespace) -> None:
         priority=args.priority, reply_to=args.reply_to, durable=not args.no_durable,
         deadline_ms=None if args.deadline is None else max(1, int(args.deadline * 1000)),
     )  # fmt: skip
-    async with _mesh(args, args.name) if args.name else _nobody(args, args.wait) as mesh:
+    async with _mesh(args) as mesh:
         receipt = await mesh.send_message(message)
         if not args.wait:
             _show(args, {"id": receipt.id, "durable": receipt.durable}, lambda: receipt.id)
@@ -217,7 +213,7 @@ async def _send(args: argparse.Namespace) -> None:
 
 async def _listen(args: argparse.Namespace) -> None:
     left = args.count
-    async with _mesh(args, args.name) as mesh:
+    async with _mesh(args) as mesh:
         if args.group:
             await mesh.join_group(*args.group)
         while left is None or left > 0:
@@ -229,7 +225,7 @@ async def _listen(args: argparse.Namespace) -> None:
 
 
 async def _query(args: argparse.Namespace) -> None:
-    async with _mesh(args, args.name) if args.name else _nobody(args, True) as mesh:
+    async with _mesh(args) as mesh:
         content = _body(args.body)
         question = Message(
             "QUERY", receiver=args.to, content=read_text(content) if isinstance(content, str) else content,
@@ -245,7 +241,7 @@ async def _query(args: argparse.Namespace) -> None:
 
 
 async def _status(args: argparse.Namespace) -> None:
-    async with _mesh(args, args.name) if args.name else _nobody(args, False) as mesh:
+    async with _mesh(args) as mesh:
         told = await mesh.fetch_network_statistics()
     health, figures = told["gateway_health"], told["network_health"]
     rate, latency = figures["success_rate"], figures["average_latency_ms"]
@@ -277,7 +273,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parser().parse_args(argv)
     try:
         find_endpoint(args.gateway, fingerprint=args.fingerprint)
-        check_name(getattr(args, "name", None) or "py")
+        if args.name is not None:
+            check_name(args.name)
     except ValueError as why:
         return _complain(args, why, 2)
     try:

@@ -21,7 +21,7 @@ from .errors import BusyError, GatewayAwayError, MeshError, NoAnswerError, NotSt
 from .inbox import Inbox
 from .message import Message, MessageType, check_name, received
 from .printable import printable
-from .questions import Questions
+from .questions import Field, Questions
 from .receipt import Receipt
 from .routes import RouteChanges
 from .sends import Sends
@@ -49,11 +49,11 @@ _PASSING = frozenset({"shutting_down", "overloaded", "too_late"})
 
 
 class Agent:
-    """A session with a gateway under a name."""
+    """A session with a gateway under a name; without one, under a name that the gateway makes up, and that ends with the session."""
 
     def __init__(
         self,
-        name: str,
+        name: Optional[str],
         *,
         gateway: Union[str, Endpoint, None] = None,
         token: Optional[str] = None,
@@ -62,7 +62,8 @@ class Agent:
         credits: int = 256,
         heartbeat: float = HEARTBEAT,
     ) -> None:
-        self.name = check_name(name)
+        self._unnamed = name is None
+        self.name = "" if name is None else check_name(name)
         self.endpoint = find_endpoint(gateway, fingerprint=fingerprint)
         self.sends = Sends(self._extra)
         self.inbox = Inbox(credits, self._forgotten, self._extra)
@@ -83,7 +84,7 @@ class Agent:
         self._task: Optional[asyncio.Task[None]] = None
         self._up: Optional[asyncio.Event] = None
         self._closing = False
-        self._failure: Optional[MeshError] = NotStartedError(f"{name} is not started: call start() first")
+        self._failure: Optional[MeshError] = NotStartedError(f"{name or 'the session'} is not started: call start() first")
         self._refusal: Optional[MeshError] = None
         self._trouble = ""
 
@@ -248,23 +249,30 @@ class Agent:
 
     def _hello(self) -> str:
         token = f',"token":{quote(self._token)}' if self._token and not self.endpoint.path else ""
-        resume = self.inbox.resume_cursor()
+        name = "" if self._unnamed else f'"name":"{self.name}",'
+        resume = None if self._unnamed else self.inbox.resume_cursor()
         behind = "" if resume is None else f',"resume":{resume}'
-        return f'{{"op":"hello","name":"{self.name}","credits":{self.inbox.limit}{token}{behind}}}\n'
+        return f'{{"op":"hello",{name}"credits":{self.inbox.limit}{token}{behind}}}\n'
 
     def _welcomed(self, event: Event) -> None:
         # Here and not in a task: what the gateway kept for us may follow in the same batch of events.
         assert self._wire is not None and self._up is not None
         write, gateway = self._wire.write, event["gateway"]
-        same_life = self.inbox.begin(write, event["node"], event["resumed_from"], event["credits"])
+        # Of a session without a name nothing is kept: the next one is another's.
+        anew = self._unnamed and self.sessions > 0
+        if anew:
+            self.inbox.forget()
+        same_life = self.inbox.begin(write, event["node"], event["resumed_from"], event["credits"]) and not anew
         self.welcome = event
+        if self._unnamed:
+            self.name = event["name"]
         self.sessions += 1
         self._up.set()
         self._questions.resume(write)
         self.sends.resume(write, self.sessions, same_life)
         again = "again " if self.sessions > 1 else ""
         log.info("connected %sto %s at %s", again, gateway, self.endpoint, extra=self._extra(node=event["node"]))
-        if not same_life:
+        if not same_life and not anew:
             self._forgotten()
 
     def _forgotten(self) -> None:
@@ -314,8 +322,7 @@ class Agent:
         if event.get("fatal"):
             self._refusal = error
         elif ref is None:
-            if not self._questions.refused_groups(error):
-                log.warning("%s", error, extra=self._extra(code=error.code))
+            log.warning("%s", error, extra=self._extra(code=error.code))
         elif self._questions.refused(ref, error):
             return
         elif self.sends.refused(ref, error):
@@ -406,7 +413,7 @@ class Agent:
 
     # ---- asking the gateway ----
 
-    async def ask(self, op: str, timeout: float = ANSWER_WITHIN, **fields: Union[str, int]) -> Event:
+    async def ask(self, op: str, timeout: float = ANSWER_WITHIN, **fields: Field) -> Event:
         """Asks the gateway itself, also across a lost connection; only for what may be asked twice."""
         self.check()
         return await self._questions.ask(op, timeout, fields)
@@ -416,9 +423,10 @@ class Agent:
     ) -> List[str]:
         """Also hears what is sent to these groups, of these types or of all; returns all groups it hears now."""
         self.check()
-        return await self._questions.ask_groups("subscribe", timeout, groups, types)
+        only = {} if types is None else {"types": types}
+        return list((await self.ask("subscribe", timeout, groups=groups, **only))["groups"])
 
     async def unsubscribe_groups(self, groups: Sequence[str], timeout: float = ANSWER_WITHIN) -> List[str]:
         """No longer hears these groups; returns those it still hears."""
         self.check()
-        return await self._questions.ask_groups("unsubscribe", timeout, groups, None)
+        return list((await self.ask("unsubscribe", timeout, groups=groups))["groups"])

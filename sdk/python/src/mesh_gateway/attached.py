@@ -6,7 +6,6 @@ Owns whose session it is, and closing it only in the second case.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from pathlib import Path
 from typing import Optional, TypeVar, Union
 
@@ -61,7 +60,7 @@ class Attached:
                 f"a {type(self).__name__} without an event loop has no session: use it in a coroutine, or SyncMesh"
             ) from None
         self._own = Agent(
-            f"py-{secrets.token_hex(4)}", gateway=self._access.endpoint, token=self._access.token or "", heartbeat=self._heartbeat
+            None, gateway=self._access.endpoint, token=self._access.token or "", heartbeat=self._heartbeat
         )
         self._own.begin()
         self._own.snapshot.keep()

@@ -101,6 +101,10 @@ class Inbox:
         self._expected = next(shown, None)
         return same_life
 
+    def forget(self) -> None:
+        """The next connection is as the first: nothing was kept for it."""
+        self._begun = False
+
     def _begin_life(self, behind: int) -> None:
         self._life += 1
         self._open.clear()

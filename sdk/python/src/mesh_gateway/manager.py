@@ -29,7 +29,7 @@ Self = TypeVar("Self", bound="MeshNetworkManager")
 
 
 class MeshNetworkManager:
-    """An agent of the mesh.
+    """An agent of the mesh. Without a name (``None``) it is one whose session leaves nothing behind, to ask and to send with.
 
     It attaches to the gateway that runs at ``gateway``, else at ``port`` of this machine, else ``MESH_GATEWAY``, else at
     ``127.0.0.1:7700``. A gateway has one port for its agents and for other gateways, which reach it with
@@ -45,7 +45,7 @@ class MeshNetworkManager:
 
     def __init__(
         self,
-        agent_id: str,
+        agent_id: Optional[str],
         port: Optional[int] = None,
         *,
         gateway: Union[str, Endpoint, None] = None,
@@ -61,7 +61,7 @@ class MeshNetworkManager:
         credits: int = 256,
         live: bool = True,
     ) -> None:
-        self.agent_id = agent_id
+        self._name = agent_id
         self.port = port
         self.simulated = SimulatedGateway(data_dir, nodes=sim_nodes, seed=seed) if simulate else None
         self._connect_timeout = connect_timeout
@@ -79,9 +79,14 @@ class MeshNetworkManager:
         self._in_hand: List[Message] = []
 
     def _new_agent(self) -> Agent:
-        return Agent(self.agent_id, **self._how)
+        return Agent(self._name, **self._how)
 
     # ---- life ----
+
+    @property
+    def agent_id(self) -> str:
+        """The name; before the start empty, if the gateway is to make one up."""
+        return self._agent.name
 
     @property
     def agent(self) -> Agent:

@@ -6,16 +6,19 @@ Owns who has which. Each session is an agent of its own, ``PREFIX-0`` and on, an
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import AsyncIterator, Dict, List, Optional, Set, Union
 
-from .agent import HEARTBEAT, Agent
+from .agent import HEARTBEAT, PARTING_WITHIN, Agent
 from .endpoint import Access, Endpoint, environment_names_one, find_access
-from .errors import NoAnswerError, NotStartedError
+from .errors import MeshError, NoAnswerError, NotStartedError
 from .manager import running_manager
 from .waiting import Waiters
+
+log = logging.getLogger("mesh_gateway.agent")
 
 
 class ConnectionPool:
@@ -42,6 +45,7 @@ class ConnectionPool:
         if max_connections < 1:
             raise ValueError("a pool has at least one connection")
         self.max_connections = max_connections
+        self._made_up = name is None
         self._name = name or f"py-{secrets.token_hex(4)}"
         self._told = any(each is not None for each in (port, gateway, token, token_file, fingerprint))
         self._access = find_access(port, gateway, token, token_file, fingerprint)
@@ -125,7 +129,16 @@ class ConnectionPool:
         agents, self._free = [*self._free, *self._lent], []
         self._waiters.wake_all()
         for agent in agents:
+            if self._made_up and agent.connected:
+                await self._forget(agent)
             await agent.stop()
+
+    async def _forget(self, agent: Agent) -> None:
+        """Nobody will come under a name that was made up: the gateway need not keep it."""
+        try:
+            await agent.ask("agent_forget", PARTING_WITHIN, name=agent.name)
+        except MeshError as why:
+            log.debug("cannot have %s forgotten: %s", agent.name, why)
 
     async def __aenter__(self) -> ConnectionPool:
         return self

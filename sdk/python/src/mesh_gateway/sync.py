@@ -148,7 +148,7 @@ class SyncMesh:
     ``with SyncMesh("agent_001") as mesh: mesh.send_message(...)``
     """
 
-    def __init__(self, agent_id: str, port: Optional[int] = None, **options: Any) -> None:
+    def __init__(self, agent_id: Optional[str], port: Optional[int] = None, **options: Any) -> None:
         self.mesh = MeshNetworkManager(agent_id, port, **options)
         self._runner: Optional[SyncLoop] = None
 
