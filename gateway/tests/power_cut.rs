@@ -8,9 +8,9 @@ use std::process::Child;
 use std::sync::{Arc, Mutex};
 
 use ble_bearer::{Bearer, Trace, Traced};
-use common::{agent, cable, gateway, name, plan, program};
-use mesh_agent::api::{Body, Destination, Hello, Outcome, SendRequest};
-use mesh_agent::{Client, Endpoint};
+use common::{agent, cable, cable_with_a_plug, gateway, name, plan, program};
+use mesh_agent::api::{Body, Destination, Hello, Outcome, ReceiptWish, SendRequest};
+use mesh_agent::{Client, Endpoint, Incoming};
 use mesh_gateway::engine::Membership;
 use mesh_gateway::gateway::Gateway;
 use mesh_protocol::{Address, EpochKeys, Keyring, LinkId, MessageType, NetKey, Rng, frame};
@@ -236,6 +236,44 @@ async fn what_an_outsider_recorded_is_not_delivered_again_after_a_cut() {
         assert!(came.contains(&message.id), "{} was never sent", message.id);
     }
     b.stop().await.unwrap();
+}
+
+/// Who waited for the ack was once in memory only: a sender whose gateway restarted after *delivered* never heard of it.
+#[tokio::test]
+async fn processed_is_told_though_the_senders_gateway_lost_its_power_meanwhile() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (end_a, end_b, plug) = cable_with_a_plug();
+    let here = gateway(1, end_a, dirs[0].path()).await;
+    let away = gateway(2, end_b, dirs[1].path()).await;
+    let mut bob = agent(&here, "bob").await;
+    bob.inbox().set_auto_ack(false);
+    let alice = agent(&away, "alice").await;
+    let to_bob = SendRequest::new(Destination::agent(name("bob")), MessageType::Task, Body::text("do it"));
+    for processed in [ReceiptWish::Processed, ReceiptWish::Delivered] {
+        alice.handle().send(SendRequest { receipt: processed, ..to_bob.clone() }).await.unwrap();
+    }
+    let mut last = None;
+    for _ in 0..2 {
+        last = last.max(bob.inbox().next_message().await.unwrap().cursor);
+    }
+    while alice.handle().status().await.unwrap().counters.get("messages_delivered") != Some(&2) {
+        tokio::task::yield_now().await;
+    }
+    // What is asked is answered behind what the disk still had to do.
+    alice.handle().status().await.unwrap();
+    away.cut().await;
+
+    let away = gateway(2, plug.again(), dirs[1].path()).await;
+    let mut alice = agent(&away, "alice").await;
+    (1..=last.unwrap()).for_each(|cursor| bob.handle().ack(cursor).unwrap());
+    loop {
+        match alice.inbox().next().await.unwrap() {
+            Incoming::Receipt(receipt) if receipt.outcome == Outcome::Processed => break,
+            Incoming::Receipt(receipt) => assert_eq!(receipt.outcome, Outcome::Delivered),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(alice.handle().status().await.unwrap().outbox, 0);
 }
 
 #[tokio::test]

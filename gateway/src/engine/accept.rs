@@ -17,6 +17,7 @@ use super::keys::First;
 use super::outgoing::Accepted;
 use super::records::{self, Numbers};
 use super::state::{ID_BLOCK, MeshCommand, State, UNWRITTEN_BYTES, wants};
+use super::wishes::Full;
 use crate::access::{Entry, Verdict};
 use crate::agents::{MAX_BATCH, SessionId};
 use crate::store::{AgentKey, NEW_ADDRESS, Op};
@@ -86,6 +87,18 @@ impl State {
             let why = format_args!("the inbox of {} is full", request.to);
             return Err(refused(ErrorCode::Busy, why).hint("send it later"));
         }
+        if mesh.is_some() && one && request.receipt == ReceiptWish::Processed {
+            match self.wishes.room(self.now, from) {
+                Ok(None) => {}
+                Ok(Some(oldest)) => self.give_up_waiting(oldest),
+                Err(Full) => {
+                    let why = "too many delivered messages, of yours or of all, wait to be acknowledged";
+                    return Err(refused(ErrorCode::Busy, why).hint(
+                        "send it again after a receipt that says processed, or with receipt: delivered",
+                    ));
+                }
+            }
+        }
         let id = self.take_id(request.durable)?;
         self.note(session, key, request, Verdict::Accepted(MessageRef { node: self.identity.address, id }));
         self.remember(key, request, id);
@@ -125,6 +138,14 @@ impl State {
         self.accepted(session, key, request, id);
         self.promise(request.durable, After::Launch(id));
         Ok(())
+    }
+
+    /// An ack has not come for so long that another message may have its place.
+    fn give_up_waiting(&mut self, id: MessageId) {
+        self.count("acks_given_up");
+        if let Some((_, true)) = self.wishes.take(id) {
+            self.journal.stage(Op::DeleteOutbox { id });
+        }
     }
 
     /// Notes what became of a message. One that the disk loses afterwards, as the store fails, stays noted as accepted: it may have

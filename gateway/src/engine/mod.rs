@@ -21,6 +21,7 @@ mod report;
 mod sessions;
 mod settle;
 mod state;
+mod wishes;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

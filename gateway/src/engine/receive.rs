@@ -2,7 +2,7 @@
 //!
 //! Owns the verdict on what arrives: nothing is called delivered before it is synced.
 
-use mesh_agent::api::{Body, Destination, Message, MessageRef, Name, Outcome};
+use mesh_agent::api::{Body, Destination, Message, MessageRef, Name};
 use mesh_protocol::{
     Address, Answer, ContextId, Event as MeshEvent, Host, Letter, LinkId, MessageId, NameHash, Reason,
     Received, Verdict,
@@ -185,12 +185,7 @@ impl State {
         match event {
             MeshEvent::Received(received) => return self.received(&received),
             MeshEvent::Done { id, outcome, hops } => self.done(id, outcome, hops),
-            MeshEvent::Processed { id, .. } => {
-                if let Some((sender, reference)) = self.wishes.remove(&id) {
-                    let receipt = self.receipt(reference, id, Outcome::Processed, None, None);
-                    self.notify(sender, receipt, true);
-                }
-            }
+            MeshEvent::Processed { id, .. } => self.acknowledged(id),
             MeshEvent::NameWanted { source, name } if self.by_hash.contains_key(&name) => {
                 self.mesh.push(MeshCommand::Announce { to: source, name });
             }

@@ -12,11 +12,14 @@ use super::inbox::{Agent, AgentRecord, Item};
 use super::keys::{KeyRecord, Keys};
 use super::outgoing::Accepted;
 use super::peers::PeerRecord;
+use super::wishes::Delivered;
 use super::{Membership, SEQ_BLOCK, state::ID_BLOCK};
 use crate::store;
 
 /// The version of every record; a record of another is not read.
 const VERSION: u8 = 1;
+/// In the place of a version: what is left of a message of the outbox that was delivered and waits for its ack.
+const WAITING: u8 = 2;
 /// Which SEQs may have been used: a [`SeqRecord`].
 pub(super) const SEQ: &str = "seq";
 /// Which message numbers may have been used: a [`Numbers`].
@@ -88,6 +91,8 @@ pub(super) struct Recovered {
     pub(super) marks: Vec<ReplayMark>,
     pub(super) agents: Vec<Agent>,
     pub(super) outbox: Vec<(MessageId, Accepted)>,
+    /// What is left of messages that wait for an ack.
+    pub(super) waiting: Vec<(MessageId, Delivered)>,
     pub(super) delivered: Vec<(Address, MessageId)>,
     /// Remembered deliveries of another network, to be taken out.
     pub(super) stale: Vec<(Address, MessageId)>,
@@ -111,6 +116,15 @@ fn decode<T: DeserializeOwned>(record: &[u8]) -> Option<T> {
     if version != VERSION {
         return None;
     }
+    postcard::from_bytes(rest).ok()
+}
+
+pub(super) fn encode_waiting(delivered: Delivered) -> Vec<u8> {
+    postcard::to_extend(&delivered, vec![WAITING]).unwrap_or_default()
+}
+
+fn decode_waiting(record: &[u8]) -> Option<Delivered> {
+    let rest = record.strip_prefix(&[WAITING])?;
     postcard::from_bytes(rest).ok()
 }
 
@@ -208,11 +222,12 @@ pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, addres
         }
         agents.push(Agent::recovered(key, record, kept, Keys::recovered(keys)));
     }
-    let mut outbox = Vec::new();
+    let (mut outbox, mut waiting) = (Vec::new(), Vec::new());
     for (id, record) in raw.outbox {
-        match decode(&record) {
-            Some(accepted) => outbox.push((id, accepted)),
-            None => count(true),
+        match (decode(&record), decode_waiting(&record)) {
+            (Some(accepted), _) => outbox.push((id, accepted)),
+            (_, Some(delivered)) => waiting.push((id, delivered)),
+            (None, None) => count(true),
         }
     }
     let marks = marks.filter(|(found, _)| own(*found)).map(|(_, marks)| marks).unwrap_or_default();
@@ -251,6 +266,7 @@ pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, addres
         marks,
         agents,
         outbox,
+        waiting,
         delivered,
         stale,
         contexts,

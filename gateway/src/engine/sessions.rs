@@ -117,10 +117,9 @@ impl State {
 
     pub(super) fn new_agent(&mut self, name: Name) -> Option<AgentKey> {
         if self.agents.values().filter(|agent| !agent.is_passing()).count() >= self.identity.max_agents {
-            let wishing: BTreeSet<Name> = self.wishes.values().map(|(name, _)| *name).collect();
             let absent = self.agents.values().filter_map(|agent| Some((agent.worth()?, agent)));
             let (worth, gone) = absent
-                .filter(|(_, agent)| !self.outgoing.is_from(agent.name) && !wishing.contains(&agent.name))
+                .filter(|(_, agent)| !self.outgoing.is_from(agent.name) && !self.wishes.is_from(agent.name))
                 .min_by_key(|(worth, agent)| (*worth, agent.last_seen))?;
             let (key, name) = (gone.key, gone.name);
             if worth != Worth::Nothing {

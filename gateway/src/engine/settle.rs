@@ -8,7 +8,9 @@ use mesh_protocol::{Address, Instant, MessageId, Outcome as MeshOutcome, Priorit
 use super::figures::Settled;
 use super::inbox::{Agent, Item};
 use super::outgoing::Accepted;
-use super::state::{MeshCommand, PROCESSED_WISHES, State};
+use super::records;
+use super::state::{MeshCommand, State};
+use super::wishes::Delivered;
 use crate::store::Op;
 
 impl State {
@@ -41,6 +43,16 @@ impl State {
         if let Some(session) = self.agents.get(&key).and_then(Agent::session) {
             self.tell(session, Event::Receipt(receipt));
         }
+    }
+
+    /// The receiving agent, on another node, has acknowledged a message.
+    pub(super) fn acknowledged(&mut self, id: MessageId) {
+        let Some((Delivered { from, reference }, durable)) = self.wishes.take(id) else { return };
+        if durable {
+            self.journal.stage(Op::DeleteOutbox { id });
+        }
+        let receipt = self.receipt(reference, id, Outcome::Processed, None, None);
+        self.notify(from, receipt, durable);
     }
 
     pub(super) fn settle(
@@ -85,8 +97,17 @@ impl State {
         let Some(accepted) = self.outgoing.remove(id) else { return };
         let Accepted { kind, priority, .. } = accepted;
         self.ledger.settled(self.now, Settled { to: node, kind, priority, outcome, age });
+        let waits =
+            outcome == Outcome::Delivered && accepted.receipt == ReceiptWish::Processed && hops != Some(0);
+        let left = Delivered { from: accepted.from, reference: accepted.reference };
+        if waits {
+            self.wishes.insert(self.now, id, left, accepted.durable);
+        }
         if accepted.durable {
-            self.journal.stage(Op::DeleteOutbox { id });
+            self.journal.stage(match waits {
+                true => Op::PutOutbox { id, record: records::encode_waiting(left) },
+                false => Op::DeleteOutbox { id },
+            });
         }
         self.count(match outcome {
             Outcome::Delivered => "messages_delivered",
@@ -96,12 +117,6 @@ impl State {
             Outcome::Rejected => "messages_rejected",
             Outcome::Unknown => "messages_unknown",
         });
-        if outcome == Outcome::Delivered && accepted.receipt == ReceiptWish::Processed && hops != Some(0) {
-            if self.wishes.len() >= PROCESSED_WISHES {
-                self.wishes.pop_first();
-            }
-            self.wishes.insert(id, (accepted.from, accepted.reference));
-        }
         let mut receipt = self.receipt(accepted.reference, id, outcome, hops, why);
         receipt.at_node = at.or(receipt.at_node);
         self.notify(accepted.from, receipt, accepted.durable);

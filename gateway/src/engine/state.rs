@@ -17,14 +17,12 @@ use super::journal::Journal;
 use super::outgoing::Outgoing;
 use super::peers::PeerBook;
 use super::records::{self, Numbers};
+use super::wishes::Wishes;
 use crate::access::Audit;
 use crate::agents::SessionId;
 use crate::peering::PeerConfig;
 use crate::store::{AgentKey, Op};
 
-/// Senders that wait for an agent's ack on another node. Beyond it the oldest wait is forgotten: the receipt
-/// *delivered* stands.
-pub(super) const PROCESSED_WISHES: usize = 4_096;
 /// Agents announced at once, and how often one more: names beyond it are found when they are asked for. Guesses.
 pub(super) const ANNOUNCE_BURST: u32 = 8;
 pub(super) const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
@@ -120,7 +118,7 @@ pub(super) struct State {
     /// What sources said once, to refer to it.
     pub(super) heard: Heard,
     pub(super) directory: Directory,
-    pub(super) wishes: BTreeMap<MessageId, (Name, Option<u64>)>,
+    pub(super) wishes: Wishes,
     pub(super) next_id: u32,
     pub(super) ids_reserved: u32,
     /// As they were asked for last.
@@ -164,7 +162,7 @@ impl State {
             incoming: Incoming::default(),
             heard: Heard::recovered(recovered.contexts),
             directory: Directory::default(),
-            wishes: BTreeMap::new(),
+            wishes: Wishes::default(),
             next_id: start.id,
             ids_reserved: start.id,
             ids: Numbers { unused_from: start.id, next_block: FIRST_ID_BLOCK },
@@ -196,6 +194,9 @@ impl State {
         }
         for (source, context) in recovered.stale_contexts {
             state.journal.stage(Op::DeleteContext { source, context });
+        }
+        for (id, delivered) in recovered.waiting {
+            state.wishes.insert(now, id, delivered, true);
         }
         for (id, accepted) in recovered.outbox {
             let deadline = now + Duration::from_millis(accepted.deadline_ms.into());
