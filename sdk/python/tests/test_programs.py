@@ -193,7 +193,18 @@ class Commands(unittest.TestCase):
 
     def test_exit_codes_tell_wrong_usage_from_what_did_not_work(self) -> None:
         self.assertIn("`mesh-gateway agents` lists", self.mesh("send", "--to", "nobody@0x0001", "x", code=1))
-        self.assertIn("error", json.loads(self.mesh("query", "--json", "--to", "nobody@0x0001", "x", code=1)))
+        for arguments, code, word, hint in [
+            (["query", "--to", "nobody@0x0001", "x"], 1, "unknown_receiver", "`mesh-gateway agents` lists"),
+            (["query", "--to", "echo", "--timeout", "1ms", "x"], 1, "no_answer", "give it more time"),
+            (["status", "--gateway", "unix:/nowhere/mesh.sock"], 1, "no_gateway", "see whether the gateway runs"),
+            (["status", "--gateway", "127.0.0.1:9", "--token-file", "/nowhere/token"], 1, "token", "correct the path"),
+            (["status", "--gateway", "nonsense"], 2, "usage", "write HOST:PORT"),
+            (["send", "x"], 2, "usage", "--help says"),
+        ]:  # fmt: skip
+            error = json.loads(self.mesh(*arguments, "--json", code=code))["error"]
+            self.assertEqual(error["code"], word, error)
+            self.assertNotIn("; ", error["message"])
+            self.assertIn(hint, error["hint"] or "", error)
         self.assertIn("--to", self.mesh("send", "x", code=2))
         self.assertIn("write a number and ms, s, m or h", self.mesh("query", "--to", "echo", "--timeout", "soon", "x", code=2))
         self.assertIn("write HOST:PORT", self.mesh("status", "--gateway", "nonsense", code=2))

@@ -207,7 +207,7 @@ class Unanswered(GatewayCase):
 class Doors(unittest.IsolatedAsyncioTestCase):
     async def test_no_gateway_there_is_told_with_what_to_do(self) -> None:
         mesh = MeshNetworkManager("alice", gateway="unix:/nowhere/agents.sock", connect_timeout=0.05)
-        with self.assertRaisesRegex(GatewayAwayError, "there is no such socket: see whether the gateway runs"):
+        with self.assertRaisesRegex(GatewayAwayError, "there is no such socket; see whether the gateway runs"):
             await within(mesh.start())
         with self.assertRaisesRegex(NotStartedError, "call start"):
             await mesh.send_message(Message("TASK", receiver="bob"))

@@ -251,15 +251,15 @@ class Causes(unittest.IsolatedAsyncioTestCase):
     def test_each_cause_is_said_with_what_to_do_and_none_offers_a_simulator(self) -> None:
         tcp, unix = Endpoint("barn.local", 7700, ""), Endpoint("", 0, "/run/mesh.sock")
         for endpoint, why, said in [
-            (tcp, OSError(errno.ECONNREFUSED, "Connect call failed"), "refused, nobody listens there: see whether it runs"),
+            (tcp, OSError(errno.ECONNREFUSED, "Connect call failed"), "refused, nobody listens there; see whether it runs"),
             (tcp, OSError("Multiple exceptions: [Errno 111] Connect call failed, [Errno 111] Connect call failed"), "nobody listens there"),
             (tcp, socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "the name barn.local is not known here"),
-            (tcp, OSError(errno.ETIMEDOUT, "x"), "does not answer in time: its machine may be off"),
-            (tcp, asyncio.TimeoutError(), "does not answer in time: its machine may be off"),
+            (tcp, OSError(errno.ETIMEDOUT, "x"), "does not answer in time; its machine may be off"),
+            (tcp, asyncio.TimeoutError(), "does not answer in time; its machine may be off"),
             (tcp, OSError(errno.EHOSTUNREACH, "x"), "there is no way to it (No route to host)"),
             (tcp, OSError(errno.EPERM, "x"), "see its firewall"),
-            (unix, OSError(errno.ENOENT, "x"), "there is no such socket: see whether the gateway runs"),
-            (unix, OSError(errno.EACCES, "x"), "this user may not open the socket: run this as the gateway's user"),
+            (unix, OSError(errno.ENOENT, "x"), "there is no such socket; see whether the gateway runs"),
+            (unix, OSError(errno.EACCES, "x"), "this user may not open the socket; run this as the gateway's user"),
             (unix, OSError(errno.ECONNREFUSED, "x"), "nobody listens at that socket"),
             (tcp, OSError("it closed the connection"), "it closed the connection"),
         ]:  # fmt: skip

@@ -14,11 +14,13 @@ import json
 import os
 import re
 import sys
-from typing import Any, Awaitable, Callable, Dict, List, Optional, TextIO
+from typing import Any, Awaitable, Callable, Dict, List, NoReturn, Optional, TextIO, Tuple, Type
 
 from .content import read_text
 from .endpoint import find_endpoint, find_token
-from .errors import MeshError
+from .errors import (
+    ConnectionLostError, GatewayAwayError, MeshError, NoAnswerError, ProtocolError, TokenError, UndeliveredError, WrongCertificateError,
+)  # fmt: skip
 from .manager import MeshNetworkManager
 from .message import PRIORITIES, TYPES, Message, MessageType, Outcome, check_name
 from .printable import printable
@@ -36,8 +38,34 @@ _ADVICE = {
 class CommandError(MeshError):
     """A command did what it could, and it was not enough."""
 
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+#: The words for errors that are not the gateway's, as `mesh-gateway` has them; the first that fits.
+_CODES: Tuple[Tuple[Type[Exception], str], ...] = (
+    (ConnectionLostError, "connection_lost"), (GatewayAwayError, "no_gateway"), (ProtocolError, "not_a_gateway"),
+    (WrongCertificateError, "not_a_gateway"), (UndeliveredError, "not_delivered"), (NoAnswerError, "no_answer"),
+    (TokenError, "token"), (OSError, "io"),
+)  # fmt: skip
+
 
 # ---- arguments ----
+
+
+class _Parser(argparse.ArgumentParser):
+    """One that complains as JSON where that is wanted."""
+
+    def error(self, message: str) -> NoReturn:
+        if _as_json:
+            _tell(True, "usage", f"{message}; {self.prog} --help says what can be written")
+            self.exit(2)
+        super().error(message)
+
+
+# Whether errors of the command line itself are to be JSON too.
+_as_json = False
 
 
 def span(text: str) -> float:
@@ -57,12 +85,12 @@ def _examples(*lines: str) -> Dict[str, Any]:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="python -m mesh_gateway",
         description="Talk to a mesh-gateway that is running.",
         **_examples("status", "listen --as bob", "send --to bob --wait 'the pump is on'", "query --to echo hello"),
     )
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="print results as JSON, and errors too, on standard error")
     common.add_argument("--gateway", metavar="ADDR", help="HOST:PORT or unix:PATH [env: MESH_GATEWAY] [default: 127.0.0.1:7700]")
     common.add_argument("--token-file", metavar="FILE", help="a file with the access token [env: MESH_GATEWAY_TOKEN_FILE]")
@@ -71,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
         help="speak TLS, and only to the gateway whose certificate has this fingerprint; `mesh-gateway peers` there prints it "
         "[env: MESH_GATEWAY_FINGERPRINT]",
     )  # fmt: skip
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
     send = commands.add_parser(
         "send", parents=[common], help="send a message", description="Send a message.",
@@ -208,7 +236,7 @@ async def _send(args: argparse.Namespace) -> None:
     text = f"{receipt.id} {outcome}{where}{hops}{why}"
     _show(args, _receipt(receipt), lambda: text)
     if not outcome.good:
-        raise CommandError(f"{text}; {_ADVICE[outcome]}")
+        raise CommandError("not_delivered", f"{text}; {_ADVICE[outcome]}")
 
 
 async def _listen(args: argparse.Namespace) -> None:
@@ -253,7 +281,7 @@ async def _status(args: argparse.Namespace) -> None:
         lines.append(f"arrived {rate:.1%}" + ("" if latency is None else f", {latency:.0f} ms on average"))
     _show(args, told, *(functools.partial(str, line) for line in lines))
     if health != "ok":
-        raise CommandError("the gateway is not well: see above")
+        raise CommandError("unwell", "the gateway is not well; see above")
 
 
 _COMMANDS: Dict[str, Callable[[argparse.Namespace], Awaitable[None]]] = {
@@ -270,6 +298,9 @@ async def _run(args: argparse.Namespace) -> None:
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Runs a command and returns its exit code."""
+    global _as_json
+    words = sys.argv[1:] if argv is None else argv
+    _as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
     args = parser().parse_args(argv)
     try:
         find_endpoint(args.gateway, fingerprint=args.fingerprint)
@@ -294,9 +325,27 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 
 def _complain(args: argparse.Namespace, why: Exception, code: int) -> int:
-    text = json.dumps({"error": str(why)}) if args.json else _line(f"error: {why}", sys.stderr)
-    print(text, file=sys.stderr)
+    _tell(args.json, "usage" if code == 2 else _code(why), str(why), getattr(why, "hint", ""), getattr(why, "field", ""))
     return code
+
+
+def _code(why: Exception) -> str:
+    told = str(getattr(why, "code", ""))
+    return told or next((word for kind, word in _CODES if isinstance(why, kind)), "failed")
+
+
+def _tell(as_json: bool, code: str, text: str, hint: str = "", field: str = "") -> None:
+    """Says on standard error what is wrong: in one line, or as the object of the ``mesh-gateway`` commands."""
+    if not as_json:
+        print(_line(f"error: {text}", sys.stderr), file=sys.stderr)
+        return
+    # Errors are written as "what is wrong; what to do".
+    message, found, rest = text.rpartition("; ")
+    hint = hint or (rest if found else "")
+    error: Dict[str, Any] = {"code": code, "message": message if found and rest == hint else text, "hint": hint or None}
+    if field:
+        error["field"] = field
+    print(json.dumps({"error": error}), file=sys.stderr)
 
 
 if __name__ == "__main__":

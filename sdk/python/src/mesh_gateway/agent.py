@@ -404,7 +404,7 @@ class Agent:
             if answer.done():
                 return answer.result()
             raise NoAnswerError(
-                f"no answer from {message.receiver} within {timeout} s (the message is {receipt.state}): "
+                f"no answer from {message.receiver} within {timeout} s (the message is {receipt.state}); "
                 "give it more time, or see whether it is there and answers"
             )
         finally:

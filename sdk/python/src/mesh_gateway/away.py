@@ -16,7 +16,7 @@ from .endpoint import Endpoint
 
 _LOOK = "see whether it runs (`systemctl status mesh-gateway` there), and whether this is its address and port"
 _NO_WAY = "see whether both machines are on one network, and whether the address is right"
-_SILENT = "its machine may be off, or a firewall between; see whether the address is right"
+_SILENT = "its machine may be off, or a firewall between: see whether the address is right"
 
 
 def _number(why: OSError) -> Optional[int]:
@@ -28,25 +28,25 @@ def _number(why: OSError) -> Optional[int]:
 
 
 def why_away(endpoint: Endpoint, why: BaseException) -> str:
-    """The cause, and what to do."""
+    """The cause; what to do."""
     if isinstance(why, socket.gaierror):
-        return f"the name {endpoint.host} is not known here ({why.strerror}): correct it, or write the address, as in 192.168.1.10:7700"
+        return f"the name {endpoint.host} is not known here ({why.strerror}); correct it, or write the address, as in 192.168.1.10:7700"
     number = _number(why) if isinstance(why, OSError) else None
     if isinstance(why, asyncio.TimeoutError) or number == errno.ETIMEDOUT:
-        return f"it does not answer in time: {_SILENT}"
+        return f"it does not answer in time; {_SILENT}"
     if endpoint.path:
         if number == errno.ENOENT:
-            return "there is no such socket: see whether the gateway runs, and what its setting `unix_socket` is"
+            return "there is no such socket; see whether the gateway runs, and what its setting `unix_socket` is"
         if number == errno.EACCES:
-            return "this user may not open the socket: run this as the gateway's user, or connect over TCP with a token"
+            return "this user may not open the socket; run this as the gateway's user, or connect over TCP with a token"
         if number == errno.ECONNREFUSED:
-            return "nobody listens at that socket: see whether the gateway runs (`systemctl status mesh-gateway`)"
+            return "nobody listens at that socket; see whether the gateway runs (`systemctl status mesh-gateway`)"
     elif number == errno.ECONNREFUSED:
-        return f"the connection is refused, nobody listens there: {_LOOK}"
+        return f"the connection is refused, nobody listens there; {_LOOK}"
     elif number in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL):
-        return f"there is no way to it ({_said(why)}): {_NO_WAY}"
+        return f"there is no way to it ({_said(why)}); {_NO_WAY}"
     elif number in (errno.EACCES, errno.EPERM):
-        return f"this machine does not let the connection out ({_said(why)}): see its firewall"
+        return f"this machine does not let the connection out ({_said(why)}); see its firewall"
     return _said(why)
 
 

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
-from .errors import MeshError
+from .errors import TokenError
 from .tls import read_fingerprint
 
 DEFAULT = "127.0.0.1:7700"
@@ -90,7 +90,7 @@ def find_endpoint(
         host, colon, number = text.rpartition(":")
         if colon and host and number.isascii() and number.isdecimal() and 0 < int(number) < 65536:
             return Endpoint(host.strip("[]"), int(number), "", pin)
-    raise ValueError(f"cannot look for a gateway at {text!r}{said}: write HOST:PORT, as in {DEFAULT}, or unix:PATH")
+    raise ValueError(f"cannot look for a gateway at {text!r}{said}; write HOST:PORT, as in {DEFAULT}, or unix:PATH")
 
 
 def find_token(token: Optional[str] = None, token_file: Union[str, Path, None] = None) -> Optional[str]:
@@ -113,22 +113,22 @@ def _read_token(path: Union[str, Path], said: str) -> str:
     try:
         raw = Path(path).read_bytes()
     except FileNotFoundError:
-        raise MeshError(f"{attempt}: there is no such file; correct the path, or ask the gateway's operator for a token") from None
+        raise TokenError(f"{attempt}: there is no such file; correct the path, or ask the gateway's operator for a token") from None
     except PermissionError:
-        raise MeshError(f"{attempt}: this user may not read it; run this as the user whose it is") from None
+        raise TokenError(f"{attempt}: this user may not read it; run this as the user whose it is") from None
     except IsADirectoryError:
-        raise MeshError(f"{attempt}: it is a folder; give the file in it") from None
+        raise TokenError(f"{attempt}: it is a folder; give the file in it") from None
     except OSError as why:
-        raise MeshError(f"{attempt}: {why.strerror or why}; give a file of one line") from why
+        raise TokenError(f"{attempt}: {why.strerror or why}; give a file of one line") from why
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise MeshError(f"{attempt}: it begins with the mark of UTF-16, as some shells write it; save it again as UTF-8")
+        raise TokenError(f"{attempt}: it begins with the mark of UTF-16, as some shells write it; save it again as UTF-8")
     try:
         # Some editors put a mark of UTF-8 before the first character.
         found = raw.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise MeshError(f"{attempt}: it is not text; give the file that holds what `mesh-gateway token add` printed") from None
+        raise TokenError(f"{attempt}: it is not text; give the file that holds what `mesh-gateway token add` printed") from None
     if not found:
-        raise MeshError(f"{attempt}: it is empty; give a file of one line")
+        raise TokenError(f"{attempt}: it is empty; give a file of one line")
     if len(found.splitlines()) > 1:
-        raise MeshError(f"{attempt}: it has more than one line; give a file with the token alone")
+        raise TokenError(f"{attempt}: it has more than one line; give a file with the token alone")
     return found

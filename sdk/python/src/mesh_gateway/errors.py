@@ -48,6 +48,10 @@ class WrongCertificateError(MeshError):
     """What answers over TLS has another certificate than the gateway that is wanted."""
 
 
+class TokenError(MeshError):
+    """A file with an access token cannot be used."""
+
+
 class GatewayStartError(MeshError):
     """A gateway could not be found or started on this machine."""
 

@@ -50,7 +50,7 @@ class Questions:
             await asyncio.wait({future}, timeout=timeout)
             if future.done():
                 return future.result()
-            raise GatewayAwayError(f"the gateway did not answer {op!r} within {timeout:g} s: see whether it is there")
+            raise GatewayAwayError(f"the gateway did not answer {op!r} within {timeout:g} s; see whether it is there")
         finally:
             self._asked.pop(ref, None)
             future.cancel()
