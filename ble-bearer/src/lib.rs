@@ -38,6 +38,7 @@ mod clock;
 pub mod conformance;
 pub mod hci;
 mod health;
+mod retry;
 pub mod sim;
 mod wrap;
 

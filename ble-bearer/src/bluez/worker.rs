@@ -14,6 +14,7 @@ use super::advert::Advert;
 use super::pace::Pace;
 use super::session::{Session, said};
 use super::{BluezOptions, LINK, OpenError, Sending, info};
+use crate::retry::Retry;
 use crate::{BearerEvent, FrameBytes};
 
 /// Frames of the trial that finds out how long one takes: without content, so nobody takes them for frames.
@@ -24,9 +25,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The least time that a frame stays on the air, whatever the bus took of its gap. A guess: bluetoothd, kernel and
 /// controller have five commands to pass on.
 const SETTLE: Duration = Duration::from_millis(20);
-/// The pause before the first attempt to start over, and the longest; it doubles. A guess: bluetoothd takes a second or
-/// two to start.
-const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15)];
 
 /// A frame to be sent.
 #[derive(Clone, Debug)]
@@ -51,6 +49,7 @@ pub(super) struct Worker {
     /// Measured at the start of the session, and while it lasts.
     pace: Pace,
     manager: Option<Manager>,
+    retry: Retry,
     frames: mpsc::Receiver<Job>,
     events: mpsc::Sender<BearerEvent>,
     up: Arc<AtomicBool>,
@@ -66,7 +65,8 @@ impl Worker {
     ) -> Result<Self, OpenError> {
         let mut manager = None;
         let (session, pace) = start(adapter, options, &mut manager).await?;
-        Ok(Self { adapter: adapter.to_owned(), options, session, pace, manager, frames, events, up })
+        let (adapter, retry) = (adapter.to_owned(), Retry::new());
+        Ok(Self { adapter, options, session, pace, manager, retry, frames, events, up })
     }
 
     /// Runs until the bearer is dropped.
@@ -77,7 +77,7 @@ impl Worker {
             let end = match self.events.send(up).await {
                 Err(_) => End::Closed,
                 Ok(()) => {
-                    let Self { session, frames, events, options, pace, .. } = &mut self;
+                    let Self { session, frames, events, options, pace, retry, .. } = &mut self;
                     let Session { advert, scan, trouble, .. } = session;
                     let hear = async {
                         while let Some((bytes, rssi)) = scan.next().await {
@@ -90,7 +90,7 @@ impl Worker {
                         why = trouble.recv() => {
                             End::Trouble(why.unwrap_or_else(|| "the system bus is gone".to_owned()))
                         }
-                        end = send(advert, frames, events, options.sending, pace) => end,
+                        end = send(advert, frames, events, options.sending, pace, retry) => end,
                         end = hear => end,
                     }
                 }
@@ -113,18 +113,16 @@ impl Worker {
     /// Tries until there is a session again; `None` if the bearer is dropped meanwhile.
     async fn again(mut self) -> Option<Self> {
         self.session.close().await;
-        let [mut pause, longest] = PAUSES;
         loop {
             // What was handed over as the link went down is lost.
             let ended = async { while self.frames.recv().await.is_some() {} };
             tokio::select! {
                 () = ended => return None,
-                () = sleep(pause) => {}
+                () = sleep(Duration::from_millis(self.retry.pause().as_millis())) => {}
             }
             if let Ok((session, pace)) = start(&self.adapter, self.options, &mut self.manager).await {
                 return Some(Self { session, pace, ..self });
             }
-            pause = (pause * 2).min(longest);
         }
     }
 }
@@ -176,6 +174,7 @@ async fn send(
     events: &mpsc::Sender<BearerEvent>,
     sending: Sending,
     pace: &mut Pace,
+    retry: &mut Retry,
 ) -> End {
     let mut on_air = false;
     let mut due = Instant::now();
@@ -203,6 +202,7 @@ async fn send(
             if let Err(error) = put(advert, &bytes, sending).await {
                 return failed("sending a frame", &error);
             }
+            retry.sent();
             on_air = advert.is_registered();
             if pace.took(start.elapsed()) {
                 // Told again with the next change when there is no room for it.

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 
-use mesh_protocol::{Duration, Instant, LinkId};
+use mesh_protocol::{Instant, LinkId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
 
@@ -15,12 +15,9 @@ use super::host::{HCI_LINK, Host};
 use super::options::HciOptions;
 use super::packet::{Framer, Packet};
 use super::port::{Open, OpenError};
+use crate::retry::Retry;
 use crate::{Bearer, BearerError, BearerEvent, Clock, Full, Health};
 
-/// From one attempt to open an adapter that is away to the next, at first; doubles each time. A guess.
-const AGAIN: Duration = Duration::from_millis(500);
-/// See [`AGAIN`].
-const AGAIN_MOST: Duration = Duration::from_secs(15);
 /// What is read at once: many packets, and never less than one.
 const INPUT: usize = 4_096;
 
@@ -54,7 +51,9 @@ pub struct HciBearer<O: Open, C> {
     port: Arc<O>,
     clock: C,
     line: Line<O::Stream>,
-    again: Duration,
+    retry: Retry,
+    /// Frames that were confirmed when the line was opened last.
+    sent_before: u64,
 }
 
 impl<O: Open, C: Clock> HciBearer<O, C> {
@@ -68,13 +67,17 @@ impl<O: Open, C: Clock> HciBearer<O, C> {
         let mut host = Host::new(options);
         host.opened(clock.now());
         let line = Line::Open(Box::new(Flow::new(stream)));
-        Ok(Self { host, port: Arc::new(port), clock, line, again: AGAIN })
+        Ok(Self { host, port: Arc::new(port), clock, line, retry: Retry::new(), sent_before: 0 })
     }
 
     fn close(&mut self, why: &str) {
         self.host.closed(why);
-        self.line = Line::Closed { again: self.clock.now() + self.again };
-        self.again = self.again.times(2).min(AGAIN_MOST);
+        let sent = self.host.health().sent;
+        if sent > self.sent_before {
+            self.retry.sent();
+        }
+        self.sent_before = sent;
+        self.line = Line::Closed { again: self.clock.now() + self.retry.pause() };
     }
 
     /// Does what can be done without waiting.
@@ -194,9 +197,6 @@ impl<O: Open, C: Clock> Bearer for HciBearer<O, C> {
         loop {
             self.attend();
             if let Some(event) = self.host.poll_event() {
-                if matches!(event, BearerEvent::LinkUp { .. }) {
-                    self.again = AGAIN;
-                }
                 return Ok(event);
             }
             self.wait().await;

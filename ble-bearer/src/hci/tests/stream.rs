@@ -1,13 +1,14 @@
 //! A bearer over a stream: reading, writing, being cut off, and opening again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use mesh_protocol::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
 use crate::hci::{HciBearer, HciOptions, Open, OpenError};
-use crate::{AdapterState, Bearer, BearerEvent, WallClock};
+use crate::{AdapterState, Bearer, BearerEvent, Clock, WallClock};
 
 /// Opens one end of a pipe and hands the other one to the test; fails every second time.
 struct Pipes {
@@ -30,7 +31,12 @@ impl Open for Pipes {
 
 /// Answers commands as a legacy controller does, a byte at a time, until something else than a command comes or the
 /// other end is gone. After `limit` commands it hangs up.
-async fn answer(mut stream: DuplexStream, limit: usize) {
+async fn answer(stream: DuplexStream, limit: usize) {
+    answer_but(stream, limit, None).await;
+}
+
+/// The same, and refuses the command `refused`.
+async fn answer_but(mut stream: DuplexStream, limit: usize, refused: Option<u16>) {
     for _ in 0..limit {
         let mut head = [0; 4];
         if stream.read_exact(&mut head).await.is_err() || head[0] != 0x01 {
@@ -39,6 +45,7 @@ async fn answer(mut stream: DuplexStream, limit: usize) {
         let mut params = vec![0; usize::from(head[3])];
         stream.read_exact(&mut params).await.unwrap();
         let returned: &[u8] = match u16::from_le_bytes([head[1], head[2]]) {
+            opcode if Some(opcode) == refused => &[0x0c],
             0x1001 => &[0, 8, 0, 0, 8, 0x0f, 0, 0, 0],
             0x1009 => &[0, 6, 5, 4, 3, 2, 1],
             0x2003 => &[0; 9],
@@ -101,4 +108,37 @@ async fn a_stream_out_of_step_is_opened_anew() {
     let trouble = bearer.health().trouble.unwrap();
     assert!(trouble.contains("blocked") || trouble.contains("0x77"), "{trouble}");
     again.abort();
+}
+
+/// Opened 20 times in 32 s it once was: that it could be set up had shortened the pause each time.
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_refuses_frames_is_opened_ever_more_rarely_until_one_was_sent() {
+    // Data is refused, or to advertise.
+    for refused in [0x2008, 0x200a] {
+        let (others, mut theirs) = mpsc::unbounded_channel();
+        let (opened, refuses) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(true)));
+        let port = Pipes { others, opened: Arc::clone(&opened) };
+        let clock = WallClock::start();
+        let mut bearer = HciBearer::open(port, HciOptions::new(1), clock).await.unwrap();
+        let controller = Arc::clone(&refuses);
+        tokio::spawn(async move {
+            while let Some(stream) = theirs.recv().await {
+                let refused = controller.load(Ordering::Relaxed).then_some(refused);
+                tokio::spawn(answer_but(stream, usize::MAX, refused));
+            }
+        });
+        let mut often = Vec::new();
+        for until in [32, 120, 160] {
+            refuses.store(until <= 120, Ordering::Relaxed);
+            while clock.now() < Instant::ZERO + Duration::from_secs(until) {
+                let _ = bearer.try_send(crate::hci::HCI_LINK, b"frame", 1);
+                let moment = std::time::Duration::from_millis(50);
+                let _ = tokio::time::timeout(moment, bearer.next_event()).await;
+            }
+            often.push(opened.load(Ordering::Relaxed));
+        }
+        // The pauses are 0.5 s, 1, 2, 4, 8 and then 15.
+        assert_eq!(often, [7, 12, 13], "{refused:#06x}");
+        assert!(bearer.health().sent > 0);
+    }
 }
