@@ -94,6 +94,7 @@
 
 mod air_queue;
 mod block;
+mod contest;
 mod control;
 mod crypto;
 mod envelope;
@@ -116,6 +117,7 @@ mod time;
 mod types;
 
 pub use block::{BlockHead, MESSAGE_MAX, PART_LEN, Part};
+pub use contest::Conflict;
 pub use control::{Ack, CONTROL_MAX, Control, HELLO_REPORTS, HelloReport, NameHash, Reason, Verdict};
 pub use crypto::{EpochKeys, Keyring, Mic, NONCE_LEN, NetKey};
 pub use envelope::{

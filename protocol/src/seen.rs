@@ -15,8 +15,8 @@ const RELAYS_MAX: u8 = 2;
 /// What is known of one frame.
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
-    src: u16,
-    epoch_bit: bool,
+    /// Of a node's address the 15 bits that it has, and the epoch's lowest.
+    source: u16,
     seq: u32,
     /// The highest TTL this node has relayed it with; zero when it has not.
     ttl_relayed: u8,
@@ -47,7 +47,7 @@ impl<const N: usize> SeenCache<N> {
     };
 
     pub(crate) const fn new() -> Self {
-        const EMPTY: Entry = Entry { src: 0, epoch_bit: false, seq: 0, ttl_relayed: 0, relays: 0, stamp: 0 };
+        const EMPTY: Entry = Entry { source: 0, seq: 0, ttl_relayed: 0, relays: 0, stamp: 0 };
         Self { entries: [EMPTY; N], writes: 0 }
     }
 
@@ -63,14 +63,7 @@ impl<const N: usize> SeenCache<N> {
                 oldest = i;
             }
         }
-        set[oldest] = Entry {
-            src: key.src.bits(),
-            epoch_bit: key.epoch & 1 != 0,
-            seq: key.seq,
-            ttl_relayed: 0,
-            relays: 0,
-            stamp: writes,
-        };
+        set[oldest] = Entry { source: source(key), seq: key.seq, ttl_relayed: 0, relays: 0, stamp: writes };
     }
 
     /// Whether a frame was met and is not forgotten.
@@ -101,9 +94,10 @@ impl<const N: usize> SeenCache<N> {
 
     fn find(&mut self, key: FrameKey) -> Option<&mut Entry> {
         let start = Self::set(key);
-        self.entries[start..start + WAYS].iter_mut().find(|entry| {
-            entry.src == key.src.bits() && entry.seq == key.seq && entry.epoch_bit == (key.epoch & 1 != 0)
-        })
+        let source = source(key);
+        self.entries[start..start + WAYS]
+            .iter_mut()
+            .find(|entry| entry.source == source && entry.seq == key.seq)
     }
 
     fn set(key: FrameKey) -> usize {
@@ -112,6 +106,10 @@ impl<const N: usize> SeenCache<N> {
             ((u64::from(key.src.bits()) << 24) ^ u64::from(key.seq)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ((mixed >> 32) as usize % Self::SETS) * WAYS
     }
+}
+
+const fn source(key: FrameKey) -> u16 {
+    key.src.bits() << 1 | (key.epoch & 1) as u16
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl SeqCounter {
         }
         self.block = self.next_block;
         self.next_block = self.block.saturating_mul(2).min(self.most);
-        let up_to = self.limit.saturating_add(self.block).min(SEQ_MAX + 1);
+        let up_to = self.limit.max(self.next).saturating_add(self.block).min(SEQ_MAX + 1);
         self.asked = Some(up_to);
         Some(up_to)
     }
@@ -70,6 +70,11 @@ impl SeqCounter {
             self.asked = None;
         }
         self.limit = self.limit.max(up_to.min(SEQ_MAX + 1));
+    }
+
+    /// Leaves out `seq`, which another used, and a block behind it. What comes then is reserved first like any other.
+    pub(crate) fn go_beyond(&mut self, seq: u32) {
+        self.next = self.next.max(seq.saturating_add(1 + self.most).min(SEQ_MAX + 1));
     }
 
     /// Takes the next number.

@@ -44,6 +44,8 @@ discards! {
     AddressConflict => "address_conflict",
     /// Below the replay window, or seen and forgotten.
     Replay => "replay",
+    /// Too far ahead of what its source has sent so far, until later frames confirm it.
+    SeqJump => "seq_jump",
     /// From a new source while the replay table is full.
     ReplayTableFull => "replay_table_full",
     /// A copy of a frame that was taken before.

@@ -169,8 +169,8 @@ impl Device {
             durable: self.boot.options.durable,
             gateway,
             relays: self.boot.options.relay,
-            conflict: node.in_conflict(),
-            can_seal: !node.in_conflict() && node.next_seq() < self.flash.kept().seq,
+            conflict: node.conflict(local).is_some(),
+            can_seal: node.can_seal(),
         })
     }
 
@@ -195,7 +195,7 @@ impl Device {
             }
             let (outbox, queue) = node.depth();
             hash.add((outbox as u64) << 32 | queue as u64);
-            hash.add(u64::from(node.next_seq()) << 1 | u64::from(node.in_conflict()));
+            hash.add(u64::from(node.next_seq()) << 1 | u64::from(node.conflict(Instant::ZERO).is_some()));
             hash.add(node.poll_timeout().map_or(u64::MAX, Instant::as_micros));
             let stats = node.stats();
             for count in [stats.frames_sent, stats.blocks_received] {

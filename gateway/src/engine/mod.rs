@@ -509,6 +509,12 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             self.state.break_promise(&promise);
         }
         self.watch.look(now, self.node.neighbours(), &mut self.bearer);
+        let taken = |src| {
+            let near = self.node.neighbours().find(|near| near.address == src).map(|near| near.last_heard);
+            let far = self.node.paths().find(|path| path.destination == src).map(|path| path.last_heard);
+            near.max(far)
+        };
+        self.watch.count(now, self.node.refusals().map(|(src, count)| (src, count, taken(src))));
         self.state.timeout();
         loop {
             self.mesh_commands();

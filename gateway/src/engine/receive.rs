@@ -206,9 +206,17 @@ impl State {
             }
             MeshEvent::AddressConflict { seq } => {
                 let address = self.identity.address;
-                tracing::error!(%address, seq, "another node sends under this gateway's address; sending is stopped: \
-                     invite one of the two again under another name");
-                self.conflict = true;
+                tracing::error!(%address, seq, "another node sends under this gateway's address, see `status`: invite one of the two \
+                     again under another name");
+                self.count("address_conflicts");
+                // Whoever hears this gateway now knows where it is, and does not follow one who is far ahead of it.
+                let names: Vec<Name> = self
+                    .agents
+                    .values()
+                    .filter(|agent| agent.is_connected())
+                    .map(|agent| agent.name)
+                    .collect();
+                names.into_iter().for_each(|name| self.announce(name));
             }
             _ => {}
         }

@@ -132,12 +132,22 @@ pub(super) fn problems(
         let silent = state.now.since(last.last_heard).as_millis() / 1_000;
         problems.push(format!("no neighbour is heard, for {silent} s now; the last was {}", last.address));
     }
-    if state.conflict {
+    if let Some(conflict) = node.conflict(state.now) {
+        let address = state.identity.address;
+        let silence = match conflict.silent_until {
+            Some(until) => {
+                format!("nothing is sent for another {} s", until.since(state.now).as_millis() / 1_000)
+            }
+            None => "this one goes on".into(),
+        };
         problems.push(format!(
-            "another node sends under this gateway's address {}; nothing is sent until one of them has a new lease",
-            state.identity.address
+            "another node sends under this gateway's address {address}, last {} s ago; {silence}: invite one of the two again under another \
+             name; if there is no other, a member forges",
+            state.now.since(conflict.heard).as_millis() / 1_000
         ));
     }
+    let neighbours: Vec<_> = node.neighbours().copied().collect();
+    problems.extend(watch.problems(state.now, &neighbours));
     let (known, most) = node.replay_use();
     if known * 100 >= most * REPLAY_WARN_PERCENT {
         problems

@@ -112,7 +112,7 @@ impl<
         let key = FrameKey { src: frame.src, epoch: verified.epoch(), seq: frame.seq };
 
         if frame.src == self.address {
-            return Err(self.own_frame(key));
+            return Err(self.own_frame(now, key));
         }
         if frame.kind == Kind::Control && frame.mic == Mic::Short {
             return Err(Discard::WeakMic);
@@ -120,15 +120,25 @@ impl<
         let except = self.unicast(link);
         let dst = frame.dst;
         let for_us = dst == self.address || dst == Address::EVERYONE || self.groups.contains(&dst);
-        match self.replay.check(key.src, key.epoch, key.seq) {
+        match self.replay.check(now, key.src, key.epoch, key.seq) {
             Ok(Freshness::New) => {}
             Ok(Freshness::Met) => return Err(self.copy(now, key, frame, sealed, except)),
-            Err(Discard::ReplayTableFull) if self.seen.knows(key) => {
+            Err(Discard::ReplayTableFull | Discard::SeqJump) if self.seen.knows(key) => {
                 return Err(self.copy(now, key, frame, sealed, except));
             }
             Err(Discard::ReplayTableFull) if self.replay.make_room() => {}
-            Err(Discard::ReplayTableFull) => return self.pass_on(now, key, frame, sealed, except, for_us),
-            Err(why) => return Err(why),
+            Err(Discard::ReplayTableFull) => {
+                self.pass_on(now, key, frame, sealed, except);
+                return if for_us { Err(Discard::ReplayTableFull) } else { Ok(()) };
+            }
+            Err(why) => {
+                self.replay.refused(now, key.src, key.seq, why);
+                if why == Discard::SeqJump {
+                    // Those beyond can only find that it goes on there if they hear of it.
+                    self.pass_on(now, key, frame, sealed, except);
+                }
+                return Err(why);
+            }
         }
 
         self.replay.mark(key.src, key.epoch, key.seq, for_us);
@@ -149,8 +159,8 @@ impl<
         Ok(())
     }
 
-    /// A new frame of a source there is no replay window for: it is relayed, for which the duplicate cache is guard enough,
-    /// and nothing is taken from it.
+    /// A frame that the replay windows can say nothing of: it is relayed, for which the duplicate cache is guard enough, and
+    /// nothing is taken from it.
     fn pass_on(
         &mut self,
         now: Instant,
@@ -158,13 +168,11 @@ impl<
         frame: &Frame<'_>,
         sealed: Vec<u8, FRAME, u8>,
         except: Option<LinkId>,
-        for_us: bool,
-    ) -> Result<(), Discard> {
+    ) {
         if frame.dst != self.address {
             self.seen.insert(key);
             self.relay(now, key, frame, sealed, except);
         }
-        if for_us { Err(Discard::ReplayTableFull) } else { Ok(()) }
     }
 
     /// The link to leave out when relaying: a peer on a connection needs no echo, a broadcast has other listeners.
@@ -175,11 +183,16 @@ impl<
             .map(|known| known.id)
     }
 
-    fn own_frame(&mut self, key: FrameKey) -> Discard {
+    fn own_frame(&mut self, now: Instant, key: FrameKey) -> Discard {
         let foreign = key.epoch == self.epoch() && self.seq.never_sent(key.seq);
-        if foreign && !self.conflict {
-            self.conflict = true;
-            self.conflict_news = Some(key.seq);
+        if foreign {
+            let heard = self.contest.heard(now, key.seq, self.seq.next());
+            if heard.follow {
+                self.seq.go_beyond(key.seq);
+            }
+            if heard.news {
+                self.conflict_news = Some(key.seq);
+            }
         }
         if foreign { Discard::AddressConflict } else { Discard::Own }
     }

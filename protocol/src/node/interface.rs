@@ -129,7 +129,8 @@ pub enum Event<'a> {
     },
     /// Three quarters of the SEQs are used: the network needs its next epoch.
     EpochWanted,
-    /// Another node sends under this node's address; this one has stopped sending under the key.
+    /// Another node sends under this node's address. This one says nothing of its own until [`Node::conflict`] says, and then goes on
+    /// beyond what the other has sent; if that is too far ahead, it goes on as it was.
     AddressConflict {
         /// The SEQ that this node never sent.
         seq: u32,
@@ -171,8 +172,6 @@ pub enum SendError {
     Destination,
     /// A message of this number is on its way.
     IdInUse,
-    /// Another node has this node's address: give one of them a new lease.
-    AddressConflict,
     /// All SEQs that this address has in this epoch are used.
     SeqExhausted,
 }
@@ -185,7 +184,6 @@ impl core::fmt::Display for SendError {
             Self::FirstPart => "the first part has the wrong length",
             Self::Destination => "the destination is nobody, or this node itself",
             Self::IdInUse => "a message of this number is on its way",
-            Self::AddressConflict => "another node has this node's address: give one of them a new lease",
             Self::SeqExhausted => {
                 "all sequence numbers of this address are used, 100 %: nothing is sent any more; give it a new address"
             }

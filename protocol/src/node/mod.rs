@@ -14,6 +14,7 @@ use heapless::{Deque, Vec};
 
 use crate::air_queue::{AirQueue, link_bit};
 use crate::block::{BlockHead, MESSAGE_MAX, PART_LEN, fits_one_block, part_len};
+use crate::contest::{Conflict, Contest};
 use crate::control::{Control, NameHash, Verdict};
 use crate::crypto::Keyring;
 use crate::finished::FinishedList;
@@ -92,8 +93,8 @@ pub struct Node<
     keys: Keyring,
     rng: Rng,
     seq: SeqCounter,
-    conflict: bool,
-    /// The SEQ that betrayed the conflict, until the application has heard of it.
+    contest: Contest,
+    /// The SEQ that betrayed a conflict, until the application has heard of it.
     conflict_news: Option<u32>,
     links: Vec<Link, LINKS>,
     groups: Vec<Address, GROUPS>,
@@ -153,7 +154,7 @@ impl<
             keys: config.keys,
             rng,
             seq: SeqCounter::new(config.seq_start, config.seq_block),
-            conflict: false,
+            contest: Contest::new(),
             conflict_news: None,
             links: Vec::new(),
             groups: Vec::new(),
@@ -234,10 +235,21 @@ impl<
         self.seq.next()
     }
 
-    /// Whether another node was heard under this node's address.
+    /// What is known of another node under this node's address, if one was heard lately.
     #[must_use]
-    pub const fn in_conflict(&self) -> bool {
-        self.conflict
+    pub fn conflict(&self, now: Instant) -> Option<Conflict> {
+        self.contest.known(now)
+    }
+
+    /// Whether this node may send frames of its own now: it has SEQs, and is not silent for another one under its address.
+    #[must_use]
+    pub fn can_seal(&self) -> bool {
+        self.contest.silent_until().is_none() && self.seq.ready().is_ok()
+    }
+
+    /// Nodes of which frames were refused as replays, or as too far ahead, since the last one that was taken, and how many.
+    pub fn refusals(&self) -> impl Iterator<Item = (Address, u16)> + '_ {
+        self.replay.refusals()
     }
 
     /// Own messages on their way, and frames waiting for the air.
@@ -328,9 +340,6 @@ impl<
         total: usize,
         first: &[u8],
     ) -> Result<(), SendError> {
-        if self.conflict {
-            return Err(SendError::AddressConflict);
-        }
         if self.seq.ready() == Err(SeqError::Exhausted) {
             return Err(SendError::SeqExhausted);
         }
@@ -507,11 +516,6 @@ impl<
                 let _ = self.controls.push_back(own);
             }
         }
-    }
-
-    /// Whether an own frame could be sealed now.
-    const fn can_seal(&self) -> bool {
-        !self.conflict && self.seq.ready().is_ok()
     }
 
     /// The neighbour that alone is to pass on what goes to `to`, if a route names one that has not fallen silent.

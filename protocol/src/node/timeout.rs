@@ -19,6 +19,7 @@ impl<
 {
     /// Does what is due at `now` and not a frame: acks, deadlines, retransmissions, hellos.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.contest.end_silence(now);
         for _ in 0..self.queue.expire(now) {
             self.stats.count(Discard::Stale);
         }
@@ -54,6 +55,7 @@ impl<
             self.queue.next_expiry(),
             self.reassembly.next_timeout(),
             self.outbox.next_timeout(),
+            self.contest.silent_until(),
         ];
         let frames = self.links.iter().filter_map(|link| {
             let next = [self.next_own(link.id), self.queue.next_due(link.id)].into_iter().flatten().min()?;

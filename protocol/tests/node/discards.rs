@@ -240,6 +240,7 @@ const REACHED: &[(Discard, &str)] = &[
     (Discard::Own, "refused_as_own_or_of_a_twin"),
     (Discard::AddressConflict, "refused_as_own_or_of_a_twin"),
     (Discard::Replay, "refused_as_known"),
+    (Discard::SeqJump, "forged: one_sealed_frame_far_ahead_mutes_its_source_nowhere"),
     (Discard::ReplayTableFull, "bounds: sources"),
     (Discard::Duplicate, "refused_as_known"),
     (Discard::NotNextHop, "flooding: a_named_next_hop_relays_alone"),

@@ -29,7 +29,7 @@ fn look(node: &SmallNode) -> Seen {
         paths: node.paths().copied().collect(),
         depth: node.depth(),
         next_seq: node.next_seq(),
-        conflict: node.in_conflict(),
+        conflict: node.conflict(crate::net::T0).is_some(),
         due: node.poll_timeout(),
         verified: node.stats().frames_verified,
         sent: node.stats().frames_sent,

@@ -10,6 +10,7 @@ mod delivery;
 mod direct;
 mod discards;
 mod flooding;
+mod forged;
 mod hostile;
 mod many;
 mod neighbours;
