@@ -47,6 +47,11 @@ async fn sends(client: &Client, request: SendRequest) -> bool {
 fn a_token_is_shown_once_listed_with_its_limits_and_taken_back() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("state");
+    assert!(
+        !run(&dir, &["add", "plain"]).status.success() && !dir.exists(),
+        "a misspelt directory is not made"
+    );
+    fs::create_dir(&dir).unwrap();
     let limits = [
         "add",
         "sensor",

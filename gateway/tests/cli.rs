@@ -126,7 +126,8 @@ fn a_wrong_command_line_is_exit_code_2() {
     }
     let told = err(&run(&["--json", "--no-such-flag"]));
     let told: Value = serde_json::from_str(&told).unwrap();
-    assert!(told["error"].as_str().unwrap().contains("--no-such-flag"), "{told}");
+    assert_eq!(told["error"]["code"], "usage");
+    assert!(told["error"]["message"].as_str().unwrap().contains("--no-such-flag"), "{told}");
 }
 
 #[test]
@@ -149,7 +150,8 @@ fn a_real_adapter_needs_a_network_and_an_adapter_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let output = run(&["--adapter", "hci0", "--data-dir", path(dir.path())]);
     assert_eq!(code(&output), 1);
-    assert!(err(&output).contains("run `mesh-gateway init` first"), "{}", err(&output));
+    let first = format!("run `mesh-gateway init --data-dir {}` first", path(dir.path()));
+    assert!(err(&output).contains(&first), "{}", err(&output));
     assert_eq!(code(&run(&["init", "--data-dir", path(dir.path())])), 0);
     // No machine has this many.
     for (adapter, part) in
@@ -265,7 +267,7 @@ fn a_frame_that_does_not_verify_is_exit_code_1() {
     let output = run(&[&decode[..], &["7", "--json", &flipped]].concat());
     assert_eq!(code(&output), 1);
     let told: Value = serde_json::from_str(&err(&output)).unwrap();
-    assert!(told["error"].as_str().unwrap().contains("mic"), "{told}");
+    assert!(told["error"]["message"].as_str().unwrap().contains("mic"), "{told}");
 
     let encode =
         ["frame", "encode", "--net-key", KEY, "--epoch", "7", "--dst", "1", "--priority", "0", "--kind", "0"];
@@ -451,8 +453,181 @@ fn without_a_gateway_a_client_says_what_to_start() {
     for (arguments, attempt) in table {
         let told = failed(&run(&[arguments, &["--gateway", &nobody][..]].concat()));
         assert!(told.starts_with(attempt), "{told}");
-        assert!(told.contains("no gateway answers at unix:") && told.contains("--adapter sim"), "{told}");
+        assert!(
+            told.contains("no gateway answers at unix:") && told.contains("check that it runs there"),
+            "{told}"
+        );
+        let told = error(&run(&[arguments, &["--json", "--gateway", &nobody][..]].concat()));
+        assert_eq!(told["code"], "no_gateway", "{told}");
     }
+}
+
+/// What a run that must fail said as JSON.
+#[track_caller]
+fn error(output: &Output) -> Value {
+    assert!(!output.status.success());
+    let mut told: Value = serde_json::from_slice(&output.stderr).unwrap();
+    let error = told["error"].take();
+    assert!(error["code"].is_string() && error["message"].is_string(), "{error}");
+    error
+}
+
+#[test]
+fn why_no_gateway_answers_is_told_apart_and_no_simulator_is_offered() {
+    let dir = tempfile::tempdir().unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = silent.local_addr().unwrap().to_string();
+    drop(silent);
+    let socket = format!("unix:{}", dir.path().join("none.sock").display());
+    for (gateway, hint) in [
+        (closed.as_str(), "check that it runs there"),
+        (socket.as_str(), "check that it runs there"),
+        ("no-such-host.invalid:7700", "check the host's name"),
+    ] {
+        let told = error(&run(&["status", "--json", "--gateway", gateway]));
+        assert_eq!(told["code"], "no_gateway", "{told}");
+        assert!(told["hint"].as_str().unwrap().contains(hint), "{told}");
+        assert!(!told.to_string().contains("--adapter sim"), "{told}");
+    }
+    let file = dir.path().join("no-token");
+    let told = failed(&run(&["status", "--token-file", path(&file)]));
+    assert!(told.contains(path(&file)) && told.contains("--token-file"), "{told}");
+}
+
+#[test]
+fn a_deadline_is_told_in_hours_and_under_the_name_of_the_flag() {
+    let told = err(&run(&["send", "--to", "bob", "--deadline", "48h", "x"]));
+    assert!(told.contains("--deadline") && told.contains("24h") && !told.contains("86400"), "{told}");
+    let told = err(&run(&["query", "--to", "bob", "--timeout", "0s", "x"]));
+    assert!(told.contains("--timeout") && !told.contains("--deadline"), "{told}");
+}
+
+#[test]
+fn a_network_without_an_adapter_does_not_start_the_simulator() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = path(dir.path());
+    let init = run(&["init", "--data-dir", home]);
+    good(&init);
+    let next = format!("`mesh-gateway --adapter hci0 --data-dir {home}`");
+    assert!(err(&init).contains(&next), "{}", err(&init));
+    let plain = run(&["--json", "--data-dir", home]);
+    assert_eq!(code(&plain), 2, "systemd does not start it again and again");
+    let told = error(&plain);
+    assert_eq!(told["code"], "no_adapter", "{told}");
+    assert!(told["message"].as_str().unwrap().contains("This machine has: "), "{told}");
+    assert!(told["hint"].as_str().unwrap().contains("--adapter hci"), "{told}");
+    // A name in the settings is as good; that one cannot be opened here.
+    fs::write(dir.path().join("mesh-gateway.toml"), "[radio]\nadapter = 'hci65535'\n").unwrap();
+    let told = error(&run(&["--json", "--data-dir", home]));
+    assert!(told["message"].as_str().unwrap().contains("opening hci65535"), "{told}");
+}
+
+#[test]
+fn secrets_are_written_for_this_user_alone_or_a_warning_says_that_they_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("barn");
+    good(&run(&["init", "--data-dir", path(&home)]));
+    let mode = |file: &Path| fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    for (command, name) in [(&["invite"][..], "hut"), (&["token", "add"], "phone")] {
+        let file = dir.path().join(name);
+        let made =
+            |who: &str| run(&[command, &[who, "--data-dir", path(&home), "--out", path(&file)][..]].concat());
+        let output = made(name);
+        assert_eq!(good(&output), "", "nothing of it on standard output");
+        assert!(err(&output).contains(path(&file)), "{}", err(&output));
+        assert_eq!(mode(&file), 0o600);
+        let secret = fs::read_to_string(&file).unwrap();
+        assert!(secret.starts_with("mesh1:") || secret.starts_with("mgt_"));
+        // A file that is there stays as it is, and costs no address and no token.
+        let again = made("other");
+        assert!(failed(&again).contains("is there already"), "{}", err(&again));
+        assert_eq!(fs::read_to_string(&file).unwrap(), secret);
+        good(&run(&[command, &["other", "--data-dir", path(&home)][..]].concat()));
+
+        for (bits, warned) in [(0o644, true), (0o600, false)] {
+            let open = dir.path().join(format!("{name}-{bits:o}"));
+            fs::write(&open, "").unwrap();
+            fs::set_permissions(&open, fs::Permissions::from_mode(bits)).unwrap();
+            let output = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"))
+                .args(command)
+                .args([&format!("{name}-{bits:o}"), "--data-dir", path(&home)])
+                .stdout(fs::File::create(&open).unwrap())
+                .output()
+                .unwrap();
+            good(&output);
+            assert_eq!(err(&output).contains("others can read"), warned, "{}", err(&output));
+        }
+    }
+    // What is read is treated alike: not from a file that others can read.
+    let (hut, file) = (dir.path().join("hut-home"), dir.path().join("hut"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let told = failed(&run(&["init", "--invite", path(&file), "--data-dir", path(&hut)]));
+    assert!(told.contains("chmod 600") && !hut.exists(), "{told}");
+    let token = dir.path().join("phone");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(failed(&run(&["status", "--token-file", path(&token)])).contains("chmod 600"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    good(&run(&["init", "--invite", path(&file), "--data-dir", path(&hut)]));
+}
+
+#[test]
+fn the_first_token_says_whom_it_locks_out_and_how_to_go_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    let add = |name: &str| run(&["token", "add", name, "--data-dir", path(&home)]);
+    let told = failed(&add("phone"));
+    assert!(told.contains("there is no data directory") && !home.exists(), "{told}");
+    fs::create_dir(&home).unwrap();
+    let first = add("phone");
+    good(&first);
+    for part in
+        ["every program over TCP", "this machine too", "the Unix socket", "token remove phone", "tokens.toml"]
+    {
+        assert!(err(&first).contains(part), "no {part:?} in {}", err(&first));
+    }
+    let second = add("panel");
+    good(&second);
+    assert!(!err(&second).contains("every program over TCP"), "{}", err(&second));
+}
+
+#[test]
+fn nobody_is_called_everyone() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    let told = failed(&run(&["init", "--name", "everyone", "--data-dir", path(&home)]));
+    assert!(told.contains("not `everyone`") && !home.exists(), "{told}");
+    good(&run(&["init", "--data-dir", path(&home)]));
+    assert!(failed(&run(&["invite", "everyone", "--data-dir", path(&home)])).contains("not `everyone`"));
+}
+
+#[test]
+fn everything_wrong_in_the_settings_is_named_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mesh-gateway.toml");
+    fs::write(
+        &file,
+        "[agents]\nlisen = '127.0.0.1:1'\nmax_agents = 'many'\naccess_token_file = 'none'\n[foo]\nx = 1\n[mesh]\nttl = 99\n[sim]\nseed = true\n",
+    )
+    .unwrap();
+    let check = ["config", "check", "--data-dir", path(dir.path())];
+    let told = failed(&run(&check));
+    for part in [
+        "toml:2: unknown key `lisen`",
+        "toml:3: ",
+        "unknown section `[foo]`",
+        "toml:8: mesh.ttl",
+        "toml:10: ",
+        "none",
+    ] {
+        assert!(told.contains(part), "no {part:?} in {told}");
+    }
+    assert!(!told.contains("[sim]`?"), "nothing like it is not what was meant: {told}");
+    let told = error(&run(&[&check[..], &["--json"]].concat()));
+    assert_eq!(told["code"], "settings");
+    let problems = told["problems"].as_array().unwrap();
+    let lines: Vec<_> = problems.iter().filter_map(|problem| problem["line"].as_u64()).collect();
+    assert_eq!(lines, [2, 3, 5, 8, 10], "{told}");
+    assert_eq!(problems.len(), 6, "and the token's file: {told}");
 }
 
 #[test]

@@ -109,6 +109,32 @@ fn messages_queries_and_reports_go_over_the_command_line() {
 
     let answer = daemon.run(&["query", "--to", "echo", "are you there?"]);
     assert_eq!((answer.status.code(), text(&answer.stdout)), (Some(0), "are you there?\n"), "{answer:?}");
+    // What comes from others neither drives the terminal nor forges a line; who wants the bytes asks for them.
+    let wild = "a\u{1b}[2J\nmesh-gateway: all is well\u{9b}1m\u{202e}x";
+    let shown = daemon.run(&["query", "--to", "echo", wild]);
+    assert_eq!(text(&shown.stdout), "a\\u{1b}[2J\\nmesh-gateway: all is well\\u{9b}1m\\u{202e}x\n");
+    assert_eq!(text(&daemon.run(&["query", "--raw", "--to", "echo", wild]).stdout), wild);
+    let shown = daemon.run(&["query", "--json", "--to", "echo", wild]);
+    assert!(!text(&shown.stdout).contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{shown:?}");
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["text"], json!(wild), "it is escaped and nothing else");
+
+    // A refusal keeps its code, its hint and its field on the way through the command.
+    let refused = daemon.run(&["send", "--json", "--to", "zed@0x0001", "hello?"]);
+    let refused: Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(
+        (&refused["error"]["code"], &refused["error"]["field"]),
+        (&json!("unknown_receiver"), &json!("to"))
+    );
+    assert_eq!(refused["error"]["hint"], json!("`mesh-gateway agents` lists those that have"));
+    let silly = daemon.run(&["routes", "add", "0x0005", "--via", "0x0005"]);
+    assert_eq!(silly.status.code(), Some(1));
+    assert!(text(&silly.stderr).contains("it begins where it ends"), "{silly:?}");
+    let dead = daemon.run(&["peers", "add", "dead", "192.0.2.1:7700"]);
+    assert!(dead.status.success() && !text(&dead.stdout).contains("is connected"), "{dead:?}");
+    assert!(text(&dead.stdout).contains("shows whether it answers"), "{dead:?}");
+    assert!(daemon.run(&["peers", "remove", "dead"]).status.success());
+
     let lost = daemon.run(&["query", "--to", "nobody", "--timeout", "1ms", "are you there?"]);
     assert_eq!((lost.status.code(), text(&lost.stdout)), (Some(1), ""));
     assert!(text(&lost.stderr).starts_with("mesh-gateway: asking nobody: no answer"), "{lost:?}");

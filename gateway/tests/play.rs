@@ -199,7 +199,7 @@ fn the_command_says_what_is_wrong_with_a_scenario_and_ends_with_two() {
     }
     let output = command(&[&none, "--json"]);
     let error: Value = serde_json::from_slice(&output.stderr).unwrap();
-    assert!(error["error"].as_str().unwrap().contains("gateway = true"), "{error}");
+    assert!(error["error"]["hint"].as_str().unwrap().contains("gateway = true"), "{error}");
     assert_eq!(code(&command(&[])).0, 2);
     assert_eq!(code(&command(&[&none, "--seeds", "3..1"])).0, 2);
 }

@@ -166,11 +166,11 @@ async fn what_is_handled_is_acknowledged_and_its_credits_come_back() {
 async fn errors_say_what_to_do() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = Client::connect(&free.into(), Hello::new(name("alice"))).await.unwrap_err().to_string();
-    assert!(error.starts_with(&format!("no gateway answers at {free} (")), "{error}");
-    assert!(error.ends_with("start one with `mesh-gateway --adapter sim`"), "{error}");
+    assert!(error.starts_with(&format!("no gateway answers at {free}: ")), "{error}");
+    assert!(error.contains("check that it runs there"), "{error}");
     let unix = Endpoint::Unix("/nowhere/mesh.sock".into());
     let error = Client::connect(&unix, Hello::new(name("alice"))).await.unwrap_err().to_string();
-    assert!(error.starts_with("no gateway answers at unix:/nowhere/mesh.sock ("), "{error}");
+    assert!(error.starts_with("no gateway answers at unix:/nowhere/mesh.sock: "), "{error}");
 
     let gateway = Gateway::open().await;
     let alice = client(&gateway, "alice").await;

@@ -12,12 +12,13 @@ use crate::settings::{self, Settings};
 /// `gateway` holds what the environment says; flags of the gateway are refused in front of a command.
 pub(super) fn run(command: ConfigCommand, gateway: DaemonArgs, out: Output) -> anyhow::Result<()> {
     match command {
-        ConfigCommand::Check { file } => {
+        ConfigCommand::Check { file, data_dir } => {
+            let data_dir = data_dir.or(gateway.data_dir);
             let file = match file.or(gateway.config) {
                 Some(file) => file,
-                None => default_file(gateway.data_dir.as_deref())?,
+                None => default_file(data_dir.as_deref())?,
             };
-            settings::check(&file)?;
+            settings::check(&file, data_dir)?;
             out.result(&json!({ "file": file.display().to_string(), "ok": true }), || {
                 format!("{}: good", file.display())
             })

@@ -5,11 +5,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use ble_bearer::hci;
 
 use super::args::DaemonArgs;
+use super::fault::{Code, Failure, usage};
 use super::logs;
-use super::output::{Output, Usage};
+use super::output::Output;
 use crate::datadir;
+use crate::network::NETWORK_FILE;
 use crate::settings::{FileSettings, Origin, Overrides, SETTINGS_FILE, Settings, SettingsError};
 
 pub(super) fn run(args: DaemonArgs, out: Output) -> anyhow::Result<()> {
@@ -17,14 +20,20 @@ pub(super) fn run(args: DaemonArgs, out: Output) -> anyhow::Result<()> {
     let found = find_file(&args)?;
     if no_adapter && found.is_none() {
         let place = default_file(args.data_dir.as_deref())?;
-        return Err(Usage(format!(
+        return Err(usage(format!(
             "starting the gateway: there is no settings file {} and no --adapter; try it on a simulated air with \
              `mesh-gateway --adapter sim`, make a network with `mesh-gateway init`, or see `mesh-gateway --help`",
             place.display()
         ))
         .into());
     }
-    let settings = resolve(found, args)?;
+    let file = found.as_deref().map(FileSettings::read).transpose()?;
+    let named = !no_adapter || file.as_ref().is_some_and(FileSettings::names_adapter);
+    let settings = settle(file, args)?;
+    // The simulated air would answer for imaginary nodes where somebody has made a network of real ones.
+    if !named && settings.gateway.data_dir.join(NETWORK_FILE).symlink_metadata().is_ok() {
+        return Err(Failure(Code::NoAdapter, without_adapter(&settings.gateway.data_dir)).into());
+    }
     logs::start(settings.gateway.log, settings.gateway.log_level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
@@ -55,9 +64,25 @@ pub(super) fn data_dir_or_default(data_dir: Option<&Path>) -> anyhow::Result<Pat
     Ok(data_dir.map_or_else(datadir::default_path, |named| Ok(named.to_owned()))?)
 }
 
+/// What to say where there is a network and nothing to send it with.
+fn without_adapter(data_dir: &Path) -> String {
+    let found = hci::adapters();
+    let list = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    let example = found.first().map_or("hci0", String::as_str);
+    format!(
+        "starting the gateway: {} holds a network, and no adapter is set. This machine has: {list}; start it with `mesh-gateway \
+         --adapter {example}`, or set radio.adapter in {} (`mesh-gateway adapters` says what each can do, `none` is for IP alone)",
+        data_dir.display(),
+        data_dir.join(SETTINGS_FILE).display()
+    )
+}
+
 /// What file, environment and flags come to. The settings file in the data directory speaks of that directory.
 pub(super) fn resolve(file: Option<PathBuf>, args: DaemonArgs) -> anyhow::Result<Settings> {
-    let file = file.as_deref().map(FileSettings::read).transpose()?;
+    settle(file.as_deref().map(FileSettings::read).transpose()?, args)
+}
+
+fn settle(file: Option<FileSettings>, args: DaemonArgs) -> anyhow::Result<Settings> {
     let over = Overrides {
         adapter: args.adapter,
         data_dir: args.data_dir,
@@ -81,7 +106,7 @@ pub(super) fn resolve(file: Option<PathBuf>, args: DaemonArgs) -> anyhow::Result
         SettingsError::Invalid(problems)
             if problems.iter().all(|problem| problem.origin == Origin::Override) =>
         {
-            Usage(error.to_string()).into()
+            usage(error.to_string()).into()
         }
         _ => error.into(),
     })

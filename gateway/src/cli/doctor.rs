@@ -10,7 +10,8 @@ use ble_bearer::hci::{self, Examination, HciOptions, Port};
 use serde_json::{Value, json};
 
 use super::args::{AdaptersArgs, DoctorArgs};
-use super::output::{Output, Usage, pairs, table};
+use super::fault::usage;
+use super::output::{Output, pairs, table};
 use crate::radio;
 use crate::settings::{Adapter, Overrides, Settings};
 
@@ -107,10 +108,10 @@ pub(super) async fn doctor(args: DoctorArgs, out: Output) -> anyhow::Result<()> 
 fn port(adapter: &Adapter) -> anyhow::Result<Port> {
     match adapter {
         Adapter::Hci(port) => Ok(port.clone()),
-        Adapter::None => Err(Usage("examining none: there is no adapter to look into; name one".into()).into()),
-        Adapter::Sim => Err(Usage("examining sim: the simulated air is always well; name a real adapter".into()).into()),
+        Adapter::None => Err(usage("examining none: there is no adapter to look into; name one").into()),
+        Adapter::Sim => Err(usage("examining sim: the simulated air is always well; name a real adapter").into()),
         #[cfg(feature = "bluez")]
-        Adapter::Bluez(name) => Err(Usage(format!(
+        Adapter::Bluez(name) => Err(usage(format!(
             "examining bluez:{name}: while bluetoothd has it, it cannot be looked into; free it with `sudo systemctl disable --now bluetooth` \
              and name it {name}"
         ))

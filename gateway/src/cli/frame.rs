@@ -14,7 +14,8 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::args::{DecodeArgs, EncodeArgs, FrameCommand, KeyArgs};
-use super::output::{Output, Usage, pairs};
+use super::fault::usage;
+use super::output::{Output, pairs};
 use super::values::{hex, to_hex};
 use crate::network::NetKey;
 
@@ -128,10 +129,10 @@ pub(crate) fn key_file(path: &Path) -> anyhow::Result<NetKey> {
 fn keys(args: KeyArgs, epoch: u32) -> anyhow::Result<EpochKeys> {
     let key = match (args.net_key, args.net_key_file) {
         (Some(hex), _) => NetKey::from_hex(&Zeroizing::new(hex))
-            .ok_or_else(|| Usage(format!("reading --net-key: {FORM}")))?,
+            .ok_or_else(|| usage(format!("reading --net-key: {FORM}")))?,
         (None, Some(path)) => key_file(&path)?,
         // clap asks for one of them.
-        (None, None) => bail!(Usage("name the key with --net-key-file".to_owned())),
+        (None, None) => bail!(usage("name the key with --net-key-file".to_owned())),
     };
     Ok(EpochKeys::derive(&mesh_protocol::NetKey::new(*key.as_bytes()), epoch))
 }

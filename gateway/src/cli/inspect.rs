@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use mesh_agent::Handle;
 use mesh_agent::api::{
     AgentEntry, Airtime, Figures, LinkState, Peer, PeerDeliveries, PeerLink, Route, RouteOrigin, Status,
@@ -13,7 +13,8 @@ use super::args::{
     AgentsArgs, AgentsCommand, GatewayArgs, PeersArgs, PeersCommand, RoutesArgs, RoutesCommand,
 };
 use super::connect::{Gateway, leave};
-use super::output::{Output, pairs, table, tame, without_ref};
+use super::fault::{Code, Failure};
+use super::output::{Output, pairs, table, tame, tame_lines, without_ref};
 
 /// A session to ask in.
 async fn connect(args: GatewayArgs) -> anyhow::Result<Handle> {
@@ -26,9 +27,10 @@ pub(super) async fn status(args: GatewayArgs, out: Output) -> anyhow::Result<()>
     let handle = connect(args).await.context(ATTEMPT)?;
     let status = handle.status().await.context(ATTEMPT)?;
     leave(&handle).await;
-    out.result(&without_ref(&status)?, || show_status(&status))?;
+    out.result(&without_ref(&status)?, || tame_lines(&show_status(&status)))?;
     if !status.health.problems.is_empty() {
-        bail!("the gateway is not well: {}", status.health.problems.join("; "));
+        let text = format!("the gateway is not well: {}", status.health.problems.join("; "));
+        return Err(Failure(Code::Unwell, text).into());
     }
     Ok(())
 }
@@ -68,7 +70,9 @@ pub(super) async fn peers(args: PeersArgs, out: Output) -> anyhow::Result<()> {
             leave(&handle).await;
             return done(
                 out,
-                format!("{name} is connected from now on; `mesh-gateway peers` shows how it goes"),
+                format!(
+                    "{name} is called from now on and after every restart; `mesh-gateway peers` shows whether it answers"
+                ),
             );
         }
         Some(PeersCommand::Remove { name, gateway }) => {

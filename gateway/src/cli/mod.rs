@@ -12,6 +12,7 @@ mod config;
 mod connect;
 mod daemon;
 mod doctor;
+mod fault;
 pub(crate) mod frame;
 mod inspect;
 mod listen;
@@ -20,6 +21,7 @@ pub(crate) mod output;
 mod play;
 mod query;
 mod receipt;
+mod secret;
 mod send;
 mod setup;
 mod token;
@@ -35,7 +37,8 @@ use clap::{CommandFactory, FromArgMatches};
 use mesh_agent::api::schema;
 
 use args::{Cli, Command};
-use output::{Closed, Output, Usage};
+use fault::{Code, Fault};
+use output::{Closed, Output};
 
 use crate::demo::DemoOptions;
 use crate::log;
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
     // Also for a command line that cannot be read, as far as it can be.
     let json = arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");
     let out = Output { json };
+    output::remember_data_dir(&arguments);
     let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return refuse(out, &error),
@@ -60,8 +64,11 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Closed>() => ExitCode::SUCCESS,
         Err(error) => {
-            out.error(&output::chain(&error));
-            ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILED })
+            let fault = Fault::of(&error);
+            out.error(&fault);
+            // A missing adapter is a missing word of the command line: systemd must not try again, as it does after a failure.
+            let is_usage = matches!(fault.code, Code::Usage | Code::NoAdapter);
+            ExitCode::from(if is_usage { USAGE } else { FAILED })
         }
     };
     log::finish();
@@ -100,9 +107,9 @@ fn refuse(out: Output, error: &clap::Error) -> ExitCode {
         // What is wrong takes several lines at times; how to write it right follows below.
         let wrong = text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim);
         let wrong = wrong.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-        out.error(wrong.strip_prefix("error: ").unwrap_or(&wrong));
+        out.error(&Fault::usage(wrong.strip_prefix("error: ").unwrap_or(&wrong)));
     } else {
-        log::say(&output::without_keys(&text));
+        log::say(&output::tame_lines(&output::without_keys(&text)));
     }
     ExitCode::from(USAGE)
 }

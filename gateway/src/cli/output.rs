@@ -2,23 +2,21 @@
 //!
 //! Owns how it looks and what a closed pipe means: whoever reads no more has had enough, which is success.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::fault::Fault;
 use crate::log;
 
 /// Nobody reads standard output any more.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
 pub(super) struct Closed;
-
-/// A command line that is wrong in a way that only shows when it is carried out.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Usage(pub(super) String);
 
 /// Where a command's words go.
 #[derive(Clone, Copy, Debug)]
@@ -30,27 +28,75 @@ pub(super) struct Output {
 impl Output {
     /// A result: the object for programs, the text for people.
     pub(super) fn result(self, object: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
-        if self.json { line(&serde_json::to_string(object)?) } else { line(&text()) }
+        if self.json { line(&tame_json(&serde_json::to_string(object)?)) } else { line(&text()) }
     }
 
     /// Something worth knowing that is not the result.
     pub(super) fn note(self, text: impl Display) {
+        let text = with_data_dir(&text.to_string());
         log::say(&if self.json {
-            format!("{}\n", json!({ "note": text.to_string() }))
+            format!("{}\n", tame_json(&json!({ "note": text }).to_string()))
         } else {
-            format!("mesh-gateway: {text}\n")
+            format!("mesh-gateway: {}\n", tame_lines(&text))
         });
     }
 
-    /// What did not work. Keys that were given in the wrong place are not repeated.
-    pub(super) fn error(self, text: &str) {
-        let text = without_keys(text);
+    /// What did not work.
+    pub(super) fn error(self, fault: &Fault) {
         log::say(&if self.json {
-            format!("{}\n", json!({ "error": text }))
+            format!("{}\n", tame_json(&fault.json().to_string()))
         } else {
-            format!("mesh-gateway: {text}\n")
+            format!("mesh-gateway: {}\n", tame_lines(&fault.text))
         });
     }
+}
+
+/// What `--data-dir` says on the command line, as a shell would read it again.
+static DATA_DIR: OnceLock<String> = OnceLock::new();
+
+/// Keeps what `--data-dir` says, so that commands that texts name can be typed as they stand there.
+pub(super) fn remember_data_dir(arguments: &[OsString]) {
+    let texts =
+        arguments.iter().take_while(|argument| *argument != "--").filter_map(|argument| argument.to_str());
+    let texts: Vec<&str> = texts.collect();
+    let at = texts.iter().position(|text| *text == "--data-dir");
+    let named = at.and_then(|at| texts.get(at + 1).copied());
+    let named = named.or_else(|| texts.iter().find_map(|text| text.strip_prefix("--data-dir=")));
+    if let Some(dir) = named {
+        let plain = dir.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c));
+        let quoted = if plain { dir.to_owned() } else { format!("'{}'", dir.replace('\'', "'\\''")) };
+        // One command line a process.
+        let _ = DATA_DIR.set(quoted);
+    }
+}
+
+pub(super) fn with_data_dir(text: &str) -> String {
+    DATA_DIR.get().map_or_else(|| text.to_owned(), |dir| repeated(text, dir))
+}
+
+/// The text, with `--data-dir` in every command in it that goes by a data directory.
+fn repeated(text: &str, dir: &str) -> String {
+    const COMMAND: &str = "`mesh-gateway";
+    const OF_DATA: [&str; 6] = ["", " --adapter", " init", " invite", " token", " config"];
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(COMMAND) {
+        let (before, command) = rest.split_at(at + COMMAND.len());
+        out.push_str(before);
+        let Some(end) = command.find('`') else {
+            rest = command;
+            break;
+        };
+        let (words, behind) = command.split_at(end);
+        out.push_str(words);
+        let first = words.split(' ').nth(1).map_or_else(String::new, |first| format!(" {first}"));
+        if OF_DATA.contains(&first.as_str()) && !words.contains("--data-dir") {
+            out.push_str(&format!(" --data-dir {dir}"));
+        }
+        out.push('`');
+        rest = &behind[1..];
+    }
+    out + rest
 }
 
 /// Writes one line to standard output and sees to it that it is out.
@@ -109,12 +155,29 @@ pub(super) fn pairs(pairs: &[(&str, String)]) -> String {
     lines.join("\n")
 }
 
-/// A text that keeps to its line and to its place on a terminal: control characters are written out.
+/// A text of somebody else that keeps to its line and to its place on a terminal: what would move or turn what is shown is
+/// written out. Everything that came from others and is shown to people goes through here.
 pub(super) fn tame(text: &str) -> String {
+    tamed(text, |c, tame| tame.extend(c.escape_default()))
+}
+
+/// The same line by line, for texts of ours that are several lines and have words of others in them.
+pub(super) fn tame_lines(text: &str) -> String {
+    text.split('\n').map(tame).collect::<Vec<_>>().join("\n")
+}
+
+/// JSON that is as harmless: it escapes but the oldest of control characters. Such a character is in a string there.
+fn tame_json(json: &str) -> String {
+    tamed(json, |c, tame| tame.push_str(&format!("\\u{:04x}", u32::from(c))))
+}
+
+fn tamed(text: &str, write_out: impl Fn(char, &mut String)) -> String {
     let mut tame = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
-            tame.extend(c.escape_default());
+        // Marks that turn the direction of writing, and the two separators that are line ends to some.
+        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns {
+            write_out(c, &mut tame);
         } else {
             tame.push(c);
         }
@@ -192,5 +255,33 @@ mod tests {
     #[test]
     fn a_text_cannot_leave_its_line() {
         assert_eq!(tame("a\nb\u{1b}[2Jé"), "a\\nb\\u{1b}[2Jé");
+        assert_eq!(tame("\u{9b}2J\u{7f}\r"), "\\u{9b}2J\\u{7f}\\r");
+        assert_eq!(tame("\u{202e}drow\u{2028}"), "\\u{202e}drow\\u{2028}");
+        assert_eq!(tame_lines("one\ntwo\u{1b}"), "one\ntwo\\u{1b}");
+        let json = serde_json::to_string("\u{9b}\u{7f}\u{202e}\u{1b}").unwrap();
+        assert_eq!(tame_json(&json), r#""\u009b\u007f\u202e\u001b""#);
+        assert_eq!(serde_json::from_str::<String>(&tame_json(&json)).unwrap(), "\u{9b}\u{7f}\u{202e}\u{1b}");
+    }
+
+    #[test]
+    fn a_command_in_a_text_goes_to_the_directory_that_was_named() {
+        for (text, there) in [
+            ("run `mesh-gateway init` first", "run `mesh-gateway init --data-dir /d` first"),
+            (
+                "`mesh-gateway` and `mesh-gateway --adapter hci0`",
+                "`mesh-gateway --data-dir /d` and `mesh-gateway --adapter hci0 --data-dir /d`",
+            ),
+            ("`mesh-gateway token remove x`", "`mesh-gateway token remove x --data-dir /d`"),
+        ] {
+            assert_eq!(repeated(text, "/d"), there);
+        }
+        for same in [
+            "`mesh-gateway status`, `mesh-gateway adapters`",
+            "an open `mesh-gateway init",
+            "none",
+            "`mesh-gateway init --data-dir /e`",
+        ] {
+            assert_eq!(repeated(same, "/d"), same);
+        }
     }
 }

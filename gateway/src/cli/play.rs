@@ -11,7 +11,8 @@ use mesh_agent::api::Outcome;
 use serde::Serialize;
 
 use super::args::PlayArgs;
-use super::output::{self, Output, Usage};
+use super::fault::usage;
+use super::output::{self, Output};
 use super::values::Seeds;
 use crate::whole::{PlayError, Played, play};
 
@@ -95,7 +96,7 @@ impl<'a> Run<'a> {
 
 /// Plays a scenario with every seed and prints what came of it.
 pub(super) fn run(args: &PlayArgs, out: Output) -> anyhow::Result<()> {
-    let (scenario, source) = Scenario::read(&args.scenario).map_err(|error| Usage(error.to_string()))?;
+    let (scenario, source) = Scenario::read(&args.scenario).map_err(|error| usage(error.to_string()))?;
     let Seeds(seeds) = &args.seeds;
     // Runs know nothing of each other.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -139,7 +140,7 @@ pub(super) fn run(args: &PlayArgs, out: Output) -> anyhow::Result<()> {
 /// What cannot be played is the scenario's fault, all else is ours.
 fn refusal(error: PlayError) -> anyhow::Error {
     match error {
-        PlayError::Unplayable(why) => Usage(why.to_string()).into(),
+        PlayError::Unplayable(why) => usage(why.to_string()).into(),
         PlayError::World(why) => why.into(),
     }
 }

@@ -1,6 +1,6 @@
 //! `mesh-gateway query`: one question and its answer.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use mesh_agent::ClientError;
 use mesh_agent::api::{Event, Message, SendRequest};
 use mesh_protocol::MessageType;
@@ -8,19 +8,19 @@ use tokio::time::timeout;
 
 use super::args::QueryArgs;
 use super::connect::{Gateway, leave, read_on};
-use super::output::{Output, line, raw};
+use super::fault::{Code, Failure};
+use super::output::{Output, raw};
 use super::{body, receipt};
 
 pub(super) async fn run(args: QueryArgs, out: Output) -> anyhow::Result<()> {
     let attempt = format!("asking {}", args.to);
+    let as_it_is = args.raw;
     let answer = ask(args).await.context(attempt)?;
-    if out.json {
-        return line(&serde_json::to_string(&Event::Message(answer))?);
+    if as_it_is && !out.json {
+        return raw(answer.body.bytes());
     }
-    match answer.body.as_text() {
-        Some(text) => line(text),
-        None => raw(answer.body.bytes()),
-    }
+    let text = body::show(&answer.body);
+    out.result(&Event::Message(answer), || text)
 }
 
 async fn ask(args: QueryArgs) -> anyhow::Result<Message> {
@@ -40,13 +40,19 @@ async fn ask(args: QueryArgs) -> anyhow::Result<Message> {
     let answer = match answer {
         Ok(Ok(answer)) => answer,
         Ok(Err(ClientError::Undelivered(told))) => {
-            bail!("no answer: {}; {}", receipt::show(&told), receipt::advice(told.outcome))
+            let advice = receipt::advice(told.outcome, "--timeout");
+            return Err(
+                Failure(Code::NoAnswer, format!("no answer: {}; {advice}", receipt::show(&told))).into()
+            );
         }
         Ok(Err(error)) => return Err(error.into()),
-        Err(_) => bail!(
-            "no answer within {:?}; wait longer with --timeout, or see `mesh-gateway agents` for who is there",
-            args.timeout
-        ),
+        Err(_) => {
+            let text = format!(
+                "no answer within {:?}; wait longer with --timeout, or see `mesh-gateway agents` for who is there",
+                args.timeout
+            );
+            return Err(Failure(Code::NoAnswer, text).into());
+        }
     };
     leave(&handle).await;
     Ok(answer)

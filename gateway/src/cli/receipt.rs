@@ -3,6 +3,8 @@
 use mesh_agent::api::{Outcome, Receipt};
 use mesh_protocol::Address;
 
+use super::output::tame;
+
 /// The outcome as the protocol has it.
 pub(super) const fn word(outcome: Outcome) -> &'static str {
     match outcome {
@@ -20,14 +22,17 @@ pub(super) const fn is_good(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Delivered | Outcome::Processed | Outcome::Sent)
 }
 
-/// What the sender can do about it.
-pub(super) const fn advice(outcome: Outcome) -> &'static str {
+/// What the sender can do about it; `flag` is what gives it longer in the command at hand.
+pub(super) fn advice(outcome: Outcome, flag: &str) -> String {
     match outcome {
-        Outcome::Expired => "give it a later --deadline, or see `mesh-gateway agents` for who is there",
+        Outcome::Expired => {
+            return format!("give it longer with {flag}, or see `mesh-gateway agents` for who is there");
+        }
         Outcome::Rejected => "see `mesh-gateway agents` for who is there",
         Outcome::Unknown => "it may have arrived: send it again only if twice does no harm",
         Outcome::Delivered | Outcome::Processed | Outcome::Sent => "nothing is to be done",
     }
+    .to_owned()
 }
 
 /// One line for people: `0x0001/17 delivered at 0x0003 after 4 hops`.
@@ -38,6 +43,6 @@ pub(super) fn show(receipt: &Receipt) -> String {
         Some(1) => " after 1 hop".to_owned(),
         Some(hops) => format!(" after {hops} hops"),
     };
-    let why = receipt.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    let why = receipt.why.as_ref().map(|why| format!(": {}", tame(why))).unwrap_or_default();
     format!("{} {}{at}{hops}{why}", receipt.id, word(receipt.outcome))
 }

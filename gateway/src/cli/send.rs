@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::args::SendArgs;
 use super::connect::{Gateway, lasting_name, leave, leave_for_good, read_on};
+use super::fault::{Code, Failure};
 use super::output::{Output, without_ref};
 use super::{body, receipt};
 
@@ -106,7 +107,8 @@ async fn send(args: SendArgs, out: Output) -> anyhow::Result<()> {
     let shown = Event::Receipt(receipt.clone());
     out.result(&without_ref(&shown)?, || receipt::show(&receipt))?;
     if !receipt::is_good(receipt.outcome) {
-        bail!("{}; {}", receipt::show(&receipt), receipt::advice(receipt.outcome));
+        let text = format!("{}; {}", receipt::show(&receipt), receipt::advice(receipt.outcome, "--deadline"));
+        return Err(Failure(Code::NotDelivered, text).into());
     }
     Ok(())
 }

@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 use super::args::{InitArgs, InviteArgs};
 use super::daemon::data_dir_or_default;
 use super::frame::key_file;
-use super::output::{Output, raw};
+use super::output::Output;
+use super::secret::Place;
 use crate::datadir::{self, DataDir};
 use crate::engine;
 use crate::network::{FIRST_EPOCH, Invitation, NETWORK_FILE, Network, NetworkError};
@@ -103,12 +104,20 @@ fn read_invitation(file: &Path) -> anyhow::Result<Invitation> {
     let opened = opened.map_err(|why| {
         anyhow!("reading the invitation {}: {why}; name its file, or - for standard input", file.display())
     })?;
+    let exposed = datadir::open_to_others(&opened).context("reading the invitation")?;
+    if exposed {
+        return Err(anyhow!(
+            "reading the invitation {0}: others than its owner may read it, and it holds the network's key; run `chmod 600 {0}`",
+            file.display()
+        ));
+    }
     Ok(Invitation::read(opened)?)
 }
 
 pub(super) fn invite(args: &InviteArgs, out: Output) -> anyhow::Result<()> {
     let data_dir = data_dir_or_default(args.data_dir.as_deref())?;
     let company_id = company_id(&data_dir)?;
+    let mut place = Place::open(args.out.as_deref(), "the invitation", out)?;
     let invitation = Network::invite(&data_dir, &args.name, company_id)?;
     let line = invitation.to_line()?;
     // As long as it gets, so that no copy of the key is left behind.
@@ -129,15 +138,17 @@ pub(super) fn invite(args: &InviteArgs, out: Output) -> anyhow::Result<()> {
         text.push_str(&line);
         text.push('\n');
     }
-    raw(text.as_bytes()).map_err(|error| {
+    place.put(text.as_bytes()).map_err(|error| {
         let lost = format!("{} has {} now, but nobody took the invitation", args.name, invitation.address);
         // Not the success that a closed pipe is elsewhere: the address is spent.
         anyhow!("inviting: {lost}; invite it again under another name ({error})")
     })?;
     out.note(format_args!(
-        "this line brings {} in at {}, once; it holds the network's key. Give it to `mesh-gateway init --invite -` there \
+        "{} brings {} in at {}, once; it holds the network's key. Give it to `mesh-gateway init --invite -` there \
          over a safe way, and keep no copy",
-        args.name, invitation.address
+        place.about(),
+        args.name,
+        invitation.address
     ));
     Ok(())
 }

@@ -9,9 +9,10 @@ use zeroize::Zeroizing;
 
 use super::args::{TokenAddArgs, TokenArgs, TokenCommand};
 use super::daemon::data_dir_or_default;
-use super::output::{Output, Usage, raw, table};
+use super::fault::{Code, Failure, usage};
+use super::output::{Output, table};
+use super::secret::Place;
 use crate::access::{self, Grant};
-use crate::datadir;
 
 pub(super) fn run(args: TokenArgs, out: Output) -> anyhow::Result<()> {
     match args.command {
@@ -36,14 +37,21 @@ pub(super) fn run(args: TokenArgs, out: Output) -> anyhow::Result<()> {
 
 fn add(args: TokenAddArgs, out: Output) -> anyhow::Result<()> {
     if args.no_broadcast && args.to.iter().any(access::DestinationPattern::is_for_many) {
-        return Err(Usage(
-            "adding an access token: --no-broadcast forbids what --to allows; leave one of the two out"
-                .into(),
+        return Err(usage(
+            "adding an access token: --no-broadcast forbids what --to allows; leave one of the two out",
         )
         .into());
     }
     let data_dir = data_dir_or_default(args.data_dir.as_deref())?;
-    datadir::create(&data_dir)?;
+    if !data_dir.is_dir() {
+        let why = format!(
+            "adding an access token: there is no data directory {}; correct --data-dir, or make one with `mesh-gateway init`",
+            data_dir.display()
+        );
+        return Err(Failure(Code::DataDir, why).into());
+    }
+    let first = access::read_dir(&data_dir)?.is_none_or(|tokens| tokens.is_empty());
+    let mut place = Place::open(args.out.as_deref(), "the access token", out)?;
     let (secret, grant) = access::add(&data_dir, |sha256| Grant {
         names: args.names,
         to: args.to,
@@ -65,15 +73,24 @@ fn add(args: TokenAddArgs, out: Output) -> anyhow::Result<()> {
         text.push_str(secret.as_str());
     }
     text.push('\n');
-    raw(text.as_bytes()).map_err(|error| {
+    place.put(text.as_bytes()).map_err(|error| {
         // Not the success that a closed pipe is elsewhere: nobody can show this token.
         let name = grant.name;
         anyhow!("adding an access token: nobody took it ({error}); remove it with `mesh-gateway token remove {name}` and add it anew")
     })?;
     out.note(format_args!(
-        "this is the token {}; it is not shown again. Give it as `token` in the hello, or in a file (chmod 600) to --token-file",
+        "{} is the token {}; it is not shown again. Give it as `token` in the hello, or in a file (chmod 600) to --token-file",
+        place.about(),
         grant.name
     ));
+    if first {
+        out.note(format_args!(
+            "it is the first one: from now on every program over TCP needs a token, those of this machine too; the Unix socket \
+             needs none. To go back, `mesh-gateway token remove {}` and delete {}",
+            grant.name,
+            data_dir.join(access::TOKENS_FILE).display()
+        ));
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use mesh_agent::api::MAX_DEADLINE_MS;
 use mesh_protocol::frame::Kind;
 use mesh_protocol::{Address, MessageType, Mic, Priority};
 
@@ -28,6 +29,13 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let number: u64 = number.parse().map_err(|_| wrong())?;
     let ms = number.checked_mul(scale).filter(|ms| *ms <= u64::from(u32::MAX));
     ms.map(Duration::from_millis).ok_or_else(wrong)
+}
+
+/// How long a message is worth something, or its answer: [`duration`], of at most a day.
+pub(super) fn deadline(text: &str) -> Result<Duration, String> {
+    let most = Duration::from_millis(MAX_DEADLINE_MS.into());
+    let wrong = || "write a number and ms, s, m or h, as in 30s; more than 0 and at most 24h".to_owned();
+    duration(text).ok().filter(|span| !span.is_zero() && *span <= most).ok_or_else(wrong)
 }
 
 /// A message type by its name, in any case.
@@ -153,6 +161,17 @@ mod tests {
         }
         for wrong in ["", "s", "-1s", "1.5s", "1d", "1194h", "99999999999999999999h", "1 s", "é"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_a_day_at_most_and_says_so_in_hours() {
+        for (text, ms) in [("24h", 86_400_000), ("1ms", 1), ("30", 30_000)] {
+            assert_eq!(deadline(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for wrong in ["48h", "0s", "0", "1d", "86400001ms"] {
+            let why = deadline(wrong).unwrap_err();
+            assert!(why.contains("24h") && !why.contains("86400"), "{why}");
         }
     }
 

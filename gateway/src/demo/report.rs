@@ -189,6 +189,10 @@ impl Report {
                 problems.push(format!("{count} {what}"));
             }
         }
+        // What is true of no message at all shows nothing.
+        if delivered == 0 {
+            problems.push("not one message was delivered".into());
+        }
         let verdict = if problems.is_empty() { "ok".into() } else { problems.join("; ") };
         Self {
             nodes,
@@ -356,4 +360,16 @@ fn mean_ms(us: &[u64]) -> Option<f64> {
 
 fn round(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_in_which_nothing_was_delivered_is_not_ok() {
+        let report = Report::new((50, 1), Figures::new([1; 4]), 0, 0);
+        assert!(!report.is_good());
+        assert_eq!(report.verdict, "not one message was delivered");
+    }
 }

@@ -128,7 +128,7 @@ impl Traffic {
         let mut handles = Vec::new();
         for (handle, inbox) in agents {
             handles.push(handle.clone());
-            listeners.spawn(listen(handle, inbox, clock.clone(), Arc::clone(&seen)));
+            listeners.spawn(listen(handle, inbox, clock.clone(), Arc::clone(&seen), bar.clone()));
         }
         let (probe, probe_inbox) = probe.split();
 
@@ -155,7 +155,9 @@ impl Traffic {
                 }
             }
         }
-        bar.set_length((plan.len() + PROBES) as u64);
+        // Every query is answered, and the answer is a message like the others.
+        let answers = plan.iter().filter(|(_, request)| request.kind == MessageType::Query).count();
+        bar.set_length((plan.len() + PROBES + answers) as u64);
         let neighbour = Destination::Node(air.network().relay_address(air.layout().landmarks[0] as u16));
         let every = (plan.len() / PROBES).max(1);
         let mut probes = 0;
@@ -242,20 +244,26 @@ async fn send(
 }
 
 /// Takes what comes, and answers queries.
-async fn listen(handle: Handle, mut inbox: Inbox, clock: SimClock, seen: Shared) -> anyhow::Result<()> {
+async fn listen(
+    handle: Handle,
+    mut inbox: Inbox,
+    clock: SimClock,
+    seen: Shared,
+    bar: ProgressBar,
+) -> anyhow::Result<()> {
     loop {
         let message = inbox.next_message().await?;
         // Answering takes no simulated time.
         let hold = clock.hold();
         if message.kind == MessageType::Query {
-            answer(&handle, &message, &seen).await?;
+            answer(&handle, &message, &seen, &bar).await?;
         }
         note(&seen, |seen| seen.arrived.entry(message.id).or_default().push((message.at_us, message.body)));
         drop(hold);
     }
 }
 
-async fn answer(handle: &Handle, query: &Message, seen: &Shared) -> anyhow::Result<()> {
+async fn answer(handle: &Handle, query: &Message, seen: &Shared, bar: &ProgressBar) -> anyhow::Result<()> {
     let text = format!("answer to {}", query.id);
     let request = SendRequest {
         priority: query.priority,
@@ -264,10 +272,11 @@ async fn answer(handle: &Handle, query: &Message, seen: &Shared) -> anyhow::Resu
         ..SendRequest::new(query.from, MessageType::Response, Body::text(text))
     };
     let Some((id, pending)) = send(handle, request, seen).await? else { return Ok(()) };
-    let seen = Arc::clone(seen);
+    let (seen, bar) = (Arc::clone(seen), bar.clone());
     tokio::spawn(async move {
         if let Ok(receipt) = pending.receipt().await {
             note(&seen, |seen| seen.receipts.insert(id, receipt));
+            bar.inc(1);
         }
     });
     Ok(())

@@ -386,6 +386,12 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             Request::RouteAdd(add) => {
                 let RouteAdd { reference, destination, next_hop, cost } = add;
                 let now = self.state.now;
+                if destination == next_hop {
+                    let why = format!("cannot add the route to {destination}: it begins where it ends");
+                    let refusal = Refusal::new(ErrorCode::BadRequest, why).field("next_hop");
+                    let hint = "name a neighbour on the way; one that hears us well needs no route";
+                    return self.routes_changed(session, reference, Err(refusal.hint(hint)));
+                }
                 let done = self.node.set_route(now, destination, next_hop, cost).map_err(|error| {
                     let code = match error {
                         RouteError::Full => ErrorCode::TooLarge,

@@ -16,6 +16,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use mesh_agent::api::Name;
 use mesh_protocol::Address;
 use thiserror::Error;
 
@@ -71,7 +72,7 @@ pub enum NetworkError {
     },
     /// A name that would not fit or could be misread.
     #[error(
-        "naming a node or network: a name has 1 to {MAX_NAME} letters, digits, `.`, `_` or `-`; choose another"
+        "naming a node or network: a name has 1 to {MAX_NAME} letters, digits, `.`, `_` or `-`, and is not `everyone`; choose another"
     )]
     BadName,
     /// An address of no node.
@@ -130,17 +131,13 @@ fn at_line(line: Option<usize>) -> String {
     line.map(|line| format!(" (line {line})")).unwrap_or_default()
 }
 
-/// Checks the name of a node or network: 1 to [`MAX_NAME`] ASCII letters, digits, `.`, `_` or `-`.
+/// Checks the name of a node or network: 1 to [`MAX_NAME`] ASCII letters, digits, `.`, `_` or `-`, and not `everyone`.
 ///
 /// # Errors
 /// [`NetworkError::BadName`].
 pub fn check_name(name: &str) -> Result<(), NetworkError> {
-    let fits = (1..=MAX_NAME).contains(&name.len());
-    if fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
-        Ok(())
-    } else {
-        Err(NetworkError::BadName)
-    }
+    // A node answers messages under its name, so that it is one that an agent can have.
+    Name::new(name).map(drop).map_err(|_| NetworkError::BadName)
 }
 
 /// What a gateway knows of its network.

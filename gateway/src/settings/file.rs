@@ -1,6 +1,7 @@
 //! The settings file: its keys as typed, with the lines they stand in. What values mean, and which are allowed, is
 //! decided when they are resolved.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,11 +12,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::{Origin, Problem, SettingsError, TEMPLATE};
 
-/// A settings file as typed: no unknown keys, every value of the right type, ranges not yet checked.
+/// A settings file as typed, and what of it cannot be taken: unknown keys, and values of a wrong type. Ranges are not yet checked.
 #[derive(Debug, Default)]
 pub struct FileSettings {
     pub(super) source: Source,
     pub(super) raw: Raw,
+    /// Unknown keys and values of a wrong type; told together with values out of range.
+    pub(super) problems: Vec<Problem>,
 }
 
 /// Where the text came from, to name lines and folders by.
@@ -119,8 +122,7 @@ impl FileSettings {
     /// Reads a settings file.
     ///
     /// # Errors
-    /// [`SettingsError::Read`], or [`SettingsError::Invalid`] for what is not TOML, for unknown keys (all of them, each
-    /// with its line and the key that was probably meant) and for values of a wrong type.
+    /// [`SettingsError::Read`], or [`SettingsError::Invalid`] for what is not TOML.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
         let text = fs::read_to_string(path)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
@@ -134,21 +136,85 @@ impl FileSettings {
     pub fn parse(path: &Path, text: &str) -> Result<Self, SettingsError> {
         let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
         let source = Source { path: path.to_owned(), line_ends };
-        let toml_error = |error: &toml::de::Error| {
+        let wrong = |error: &toml::de::Error| {
             let offset = error.span().map_or(0, |span| span.start);
-            SettingsError::Invalid(vec![Problem {
-                origin: source.at(offset),
-                what: error.message().to_owned(),
-            }])
+            Problem { origin: source.at(offset), what: error.message().to_owned() }
         };
-        let table = DeTable::parse(text).map_err(|error| toml_error(&error))?;
-        let unknown = unknown_keys(table.get_ref(), &source);
-        if !unknown.is_empty() {
-            return Err(SettingsError::Invalid(unknown));
+        let parsed = DeTable::parse(text).map_err(|error| SettingsError::Invalid(vec![wrong(&error)]))?;
+        let mut problems = unknown_keys(parsed.get_ref(), &source);
+        let span = parsed.span();
+        let mut table = parsed.into_inner();
+        keep_known(&mut table);
+        // Each time around there is one value less.
+        loop {
+            let whole = Spanned::new(span.clone(), table.clone());
+            match Raw::deserialize(toml::de::Deserializer::from(whole)) {
+                Ok(raw) => return Ok(Self { source, raw, problems }),
+                Err(error) => {
+                    problems.push(wrong(&error));
+                    let at = error.span().map_or(0, |span| span.start);
+                    if !drop_value(&mut table, at) {
+                        return Err(SettingsError::Invalid(problems));
+                    }
+                }
+            }
         }
-        let raw = toml::from_str(text).map_err(|error| toml_error(&error))?;
-        Ok(Self { source, raw })
     }
+
+    /// Whether the file says what the radio is.
+    pub(crate) fn names_adapter(&self) -> bool {
+        self.raw.radio.adapter.is_some()
+    }
+}
+
+type Entry<'a> = (Spanned<Cow<'a, str>>, Spanned<DeValue<'a>>);
+
+/// The table with these entries alone.
+fn filtered<'a>(table: &mut DeTable<'a>, mut keep: impl FnMut(&mut Entry<'a>) -> bool) {
+    let all = std::mem::take(table).into_iter();
+    *table = all.filter_map(|mut entry| keep(&mut entry).then_some(entry)).collect();
+}
+
+/// Leaves out what [`unknown_keys`] names.
+fn keep_known(table: &mut DeTable<'_>) {
+    let known = known_keys();
+    filtered(table, |(name, content)| {
+        let name = name.get_ref().as_ref();
+        let Some(keys) = known.get(name) else { return false };
+        let keep =
+            |content: &mut DeTable<'_>| filtered(content, |(key, _)| keys.contains(&key.get_ref().as_ref()));
+        match content.get_mut() {
+            DeValue::Table(content) if name != LIST => {
+                keep(content);
+                true
+            }
+            DeValue::Array(several) if name == LIST => several.iter_mut().all(|one| {
+                let DeValue::Table(content) = one.get_mut() else { return false };
+                keep(content);
+                true
+            }),
+            _ => false,
+        }
+    });
+}
+
+/// Takes out the value that stands around this offset: of a section, or the whole list of sections.
+fn drop_value(table: &mut DeTable<'_>, at: usize) -> bool {
+    let mut dropped = false;
+    let mut outside = |(_, value): &mut Entry<'_>| {
+        let around = value.span().contains(&at);
+        dropped |= around;
+        !around
+    };
+    for (_, content) in table.iter_mut() {
+        if let DeValue::Table(content) = content.get_mut() {
+            filtered(content, &mut outside);
+        }
+    }
+    if !dropped {
+        filtered(table, |(name, _)| name.get_ref().as_ref() != LIST || std::mem::replace(&mut dropped, true));
+    }
+    dropped
 }
 
 /// The section that there may be several of.
@@ -211,7 +277,10 @@ fn unknown_keys(table: &DeTable<'_>, source: &Source) -> Vec<Problem> {
                 let sections: Vec<_> = known.keys().copied().collect();
                 found(
                     offset,
-                    format!("unknown section `[{name}]`; did you mean `[{}]`?", nearest(name, &sections)),
+                    format!(
+                        "unknown section `[{name}]`; {}",
+                        meant(name, &sections, |section| format!("`[{section}]`"))
+                    ),
                 );
             }
             (None, _) => found(offset, unknown_key("", name, &known)),
@@ -229,18 +298,37 @@ fn unknown_key(section: &str, key: &str, known: &BTreeMap<&'static str, Vec<&'st
     }
     match known.get(section) {
         Some(keys) => {
-            format!("unknown key `{key}` in `[{section}]`; did you mean `{}`?", nearest(key, keys))
+            format!("unknown key `{key}` in `[{section}]`; {}", meant(key, keys, |key| format!("`{key}`")))
         }
         None => {
             let all: Vec<_> = known.values().flatten().copied().collect();
-            format!("unknown key `{key}` before any section; did you mean `{}`?", nearest(key, &all))
+            let sections: Vec<_> = known.keys().copied().collect();
+            // Those of all sections are too many to list.
+            let what = match nearest(key, &all) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => format!("put it into one of the sections {}", sections.join(", ")),
+            };
+            format!("unknown key `{key}` before any section; {what}")
         }
     }
 }
 
-/// The candidate that the fewest changed letters turn into `word`; the first of several.
-fn nearest<'a>(word: &str, candidates: &[&'a str]) -> &'a str {
-    candidates.iter().copied().min_by_key(|candidate| distance(word, candidate)).unwrap_or_default()
+/// What was probably meant, or what there is.
+fn meant(word: &str, candidates: &[&str], show: impl Fn(&str) -> String) -> String {
+    match nearest(word, candidates) {
+        Some(nearest) => format!("did you mean {}?", show(nearest)),
+        None => {
+            let all: Vec<_> = candidates.iter().map(|candidate| show(candidate)).collect();
+            format!("there are {}", all.join(", "))
+        }
+    }
+}
+
+/// The candidate that the fewest changed letters turn into `word`, the first of several; none where most letters would change.
+fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let found = candidates.iter().copied().min_by_key(|candidate| distance(word, candidate))?;
+    let longer = word.chars().count().max(found.chars().count());
+    (distance(word, found) * 2 <= longer).then_some(found)
 }
 
 /// Letters to insert, delete or replace (Levenshtein).

@@ -23,7 +23,7 @@ pub use file::FileSettings;
 pub use keyword::{LogFormat, LogLevel, UnknownKeyword};
 pub use token::{AccessToken, TokenError};
 
-use crate::access::{self, AccessError};
+use crate::access;
 use crate::datadir::DataDirError;
 use crate::peering::PeerConfig;
 
@@ -207,12 +207,6 @@ pub enum SettingsError {
     /// No data directory is named and none can be chosen.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The access token cannot be used.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// The file of access tokens cannot be used.
-    #[error(transparent)]
-    Access(#[from] AccessError),
 }
 
 fn list(problems: &[Problem]) -> String {
@@ -260,7 +254,10 @@ impl Settings {
     /// # Errors
     /// [`SettingsError::Invalid`] with everything that is wrong at once, or [`SettingsError::DataDir`].
     pub fn resolve(file: Option<FileSettings>, over: Overrides) -> Result<Self, SettingsError> {
-        resolve::resolve(file.unwrap_or_default(), over)
+        match resolve::resolve(file.unwrap_or_default(), over)? {
+            (settings, problems) if problems.is_empty() => Ok(settings),
+            (_, problems) => Err(SettingsError::Invalid(problems)),
+        }
     }
 }
 
@@ -274,17 +271,23 @@ pub fn template(company_id: u16) -> String {
     }
 }
 
-/// What the file alone comes to, with its access tokens read as well: `mesh-gateway config check`.
+/// What the file comes to, with its access tokens read as well: `mesh-gateway config check`. Everything that is wrong is told.
 ///
 /// # Errors
 /// [`SettingsError`].
-pub fn check(path: &Path) -> Result<Settings, SettingsError> {
-    let settings = Settings::resolve(Some(FileSettings::read(path)?), Overrides::default())?;
-    if let Some(file) = &settings.agents.access_token_file {
-        AccessToken::read(file)?;
+pub fn check(path: &Path, data_dir: Option<PathBuf>) -> Result<Settings, SettingsError> {
+    let over = Overrides { data_dir, ..Overrides::default() };
+    let (settings, mut problems) = resolve::resolve(FileSettings::read(path)?, over)?;
+    let mut note = |what: String| problems.push(Problem { origin: Origin::Default, what });
+    if let Some(file) = &settings.agents.access_token_file
+        && let Err(error) = AccessToken::read(file)
+    {
+        note(error.to_string());
     }
-    access::read_dir(&settings.gateway.data_dir)?;
-    Ok(settings)
+    if let Err(error) = access::read_dir(&settings.gateway.data_dir) {
+        note(error.to_string());
+    }
+    if problems.is_empty() { Ok(settings) } else { Err(SettingsError::Invalid(problems)) }
 }
 
 #[cfg(test)]

@@ -26,9 +26,13 @@ const UNIX_SOCKET_MAX: usize = 107;
 /// The port on which agents find a gateway.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
 
-pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, SettingsError> {
-    let FileSettings { source, raw } = file;
-    let mut pick = Pick { source, problems: Vec::new() };
+/// What file and overrides come to, with the defaults in the place of what is wrong, and what that is.
+pub(super) fn resolve(
+    file: FileSettings,
+    over: Overrides,
+) -> Result<(Settings, Vec<Problem>), SettingsError> {
+    let FileSettings { source, raw, problems } = file;
+    let mut pick = Pick { source, problems };
     let p = &mut pick;
 
     let data_dir = match p.path(over.data_dir, raw.gateway.data_dir) {
@@ -128,11 +132,12 @@ pub(super) fn resolve(file: FileSettings, over: Overrides) -> Result<Settings, S
 
     let peers = p.peers(raw.peer);
 
-    if pick.problems.is_empty() {
-        Ok(Settings { gateway, agents, radio, sim, mesh, peers })
-    } else {
-        Err(SettingsError::Invalid(pick.problems))
-    }
+    let mut problems = pick.problems;
+    problems.sort_by_key(|problem| match problem.origin {
+        Origin::File { line, .. } => line,
+        Origin::Override | Origin::Default => usize::MAX,
+    });
+    Ok((Settings { gateway, agents, radio, sim, mesh, peers }, problems))
 }
 
 /// Picks what counts for each key and collects what is wrong; a wrong value is replaced by the default so that the rest
@@ -172,7 +177,7 @@ impl Pick {
             let most = network::MAX_NAME;
             self.problem(
                 origin,
-                format!("gateway.name = {name:?}: use 1 to {most} letters, digits, `.`, `_` or `-`"),
+                format!("gateway.name = {name:?}: use 1 to {most} letters, digits, `.`, `_` or `-`, and not `everyone`"),
             );
         }
         Some(name)
@@ -244,7 +249,9 @@ impl Pick {
             let (name, address) = (name.into_inner(), address.into_inner());
             let Ok(name) = Name::new(&name) else {
                 let most = network::MAX_NAME;
-                let what = format!("peer.name = {name:?}: use 1 to {most} letters, digits, `.`, `_` or `-`");
+                let what = format!(
+                    "peer.name = {name:?}: use 1 to {most} letters, digits, `.`, `_` or `-`, and not `everyone`"
+                );
                 self.problem(named, what);
                 continue;
             };

@@ -151,7 +151,9 @@ fn unknown_keys_are_all_named_with_their_lines_and_what_was_probably_meant() {
     assert_eq!(
         problems(text, with_data_dir()),
         [
-            format!("{PATH}:1: unknown key `colour` before any section; did you mean `log`?"),
+            format!(
+                "{PATH}:1: unknown key `colour` before any section; put it into one of the sections agents, gateway, mesh, peer, radio, sim"
+            ),
             format!("{PATH}:4: unknown key `lisen` in `[agents]`; did you mean `listen`?"),
             format!("{PATH}:5: unknown key `ttl` in `[agents]`; it belongs to `[mesh]`"),
             format!("{PATH}:7: unknown section `[mash]`; did you mean `[mesh]`?"),
@@ -173,20 +175,20 @@ fn values_out_of_range_are_all_named_with_their_lines_and_ranges() {
     assert_eq!(
         problems(text, with_data_dir()),
         [
+            format!("{PATH}:2: mesh.ttl = 16: use 1 to 15"),
+            format!("{PATH}:3: mesh.default_deadline_s = -1: use 1 to 86400"),
+            format!("{PATH}:5: sim.speed = NaN: use 0.01 to 1000"),
+            format!("{PATH}:6: sim.loss_percent = 101: use 0 to 100"),
+            format!("{PATH}:7: sim.seed = -1: use 0 to 9223372036854775807"),
+            format!("{PATH}:9: agents.inbox_bytes = 1: use 131072 to 1073741824"),
             format!(
                 "{PATH}:10: agents.listen = \"localhost\": write an IP address and a port, 127.0.0.1:7700"
             ),
-            format!("{PATH}:9: agents.inbox_bytes = 1: use 131072 to 1073741824"),
             format!(
                 "{PATH}:12: radio.adapter: \"bt9\" names no adapter: use sim, none (other gateways over IP alone), hci0 (an adapter of this system), bluez:hci0 (shared \
                  with bluetoothd), tcp:HOST:PORT, serial:/dev/ttyACM0 or usb:VID:PID"
             ),
             format!("{PATH}:13: radio.company_id = 65536: use 0 to 65535"),
-            format!("{PATH}:7: sim.seed = -1: use 0 to 9223372036854775807"),
-            format!("{PATH}:5: sim.speed = NaN: use 0.01 to 1000"),
-            format!("{PATH}:6: sim.loss_percent = 101: use 0 to 100"),
-            format!("{PATH}:2: mesh.ttl = 16: use 1 to 15"),
-            format!("{PATH}:3: mesh.default_deadline_s = -1: use 1 to 86400"),
         ]
     );
     let over = Overrides { ttl: Some(0), sim_speed: Some(f64::INFINITY), ..with_data_dir() };
@@ -249,16 +251,17 @@ fn a_data_dir_too_deep_for_a_socket_is_noticed_before_the_socket_is_bound() {
 fn check_reads_the_file_and_its_token() {
     let folder = tempfile::tempdir().unwrap();
     let (file, token) = (folder.path().join(SETTINGS_FILE), folder.path().join("token"));
-    assert!(matches!(check(&file), Err(SettingsError::Read { .. })));
+    assert!(matches!(check(&file, None), Err(SettingsError::Read { .. })));
     fs::write(&file, "[gateway]\ndata_dir = '.'\n[agents]\naccess_token_file = 'token'\n").unwrap();
-    assert!(matches!(check(&file), Err(SettingsError::Token(TokenError::Read { .. }))));
+    let missing = check(&file, None).unwrap_err().to_string();
+    assert!(missing.contains(&format!("reading the access token {}", token.display())), "{missing}");
 
     fs::write(&token, "0123456789abcdef\n").unwrap();
     fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
-    let exposed = check(&file).unwrap_err();
+    let exposed = check(&file, None).unwrap_err();
     assert!(exposed.to_string().contains(&format!("chmod 600 {}", token.display())), "{exposed}");
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
-    check(&file).unwrap();
+    check(&file, None).unwrap();
     let read = AccessToken::read(&token).unwrap();
     assert_eq!(read.as_str(), "0123456789abcdef");
     assert_eq!(format!("{read:?}"), "AccessToken(..)");
@@ -267,8 +270,38 @@ fn check_reads_the_file_and_its_token() {
         ["", "short\n", "0123456789 abcdef\n", &"x".repeat(257), "0123456789abcdef\n0123456789abcdef\n"]
     {
         fs::write(&token, bad).unwrap();
-        let error = check(&file).unwrap_err();
-        assert!(matches!(error, SettingsError::Token(TokenError::Form { .. })), "{bad:?}: {error}");
+        let error = check(&file, None).unwrap_err();
+        assert!(error.to_string().contains("it must be one line of"), "{bad:?}: {error}");
         assert!(!error.to_string().contains("cdef"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_unknown_of_the_wrong_type_and_out_of_range_is_told_together() {
+    let text = "top = 1\n[mesh]\nttl = 99\nTTL = 1\n[sim]\nseed = true\nnodes = 'x'\nspeed = 2.0\n[[peer]]\nname = 3\naddress = 'x'\n\
+        [zzzzzzzzz]\na = 1\n[radios]\n";
+    let told = problems(text, with_data_dir());
+    let begins: Vec<&str> = told
+        .iter()
+        .map(|problem| problem.strip_prefix("/etc/mesh/mesh-gateway.toml:").unwrap_or(problem))
+        .collect();
+    let lines: Vec<&str> = begins.iter().filter_map(|problem| problem.split(':').next()).collect();
+    assert_eq!(lines, ["1", "3", "4", "6", "7", "10", "12", "14"], "{told:#?}");
+    let has =
+        |part: &str| assert!(told.iter().any(|problem| problem.contains(part)), "no {part:?} in {told:#?}");
+    has("did you mean `[radio]`?");
+    // Nothing is like it, so that all there is is named.
+    has(
+        "unknown section `[zzzzzzzzz]`; there are `[agents]`, `[gateway]`, `[mesh]`, `[peer]`, `[radio]`, `[sim]`",
+    );
+    for wrong in [
+        "peer = [1]",
+        "mesh = 3",
+        "[mesh.ttl]\nx = 1",
+        "[peer]\nx = 1",
+        "[[mesh]]\nttl = 1",
+        "peer = [{name = {x = 1}}]",
+    ] {
+        assert!(!problems(wrong, with_data_dir()).is_empty(), "{wrong}");
     }
 }

@@ -19,7 +19,9 @@ const MAX_LEN: usize = 256;
 #[derive(Debug, Error)]
 pub enum TokenError {
     /// The file cannot be read.
-    #[error("reading the access token {path}: {source}; check agents.access_token_file")]
+    #[error(
+        "reading the access token {path}: {source}; check the path (--token-file of a command, agents.access_token_file of the gateway) and that this user may read it"
+    )]
     Read {
         /// The token's file.
         path: PathBuf,

@@ -225,8 +225,8 @@ pub(super) struct SendArgs {
     /// CRITICAL, HIGH, MEDIUM or LOW, in any case
     #[arg(long, value_name = "PRIORITY", default_value = "MEDIUM", value_parser = values::priority)]
     pub(super) priority: Priority,
-    /// After this it is worth nothing: a number and ms, s, m or h [default: the gateway's]
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    /// After this it is worth nothing: a number and ms, s, m or h, at most 24h [default: the gateway's]
+    #[arg(long, value_name = "TIME", value_parser = values::deadline)]
     pub(super) deadline: Option<Duration>,
     /// Do not write it to disk first: faster, and lost with the gateway's power
     #[arg(long)]
@@ -294,7 +294,7 @@ pub(super) struct ListenArgs {
 #[command(after_help = examples![
     "mesh-gateway query --to echo 'are you there?'",
     "mesh-gateway query --to sensor@0x0003 --timeout 5s temperature",
-    "mesh-gateway query --to archive - < question.bin > answer.bin",
+    "mesh-gateway query --to archive --raw - < question.bin > answer.bin",
 ])]
 pub(super) struct QueryArgs {
     /// Whom to ask: bob, bob@0x0003 or node:0x0003
@@ -306,9 +306,13 @@ pub(super) struct QueryArgs {
     /// CRITICAL, HIGH, MEDIUM or LOW, in any case
     #[arg(long, value_name = "PRIORITY", default_value = "MEDIUM", value_parser = values::priority)]
     pub(super) priority: Priority,
-    /// How long to wait for the answer: a number and ms, s, m or h
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration)]
+    /// How long to wait for the answer: a number and ms, s, m or h, at most 24h
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::deadline)]
     pub(super) timeout: Duration,
+    /// Print the bytes of the answer as they are. Without it, what would drive a terminal is written out, and what is no text
+    /// is shown in hexadecimal digits
+    #[arg(long)]
+    pub(super) raw: bool,
     #[command(flatten)]
     pub(super) gateway: GatewayArgs,
     /// The question, at most 64 KiB; - reads standard input
@@ -493,12 +497,15 @@ pub(super) struct InitArgs {
 /// `mesh-gateway init --invite -` or in a file that you delete. Only the gateway that made the network can invite.
 #[derive(Args, Debug)]
 #[command(after_help = examples![
-    "mesh-gateway invite hut > invitation.txt",
+    "mesh-gateway invite hut --out invitation.txt",
     "mesh-gateway invite hut | ssh hut mesh-gateway init --invite -",
 ])]
 pub(super) struct InviteArgs {
     /// The new node's name; a name gets one address, once
     pub(super) name: String,
+    /// Write the invitation to this new file, readable by this user alone, and not to standard output
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
     /// Where the network is kept [default: see the settings file]
     #[arg(long, env = "MESH_GATEWAY_DATA_DIR", value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
@@ -519,6 +526,9 @@ pub(super) enum ConfigCommand {
     Check {
         /// The settings file [default: mesh-gateway.toml in the data directory]
         file: Option<PathBuf>,
+        /// Where keys and messages are kept [default: see the settings file]
+        #[arg(long, env = "MESH_GATEWAY_DATA_DIR", value_name = "DIR")]
+        data_dir: Option<PathBuf>,
     },
     /// Show what flags, environment, settings file and defaults come to, as TOML or JSON
     #[command(after_help = examples![

@@ -12,7 +12,7 @@ use crate::cli::values;
 /// Let agents in, each with what it may do; a running gateway notices within a second
 #[derive(Args, Debug)]
 #[command(after_help = examples![
-    "mesh-gateway token add sensor --as 'sensor-*' --to bob --max-priority MEDIUM --rate 5/s > token",
+    "mesh-gateway token add sensor --as 'sensor-*' --to bob --max-priority MEDIUM --rate 5/s --out token",
     "mesh-gateway token list",
     "mesh-gateway token remove sensor",
 ])]
@@ -44,13 +44,13 @@ pub(in crate::cli) enum TokenCommand {
 
 /// Draw a token and print it, once: only its SHA-256 is kept
 ///
-/// From the first token on, agents over TCP must show one. What is not limited is allowed, but for changing connections and routes
+/// From the first token on, agents over TCP must show one, those of this machine too; over the Unix socket none is needed. What is not limited is allowed, but for changing connections and routes
 /// (--operator).
 #[derive(Args, Debug)]
 #[command(after_help = examples![
-    "mesh-gateway token add phone > token                            everything an agent can do",
-    "mesh-gateway token add sensor --as 'sensor-*' --to bob --rate 5/s > token",
-    "mesh-gateway token add panel --to 'group:*' --to alarm@0x0003 --max-priority HIGH --max-body 200 > token",
+    "mesh-gateway token add phone --out token                        everything an agent can do",
+    "mesh-gateway token add sensor --as 'sensor-*' --to bob --rate 5/s --out token",
+    "mesh-gateway token add panel --to 'group:*' --to alarm@0x0003 --max-priority HIGH --max-body 200 --out token",
 ])]
 pub(in crate::cli) struct TokenAddArgs {
     /// What to call the token, in lists, errors and the audit log
@@ -76,6 +76,9 @@ pub(in crate::cli) struct TokenAddArgs {
     /// Also allow changing connections with other gateways and routes
     #[arg(long)]
     pub(in crate::cli) operator: bool,
+    /// Write the token to this new file, readable by this user alone, and not to standard output
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) out: Option<PathBuf>,
     /// Where the tokens are kept [default: see the settings file]
     #[arg(long, env = "MESH_GATEWAY_DATA_DIR", value_name = "DIR")]
     pub(in crate::cli) data_dir: Option<PathBuf>,
