@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
 # Cheap ones first: a slip shows within seconds.
-JOBS=(fmt layers clippy test nostd doc deny capture hw python size fuzz demo release air vm)
+JOBS=(fmt layers clippy test nostd doc deny capture hw python size fuzz demo figures release air vm)
 # Not among `all`: they take too long for every change.
 ASIDE=(pi)
 # A core with FPU and DSP, and the smallest there is, without atomic read-modify-write.
@@ -183,6 +183,11 @@ job_vm() {
 # The main job, end to end; its exit code is its verdict.
 job_demo() {
     cargo run --release --locked -p mesh-gateway -- demo --json
+}
+
+# The figures on the pages are those of the files, and what does not depend on the machine still comes out.
+job_figures() {
+    python3 tools/figures again
 }
 
 # The tarball for a Raspberry Pi, and its program on an emulated processor.

@@ -101,6 +101,17 @@ fn every_command_has_a_line_in_the_readme() {
     }
 }
 
+#[test]
+fn figures_on_the_pages_are_those_that_commands_wrote() {
+    let check = Command::new("python3").args(["tools/figures", "check"]).current_dir(root()).output();
+    let output = match check {
+        Ok(output) => output,
+        // `./ci.sh figures` needs it.
+        Err(error) => return eprintln!("left out, as there is no python3: {error}"),
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 // ---- command lines and links ----
 
 /// One command line as a shell would cut it: words, quotes, up to a pipe, a redirection or a comment.

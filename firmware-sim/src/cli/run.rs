@@ -32,6 +32,9 @@ pub(super) struct RunArgs {
     /// Write everything that was found as JSON into a file, or to standard output with "-"
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the figures of the table as JSON into a file, or to standard output with "-"
+    #[arg(long, value_name = "FILE")]
+    figures: Option<PathBuf>,
     /// Write a page with plots into a file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -83,6 +86,12 @@ pub(super) fn write(path: &Path, what: &str, bytes: &[u8]) -> Result<(), Failure
         .map_err(|error| Failure::failed(format!("writing {what} to {}: {error}", path.display())))
 }
 
+fn write_json(path: &Path, what: &str, value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Failure::failed(format!("writing {what} as JSON: {error}")))?;
+    if path == Path::new("-") { print(&format!("{text}\n")) } else { write(path, what, text.as_bytes()) }
+}
+
 pub(super) fn run(args: &RunArgs) -> Outcome {
     let (scenario, source) = read(args.scenario.as_deref())?;
     if let Some(node) = args.pcap_at.filter(|node| *node >= scenario.node_count()) {
@@ -93,7 +102,13 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
         )));
     }
     let (Stacks(stacks), Seeds(seeds)) = (&args.stack, &args.seeds);
-    let to_stdout = args.json.as_deref() == Some(Path::new("-"));
+    let is_stdout = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
+    if is_stdout(&args.json) && is_stdout(&args.figures) {
+        return Err(Failure::usage(
+            "writing the results: --json and --figures cannot both go to standard output; give one a file",
+        ));
+    }
+    let to_stdout = is_stdout(&args.json) || is_stdout(&args.figures);
     let bar = progress(stacks.len() * seeds.len(), to_stdout);
     let timeline = args.report.is_some() || args.json.is_some();
     let runs = play_all(&scenario, stacks, seeds, threads(args.threads), timeline, || bar.inc(1));
@@ -101,9 +116,10 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
     let campaign =
         Campaign { scenario: scenario.name.clone(), description: scenario.description.clone(), source, runs };
     if let Some(path) = &args.json {
-        let text = serde_json::to_string(&campaign)
-            .map_err(|error| Failure::failed(format!("writing the results as JSON: {error}")))?;
-        if to_stdout { print(&format!("{text}\n"))? } else { write(path, "the results", text.as_bytes())? }
+        write_json(path, "the results", &campaign)?;
+    }
+    if let Some(path) = &args.figures {
+        write_json(path, "the figures", &report::figures(&campaign))?;
     }
     if let Some(path) = &args.report {
         write(path, "the report", report::html(&campaign).as_bytes())?;

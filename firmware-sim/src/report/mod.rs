@@ -20,5 +20,7 @@ mod words;
 mod tests;
 
 pub use page::html;
-pub use summary::{Arrived, FEW, Figures, Group, Hops, Quantiles, StackSummary, summary};
+pub use summary::{
+    Arrived, CampaignFigures, FEW, Figures, Group, Hops, Quantiles, StackSummary, figures, summary,
+};
 pub use text::table;

@@ -130,6 +130,28 @@ pub struct Hops {
     pub max: Option<u8>,
 }
 
+/// A campaign in figures: the JSON of `mesh-sim run --figures`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CampaignFigures {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The hash over everything that happened on the air, of each run by its stack and seed.
+    pub traces: BTreeMap<String, String>,
+    /// By stack, ours first.
+    pub stacks: Vec<StackSummary>,
+}
+
+/// What a campaign comes to, and which runs it was.
+#[must_use]
+pub fn figures(campaign: &Campaign) -> CampaignFigures {
+    let trace = |run: &RunResult| (format!("{} {}", run.stack, run.seed), run.trace.clone());
+    CampaignFigures {
+        scenario: campaign.scenario.clone(),
+        traces: campaign.runs.iter().map(trace).collect(),
+        stacks: summary(campaign),
+    }
+}
+
 /// By stack, ours first; of several runs of a stack all messages count the same.
 #[must_use]
 pub fn summary(campaign: &Campaign) -> Vec<StackSummary> {

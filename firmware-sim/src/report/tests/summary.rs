@@ -4,7 +4,7 @@ use super::ALL;
 use super::made::{arrived, campaign, nodes, sent};
 use super::synthetic::{self, Plan};
 use crate::report::series::{arrivals, by_hops, by_load, by_priority};
-use crate::report::{Arrived, FEW, Quantiles, StackSummary, summary, table};
+use crate::report::{Arrived, FEW, Quantiles, StackSummary, figures, summary, table};
 use crate::results::{Campaign, MessageResult, RunResult};
 
 fn one(messages: Vec<MessageResult>) -> Campaign {
@@ -27,6 +27,18 @@ fn what_became_of_messages_is_counted_once_for_each() {
     assert_eq!(all.delivery, Some((3.0 + 2.0 / 3.0) / 7.0));
     assert_eq!(all.delivery_of_sent, Some((3.0 + 2.0 / 3.0) / 6.0));
     assert_eq!(all.duplicates, 1);
+}
+
+#[test]
+fn a_campaign_in_figures_names_each_run_by_what_happened_in_it() {
+    let mut campaign = campaign();
+    for run in &mut campaign.runs {
+        run.trace = format!("trace of {} {}", run.stack, run.seed);
+    }
+    let found = figures(&campaign);
+    assert_eq!(found.traces.len(), campaign.runs.len());
+    assert_eq!(found.traces["mesh 1"], "trace of mesh 1");
+    assert_eq!(found.stacks, summary(&campaign));
 }
 
 #[test]
