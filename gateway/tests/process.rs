@@ -3,7 +3,8 @@
 mod common;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{PipeReader, Write};
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -94,6 +95,59 @@ async fn a_log_that_nobody_reads_holds_nothing_up() {
 async fn a_log_whose_reader_has_gone_ends_nothing() {
     let (_, writer) = std::io::pipe().unwrap();
     serves_with(writer).await;
+}
+
+/// As PowerShell's `>` and some editors write files.
+#[test]
+fn a_byte_order_mark_in_a_file_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    let path = file.to_str().unwrap();
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for text in ["mesh1:abc", "000102030405060708090a0b0c0d0e0f", "0123456789abcdef"] {
+        let marked = format!("\u{FEFF}{text}\n");
+        for (bytes, named) in [(marked.clone().into_bytes(), "byte order mark"), (wide(&marked), "UTF-16")] {
+            fs::write(&file, bytes).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            let data_dir = dir.path().join("data");
+            let arguments: Vec<&str> = match text.len() {
+                9 => vec!["init", "--data-dir", data_dir.to_str().unwrap(), "--invite", path],
+                32 => vec!["frame", "decode", "--net-key-file", path, "--epoch", "1", "00"],
+                _ => vec!["status", "--token-file", path],
+            };
+            let output = Command::new(env!("CARGO_BIN_EXE_mesh-gateway")).args(&arguments).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains(named) && !output.status.success(), "{arguments:?}: {said}");
+        }
+    }
+}
+
+/// What a gateway that was told to listen at `at` says: where it does, or what is wrong.
+fn listening(at: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments =
+        ["--adapter", "sim", "--sim-nodes", "1", "--log-level", "error", "--json", "--listen", at];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"));
+    command.args(arguments).arg("--data-dir").arg(dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Process(command.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    if line.is_empty() {
+        child.0.stderr.take().unwrap().read_to_string(&mut line).unwrap();
+    }
+    line
+}
+
+#[test]
+fn a_gateway_listens_at_a_name_or_says_what_to_write() {
+    assert!(listening("localhost:0").contains("\"tcp\":\"127.0.0.1:"));
+    assert!(listening("[::1]:0").contains("\"tcp\":\"[::1]:"));
+    for wrong in ["localhost", ":7700", "no-such-host.invalid:7700", "127.0.0.1:70000"] {
+        let said = listening(wrong);
+        assert!(said.contains("127.0.0.1:7700"), "{wrong}: {said}");
+    }
+    // Understood, with its interface; others could reach it, so it needs a token.
+    assert!(listening("[fe80::1%lo]:7700").contains("access token"));
 }
 
 #[test]

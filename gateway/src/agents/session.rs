@@ -452,11 +452,16 @@ impl<C: Clock> Inbound<'_, C> {
             }
             poll
         });
-        if matches!(read.await, Ok(bytes) if bytes > 0) {
+        let read = read.await;
+        if matches!(read, Ok(bytes) if bytes > 0) {
             // The first byte decides, also for the answer.
             if let Some(codec) = self.decoder.codec() {
                 self.codec.get_or_init(|| codec);
             }
+            return Ok(());
+        }
+        // A last line without its end is one all the same; who cannot be heard any more has not finished it.
+        if matches!(read, Ok(0)) && self.decoder.finish() {
             return Ok(());
         }
         if self.decoder.is_mid_value() {

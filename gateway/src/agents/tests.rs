@@ -224,9 +224,41 @@ async fn a_line_cut_off_by_the_end_is_counted() {
     let mut alice = Lines::to(&gateway).await;
     alice.hello("alice").await;
     alice.0.write_all(br#"{"op":"send","to""#).await.unwrap();
-    drop(alice);
+    alice.0.shutdown().await.unwrap();
+    assert_eq!(alice.hear().await.unwrap()["code"], "bad_request");
     gateway.until(Seen::Detach(name("alice"))).await;
+    assert_eq!(gateway.count("agents_bad_requests"), 1);
+    let mut bob = TcpStream::connect(gateway.address()).await.unwrap();
+    bob.write_all(&[0, 0]).await.unwrap();
+    bob.shutdown().await.unwrap();
+    bob.read_to_end(&mut Vec::new()).await.unwrap();
     assert_eq!(gateway.count("agents_half_requests"), 1);
+}
+
+#[tokio::test]
+async fn a_last_line_without_its_end_is_answered_and_lines_that_cannot_be_read_are_named() {
+    let gateway = Gateway::open().await;
+    for ends in ["", "\r"] {
+        let mut alice = Lines::to(&gateway).await;
+        alice.say(r#"{"op":"hello","name":"alice"}"#).await;
+        assert_eq!(alice.hear().await.unwrap()["ev"], "welcome");
+        alice.0.write_all(format!("{{\"op\":\"ping\",\"ref\":7}}{ends}").as_bytes()).await.unwrap();
+        alice.0.shutdown().await.unwrap();
+        let pong = alice.hear().await.unwrap();
+        assert_eq!((&pong["ev"], &pong["ref"]), (&json!("pong"), &json!(7)), "{ends:?}");
+    }
+    let hello = "{\"op\":\"hello\",\"name\":\"alice\"}";
+    let wide: Vec<u8> = format!("\u{FEFF}{hello}\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, named) in [
+        (format!("\u{FEFF}{hello}\n").into_bytes(), "byte order mark"),
+        (wide, "UTF-16"),
+        (format!("{hello}\r{{\"op\":\"ping\"}}\r").into_bytes(), "\\r alone"),
+    ] {
+        let mut strange = Lines::to(&gateway).await;
+        strange.0.write_all(&bytes).await.unwrap();
+        let said = strange.is_refused("bad_request").await;
+        assert!(said.contains(named), "{said}");
+    }
 }
 
 #[tokio::test]

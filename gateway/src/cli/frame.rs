@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
+use mesh_agent::api::codec::byte_order_mark;
 use mesh_protocol::frame::{self, Frame, Kind};
 use mesh_protocol::{Address, EpochKeys, Keyring, MAX_FRAME};
 use serde::Serialize;
@@ -121,8 +122,12 @@ const FORM: &str = "a network key has 32 hexadecimal digits";
 pub(crate) fn key_file(path: &Path) -> anyhow::Result<NetKey> {
     let reading = || format!("reading the network key {}", path.display());
     // Longer than a key with its line end, so that more is noticed; growing would leave a copy behind.
-    let mut text = Zeroizing::new(String::with_capacity(64));
-    File::open(path).and_then(|file| file.take(64).read_to_string(&mut text)).with_context(reading)?;
+    let mut text = Zeroizing::new(Vec::with_capacity(64));
+    File::open(path).and_then(|file| file.take(64).read_to_end(&mut text)).with_context(reading)?;
+    if let Some(mark) = byte_order_mark(&text) {
+        return Err(anyhow!("{mark}; save it as UTF-8 without one")).with_context(reading);
+    }
+    let text = std::str::from_utf8(&text).map_err(|_| anyhow!(FORM)).with_context(reading)?;
     NetKey::from_hex(text.trim()).ok_or_else(|| anyhow!(FORM)).with_context(reading)
 }
 

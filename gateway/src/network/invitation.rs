@@ -9,6 +9,7 @@ use std::io::{self, Read};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mesh_agent::api::codec::byte_order_mark;
 use mesh_protocol::Address;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -40,6 +41,9 @@ pub enum InvitationError {
          printed"
     )]
     NotOne,
+    /// It is text of another kind than is read here.
+    #[error("reading the invitation: {0}; save it as UTF-8 without one")]
+    Marked(&'static str),
     /// Its end is missing, or a character is wrong.
     #[error(
         "reading the invitation: the line is cut off or altered; copy all of what `mesh-gateway invite` printed, in \
@@ -164,6 +168,9 @@ impl Invitation {
         // As large as it will get: growing would leave a copy of the key behind.
         let mut text = Zeroizing::new(Vec::with_capacity(MAX_LEN));
         input.take(MAX_LEN as u64).read_to_end(&mut text)?;
+        if let Some(mark) = byte_order_mark(&text) {
+            return Err(InvitationError::Marked(mark));
+        }
         Self::parse(std::str::from_utf8(&text).map_err(|_| InvitationError::NotOne)?)
     }
 

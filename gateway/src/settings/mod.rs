@@ -7,6 +7,7 @@
 mod adapter;
 mod file;
 mod keyword;
+mod listen;
 mod resolve;
 mod token;
 
@@ -21,6 +22,7 @@ use thiserror::Error;
 pub use adapter::{Adapter, UnknownAdapter};
 pub use file::FileSettings;
 pub use keyword::{LogFormat, LogLevel, UnknownKeyword};
+pub use listen::listen_address;
 pub use token::{AccessToken, TokenError};
 
 use crate::access;

@@ -12,6 +12,7 @@ use mesh_agent::Endpoint;
 use mesh_agent::api::Name;
 
 use super::file::{FileSettings, RawPeer, Source, Value};
+use super::listen::listen_address;
 use super::{
     Adapter, AgentSettings, DEFAULT_COMPANY_ID, GatewaySettings, LogFormat, LogLevel, MeshSettings, Origin,
     Overrides, Problem, RadioSettings, Settings, SettingsError, SimSettings,
@@ -289,11 +290,10 @@ impl Pick {
         let (address, origin) = match (over, self.choose(None, raw)) {
             (Some(address), _) => (address, Origin::Override),
             (None, None) => return DEFAULT_LISTEN,
-            (None, Some((text, origin))) => match text.parse() {
+            (None, Some((text, origin))) => match listen_address(&text) {
                 Ok(address) => (address, origin),
-                Err(_) => {
-                    let what =
-                        format!("agents.listen = {text:?}: write an IP address and a port, {DEFAULT_LISTEN}");
+                Err(why) => {
+                    let what = format!("agents.listen = {text:?}: {why}");
                     self.problem(origin, what);
                     return DEFAULT_LISTEN;
                 }

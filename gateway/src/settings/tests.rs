@@ -182,7 +182,8 @@ fn values_out_of_range_are_all_named_with_their_lines_and_ranges() {
             format!("{PATH}:7: sim.seed = -1: use 0 to 9223372036854775807"),
             format!("{PATH}:9: agents.inbox_bytes = 1: use 131072 to 1073741824"),
             format!(
-                "{PATH}:10: agents.listen = \"localhost\": write an IP address and a port, 127.0.0.1:7700"
+                "{PATH}:10: agents.listen = \"localhost\": write an address and a port, as in 127.0.0.1:7700, [::1]:7700, \
+                 [fe80::1%eth0]:7700 or localhost:7700"
             ),
             format!(
                 "{PATH}:12: radio.adapter: \"bt9\" names no adapter: use sim, none (other gateways over IP alone), hci0 (an adapter of this system), bluez:hci0 (shared \

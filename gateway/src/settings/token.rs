@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use mesh_agent::api::codec::byte_order_mark;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -33,6 +34,14 @@ pub enum TokenError {
     Exposed {
         /// The token's file.
         path: PathBuf,
+    },
+    /// It is text of another kind than is read here.
+    #[error("reading the access token {path}: {mark}; save it as UTF-8 without one")]
+    Marked {
+        /// The token's file.
+        path: PathBuf,
+        /// What its first bytes say.
+        mark: &'static str,
     },
     /// It is no token.
     #[error(
@@ -72,6 +81,9 @@ impl AccessToken {
         let limit = MAX_LEN + 3;
         let mut bytes = Zeroizing::new(Vec::with_capacity(limit));
         file.take(limit as u64).read_to_end(&mut bytes).map_err(read_error)?;
+        if let Some(mark) = byte_order_mark(&bytes) {
+            return Err(TokenError::Marked { path: path.to_owned(), mark });
+        }
         let line = std::str::from_utf8(&bytes).map_err(|_| form_error())?;
         Self::new(line.trim_end_matches(['\r', '\n'])).ok_or_else(form_error)
     }

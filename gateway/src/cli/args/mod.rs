@@ -14,7 +14,7 @@ use mesh_protocol::{Address, MessageType, Priority};
 
 use super::values::{self, DemoSpeed, Seeds};
 use crate::demo::DemoOptions;
-use crate::settings::{Adapter, LogFormat, LogLevel};
+use crate::settings::{Adapter, LogFormat, LogLevel, listen_address};
 
 /// Examples and what every command's exit code means.
 macro_rules! examples {
@@ -96,7 +96,7 @@ pub(super) struct DaemonArgs {
     #[arg(long, env = "MESH_GATEWAY_DATA_DIR", value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
     /// Where agents connect over TCP; anything but loopback needs an access token [default: 127.0.0.1:7700]
-    #[arg(long, env = "MESH_GATEWAY_LISTEN", value_name = "IP:PORT")]
+    #[arg(long, env = "MESH_GATEWAY_LISTEN", value_name = "HOST:PORT", value_parser = listen_address)]
     pub(super) listen: Option<SocketAddr>,
     /// The Unix socket for agents [default: agents.sock in the data directory]
     #[arg(long, env = "MESH_GATEWAY_UNIX_SOCKET", value_name = "PATH")]

@@ -3,9 +3,9 @@
 //! Owns how requests and events stand in a stream of bytes, and the bounds: nothing is buffered past them, whatever the
 //! other side sends. Reads and writes no socket; [`Decoder`] is given bytes and [`encode`] fills a buffer.
 //!
-//! The first byte of a session decides. `{` begins a JSON line. Anything else is the first byte of a length: a frame is
-//! a big-endian `u32` and that many bytes of postcard. No frame within the bounds begins with `{` (0x7b), which would be
-//! a length of 2 GiB. The gateway answers in the codec it was spoken to.
+//! The first byte of a session decides. `{` begins a JSON line, and so does a byte order mark, to be refused as one. Anything else is
+//! the first byte of a length: a frame is a big-endian `u32` and that many bytes of postcard. No frame within the bounds begins with
+//! `{` (0x7b), which would be a length of 2 GiB. The gateway answers in the codec it was spoken to.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,7 +32,18 @@ impl Codec {
     /// The codec of a session that starts with this byte.
     #[must_use]
     pub const fn of_first_byte(byte: u8) -> Self {
-        if byte == b'{' { Self::Json } else { Self::Postcard }
+        if matches!(byte, b'{' | 0xEF | 0xFE | 0xFF) { Self::Json } else { Self::Postcard }
+    }
+}
+
+/// What the first bytes of a text say of how it was written, where that is not how texts are read here. Some editors and shells begin
+/// texts so, and it does not show.
+#[must_use]
+pub fn byte_order_mark(text: &[u8]) -> Option<&'static str> {
+    match text {
+        [0xEF, 0xBB, 0xBF, ..] => Some("it begins with a byte order mark (BOM)"),
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Some("it is UTF-16, by its byte order mark (BOM)"),
+        _ => None,
     }
 }
 
@@ -58,6 +69,7 @@ impl Bounds {
 
 // What to do about bytes that are not what they should be.
 const SCHEMA: &str = "`mesh-gateway schema` prints what can be written";
+const ENDS: &str = "end each line with \\n or \\r\\n";
 const LESS: &str = "send less at a time";
 const FRAMES: &str = "a session that does not start with '{' is a u32 length and postcard";
 
@@ -74,6 +86,9 @@ pub enum DecodeError {
         /// What is wrong with it.
         why: String,
     },
+    /// Lines that end with a carriage return alone. The stream is lost.
+    #[error("cannot read the line: it ends with \\r alone; {ENDS}")]
+    BareReturn,
     /// A line over the bound. The stream is lost.
     #[error("cannot read the line: it is longer than {0} bytes; {LESS}")]
     LongLine(usize),
@@ -100,6 +115,7 @@ impl DecodeError {
     const fn hint(&self) -> &'static str {
         match self {
             Self::Line { .. } => SCHEMA,
+            Self::BareReturn => ENDS,
             Self::LongLine(_) => LESS,
             Self::Frame(_) | Self::LongFrame { .. } => FRAMES,
         }
@@ -110,7 +126,9 @@ impl DecodeError {
 impl From<&DecodeError> for ErrorEvent {
     fn from(error: &DecodeError) -> Self {
         let code = match error {
-            DecodeError::Line { .. } | DecodeError::Frame(_) => ErrorCode::BadRequest,
+            DecodeError::Line { .. } | DecodeError::BareReturn | DecodeError::Frame(_) => {
+                ErrorCode::BadRequest
+            }
             DecodeError::LongLine(_) | DecodeError::LongFrame { .. } => ErrorCode::TooLarge,
         };
         let (reference, field) = match error {
@@ -136,6 +154,8 @@ pub struct Decoder {
     /// How far after `start` has been searched for the end of a line, so that a line in a thousand pieces is
     /// searched once.
     searched: usize,
+    /// Whether a carriage return within this line has been looked at: one is enough to tell.
+    returned: bool,
     lost: bool,
 }
 
@@ -143,13 +163,21 @@ impl Decoder {
     /// A decoder that learns its codec from the first byte.
     #[must_use]
     pub const fn new(bounds: Bounds) -> Self {
-        Self { bounds, codec: None, buffer: Vec::new(), start: 0, searched: 0, lost: false }
+        Self { bounds, codec: None, buffer: Vec::new(), start: 0, searched: 0, returned: false, lost: false }
     }
 
     /// A decoder of that codec.
     #[must_use]
     pub const fn with_codec(bounds: Bounds, codec: Codec) -> Self {
-        Self { bounds, codec: Some(codec), buffer: Vec::new(), start: 0, searched: 0, lost: false }
+        Self {
+            bounds,
+            codec: Some(codec),
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            returned: false,
+            lost: false,
+        }
     }
 
     /// From now on values may be as long as this.
@@ -177,6 +205,15 @@ impl Decoder {
     #[must_use]
     pub fn is_mid_value(&self) -> bool {
         !self.lost && self.start < self.buffer.len()
+    }
+
+    /// The stream has ended: a last line without its end is one all the same. Whether there is one.
+    pub fn finish(&mut self) -> bool {
+        let last = self.is_mid_value() && self.codec() == Some(Codec::Json);
+        if last {
+            self.buffer.push(b'\n');
+        }
+        last
     }
 
     /// Gives back the memory that holds nothing, for a stream that has gone quiet, be it within a value.
@@ -211,14 +248,29 @@ impl Decoder {
     fn next_line<T: DeserializeOwned>(&mut self) -> Result<Option<T>, DecodeError> {
         loop {
             let pending = &self.buffer[self.start..];
-            let Some(end) = pending[self.searched..].iter().position(|&b| b == b'\n') else {
-                self.searched = pending.len();
+            let fresh = &pending[self.searched..];
+            let end = fresh.iter().position(|&b| b == b'\n');
+            let line = &fresh[..end.unwrap_or(fresh.len())];
+            if !self.returned
+                && let Some(at) = line.windows(2).position(|two| two == b"\r{")
+            {
+                self.returned = true;
+                let first = &pending[..self.searched + at];
+                // Else it is a space within a value.
+                if serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok() {
+                    return Err(DecodeError::BareReturn);
+                }
+            }
+            let Some(end) = end else {
+                // The last byte once more: it may be that return.
+                self.searched = pending.len().saturating_sub(1);
                 return if pending.len() > self.bounds.line { Err(self.long_line()) } else { Ok(None) };
             };
             let end = self.searched + end;
             let line = self.start..self.start + end;
             self.start += end + 1;
             self.searched = 0;
+            self.returned = false;
             if end > self.bounds.line {
                 return Err(self.long_line());
             }
@@ -226,6 +278,10 @@ impl Decoder {
             // An empty line asks nothing: people press return.
             if line.is_empty() {
                 continue;
+            }
+            if let Some(mark) = byte_order_mark(line) {
+                let why = format!("{mark}: write UTF-8 without one");
+                return Err(DecodeError::Line { reference: None, field: None, why });
             }
             if line[0] != b'{' {
                 let why = "it is not an object: write {\"op\": …} on one line".to_owned();

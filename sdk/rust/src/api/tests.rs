@@ -234,6 +234,54 @@ fn half_a_value_is_noticed_and_a_quiet_decoder_holds_no_more() {
 }
 
 #[test]
+fn lines_that_other_systems_write_are_read_or_named() {
+    let read = |bytes: &[u8], piece: usize| {
+        let mut decoder = Decoder::new(Bounds::REQUEST);
+        let mut values = Vec::new();
+        let mut take = |decoder: &mut Decoder| {
+            while let Some(value) = decoder.decode::<Request>().transpose() {
+                let fatal = value.as_ref().is_err_and(DecodeError::is_fatal);
+                values.push(value.map_err(|error| error.to_string()));
+                if fatal {
+                    break;
+                }
+            }
+        };
+        for piece in bytes.chunks(piece) {
+            decoder.space().extend_from_slice(piece);
+            take(&mut decoder);
+        }
+        let last = decoder.finish();
+        take(&mut decoder);
+        assert!(!decoder.is_mid_value());
+        (values, last)
+    };
+    let bye = Ok(Request::Bye(Bye {}));
+    let again = "it ends with \\r alone; end each line with \\n or \\r\\n";
+    for piece in [1, 2, 5, 1_000] {
+        for (ends, last) in [("\n", false), ("\r\n", false), ("", true), ("\r", true)] {
+            let text = format!("{{\"op\":\"bye\"}}{ends}");
+            assert_eq!(read(text.as_bytes(), piece), (vec![bye.clone()], last), "{text:?} by {piece}");
+        }
+        // A return between two tokens is a space, as JSON has it.
+        assert_eq!(read(b"{\"op\":\r\"bye\"}\r\n", piece).0, [bye.clone()]);
+        for text in ["{\"op\":\"bye\"}\r{\"op\":\"bye\"}\r", "{\"op\":\"bye\"}\r{\"op\":\"bye\"}\n"] {
+            let (values, _) = read(text.as_bytes(), piece);
+            assert!(matches!(&values[..], [Err(why)] if why.ends_with(again)), "{values:?} by {piece}");
+        }
+        let (values, _) = read(b"\xEF\xBB\xBF{\"op\":\"bye\"}\n{\"op\":\"bye\"}\n", piece);
+        assert!(matches!(&values[..], [Err(why), next] if why.contains("byte order mark") && *next == bye));
+        let wide: Vec<u8> = "\u{FEFF}{\"op\":\"bye\"}\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(matches!(&read(&wide, piece).0[..], [Err(why), ..] if why.contains("UTF-16")));
+        assert!(matches!(&read(b"{\"op\":\"by", piece).0[..], [Err(_)]), "half a line is answered");
+        let frame = encoded(&[Request::Bye(Bye {})], Codec::Postcard);
+        let mut decoder = Decoder::new(Bounds::REQUEST);
+        decoder.space().extend_from_slice(&frame[..frame.len() - 1]);
+        assert!(!decoder.finish(), "half a frame is none");
+    }
+}
+
+#[test]
 fn random_bytes_never_panic_and_never_pile_up() {
     let seed = mesh_seed();
     println!("seed {seed}");
