@@ -80,15 +80,29 @@ fn a_token_is_shown_once_listed_with_its_limits_and_taken_back() {
     let listed: Value = serde_json::from_str(&good(&dir, &["list", "--json"])).unwrap();
     let sensor = json!({
         "name": "sensor", "as": ["sensor-*"], "to": ["bob", "node:0x0003"], "max_priority": "MEDIUM", "rate": "5/s",
-        "max_body": 100, "broadcast": false, "operator": false,
+        "max_body": 100, "max_sessions": 68, "max_agents": 64, "max_groups": 16, "max_messages": 1000,
+        "max_bytes": 4_194_304, "max_deadline_s": 3_600, "broadcast": false, "operator": false,
     });
     let plain = json!({ "name": "plain", "broadcast": true, "operator": false });
     assert_eq!(listed, json!({ "tokens": [sensor, plain] }));
     let shown = good(&dir, &["list"]);
     assert!(
-        shown.contains("sensor  sensor-*  MEDIUM    5/s   100   no         no        bob,node:0x0003"),
+        shown.contains("sensor  sensor-*  MEDIUM    5/s   100   68        64      16      1000      4194304  3600s     no         no        bob,node:0x0003"),
         "{shown}"
     );
+
+    // Limited in one way, it is in others too, and it is nobody else.
+    let door: Value = serde_json::from_str(&good(
+        &dir,
+        &["add", "door", "--to", "bob", "--max-sessions", "1", "--max-deadline", "90s", "--json"],
+    ))
+    .unwrap();
+    let told =
+        ["as", "max_sessions", "max_agents", "max_messages", "max_deadline_s"].map(|key| door[key].clone());
+    assert_eq!(told, [json!(["door"]), json!(1), json!(1), json!(1000), json!(90)]);
+    let operator: Value =
+        serde_json::from_str(&good(&dir, &["add", "op", "--operator", "--rate", "9/s", "--json"])).unwrap();
+    assert!(operator["as"].is_null() && operator["max_sessions"].is_null(), "{operator}");
 
     good(&dir, &["remove", "sensor"]);
     for (wrong, code, said) in [

@@ -7,6 +7,7 @@
 mod audit;
 mod file;
 mod pattern;
+mod quota;
 mod rate;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 pub use audit::{AUDIT_FILE, Audit, AuditError, Entry, NotLetIn, Verdict};
 pub use file::{AccessError, Secret, TOKENS_FILE, add, read, read_dir, remove};
 pub use pattern::{DestinationPattern, NamePattern, PatternError};
+pub use quota::{Holder, Quota};
 pub use rate::{Bucket, Rate, RateError};
 
 /// The SHA-256 of a token. A token that the gateway draws has 192 random bits, so nobody finds it by trying, however fast:
@@ -93,6 +95,24 @@ pub struct Grant {
     /// The longest body in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_body: Option<u32>,
+    /// The most sessions of its holders at the same time; see [`Self::quota`] for what holds where these are absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_sessions: Option<u32>,
+    /// The most agents of its holders that the gateway knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_agents: Option<u32>,
+    /// The most groups that all of them hear, each agent's counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_groups: Option<u32>,
+    /// The most messages of theirs that wait, on their way or in inboxes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_messages: Option<u32>,
+    /// The most bytes of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u32>,
+    /// The longest deadline, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_deadline_s: Option<u32>,
     /// Whether it may send to everyone and to groups, as far as `to` lets it.
     #[serde(default = "yes")]
     pub broadcast: bool,
@@ -117,6 +137,12 @@ impl Grant {
             max_priority: None,
             rate: None,
             max_body: None,
+            max_sessions: None,
+            max_agents: None,
+            max_groups: None,
+            max_messages: None,
+            max_bytes: None,
+            max_deadline_s: None,
             broadcast: true,
             operator: false,
         }
@@ -190,6 +216,14 @@ impl Grant {
                 format!("allows bodies of {most} bytes and this one has {}", send.body.len()),
                 "send it in parts".to_owned(),
                 send.body.field(),
+            );
+        }
+        let asked = send.deadline_ms.map_or(0, u64::from);
+        if let Some(quota) = self.quota().filter(|quota| asked > quota.deadline().as_millis()) {
+            return refused(
+                format!("allows deadlines of {} s at the most", quota.deadline_s),
+                "give it a shorter one".to_owned(),
+                "deadline_ms",
             );
         }
         Ok(())

@@ -28,6 +28,18 @@ pub struct NamePattern {
 }
 
 impl NamePattern {
+    /// Whether it covers more than one name.
+    #[must_use]
+    pub const fn is_prefix(&self) -> bool {
+        self.prefix
+    }
+
+    /// Exactly this name.
+    #[must_use]
+    pub fn exactly(name: &Name) -> Self {
+        Self { text: name.as_str().to_owned(), prefix: false }
+    }
+
     /// Whether it covers this name.
     #[must_use]
     pub fn fits(&self, name: &Name) -> bool {

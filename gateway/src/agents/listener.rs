@@ -68,6 +68,12 @@ impl Limits {
     pub fn of(connections: usize) -> Self {
         Self { connections, strangers: STRANGERS.min(connections.div_ceil(2)), ..Self::default() }
     }
+
+    /// Sessions at the same time that came with limited tokens: they leave a sixteenth to the operator and to those without.
+    #[must_use]
+    pub const fn limited(&self) -> usize {
+        self.connections - self.connections / 16
+    }
 }
 
 impl Default for Limits {
@@ -214,6 +220,7 @@ impl Listener {
                 token,
                 counters,
                 next_session,
+                limited: Arc::new(Semaphore::new(limits.limited())),
             }),
             sessions: JoinSet::new(),
             trouble: Trouble::default(),
@@ -302,6 +309,10 @@ impl Hall {
             }
         };
         self.strangers.make_room();
+        if self.room.available_permits() == 0 {
+            // Who has said nothing holds no place that somebody could use.
+            self.strangers.oldest_goes();
+        }
         let (place, door) = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(place) => (place, door),
             Err(_) => {

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use ble_bearer::Clock;
 use tokio::io::{DuplexStream, duplex};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::counters::Counters;
@@ -38,6 +38,7 @@ impl<C: Clock> Lobby<C> {
             token: TokenCheck::open(),
             counters: Arc::default(),
             next_session: AtomicU64::new(1),
+            limited: Arc::new(Semaphore::new(limits.limited())),
         };
         Self { common: Arc::new(common), sessions: JoinSet::new() }
     }

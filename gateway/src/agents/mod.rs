@@ -14,6 +14,7 @@ pub(crate) mod fake;
 mod listener;
 mod lobby;
 mod port;
+mod presence;
 mod session;
 mod strangers;
 #[cfg(test)]

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mesh_agent::api::{ErrorEvent, Event, Goodbye, Hello, Name, Request};
 use tokio::sync::Notify;
 
+use crate::access::Holder;
+
 /// The number of a session, unique in one run of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
@@ -37,8 +39,15 @@ pub enum ToEngine {
         passing: bool,
         /// What it said; without the token.
         hello: Hello,
-        /// What its token is called, if it is one of those with limits.
-        token: Option<Name>,
+        /// The token that it came with, if it is one of those with limits.
+        holder: Option<Holder>,
+    },
+    /// What the token of a session allows has changed.
+    Changed {
+        /// The session.
+        session: SessionId,
+        /// What it allows now.
+        holder: Option<Holder>,
     },
     /// What the session asks, in its order. No `hello`, no `bye`, no body over [`mesh_agent::api::MAX_BODY`], no more
     /// groups than [`mesh_agent::api::MAX_GROUPS`].

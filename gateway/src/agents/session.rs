@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ble_bearer::Clock;
@@ -21,12 +21,13 @@ use mesh_agent::api::codec::{Bounds, Codec, DecodeError, Decoder, encode};
 use mesh_agent::api::{ErrorCode, ErrorEvent, Event, Hello, MAX_BODY, MAX_GROUPS, Name, Refusal, Request};
 use mesh_protocol::Duration as Span;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::debug;
 
 use super::counters::{Counters, count};
 use super::listener::Limits;
 use super::port::{SessionEvents, SessionId, SessionPort, ToEngine, port};
+use super::presence::Presence;
 use super::strangers::Stranger;
 use super::token::{Pass, TokenCheck};
 use crate::access::{Entry, NotLetIn, Verdict};
@@ -51,8 +52,10 @@ pub(super) struct Common<C> {
     pub(super) engine: mpsc::Sender<ToEngine>,
     pub(super) limits: Limits,
     pub(super) token: TokenCheck,
-    pub(super) counters: std::sync::Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
     pub(super) next_session: AtomicU64,
+    /// Places for sessions with limits: fewer than for all.
+    pub(super) limited: Arc<Semaphore>,
 }
 
 /// What the listener knows of a connection.
@@ -176,6 +179,10 @@ struct Admitted {
     passing: bool,
     hello: Hello,
     pass: Pass,
+    /// Its place among the sessions of its token.
+    presence: Option<Presence>,
+    /// Its place among those with limits, which leave some to those without.
+    limited: Option<OwnedSemaphorePermit>,
 }
 
 /// How names begin that sessions are given which named none. Nobody else's do, on any gateway.
@@ -220,7 +227,7 @@ impl<C: Clock> Inbound<'_, C> {
                 return self.events.refuse(ErrorEvent::fatal(refusal));
             }
         };
-        let Admitted { agent, passing, hello, pass } = admitted;
+        let Admitted { agent, passing, hello, pass, presence: _presence, limited: _limited } = admitted;
         if let Some(stranger) = self.stranger.take() {
             self.place = stranger.said_hello();
             if self.place.is_none() {
@@ -234,8 +241,8 @@ impl<C: Clock> Inbound<'_, C> {
         };
         debug!(session = %self.id, %agent, "attach");
         self.attached = true;
-        let token = pass.token();
-        permit.send(ToEngine::Attach { session: self.id, port, agent, passing, hello, token });
+        let holder = pass.holder();
+        permit.send(ToEngine::Attach { session: self.id, port, agent, passing, hello, holder });
         let Err(Over) = self.requests(agent, pass, reader).await;
         self.detach().await;
     }
@@ -325,9 +332,30 @@ impl<C: Clock> Inbound<'_, C> {
                 let message = "the system gives no random numbers to make a name of";
                 return self.end(Refusal::new(ErrorCode::Internal, message).hint("say hello with a name"));
             };
+            let limited = match pass.holder().and_then(|holder| holder.quota) {
+                None => None,
+                Some(_) => match Arc::clone(&self.common.limited).try_acquire_owned() {
+                    Ok(place) => Some(place),
+                    Err(_) => {
+                        count(&self.common.counters.refused_full);
+                        let why =
+                            format!("cannot attach {agent}: the last connections are kept for the operator");
+                        let refusal = Refusal::new(ErrorCode::Overloaded, why);
+                        return self.end(refusal.hint("try again later, or raise agents.max_connections"));
+                    }
+                },
+            };
+            let presence = match pass.enter(self.id, agent) {
+                Ok(presence) => presence,
+                Err(refusal) => {
+                    count(&self.common.counters.refused_limits);
+                    self.note_not_let_in(hello.name, pass.token(), refusal.code);
+                    return self.end(refusal);
+                }
+            };
             hello.token = None;
             self.decoder.set_bounds(Bounds::REQUEST);
-            return Ok(Admitted { agent, passing, hello, pass });
+            return Ok(Admitted { agent, passing, hello, pass, presence, limited });
         }
     }
 
@@ -339,6 +367,7 @@ impl<C: Clock> Inbound<'_, C> {
         reader: &mut R,
     ) -> Result<std::convert::Infallible, Over> {
         let mut taken_back = pin!(pass.taken_back());
+        let mut told = pass.holder();
         loop {
             let mut batch = Vec::with_capacity(self.batch_size);
             let mut over = false;
@@ -368,6 +397,14 @@ impl<C: Clock> Inbound<'_, C> {
                 let sends = batch.iter().filter(|request| matches!(request, Request::Send(_))).count();
                 if !self.events.owe(sends).await {
                     return Err(Over);
+                }
+                if pass.holder() != told {
+                    told = pass.holder();
+                    let changed = ToEngine::Changed { session: self.id, holder: told };
+                    if self.common.engine.send(changed).await.is_err() {
+                        self.engine_gone();
+                        return Err(Over);
+                    }
                 }
                 let requests = ToEngine::Requests { session: self.id, batch };
                 if self.common.engine.send(requests).await.is_err() {

@@ -37,10 +37,14 @@ impl Strangers {
 
     /// Makes sure that there is room for one more: whoever has been one for longest is told to go, if need be.
     pub(super) fn make_room(&self) {
-        let mut waiting = lock(&self.waiting);
-        if waiting.present.len() >= self.most
-            && let Some((_, oldest)) = waiting.present.pop_first()
-        {
+        if lock(&self.waiting).present.len() >= self.most {
+            self.oldest_goes();
+        }
+    }
+
+    /// Whoever has been one for longest is told to go, and its place is free.
+    pub(super) fn oldest_goes(&self) {
+        if let Some((_, oldest)) = lock(&self.waiting).present.pop_first() {
             // It may have ended by itself just now.
             let _ = oldest.leave.send(());
         }

@@ -17,8 +17,11 @@ use mesh_protocol::Instant;
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use tokio::sync::watch;
 
-use crate::access::{self, AccessError, Audit, Bucket, Digest, Grant};
+use crate::access::{self, AccessError, Audit, Bucket, Digest, Grant, Holder};
 use crate::settings::{AccessToken, TokenError};
+
+use super::port::SessionId;
+use super::presence::{Presence, Present};
 
 /// How often a running gateway looks whether the file of tokens has changed, beside every hello. A guess: soon for a person who
 /// takes a token back, and nothing for a computer.
@@ -126,6 +129,8 @@ struct Held {
     grant: Grant,
     /// What was taken of its rate, by all sessions with it.
     bucket: Option<Mutex<Bucket>>,
+    /// The sessions with it.
+    present: Present,
 }
 
 /// The token of this digest. All are compared, whichever it is.
@@ -211,7 +216,10 @@ fn held(grants: Vec<Grant>, before: &[Arc<Held>]) -> Tokens {
     let kept = |grant: &Grant| {
         before.iter().find(|held| held.grant == *grant).cloned().unwrap_or_else(|| {
             let bucket = grant.rate.map(|rate| Mutex::new(Bucket::new(rate)));
-            Arc::new(Held { grant: grant.clone(), bucket })
+            // Whatever was changed of it, its sessions are there.
+            let known = before.iter().find(|held| held.grant.sha256 == grant.sha256);
+            let present = known.map(|held| held.present.clone()).unwrap_or_default();
+            Arc::new(Held { grant: grant.clone(), bucket, present })
         })
     };
     grants.iter().map(kept).collect()
@@ -231,6 +239,30 @@ impl Pass {
     #[must_use]
     pub fn token(&self) -> Option<Name> {
         self.0.as_ref().map(|(held, _)| held.grant.name)
+    }
+
+    /// The token it came with, and how much its holders may take.
+    #[must_use]
+    pub fn holder(&self) -> Option<Holder> {
+        let (held, _) = self.0.as_ref()?;
+        Some(Holder { token: held.grant.name, quota: held.grant.quota() })
+    }
+
+    /// Counts a session among those of its token; `None` for a token that has no bound.
+    ///
+    /// # Errors
+    /// That there are too many.
+    pub(super) fn enter(&self, session: SessionId, agent: Name) -> Result<Option<Presence>, Refusal> {
+        let Some((held, _)) = &self.0 else { return Ok(None) };
+        let Some(quota) = held.grant.quota() else { return Ok(None) };
+        let presence = held.present.enter(session, agent, quota.sessions);
+        presence.map(Some).ok_or_else(|| {
+            let why = format!(
+                "cannot attach {agent}: the access token {} allows {} sessions at the same time (max_sessions)",
+                held.grant.name, quota.sessions
+            );
+            Refusal::new(ErrorCode::Overloaded, why).hint("end one of them first, or ask for another token")
+        })
     }
 
     /// Goes by what the file of tokens says now.

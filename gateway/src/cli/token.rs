@@ -3,6 +3,8 @@
 //! Owns how tokens are shown. The file they stand in is [`crate::access`]'s; a token itself is seen here once, on its way to
 //! standard output.
 
+use std::time::Duration;
+
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -12,7 +14,7 @@ use super::daemon::data_dir_or_default;
 use super::fault::{Code, Failure, usage};
 use super::output::{Output, table};
 use super::secret::Place;
-use crate::access::{self, Grant};
+use crate::access::{self, Grant, NamePattern, Quota};
 
 pub(super) fn run(args: TokenArgs, out: Output) -> anyhow::Result<()> {
     match args.command {
@@ -52,15 +54,29 @@ fn add(args: TokenAddArgs, out: Output) -> anyhow::Result<()> {
     }
     let first = access::read_dir(&data_dir)?.is_none_or(|tokens| tokens.is_empty());
     let mut place = Place::open(args.out.as_deref(), "the access token", out)?;
-    let (secret, grant) = access::add(&data_dir, |sha256| Grant {
+    let grant = |sha256| Grant {
         names: args.names,
         to: args.to,
         max_priority: args.max_priority,
         rate: args.rate,
         max_body: args.max_body,
+        max_sessions: args.max_sessions,
+        max_agents: args.max_agents,
+        max_groups: args.max_groups,
+        max_messages: args.max_messages,
+        max_bytes: args.max_bytes,
+        max_deadline_s: args.max_deadline.map(whole_seconds),
         broadcast: !args.no_broadcast,
         operator: args.operator,
         ..Grant::new(args.name, sha256)
+    };
+    let (secret, grant) = access::add(&data_dir, |sha256| {
+        let grant = grant(sha256);
+        // Whoever may not do everything may not be anybody either, and read what is sent to others.
+        match grant.names.is_empty() && !grant.operator && grant.quota().is_some() {
+            true => Grant { names: vec![NamePattern::exactly(&grant.name)], ..grant },
+            false => grant,
+        }
     })?;
     // As long as it gets, so that no copy of the token is left behind.
     let about = limits(&grant).to_string();
@@ -96,7 +112,7 @@ fn add(args: TokenAddArgs, out: Output) -> anyhow::Result<()> {
 
 /// What a token allows; what is not limited is left out.
 fn limits(grant: &Grant) -> Value {
-    let Grant { name, sha256: _, names, to, max_priority, rate, max_body, broadcast, operator } = grant;
+    let Grant { name, names, to, max_priority, rate, max_body, broadcast, operator, .. } = grant;
     let mut object = json!({ "name": name, "broadcast": broadcast, "operator": operator });
     let mut put = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -108,6 +124,14 @@ fn limits(grant: &Grant) -> Value {
     put("max_priority", max_priority.map(|priority| json!(priority.name())));
     put("rate", rate.map(|rate| json!(rate)));
     put("max_body", max_body.map(|most| json!(most)));
+    let quota = grant.quota();
+    let mut put = |key: &str, of: fn(Quota) -> u32| put(key, quota.map(|quota| json!(of(quota))));
+    put("max_sessions", |quota| quota.sessions);
+    put("max_agents", |quota| quota.agents);
+    put("max_groups", |quota| quota.groups);
+    put("max_messages", |quota| quota.messages);
+    put("max_bytes", |quota| quota.bytes);
+    put("max_deadline_s", |quota| quota.deadline_s);
     object
 }
 
@@ -119,6 +143,7 @@ fn show(tokens: &[Grant]) -> String {
         several.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
     let or_any = |value: Option<String>| value.unwrap_or_else(|| "any".to_owned());
+    let quota = |token: &Grant, of: fn(Quota) -> String| or_any(token.quota().map(of));
     let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let rows: Vec<_> = tokens
         .iter()
@@ -129,11 +154,38 @@ fn show(tokens: &[Grant]) -> String {
                 token.max_priority.map_or("CRITICAL", |priority| priority.name()).to_owned(),
                 or_any(token.rate.map(|rate| rate.to_string())),
                 or_any(token.max_body.map(|most| most.to_string())),
+                quota(token, |quota| quota.sessions.to_string()),
+                quota(token, |quota| quota.agents.to_string()),
+                quota(token, |quota| quota.groups.to_string()),
+                quota(token, |quota| quota.messages.to_string()),
+                quota(token, |quota| quota.bytes.to_string()),
+                quota(token, |quota| format!("{}s", quota.deadline_s)),
                 word(token.broadcast),
                 word(token.operator),
                 all(&token.to),
             ]
         })
         .collect();
-    table(["NAME", "AS", "PRIORITY", "RATE", "BODY", "BROADCAST", "OPERATOR", "TO"], &rows)
+    let heading = [
+        "NAME",
+        "AS",
+        "PRIORITY",
+        "RATE",
+        "BODY",
+        "SESSIONS",
+        "AGENTS",
+        "GROUPS",
+        "MESSAGES",
+        "BYTES",
+        "DEADLINE",
+        "BROADCAST",
+        "OPERATOR",
+        "TO",
+    ];
+    table(heading, &rows)
+}
+
+/// A time as the file has it; parts of a second count as one.
+fn whole_seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX)
 }

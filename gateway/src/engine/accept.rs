@@ -18,7 +18,7 @@ use super::outgoing::Accepted;
 use super::records::{self, Numbers};
 use super::state::{ID_BLOCK, MeshCommand, State, UNWRITTEN_BYTES, wants};
 use super::wishes::Full;
-use crate::access::{Entry, Verdict};
+use crate::access::{Entry, Holder, Quota, Verdict};
 use crate::agents::{MAX_BATCH, SessionId};
 use crate::store::{AgentKey, NEW_ADDRESS, Op};
 
@@ -70,7 +70,7 @@ impl State {
         if !sender.has_room(bound) {
             return Err(refused(ErrorCode::Busy, "your inbox is full").hint("ack what you have handled"));
         }
-        if mesh.is_some() && !self.outgoing.has_room(request.body.len()) {
+        if mesh.is_some() && !self.outgoing.has_room(request.body.len(), request.priority) {
             return Err(refused(ErrorCode::Busy, "too much waits for the air").hint(AFTER_A_RECEIPT));
         }
         if mesh.is_some() && !self.outgoing.has_room_for(from, request.body.len()) {
@@ -83,9 +83,18 @@ impl State {
                 .field("deadline_ms"));
         }
         let one = matches!(request.to, Destination::Agent { .. } | Destination::Node(_));
-        if one && local.first().and_then(|to| self.agents.get(to)).is_some_and(|to| !to.has_room(bound)) {
+        if one
+            && local
+                .first()
+                .and_then(|to| self.agents.get(to))
+                .is_some_and(|to| !to.has_room_for(bound, request.priority))
+        {
             let why = format_args!("the inbox of {} is full", request.to);
             return Err(refused(ErrorCode::Busy, why).hint("send it later"));
+        }
+        let holder = self.agents.get(&key).and_then(Agent::holder);
+        if let Some(Holder { token, quota: Some(quota) }) = holder {
+            self.has_quota(token, &quota, local.len() + usize::from(mesh.is_some()), request.body.len())?;
         }
         if mesh.is_some() && one && request.receipt == ReceiptWish::Processed {
             match self.wishes.room(self.now, from) {
@@ -99,13 +108,14 @@ impl State {
                 }
             }
         }
+        let token = holder.map(|holder| holder.token);
         let id = self.take_id(request.durable)?;
         self.note(session, key, request, Verdict::Accepted(MessageRef { node: self.identity.address, id }));
         self.remember(key, request, id);
 
         let only_here = mesh.is_none();
         for to in local {
-            self.deliver_here(to, from, id, request);
+            self.deliver_here(to, from, id, request, token);
         }
         if only_here {
             self.accepted(session, key, request, id);
@@ -116,9 +126,12 @@ impl State {
             self.notify(from, receipt, request.durable);
             return Ok(());
         }
-        let deadline_ms = request
-            .deadline_ms
-            .unwrap_or_else(|| u32::try_from(self.identity.default_deadline.as_millis()).unwrap_or(u32::MAX));
+        // One that is left out is never longer than what may be asked for.
+        let longest = holder.and_then(|holder| holder.quota).map(|quota| quota.deadline());
+        let usual = longest
+            .map_or(self.identity.default_deadline, |longest| longest.min(self.identity.default_deadline));
+        let deadline_ms =
+            request.deadline_ms.unwrap_or_else(|| u32::try_from(usual.as_millis()).unwrap_or(u32::MAX));
         let accepted = Accepted {
             from,
             reference: request.reference,
@@ -130,11 +143,14 @@ impl State {
             reply_to: request.reply_to,
             receipt: request.receipt,
             body: request.body.clone(),
+            token,
         };
+        let charge = self.accounts.charge(token, request.body.len());
         if request.durable {
             self.journal.stage(Op::PutOutbox { id, record: records::encode(&accepted) });
         }
-        self.outgoing.insert(id, accepted, self.now + Duration::from_millis(deadline_ms.into()), false);
+        let deadline = self.now + Duration::from_millis(deadline_ms.into());
+        self.outgoing.insert(id, accepted, charge, deadline, false);
         self.accepted(session, key, request, id);
         self.promise(request.durable, After::Launch(id));
         Ok(())
@@ -146,6 +162,23 @@ impl State {
         if let Some((_, true)) = self.wishes.take(id) {
             self.journal.stage(Op::DeleteOutbox { id });
         }
+    }
+
+    /// Whether so many more copies of a message may wait on a token's account.
+    fn has_quota(&self, token: Name, quota: &Quota, copies: usize, len: usize) -> Result<(), Refusal> {
+        let (messages, bytes) = self.accounts.of(token);
+        let over = |what: String| {
+            let why =
+                format_args!("the access token {token} allows {what} to wait, on their way or in inboxes");
+            Err(refused(ErrorCode::Busy, why).hint("send it again when some of them have been taken"))
+        };
+        if messages + copies > quota.messages as usize {
+            return over(format!("{} messages (max_messages)", quota.messages));
+        }
+        if bytes + copies * len > quota.bytes as usize {
+            return over(format!("{} bytes of messages (max_bytes)", quota.bytes));
+        }
+        Ok(())
     }
 
     /// Notes what became of a message. One that the disk loses afterwards, as the store fails, stays noted as accepted: it may have
@@ -220,7 +253,14 @@ impl State {
         self.identity.agent_name()
     }
 
-    pub(super) fn deliver_here(&mut self, to: AgentKey, from: Name, id: MessageId, request: &SendRequest) {
+    pub(super) fn deliver_here(
+        &mut self,
+        to: AgentKey,
+        from: Name,
+        id: MessageId,
+        request: &SendRequest,
+        token: Option<Name>,
+    ) {
         if let Destination::Group(group) = request.to
             && !self.agents.get(&to).is_some_and(|agent| wants(agent, &group, request.kind))
         {
@@ -240,30 +280,33 @@ impl State {
         };
         let wish =
             (request.receipt == ReceiptWish::Processed).then_some(Wish::Agent(from, request.reference));
-        self.put(to, Item::Message(message, wish), request.durable);
+        self.put(to, Item::Message(message, wish), request.durable, token);
     }
 
     /// Puts an item into an inbox and shows it, once it is synced if it is durable. `false` when the inbox is full.
-    pub(super) fn put(&mut self, to: AgentKey, item: Item, durable: bool) -> bool {
+    pub(super) fn put(&mut self, to: AgentKey, item: Item, durable: bool, token: Option<Name>) -> bool {
         let bound = self.inbox_bound();
         let Some(agent) = self.agents.get_mut(&to) else { return false };
         // Receipts always fit: there are no more of them than messages under way.
-        if matches!(item, Item::Message(..)) && !agent.has_room(bound) {
+        if let Item::Message(message, _) = &item
+            && !agent.has_room_for(bound, message.priority)
+        {
             self.count("inbox_full");
             return false;
         }
+        let charge = self.accounts.charge(token, item.body_len());
         if self.journal.failure().is_some() {
             agent.hold(item);
             self.show(to);
         } else if durable && !agent.is_passing() {
-            let cursor = agent.keep(item, true);
-            if let Some(kept) = agent.last_kept() {
-                self.journal.stage(Op::PutInbox { agent: to, cursor, record: records::encode(kept) });
+            let cursor = agent.keep(item, true, charge);
+            if let Some(record) = agent.last_kept() {
+                self.journal.stage(Op::PutInbox { agent: to, cursor, record });
             }
             self.journal.after(After::Show(to, cursor));
         } else {
             let reserves = agent.reserves();
-            agent.keep(item, false);
+            agent.keep(item, false, charge);
             if let Some(up_to) = reserves {
                 self.stage_agent(to);
                 self.journal.after(After::CursorsReserved(to, up_to));

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mesh_agent::api::{Destination, ErrorEvent, Event, Message, Name, Receipt};
-use mesh_protocol::MessageType;
+use mesh_protocol::{MessageType, Priority};
 use serde::{Deserialize, Serialize};
 
+use super::accounts::Charge;
 use super::keys::Keys;
+use super::records;
+use crate::access::Holder;
 use crate::agents::{PushError, SessionId, SessionPort};
 use crate::store::AgentKey;
 
@@ -42,6 +45,13 @@ impl Item {
             }
     }
 
+    pub(super) fn body_len(&self) -> usize {
+        match self {
+            Self::Message(message, _) => message.body.len(),
+            Self::Receipt(_) => 0,
+        }
+    }
+
     fn event(&self) -> Event {
         match self {
             Self::Message(message, _) => Event::Message(message.clone()),
@@ -61,6 +71,8 @@ pub(super) struct AgentRecord {
     pub(super) groups: BTreeMap<Name, Types>,
     /// Cursors below this one may have been given to items that were never on the disk. Absent in records of before.
     pub(super) reserved: u64,
+    /// The token that it came with last. Absent in records of before.
+    pub(super) token: Option<Name>,
 }
 
 /// Cursors reserved at a time, in one write.
@@ -72,6 +84,8 @@ struct Kept {
     cursor: u64,
     item: Item,
     durable: bool,
+    /// On whose account it stands.
+    charge: Option<Charge>,
 }
 
 /// What an ack takes out of an inbox.
@@ -88,8 +102,8 @@ struct Session {
     id: SessionId,
     port: SessionPort,
     credits: u32,
-    /// What the token is called that it came with.
-    token: Option<Name>,
+    /// The token that it came with.
+    holder: Option<Holder>,
 }
 
 /// Bytes that several inboxes hold together.
@@ -108,6 +122,8 @@ pub(super) struct Agent {
     pub(super) key: AgentKey,
     pub(super) name: Name,
     pub(super) groups: BTreeMap<Name, Types>,
+    /// The token that it came with last: on whose account it stands.
+    pub(super) owner: Option<Name>,
     /// Of the messages it has sent.
     pub(super) keys: Keys,
     /// It goes with its session, and with it all that waits for it: nothing of it is on the disk.
@@ -155,6 +171,7 @@ impl Agent {
             key,
             name,
             groups: BTreeMap::new(),
+            owner: None,
             keys: Keys::default(),
             passing: false,
             session: None,
@@ -183,13 +200,21 @@ impl Agent {
     }
 
     /// The agent as the store had it.
-    pub(super) fn recovered(key: AgentKey, record: AgentRecord, kept: Vec<(u64, Item)>, keys: Keys) -> Self {
-        let last = kept.last().map_or(record.acked, |(cursor, _)| *cursor).max(record.acked);
+    pub(super) fn recovered(
+        key: AgentKey,
+        record: AgentRecord,
+        kept: Vec<(u64, Item, Option<Charge>)>,
+        keys: Keys,
+    ) -> Self {
+        let last = kept.last().map_or(record.acked, |(cursor, ..)| *cursor).max(record.acked);
         let mut agent = Self::new(key, record.name);
         agent.groups = record.groups;
         agent.keys = keys;
-        agent.weigh(kept.iter().map(|(_, item)| item.weight()).sum());
-        agent.kept = kept.into_iter().map(|(cursor, item)| Kept { cursor, item, durable: true }).collect();
+        agent.owner = record.token;
+        agent.weigh(kept.iter().map(|(_, item, _)| item.weight()).sum());
+        let kept = kept.into_iter();
+        agent.kept =
+            kept.map(|(cursor, item, charge)| Kept { cursor, item, durable: true, charge }).collect();
         agent.acked = record.acked;
         agent.next_cursor = (last + 1).max(record.reserved);
         agent.synced = last;
@@ -217,7 +242,17 @@ impl Agent {
 
     pub(super) fn record(&self) -> AgentRecord {
         let Self { name, acked, reserving, .. } = *self;
-        AgentRecord { name, acked, groups: self.groups.clone(), reserved: reserving }
+        AgentRecord { name, acked, groups: self.groups.clone(), reserved: reserving, token: self.owner }
+    }
+
+    /// Whether one more message of this priority fits. The last sixteenth is for CRITICAL ones.
+    pub(super) fn has_room_for(&self, bound: InboxBound, priority: Priority) -> bool {
+        let left = |most: usize| if priority == Priority::Critical { most } else { most - most / 16 };
+        self.has_room(InboxBound {
+            messages: left(bound.messages),
+            bytes: left(bound.bytes),
+            total_bytes: left(bound.total_bytes),
+        })
     }
 
     /// Whether one more item fits.
@@ -226,7 +261,7 @@ impl Agent {
     }
 
     /// Puts an item into the inbox; returns its place. One that is not `durable` is in memory only.
-    pub(super) fn keep(&mut self, item: Item, durable: bool) -> u64 {
+    pub(super) fn keep(&mut self, item: Item, durable: bool, charge: Option<Charge>) -> u64 {
         let cursor = self.next_cursor;
         self.next_cursor += 1;
         self.weigh(item.weight());
@@ -234,13 +269,13 @@ impl Agent {
             Item::Message(message, wish) => Item::Message(Message { cursor: Some(cursor), ..message }, wish),
             Item::Receipt(receipt) => Item::Receipt(Receipt { cursor: Some(cursor), ..receipt }),
         };
-        self.kept.push_back(Kept { cursor, item, durable });
+        self.kept.push_back(Kept { cursor, item, durable, charge });
         cursor
     }
 
-    /// The item that was kept last.
-    pub(super) fn last_kept(&self) -> Option<&Item> {
-        self.kept.back().map(|kept| &kept.item)
+    /// The item that was kept last, as the store has it.
+    pub(super) fn last_kept(&self) -> Option<Vec<u8>> {
+        self.kept.back().map(Kept::record)
     }
 
     /// Whether more cursors have to be reserved for items that are not on disk. If so, its record says which.
@@ -258,9 +293,9 @@ impl Agent {
     }
 
     /// Gives everything that is in memory only, to be put on the disk; its record has to follow it there.
-    pub(super) fn in_memory(&mut self) -> impl Iterator<Item = (u64, &Item)> {
+    pub(super) fn in_memory(&mut self) -> impl Iterator<Item = (u64, Vec<u8>)> {
         (self.reserved, self.reserving) = (0, 0);
-        self.kept.iter().filter(|kept| !kept.durable).map(|kept| (kept.cursor, &kept.item))
+        self.kept.iter().filter(|kept| !kept.durable).map(|kept| (kept.cursor, kept.record()))
     }
 
     /// Whether its record has cursors reserved that need not be.
@@ -300,14 +335,14 @@ impl Agent {
         &mut self,
         id: SessionId,
         port: SessionPort,
-        token: Option<Name>,
+        holder: Option<Holder>,
         credits: u32,
         resume: Option<u64>,
     ) -> (Option<SessionPort>, u64) {
         let from = resume.unwrap_or(self.acked).clamp(self.acked, self.next_cursor - 1);
         self.shown = self.kept.partition_point(|kept| kept.cursor <= from);
         self.last_seen = id.0;
-        let old = self.session.replace(Session { id, port, credits, token });
+        let old = self.session.replace(Session { id, port, credits, holder });
         (old.map(|old| old.port), from)
     }
 
@@ -336,7 +371,19 @@ impl Agent {
 
     /// What the token is called that its session came with.
     pub(super) fn token(&self) -> Option<Name> {
-        self.session.as_ref().and_then(|session| session.token)
+        self.holder().map(|holder| holder.token)
+    }
+
+    /// The token that its session came with.
+    pub(super) fn holder(&self) -> Option<Holder> {
+        self.session.as_ref().and_then(|session| session.holder)
+    }
+
+    /// What that token allows has changed.
+    pub(super) fn changed(&mut self, holder: Option<Holder>) {
+        if let Some(session) = &mut self.session {
+            session.holder = holder;
+        }
     }
 
     pub(super) fn credit(&mut self, n: u32) {
@@ -428,7 +475,10 @@ impl Agent {
         }
         let items = self.kept.iter().map(|kept| &kept.item).chain(&self.fleeting);
         let of_items = items.map(|item| match item {
-            Item::Message(Message { to: Destination::Group(_) | Destination::Everyone, .. }, _) => {
+            Item::Message(message, _)
+                if matches!(message.to, Destination::Group(_) | Destination::Everyone)
+                    && message.priority != Priority::Critical =>
+            {
                 Some(Worth::SaidToMany)
             }
             Item::Message(..) => None,
@@ -440,6 +490,10 @@ impl Agent {
 }
 
 impl Kept {
+    fn record(&self) -> Vec<u8> {
+        records::encode(&(&self.item, self.charge.as_ref().map(Charge::token)))
+    }
+
     fn may_be_shown(&self, synced: u64, reserved: u64) -> bool {
         self.cursor <= synced || (!self.durable && self.cursor < reserved)
     }
@@ -450,7 +504,7 @@ impl Kept {
 pub(super) enum Worth {
     /// A name.
     Nothing,
-    /// Subscriptions, and what was said to groups or everyone.
+    /// Subscriptions, and what was said to groups or everyone and was not CRITICAL.
     SaidToMany,
     /// Receipts that it has not acknowledged.
     Receipts,
@@ -462,7 +516,7 @@ pub(super) struct TooSlow;
 
 #[cfg(test)]
 mod tests {
-    use mesh_protocol::{Address, MessageId, Priority};
+    use mesh_protocol::{Address, MessageId};
 
     use super::*;
     use mesh_agent::api::{Body, MessageRef, Outcome};
@@ -506,7 +560,7 @@ mod tests {
         let mut bob = agent();
         let to_bob = || message(Destination::Node(Address::new(1)));
         assert_eq!(
-            (bob.keep(to_bob(), true), bob.keep(to_bob(), true), bob.keep(receipt(), true)),
+            (bob.keep(to_bob(), true, None), bob.keep(to_bob(), true, None), bob.keep(receipt(), true, None)),
             (1, 2, 3)
         );
         bob.synced(1);
@@ -526,10 +580,10 @@ mod tests {
             may.map(|kept| kept.cursor).collect()
         };
         let up_to = bob.reserves().unwrap();
-        bob.keep(to_bob(), false);
+        bob.keep(to_bob(), false, None);
         assert_eq!((shown(&bob), bob.reserves()), (vec![], None));
         bob.reserved(up_to);
-        bob.keep(to_bob(), true);
+        bob.keep(to_bob(), true, None);
         assert_eq!(shown(&bob), [1], "the second must be on disk");
         let record = bob.record();
         assert!(!bob.ack(1).unwrap().durable && bob.ack(2).unwrap().durable);
@@ -537,7 +591,7 @@ mod tests {
         assert_eq!((again.next_cursor, again.acked), (up_to, 0), "no cursor is given twice");
         while bob.next_cursor < up_to - CURSORS / 2 {
             assert_eq!(bob.reserves(), None);
-            bob.keep(to_bob(), false);
+            bob.keep(to_bob(), false, None);
         }
         assert_eq!(bob.reserves(), Some(up_to + CURSORS / 2), "in time");
     }
@@ -548,7 +602,7 @@ mod tests {
         let to_bob = || message(Destination::Node(Address::new(1)));
         bob.reserved(2);
         for durable in [false, true, false] {
-            bob.keep(to_bob(), durable);
+            bob.keep(to_bob(), durable, None);
         }
         bob.lose_unsynced();
         assert_eq!((bob.kept.len(), bob.kept[0].cursor), (1, 1));
@@ -560,10 +614,10 @@ mod tests {
     fn bytes_are_counted_together_through_every_change() {
         let all = Held::default();
         let mut bob = agent();
-        bob.keep(receipt(), true);
+        bob.keep(receipt(), true, None);
         bob.count_into(&all);
         let one = all.bytes();
-        bob.keep(message(Destination::Everyone), false);
+        bob.keep(message(Destination::Everyone), false, None);
         bob.hold(receipt());
         assert!(one > 0 && all.bytes() == bob.bytes);
         let bound = InboxBound { messages: 10, bytes: 1 << 20, total_bytes: all.bytes() };
@@ -581,7 +635,7 @@ mod tests {
         let worth = |items: &[Item]| {
             let mut bob = agent();
             for item in items {
-                bob.keep(item.clone(), true);
+                bob.keep(item.clone(), true, None);
             }
             bob.worth()
         };
@@ -589,7 +643,10 @@ mod tests {
         assert_eq!(worth(&[]), Some(Worth::Nothing));
         assert_eq!(worth(&[to_all.clone(), to_all.clone()]), Some(Worth::SaidToMany));
         assert_eq!(worth(&[receipt(), to_all.clone()]), Some(Worth::Receipts));
-        assert_eq!(worth(&[to_all, to_bob]), None);
+        assert_eq!(worth(&[to_all.clone(), to_bob]), None);
+        let Item::Message(to_all, _) = to_all else { unreachable!() };
+        let alarm = Item::Message(Message { priority: Priority::Critical, ..to_all }, None);
+        assert_eq!(worth(&[alarm]), None, "an alarm that it has not read");
         let mut bob = agent();
         bob.groups.insert(Name::new("g").unwrap(), None);
         assert_eq!(bob.worth(), Some(Worth::SaidToMany));

@@ -4,6 +4,7 @@
 //! in `state`; agents' sockets are in [`crate::agents`].
 
 mod accept;
+mod accounts;
 mod air_watch;
 mod contexts;
 mod directory;
@@ -329,9 +330,10 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         let mut next = Some(first);
         for left in (0..BATCHES).rev() {
             match next {
-                Some(ToEngine::Attach { session, port, agent, passing, hello, token }) => {
-                    self.state.attach(session, port, (agent, passing), &hello, token);
+                Some(ToEngine::Attach { session, port, agent, passing, hello, holder }) => {
+                    self.state.attach(session, port, (agent, passing), &hello, holder);
                 }
+                Some(ToEngine::Changed { session, holder }) => self.state.changed(session, holder),
                 Some(ToEngine::Requests { session, batch }) => {
                     batch.into_iter().for_each(|request| self.request(session, request));
                 }

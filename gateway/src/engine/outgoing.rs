@@ -14,6 +14,7 @@ use mesh_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::accounts::Charge;
 use super::contexts::{Context, Form, Told};
 use super::lanes::Lanes;
 use crate::agents::is_passing;
@@ -50,6 +51,8 @@ pub(super) struct Accepted {
     pub(super) reply_to: Option<MessageRef>,
     pub(super) receipt: ReceiptWish,
     pub(super) body: Body,
+    /// The token that it came with. Absent in records of before.
+    pub(super) token: Option<Name>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,8 @@ enum Phase {
 #[derive(Debug)]
 struct Outbound {
     accepted: Accepted,
+    /// On whose account it stands.
+    _charge: Option<Charge>,
     deadline: Instant,
     phase: Phase,
     /// Whether the name's node was once wrong already.
@@ -111,9 +116,10 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Whether one more message of `len` bytes fits.
-    pub(super) fn has_room(&self, len: usize) -> bool {
-        self.messages.len() < MESSAGES && self.bytes + len <= BYTES
+    /// Whether one more message of `len` bytes fits. The last sixteenth is for CRITICAL ones.
+    pub(super) fn has_room(&self, len: usize, priority: Priority) -> bool {
+        let left = |most: usize| if priority == Priority::Critical { most } else { most - most / 16 };
+        self.messages.len() < left(MESSAGES) && self.bytes + len <= left(BYTES)
     }
 
     /// Whether this agent may add one more message of `len` bytes.
@@ -127,13 +133,21 @@ impl Outgoing {
     }
 
     /// Takes a message; it stays put until [`name`](Self::name) or [`queue`](Self::queue).
-    pub(super) fn insert(&mut self, id: MessageId, accepted: Accepted, deadline: Instant, sent_before: bool) {
+    pub(super) fn insert(
+        &mut self,
+        id: MessageId,
+        accepted: Accepted,
+        charge: Option<Charge>,
+        deadline: Instant,
+        sent_before: bool,
+    ) {
         self.bytes += accepted.body.len();
         let of_agent = self.of_agent.entry(accepted.from).or_default();
         *of_agent = (of_agent.0 + 1, of_agent.1 + accepted.body.len());
         self.deadlines.insert((deadline, id));
         let outbound = Outbound {
             accepted,
+            _charge: charge,
             deadline,
             phase: Phase::Storing,
             misdirected: false,

@@ -92,7 +92,7 @@ impl State {
                 self.count("messages_for_nobody");
                 return Some(Verdict::Rejected(Reason::NoSuchAgent));
             };
-            if self.agents.get(&key).is_some_and(|agent| !agent.has_room(self.inbox_bound())) {
+            if self.agents.get(&key).is_some_and(|agent| !agent.has_room_for(self.inbox_bound(), priority)) {
                 self.count("inbox_full");
                 return Some(Verdict::Rejected(Reason::InboxFull));
             }
@@ -118,7 +118,7 @@ impl State {
         let durable =
             receivers.iter().any(|key| self.agents.get(key).is_some_and(|agent| !agent.is_passing()));
         for key in receivers {
-            self.put(key, Item::Message(message.clone(), wish), true);
+            self.put(key, Item::Message(message.clone(), wish), true, None);
         }
         if let Some(number) = defines {
             let definition = Definition { by: id, context };

@@ -3,10 +3,12 @@
 //! Owns the encodings (one version byte, then postcard) and which records belong to the present network. The store
 //! keeps bytes; what they mean to a running gateway is `state`'s.
 
+use mesh_agent::api::Name;
 use mesh_protocol::{Address, ContextId, MessageId, ReplayMark, Route, RouteOrigin, SEQ_FIRST_BLOCK};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::accounts::Accounts;
 use super::contexts::Definition;
 use super::inbox::{Agent, AgentRecord, Item};
 use super::keys::{KeyRecord, Keys};
@@ -90,6 +92,8 @@ pub(super) struct Recovered {
     pub(super) cut: bool,
     pub(super) marks: Vec<ReplayMark>,
     pub(super) agents: Vec<Agent>,
+    /// What waits for them of the messages that came with each token.
+    pub(super) accounts: Accounts,
     pub(super) outbox: Vec<(MessageId, Accepted)>,
     /// What is left of messages that wait for an ack.
     pub(super) waiting: Vec<(MessageId, Delivered)>,
@@ -128,9 +132,9 @@ fn decode_waiting(record: &[u8]) -> Option<Delivered> {
     postcard::from_bytes(rest).ok()
 }
 
-/// An agent's record. Those of before end ahead of the reserved cursors: there were none.
-fn decode_agent(record: &[u8]) -> Option<AgentRecord> {
-    decode(record).or_else(|| decode(&[record, &[0]].concat()))
+/// A record that was given more fields at its end, two at the most. Those of before end ahead of them: there was nothing to say.
+fn decode_grown<T: DeserializeOwned>(record: &[u8]) -> Option<T> {
+    decode(record).or_else(|| decode(&[record, &[0, 0]].concat()))
 }
 
 pub(super) fn encode_marks(fingerprint: [u8; 8], marks: impl Iterator<Item = ReplayMark>) -> Vec<u8> {
@@ -201,15 +205,19 @@ pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, addres
     let marks = raw.meta.get(REPLAY).and_then(|value| decode::<([u8; 8], Vec<(Address, u32, u32)>)>(value));
     let ids = ids(&raw);
     let mut agents = Vec::new();
+    let mut accounts = Accounts::default();
     for (key, record) in raw.agents {
-        let Some(record) = decode_agent(&record) else {
+        let Some(record) = decode_grown::<AgentRecord>(&record) else {
             count(true);
             continue;
         };
         let mut kept = Vec::new();
         for (cursor, item) in raw.inbox.remove(&key).unwrap_or_default() {
-            match decode::<Item>(&item) {
-                Some(item) => kept.push((cursor, item)),
+            match decode_grown::<(Item, Option<Name>)>(&item) {
+                Some((item, token)) => {
+                    let charge = accounts.charge(token, item.body_len());
+                    kept.push((cursor, item, charge));
+                }
                 None => count(true),
             }
         }
@@ -224,7 +232,7 @@ pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, addres
     }
     let (mut outbox, mut waiting) = (Vec::new(), Vec::new());
     for (id, record) in raw.outbox {
-        match (decode(&record), decode_waiting(&record)) {
+        match (decode_grown(&record), decode_waiting(&record)) {
             (Some(accepted), _) => outbox.push((id, accepted)),
             (_, Some(delivered)) => waiting.push((id, delivered)),
             (None, None) => count(true),
@@ -265,6 +273,7 @@ pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, addres
         cut: raw.cut,
         marks,
         agents,
+        accounts,
         outbox,
         waiting,
         delivered,
@@ -279,7 +288,6 @@ pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, addres
 mod tests {
     use std::collections::BTreeMap;
 
-    use mesh_agent::api::Name;
     use mesh_protocol::frame::SEQ_MAX;
     use mesh_protocol::{Config, EpochKeys, Event, Instant, Keyring, SmallNode};
 
@@ -361,10 +369,13 @@ mod tests {
     fn an_agent_of_before_there_were_reserved_cursors_is_read() {
         let name = Name::new("bob").unwrap();
         let before: (Name, u64, BTreeMap<Name, Types>) = (name, 300, [(name, None)].into());
-        let record = decode_agent(&encode(&before)).unwrap();
+        let record: AgentRecord = decode_grown(&encode(&before)).unwrap();
+        assert_eq!(record.token, None);
         assert_eq!((record.name, record.acked, record.reserved, record.groups), (name, 300, 0, before.2));
-        let now = AgentRecord { name, acked: 7, groups: BTreeMap::new(), reserved: 1_025 };
-        assert_eq!(decode_agent(&encode(&now)).unwrap().reserved, 1_025);
-        assert!(decode_agent(&encode(&now)[..3]).is_none());
+        let now = AgentRecord { name, acked: 7, groups: BTreeMap::new(), reserved: 1_025, token: Some(name) };
+        let read = |bytes: &[u8]| decode_grown::<AgentRecord>(bytes);
+        let record = read(&encode(&now)).unwrap();
+        assert_eq!((record.reserved, record.token), (1_025, Some(name)));
+        assert!(read(&encode(&now)[..3]).is_none());
     }
 }

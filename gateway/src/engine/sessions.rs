@@ -14,6 +14,7 @@ use super::inbox::{Acked, Agent, Item, TooSlow, Wish, Worth};
 use super::journal::After;
 use super::records;
 use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, MeshCommand, State};
+use crate::access::Holder;
 use crate::agents::{SessionId, SessionPort};
 use crate::store::{AgentKey, Op};
 
@@ -28,7 +29,7 @@ impl State {
         port: SessionPort,
         (name, passing): (Name, bool),
         hello: &Hello,
-        token: Option<Name>,
+        holder: Option<Holder>,
     ) {
         let known = self.by_name.get(&name).copied();
         if known.and_then(|key| self.agents.get(&key)).is_some_and(|agent| passing || agent.is_passing()) {
@@ -37,31 +38,32 @@ impl State {
             let refusal = Refusal::new(ErrorCode::NameTaken, why).hint("use another one, or try again");
             return port.refuse(ErrorEvent::fatal(refusal));
         }
-        let key = match known {
-            Some(key) => key,
-            None if passing => self.passing_agent(name),
-            None => match self.new_agent(name) {
+        let owner = holder.map(|holder| holder.token);
+        let key = if passing {
+            self.passing_agent(name)
+        } else {
+            let own = known.and_then(|key| self.agents.get(&key)).is_some_and(|agent| agent.owner == owner);
+            if !own && let Err(refusal) = self.make_room(name, known.is_none(), holder) {
+                return port.refuse(ErrorEvent::fatal(refusal));
+            }
+            match known {
                 Some(key) => key,
-                None => {
-                    let most = self.identity.max_agents;
-                    let why = format!("cannot attach {name}: the gateway keeps {most} agents already");
-                    port.refuse(ErrorEvent::fatal(
-                        Refusal::new(ErrorCode::Overloaded, why)
-                            .hint("raise agents.max_agents in its settings"),
-                    ));
-                    return;
-                }
-            },
+                None => self.new_agent(name),
+            }
         };
         let Some(agent) = self.agents.get_mut(&key) else { return };
+        let changed = std::mem::replace(&mut agent.owner, owner) != owner;
         let credits = hello.credits.min(self.identity.max_credits);
         // A cursor from another life of this agent says nothing about this one.
         let resume = hello.resume.filter(|cursor| agent.knows(*cursor));
-        let (old, resumed_from) = agent.attach(session, port, token, credits, resume);
+        let (old, resumed_from) = agent.attach(session, port, holder, credits, resume);
         if let Some(old) = old {
             let why = format!("a newer session has the name {name} now");
             let refusal = Refusal::new(ErrorCode::NameTaken, why).hint("use another name to have both");
             old.refuse(ErrorEvent::fatal(refusal.field("name")));
+        }
+        if changed || known.is_none() {
+            self.stage_agent(key);
         }
         self.sessions.retain(|_, owner| *owner != key);
         self.sessions.insert(session, key);
@@ -93,7 +95,7 @@ impl State {
             let Some(accepted) = self.outgoing.get(id).cloned() else { continue };
             let wish = (accepted.receipt == ReceiptWish::Processed)
                 .then_some(Wish::Agent(accepted.from, accepted.reference));
-            let durable = accepted.durable;
+            let (durable, token) = (accepted.durable, accepted.token);
             let message = Message {
                 cursor: None,
                 id: MessageRef { node: self.identity.address, id },
@@ -106,7 +108,7 @@ impl State {
                 at_us: self.now.as_micros(),
                 body: accepted.body,
             };
-            if self.put(key, Item::Message(message, wish), durable) {
+            if self.put(key, Item::Message(message, wish), durable, token) {
                 self.settle(id, Outcome::Delivered, Some(0), None, None);
             }
         }
@@ -115,24 +117,66 @@ impl State {
         }
     }
 
-    pub(super) fn new_agent(&mut self, name: Name) -> Option<AgentKey> {
-        if self.agents.values().filter(|agent| !agent.is_passing()).count() >= self.identity.max_agents {
-            let absent = self.agents.values().filter_map(|agent| Some((agent.worth()?, agent)));
-            let (worth, gone) = absent
-                .filter(|(_, agent)| !self.outgoing.is_from(agent.name) && !self.wishes.is_from(agent.name))
-                .min_by_key(|(worth, agent)| (*worth, agent.last_seen))?;
-            let (key, name) = (gone.key, gone.name);
-            if worth != Worth::Nothing {
-                tracing::warn!(agent = %name, ?worth, "forgotten with all it had, to make room for a new one: raise agents.max_agents");
-                self.count("agents_forgotten");
+    /// Sees to it that one more agent may stand on the account of whoever comes, which is `new` to the gateway or another's so far:
+    /// the one that is worth least gives way. Those with limits push out none but their own, and leave some room to others.
+    fn make_room(&mut self, name: Name, new: bool, holder: Option<Holder>) -> Result<(), Refusal> {
+        let lasting = || self.agents.values().filter(|agent| !agent.is_passing());
+        let (all, most) = (lasting().count(), self.identity.max_agents);
+        let quota = holder.and_then(|holder| Some((holder.token, holder.quota?)));
+        let (full, over) = match quota {
+            None => (new && all >= most, None),
+            Some((token, quota)) => {
+                let owned = lasting().filter(|agent| agent.owner == Some(token)).count();
+                let over = (owned >= quota.agents as usize).then_some((token, quota.agents));
+                (over.is_some() || new && all >= most - most / 16, over)
             }
-            self.drop_agent(key);
-            self.journal.stage(Op::DeleteAgent { agent: key });
+        };
+        if !full {
+            return Ok(());
         }
+        let mine = |agent: &Agent| quota.is_none_or(|(token, _)| agent.owner == Some(token));
+        let absent = self.agents.values().filter_map(|agent| Some((agent.worth()?, agent)));
+        let least = absent
+            .filter(|(_, agent)| mine(agent))
+            .filter(|(_, agent)| !self.outgoing.is_from(agent.name) && !self.wishes.is_from(agent.name))
+            .min_by_key(|(worth, agent)| (*worth, agent.last_seen));
+        let Some((worth, gone)) = least else {
+            let (why, hint) = match over {
+                Some((token, most)) => (
+                    format!(
+                        "the access token {token} allows {most} agents (max_agents), and none of them can be forgotten"
+                    ),
+                    "use one of their names, or ask for another token",
+                ),
+                None => (
+                    format!("the gateway keeps {most} agents already"),
+                    "raise agents.max_agents in its settings, or take out old ones with `mesh-gateway agents forget NAME`",
+                ),
+            };
+            let why = format!("cannot attach {name}: {why}");
+            return Err(Refusal::new(ErrorCode::Overloaded, why).hint(hint));
+        };
+        let (key, name) = (gone.key, gone.name);
+        if worth != Worth::Nothing {
+            tracing::warn!(agent = %name, ?worth, "forgotten with all it had, to make room for a new one: raise agents.max_agents");
+            self.count("agents_forgotten");
+        }
+        self.drop_agent(key);
+        self.journal.stage(Op::DeleteAgent { agent: key });
+        Ok(())
+    }
+
+    fn new_agent(&mut self, name: Name) -> AgentKey {
         let key = self.free_key();
         self.index(Agent::new(key, name));
-        self.stage_agent(key);
-        Some(key)
+        key
+    }
+
+    /// What the token of a session allows has changed.
+    pub(super) fn changed(&mut self, session: SessionId, holder: Option<Holder>) {
+        if let Some(agent) = self.agent_of(session).and_then(|key| self.agents.get_mut(&key)) {
+            agent.changed(holder);
+        }
     }
 
     /// An agent for one session. There are no more of them than sessions, so they take nobody's place.
@@ -246,8 +290,8 @@ impl State {
     pub(super) fn keep_all(&mut self) {
         for agent in self.agents.values_mut().filter(|agent| agent.has_reserved() && !agent.is_passing()) {
             let key = agent.key;
-            for (cursor, item) in agent.in_memory() {
-                self.journal.stage(Op::PutInbox { agent: key, cursor, record: records::encode(item) });
+            for (cursor, record) in agent.in_memory() {
+                self.journal.stage(Op::PutInbox { agent: key, cursor, record });
             }
             let record = records::encode(&agent.record());
             self.journal.stage(Op::PutAgent { agent: key, record });
@@ -345,6 +389,17 @@ impl State {
         if known.map_or(0, |known| known.len()) + new > api::MAX_GROUPS {
             let why = format!("cannot subscribe: an agent hears at most {} groups", api::MAX_GROUPS);
             return self.not_subscribed(session, key, reference, too_many_groups(why));
+        }
+        let holder = self.agents.get(&key).and_then(Agent::holder);
+        if let Some(Holder { token, quota: Some(quota) }) = holder {
+            let of_token = self.agents.values().filter(|agent| agent.owner == Some(token));
+            if of_token.map(|agent| agent.groups.len()).sum::<usize>() + new > quota.groups as usize {
+                let why = format!(
+                    "cannot subscribe: the access token {token} allows its agents {} groups together (max_groups)",
+                    quota.groups
+                );
+                return self.not_subscribed(session, key, reference, too_many_groups(why));
+            }
         }
         let unknown: BTreeSet<Address> =
             groups.iter().map(group_address).filter(|address| !self.members.contains_key(address)).collect();

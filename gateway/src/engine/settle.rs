@@ -37,7 +37,7 @@ impl State {
     /// Tells an agent what became of its message: kept until it acks if the message was durable.
     pub(super) fn notify(&mut self, agent: Name, receipt: Receipt, durable: bool) {
         let Some(&key) = self.by_name.get(&agent) else { return };
-        if durable && self.put(key, Item::Receipt(receipt.clone()), true) {
+        if durable && self.put(key, Item::Receipt(receipt.clone()), true, None) {
             return;
         }
         if let Some(session) = self.agents.get(&key).and_then(Agent::session) {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use mesh_agent::api::Name;
 use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, SEQ_FIRST_BLOCK, Verdict};
 
+use super::accounts::Accounts;
 use super::contexts::Heard;
 use super::directory::Directory;
 use super::figures::Ledger;
@@ -133,6 +134,8 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) peers: PeerBook,
     pub(super) audit: Audit,
+    /// What waits of the messages that came with each token.
+    pub(super) accounts: Accounts,
 }
 
 impl State {
@@ -174,6 +177,7 @@ impl State {
             ledger: Ledger::default(),
             peers: PeerBook::new(peers, recovered.peers),
             audit: Audit::off(),
+            accounts: recovered.accounts,
         };
         for agent in recovered.agents {
             state.next_agent = state.next_agent.max(agent.key.0.wrapping_add(1));
@@ -198,7 +202,8 @@ impl State {
         }
         for (id, accepted) in recovered.outbox {
             let deadline = now + Duration::from_millis(accepted.deadline_ms.into());
-            state.outgoing.insert(id, accepted, deadline, true);
+            let charge = state.accounts.charge(accepted.token, accepted.body.len());
+            state.outgoing.insert(id, accepted, charge, deadline, true);
             state.launch(id);
         }
         state.reserve_ids();

@@ -1,6 +1,7 @@
 //! `mesh-gateway token`, as typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use mesh_agent::api::{MAX_BODY, Name};
@@ -44,8 +45,9 @@ pub(in crate::cli) enum TokenCommand {
 
 /// Draw a token and print it, once: only its SHA-256 is kept
 ///
-/// From the first token on, agents over TCP must show one, those of this machine too; over the Unix socket none is needed. What is not limited is allowed, but for changing connections and routes
-/// (--operator).
+/// From the first token on, agents over TCP must show one, those of this machine too; over the Unix socket none is needed. One without
+/// limits allows all that agents do, and nothing of an operator (--operator). With any limit it is also limited in how much of the
+/// gateway its holders may take: see the --max-… below.
 #[derive(Args, Debug)]
 #[command(after_help = examples![
     "mesh-gateway token add phone --out token                        everything an agent can do",
@@ -55,7 +57,7 @@ pub(in crate::cli) enum TokenCommand {
 pub(in crate::cli) struct TokenAddArgs {
     /// What to call the token, in lists, errors and the audit log
     pub(in crate::cli) name: Name,
-    /// What its holder's agents may be called: NAME or BEGINNING*; may be repeated [default: anything]
+    /// What its holder's agents may be called: NAME or BEGINNING*; may be repeated [default: the token's own name if anything else is limited, otherwise anything]
     #[arg(long = "as", value_name = "NAME")]
     pub(in crate::cli) names: Vec<NamePattern>,
     /// Where its holder may send: bob, bob@0x0003, sensor-*, node:0x0003, node:*, group:kitchen, group:*, everyone or *; may be repeated [default: *]
@@ -73,7 +75,25 @@ pub(in crate::cli) struct TokenAddArgs {
     /// Allow nothing to everyone and to groups
     #[arg(long)]
     pub(in crate::cli) no_broadcast: bool,
-    /// Also allow changing connections with other gateways and routes
+    /// Sessions at the same time [default of a token with limits: one for each agent, and 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) max_sessions: Option<u32>,
+    /// Agents that the gateway knows [default of a token with limits: one for each --as, 64 where one ends with *]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) max_agents: Option<u32>,
+    /// Groups of all its agents together [default of a token with limits: 16]
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) max_groups: Option<u32>,
+    /// Messages that wait, on their way or in inboxes here [default of a token with limits: 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) max_messages: Option<u32>,
+    /// Bytes of these messages [default of a token with limits: 4194304]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) max_bytes: Option<u32>,
+    /// The longest deadline: a number and s, m or h [default of a token with limits: 1h]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub(in crate::cli) max_deadline: Option<Duration>,
+    /// Also allow changing connections with other gateways and routes, and forgetting agents
     #[arg(long)]
     pub(in crate::cli) operator: bool,
     /// Write the token to this new file, readable by this user alone, and not to standard output
