@@ -34,15 +34,13 @@ pub use boot::Options;
 pub use clock::LocalClock;
 pub use notes::{Look, Note};
 
-use app::{App, Shell};
+use app::{App, Shell, Unmarked};
 use boot::{Boot, Core};
 use flash::{Change, Flash, ID_BLOCK};
 use notes::Audit;
 
 /// The one link of a device.
 const LINK: LinkId = LinkId(0);
-/// A device that keeps its replay marks writes them this often. A guess.
-const MARKS_EVERY: Duration = Duration::from_secs(5);
 
 /// A device of the simulated network.
 #[derive(Debug)]
@@ -55,7 +53,6 @@ pub struct Device {
     up: bool,
     powered: bool,
     announce_at: Option<Instant>,
-    marks_at: Option<Instant>,
     /// When it asked to be run next; `None` also when something else has happened since.
     promised: Option<Instant>,
     audit: Option<Box<Audit>>,
@@ -108,7 +105,6 @@ impl Device {
             up: false,
             powered: true,
             announce_at: None,
-            marks_at: None,
             promised: None,
             audit: None,
             boot,
@@ -123,7 +119,6 @@ impl Device {
         // Within the first seconds, each device at its own time.
         self.announce_at =
             (!options.names.is_empty()).then(|| now + Duration::from_millis(1_000 + seed % 3_000));
-        self.marks_at = options.durable.then_some(now + MARKS_EVERY);
         let kept = self.flash.kept();
         // Numbers of messages never come again: 0 is none, and behind a restart they go on where none was reserved.
         let first = kept.ids.max(kept.outbox.last_key_value().map_or(0, |(id, _)| id.0 + 1)).max(1);
@@ -299,27 +294,22 @@ impl Device {
                     self.app.owed.push((source, id, priority));
                 }
                 Change::Outbox(id, letter) => self.app.waiting.push_back((id, letter)),
-                Change::Ids(_) | Change::Marks(_) | Change::Settled(_) => {}
+                Change::Ids(_) | Change::Mark(..) | Change::Settled(_) => {}
             }
+        }
+        while self.app.unmarked.front().is_some_and(|next| self.flash.kept().has(next.mark))
+            && let Some(Unmarked { priority, owed, delivered, .. }) = self.app.unmarked.pop_front()
+        {
+            let (source, id) = (delivered.source, delivered.id);
+            self.app.unsafe_yet.remove(&(source, id));
+            self.app.known.insert((source, id));
+            self.app.delivered.push(Delivered { at: now, ..delivered });
+            self.note(Note::Delivered(source, id));
+            self.app.owed.extend(owed.then_some((source, id, priority)));
         }
         self.app.owed.retain(|&(source, id, priority)| {
             !each!(&mut self.node, node => node.report(source, id, priority, Verdict::Delivered))
         });
-        if self.marks_at.is_some_and(|at| at <= now) {
-            self.marks_at = Some(now + MARKS_EVERY);
-            let marks: Vec<_> = each!(&self.node, node => {
-                node.replay_marks().map(|mark| (mark.src, mark.epoch, mark.seq)).collect()
-            });
-            let known = &self.flash.kept().marks;
-            let fresh: Vec<_> = marks
-                .into_iter()
-                .filter(|(src, epoch, seq)| known.get(src) != Some(&(*epoch, *seq)))
-                .collect();
-            if !fresh.is_empty() {
-                self.flash.stage(Change::Marks(fresh));
-            }
-            self.poll_flash(now);
-        }
     }
 }
 
@@ -337,6 +327,7 @@ impl App {
             announce,
             known: BTreeSet::new(),
             unsafe_yet: BTreeSet::new(),
+            unmarked: VecDeque::new(),
             owed: Vec::new(),
             durable: options.durable,
             delivered: Vec::new(),
@@ -355,6 +346,7 @@ impl App {
         self.announce = self.names.iter().map(|name| (Address::EVERYONE, NameHash::of(name))).collect();
         self.known.clear();
         self.unsafe_yet.clear();
+        self.unmarked.clear();
         self.owed.clear();
         self.safe.clear();
     }
@@ -415,7 +407,7 @@ impl Station for Device {
             }
         };
         let next = next.map(|next| self.clock.world(next));
-        let next = [next, self.announce_at, self.marks_at, self.flash.poll_timeout()];
+        let next = [next, self.announce_at, self.flash.poll_timeout()];
         self.promised = next.into_iter().flatten().min();
         self.promised
     }

@@ -5,7 +5,8 @@ use firmware_sim::chaos::{Both, Invariants, Place, Rules, Schedule, attackers, l
 use firmware_sim::scenario::{Fault, FaultKind, Flash, Verdict};
 use firmware_sim::{Device, Letter, Options};
 use mesh_protocol::{
-    Address, Duration, Envelope, Instant, MessageId, MessageType, NetKey, Outcome, Priority,
+    Address, Discard, Duration, Envelope, Instant, MessageId, MessageType, NetKey, Outcome, Priority,
+    SEQ_FIRST_BLOCK,
 };
 
 const KEY: [u8; 16] = [3; 16];
@@ -196,4 +197,55 @@ fn strangers_rules_and_a_traitor_do_not_keep_messages_from_arriving() {
     assert_eq!(row.outcomes(0), [Outcome::Delivered; 3]);
     let counts = row.world.observer().1.counts();
     assert!(counts.strange > 100 && counts.shut_out + counts.known > 100, "{counts:?}");
+}
+
+/// Without its source's mark in flash the device once took what it had delivered for new.
+#[test]
+fn what_a_device_delivered_before_a_cut_is_not_delivered_again_to_who_repeats_the_frames() {
+    for flash_write in [0, 300] {
+        let options = Options { flash_write: Duration::from_millis(flash_write), ..Options::default() };
+        let crash = fault(8_000, FaultKind::Crash { node: 2, down: secs(1), flash: Flash::Lost });
+        let replay = FaultKind::Replay { near: 2, after: secs(12), rate: 50.0, lasts: secs(60) };
+        let mut row = Row::new(&options, &[crash, fault(0, replay)]);
+        row.until(4_000);
+        row.post(0, 3, b"open the valve", secs(60));
+        row.until(7_999);
+        assert_eq!(row.outcomes(0), [Outcome::Delivered]);
+        row.until(40_000);
+        assert_eq!(row.device(2).delivered().len(), 1, "written in {flash_write} ms");
+        assert!(
+            row.device(2).stats().discarded(Discard::Replay)
+                + row.device(2).stats().discarded(Discard::Duplicate)
+                > 0
+        );
+        row.post(0, 3, b"close the valve", secs(60));
+        row.until(60_000);
+        assert_eq!(row.device(2).delivered().len(), 2, "the true sender goes on");
+    }
+}
+
+#[test]
+fn a_receipt_comes_behind_the_write_of_the_mark() {
+    let options = Options { flash_write: Duration::from_millis(400), ..Options::default() };
+    let mut row = Row::new(&options, &[]);
+    row.until(4_000);
+    row.post(0, 3, b"hi", secs(60));
+    row.until(4_390);
+    assert_eq!((row.device(2).delivered(), row.outcomes(0)), ([].as_slice(), vec![]));
+    row.until(6_000);
+    assert_eq!((row.device(2).delivered().len(), row.outcomes(0)), (1, vec![Outcome::Delivered]));
+}
+
+/// A solar node that boots every ten minutes once used up its address in a month.
+#[test]
+fn a_device_that_starts_often_uses_up_few_seqs() {
+    let starts = 30;
+    let crash = |n: u64| {
+        fault(2_000 * n, FaultKind::Crash { node: 0, down: Duration::from_millis(200), flash: Flash::Lost })
+    };
+    let mut row = Row::new(&Options::default(), &(1..=starts).map(crash).collect::<Vec<_>>());
+    row.until(2_000 * (starts + 1));
+    let most = (starts as u32 + 1) * SEQ_FIRST_BLOCK;
+    assert!(row.device(0).reserved() <= most, "{} of at most {most}", row.device(0).reserved());
+    assert!(row.device(0).stats().frames_sent > 0);
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ble_bearer::sim::Radio;
 use mesh_protocol::{
     Address, Answer, Duration, Envelope, EnvelopeError, Event, Host, Instant, LinkId, MessageId, MessageRef,
-    MessageType, NameHash, Outcome, Part, Priority, Reason, Received, Verdict,
+    MessageType, NameHash, Outcome, Part, Priority, Reason, Received, ReplayMark, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,8 @@ use super::notes::{Audit, Note};
 
 /// A device's answers expire after this long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Messages that wait for flash to have the mark of their source; more are refused. A guess.
+const UNMARKED: usize = 8;
 /// Answers that wait for room in the node; more queries are refused. A guess.
 const ANSWERS: usize = 8;
 
@@ -64,6 +66,16 @@ pub struct Delivered {
     pub reply_to: Option<MessageRef>,
 }
 
+/// A message that waits for flash to have the mark of its source.
+#[derive(Debug)]
+pub(super) struct Unmarked {
+    pub(super) mark: ReplayMark,
+    pub(super) priority: Priority,
+    /// Its sender waits for a receipt.
+    pub(super) owed: bool,
+    pub(super) delivered: Delivered,
+}
+
 /// What a device's application has and has seen.
 #[derive(Debug)]
 pub(super) struct App {
@@ -78,8 +90,10 @@ pub(super) struct App {
     pub(super) announce: Vec<(Address, NameHash)>,
     /// Messages taken, by which a repeat is recognised: RAM, or a copy of what flash has.
     pub(super) known: BTreeSet<(Address, MessageId)>,
-    /// Taken and not yet safe in flash.
+    /// Taken, and not yet safe in flash.
     pub(super) unsafe_yet: BTreeSet<(Address, MessageId)>,
+    /// Of these, the ones that flash does not keep: they wait until it has the mark of their source.
+    pub(super) unmarked: VecDeque<Unmarked>,
     /// Receipts that the node had no room for.
     pub(super) owed: Vec<(Address, MessageId, Priority)>,
     /// Whether what is taken and what is sent goes to flash first.
@@ -222,13 +236,16 @@ impl Shell<'_, '_> {
         self.deliver(received, envelope.body.to_vec(), envelope.reply_to)
     }
 
-    /// What to say of a message that was taken before: `Some(None)` while it is on its way to flash.
+    /// What to say of a message that was taken before, or that there is no room for: `Some(None)` while it is on its way to flash.
     fn already(&self, received: &Received<'_>) -> Option<Option<Verdict>> {
         let name = (received.source, received.id);
         if self.app.known.contains(&name) {
             return Some(Some(Verdict::Delivered));
         }
-        self.app.unsafe_yet.contains(&name).then_some(None)
+        if self.app.unsafe_yet.contains(&name) {
+            return Some(None);
+        }
+        (self.app.unmarked.len() >= UNMARKED).then_some(Some(Verdict::Rejected(Reason::InboxFull)))
     }
 
     fn deliver(
@@ -237,14 +254,30 @@ impl Shell<'_, '_> {
         body: Vec<u8>,
         reply_to: Option<MessageRef>,
     ) -> Option<Verdict> {
-        let &Received { source, id, hops, priority, .. } = received;
+        let &Received { source, id, hops, priority, mark, .. } = received;
+        // It goes in the same write as the message, or ahead of the delivery: frames that brought it bring nothing after a cut.
+        if let Some(mark) = mark {
+            self.flash.stage(Change::Mark(mark.src, mark.epoch, mark.seq));
+        }
         if self.app.durable {
             self.app.unsafe_yet.insert((source, id));
             self.flash.stage(Change::Inbox { source, id, priority, hops, body, reply_to });
             return None;
         }
+        self.app.safe.extend(self.flash.poll(self.now));
+        let delivered = Delivered { at: self.now, source, id, hops, body, reply_to };
+        if let Some(mark) = mark.filter(|mark| !self.flash.kept().has(*mark)) {
+            self.app.unsafe_yet.insert((source, id));
+            self.app.unmarked.push_back(Unmarked {
+                mark,
+                priority,
+                owed: received.wants_verdict(),
+                delivered,
+            });
+            return None;
+        }
         self.app.known.insert((source, id));
-        self.app.delivered.push(Delivered { at: self.now, source, id, hops, body, reply_to });
+        self.app.delivered.push(delivered);
         self.note(Note::Delivered(source, id));
         Some(Verdict::Delivered)
     }

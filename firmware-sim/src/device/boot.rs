@@ -29,8 +29,8 @@ pub struct Options {
     pub seq_block: u32,
     /// How long a write to its flash takes.
     pub flash_write: Duration,
-    /// Whether it keeps, as a gateway does, what it was given to send, what it has delivered and the highest SEQs taken.
-    /// A delivery and its receipt then come only behind the write.
+    /// Whether it keeps, as a gateway does, what it was given to send and what it has delivered. A delivery and its receipt come
+    /// only behind the write; where it keeps no messages, behind that of the highest SEQ taken of the source.
     pub durable: bool,
     /// SEQs and message numbers below this were used in an earlier life, of which its flash knows no more than that.
     pub used: u32,
@@ -41,7 +41,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// A small node that relays, with flash that takes no time and keeps numbers only, and an exact clock.
+    /// A small node that relays, with flash that takes no time and keeps SEQs only: its own, and the highest taken of who sent it messages, and an exact clock.
     fn default() -> Self {
         Self {
             ttl: TTL,

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_protocol::{Address, Duration, Instant, MessageId, MessageRef, Priority};
+use mesh_protocol::{Address, Duration, Instant, MessageId, MessageRef, Priority, ReplayMark};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -27,8 +27,8 @@ pub(super) enum Change {
     Seq(u32),
     /// So may message numbers below this.
     Ids(u32),
-    /// The highest SEQs taken: source, epoch, SEQ.
-    Marks(Vec<(Address, u32, u32)>),
+    /// The highest SEQ taken of a source when it brought a message, and its epoch.
+    Mark(Address, u32, u32),
     /// A message that arrived.
     Inbox {
         source: Address,
@@ -55,15 +55,18 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// Whether nothing up to this mark will be taken after a restart.
+    pub(super) fn has(&self, mark: ReplayMark) -> bool {
+        self.marks.get(&mark.src).is_some_and(|kept| *kept >= (mark.epoch, mark.seq))
+    }
+
     fn apply(&mut self, change: &Change) {
         match change {
             Change::Seq(up_to) => self.seq = self.seq.max(*up_to),
             Change::Ids(up_to) => self.ids = self.ids.max(*up_to),
-            Change::Marks(marks) => {
-                for &(source, epoch, seq) in marks {
-                    let known = self.marks.entry(source).or_default();
-                    *known = (*known).max((epoch, seq));
-                }
+            Change::Mark(source, epoch, seq) => {
+                let known = self.marks.entry(*source).or_default();
+                *known = (*known).max((*epoch, *seq));
             }
             Change::Inbox { source, id, .. } => drop(self.inbox.insert((*source, *id))),
             Change::Outbox(id, letter) => drop(self.outbox.insert(*id, letter.clone())),
@@ -239,7 +242,7 @@ mod tests {
 
     #[test]
     fn half_a_record_is_never_read_wherever_it_breaks_off() {
-        let changes = vec![Change::Marks(vec![(Address::new(1), 1, 7)]), inbox(2, 5)];
+        let changes = vec![Change::Mark(Address::new(1), 1, 7), inbox(2, 5)];
         let whole = record(&changes);
         assert_eq!(read(&whole), Some(changes));
         for len in 0..whole.len() {
@@ -251,8 +254,9 @@ mod tests {
     fn everything_kept_is_found_again() {
         let mut flash = Flash::new(Duration::ZERO);
         for change in [
-            Change::Marks(vec![(Address::new(1), 1, 7), (Address::new(2), 1, 9)]),
-            Change::Marks(vec![(Address::new(1), 1, 5)]),
+            Change::Mark(Address::new(1), 1, 7),
+            Change::Mark(Address::new(2), 1, 9),
+            Change::Mark(Address::new(1), 1, 5),
             inbox(1, 2),
             Change::Outbox(MessageId(3), letter()),
             Change::Outbox(MessageId(4), letter()),

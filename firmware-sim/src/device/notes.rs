@@ -217,7 +217,7 @@ impl Device {
         let tried = audit.timers.is_multiple_of(TRIED);
         let local = self.clock.local(now);
         let due = each!(&self.node, node => node.poll_timeout()).filter(|due| *due <= local);
-        let other = [self.flash.poll_timeout(), self.announce_at, self.marks_at];
+        let other = [self.flash.poll_timeout(), self.announce_at];
         let Some(due) = due else {
             if other.into_iter().flatten().all(|at| at > now) {
                 audit.notes.push(Note::NothingDue);
