@@ -18,7 +18,7 @@ use crate::datadir::{self, DataDir};
 use crate::engine::{Identity, Membership};
 use crate::gateway::{Gateway, Plan};
 use crate::network::{NETWORK_FILE, Network};
-use crate::radio::{self, NoRadio, Radio};
+use crate::radio::{self, NoRadio, Patient};
 use crate::settings::{Adapter, Settings};
 use crate::signals::{Asked, Signals};
 use crate::simulated::{AIR_ENDED, Seat, SimulatedAir, Simulation};
@@ -37,7 +37,7 @@ const FILES_BESIDE: u64 = 64;
 /// Whatever keeps it from starting, or from writing what it promised.
 pub async fn run(settings: Settings, json: bool) -> anyhow::Result<()> {
     // Before anything that takes time, and before anybody is told that there is something to stop.
-    let mut signals = Signals::listen().context("listening for signals")?;
+    let signals = Signals::listen().context("listening for signals")?;
     let data_dir = DataDir::open(&settings.gateway.data_dir)?;
     check_open_files(settings.agents.max_connections);
     match settings.radio.adapter.clone() {
@@ -59,30 +59,45 @@ pub async fn run(settings: Settings, json: bool) -> anyhow::Result<()> {
         Adapter::Hci(port) => {
             let network = Network::load(data_dir.path())?;
             let clock = WallClock::start();
-            let radio = tokio::select! {
-                radio = radio::open(&port, &settings.radio, clock) => radio?,
-                signal = signals.stop() => return stopped_early(signal),
+            let radio = settings.radio.clone();
+            let open = move || {
+                let (port, radio) = (port.clone(), radio.clone());
+                async move { radio::open(&port, &radio, clock).await }
             };
-            match radio {
-                Radio::Hci(bearer) => {
-                    on_air(&settings, &network, data_dir.path(), *bearer, clock, signals, json).await
-                }
-                #[cfg(feature = "bluez")]
-                Radio::Bluez(bearer) => {
-                    on_air(&settings, &network, data_dir.path(), bearer, clock, signals, json).await
-                }
-            }
+            patient(&settings, &network, data_dir.path(), open, clock, signals, json).await
         }
         #[cfg(feature = "bluez")]
         Adapter::Bluez(name) => {
             let network = Network::load(data_dir.path())?;
-            let bearer = tokio::select! {
-                bearer = radio::bluez(&name, &settings.radio) => bearer?,
-                signal = signals.stop() => return stopped_early(signal),
+            let radio = settings.radio.clone();
+            let open = move || {
+                let (name, radio) = (name.clone(), radio.clone());
+                async move { radio::bluez(&name, &radio).await }
             };
-            on_air(&settings, &network, data_dir.path(), bearer, WallClock::start(), signals, json).await
+            patient(&settings, &network, data_dir.path(), open, WallClock::start(), signals, json).await
         }
     }
+}
+
+/// A gateway of the network with an adapter that may be missing: it is looked for, and what else the gateway has goes on.
+async fn patient<B, O>(
+    settings: &Settings,
+    network: &Network,
+    data_dir: &Path,
+    open: impl Fn() -> O + Send + 'static,
+    clock: WallClock,
+    mut signals: Signals,
+    json: bool,
+) -> anyhow::Result<()>
+where
+    B: Bearer + 'static,
+    O: Future<Output = anyhow::Result<B>> + Send + 'static,
+{
+    let bearer = tokio::select! {
+        bearer = Patient::new(settings.radio.adapter.to_string(), open) => bearer,
+        signal = signals.stop() => return stopped_early(signal),
+    };
+    on_air(settings, network, data_dir, bearer, clock, signals, json).await
 }
 
 /// A signal came before anything was promised to anybody.

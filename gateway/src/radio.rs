@@ -1,12 +1,17 @@
 //! From an adapter's name to a bearer that works.
 //!
-//! Owns the choice of the way, and what is said about it. How a bearer works is `ble-bearer`'s business.
+//! Owns the choice of the way, what is said about it, and that an adapter that is missing when the gateway starts is looked for as one
+//! that goes away later. How a bearer works is `ble-bearer`'s business.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
 
 use anyhow::Context;
 #[cfg(feature = "bluez")]
 use ble_bearer::bluez::{BluezBearer, BluezOptions};
 use ble_bearer::hci::{HciBearer, HciOptions, OpenError, Port};
-use ble_bearer::{Bearer, BearerError, BearerEvent, Full, WallClock};
+use ble_bearer::{AdapterState, Bearer, BearerError, BearerEvent, Full, Health, WallClock};
 
 use mesh_protocol::LinkId;
 
@@ -79,6 +84,172 @@ pub fn options(settings: &RadioSettings) -> anyhow::Result<HciOptions> {
     })
 }
 
+/// From one attempt to open an adapter to the next: at first, and at most; doubles each time. As where one is opened again.
+const AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15)];
+
+/// The only link of a radio.
+const LINK: LinkId = LinkId(0);
+
+/// An adapter that may be missing: it is opened, and if that fails, or it is gone for good later, opened again until it is there.
+pub struct Patient<B, F> {
+    open: F,
+    name: String,
+    state: State<B>,
+    /// Why it is not open.
+    trouble: Option<String>,
+    pause: Duration,
+}
+
+enum State<B> {
+    Open(B),
+    Opening(Pin<Box<dyn Future<Output = anyhow::Result<B>> + Send>>),
+}
+
+impl<B, F> std::fmt::Debug for Patient<B, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Patient({})", self.name)
+    }
+}
+
+impl<B, F, O> Patient<B, F>
+where
+    B: Bearer + 'static,
+    F: Fn() -> O + Send,
+    O: Future<Output = anyhow::Result<B>> + Send + 'static,
+{
+    /// The adapter of this name, opened with `open`. The first attempt is made here, so that its errors are known before anybody waits.
+    pub async fn new(name: String, open: F) -> Self {
+        let mut new =
+            Self { state: State::Opening(Box::pin(open())), open, name, trouble: None, pause: AGAIN[0] };
+        new.attempt().await;
+        new
+    }
+
+    /// Whether it is there, and if not, why.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Waits until an attempt to open it has come to something. Cancel safe.
+    async fn attempt(&mut self) {
+        let State::Opening(opening) = &mut self.state else { return };
+        match opening.as_mut().await {
+            Ok(bearer) => {
+                if self.trouble.take().is_some() {
+                    tracing::info!(adapter = self.name, "the adapter is there");
+                }
+                self.state = State::Open(bearer);
+            }
+            Err(why) => self.again(why.to_string()),
+        }
+    }
+
+    fn again(&mut self, why: String) {
+        if self.trouble.as_ref() != Some(&why) {
+            tracing::error!(
+                adapter = self.name,
+                why,
+                "there is no radio: the gateway goes on without it, and tries again"
+            );
+        }
+        self.trouble = Some(why);
+        let (pause, open) = (self.pause, (self.open)());
+        self.pause = (2 * pause).min(AGAIN[1]);
+        self.state = State::Opening(Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            open.await
+        }));
+    }
+}
+
+impl<B, F, O> Bearer for Patient<B, F>
+where
+    B: Bearer + 'static,
+    F: Fn() -> O + Send,
+    O: Future<Output = anyhow::Result<B>> + Send + 'static,
+{
+    async fn next_event(&mut self) -> Result<BearerEvent, BearerError> {
+        loop {
+            let State::Open(bearer) = &mut self.state else {
+                self.attempt().await;
+                continue;
+            };
+            match bearer.next_event().await {
+                Ok(event) => {
+                    if matches!(event, BearerEvent::Frame { .. }) {
+                        self.pause = AGAIN[0];
+                    }
+                    return Ok(event);
+                }
+                Err(gone) => {
+                    let why = gone.to_string();
+                    self.again(why.clone());
+                    return Ok(BearerEvent::LinkDown { link: LINK, why });
+                }
+            }
+        }
+    }
+
+    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
+        match &mut self.state {
+            State::Open(bearer) => bearer.try_send(link, frame, copies),
+            State::Opening(_) => Err(Full),
+        }
+    }
+
+    fn health(&mut self) -> Health {
+        match &mut self.state {
+            State::Open(bearer) => bearer.health(),
+            State::Opening(_) => Health {
+                state: AdapterState::Away,
+                what: self.name.clone(),
+                trouble: self.trouble.clone(),
+                ..Health::default()
+            },
+        }
+    }
+
+    fn suspect(&mut self, why: &str, before: u32) {
+        if let State::Open(bearer) = &mut self.state {
+            bearer.suspect(why, before);
+        }
+    }
+}
+
+impl Bearer for Radio {
+    async fn next_event(&mut self) -> Result<BearerEvent, BearerError> {
+        match self {
+            Self::Hci(bearer) => bearer.next_event().await,
+            #[cfg(feature = "bluez")]
+            Self::Bluez(bearer) => bearer.next_event().await,
+        }
+    }
+
+    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
+        match self {
+            Self::Hci(bearer) => bearer.try_send(link, frame, copies),
+            #[cfg(feature = "bluez")]
+            Self::Bluez(bearer) => bearer.try_send(link, frame, copies),
+        }
+    }
+
+    fn health(&mut self) -> Health {
+        match self {
+            Self::Hci(bearer) => bearer.health(),
+            #[cfg(feature = "bluez")]
+            Self::Bluez(bearer) => bearer.health(),
+        }
+    }
+
+    fn suspect(&mut self, why: &str, before: u32) {
+        match self {
+            Self::Hci(bearer) => bearer.suspect(why, before),
+            #[cfg(feature = "bluez")]
+            Self::Bluez(bearer) => bearer.suspect(why, before),
+        }
+    }
+}
+
 /// A radio that is not there: it takes no frame and hears none.
 #[derive(Debug)]
 pub struct NoRadio;
@@ -101,4 +272,61 @@ pub fn random() -> anyhow::Result<u64> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).context("the system gives no random numbers; try again later")?;
     Ok(u64::from_le_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use mesh_protocol::{LinkInfo, LinkKind};
+
+    use super::*;
+
+    /// Up once, then gone for good.
+    #[derive(Debug, Default)]
+    struct Once(bool);
+
+    impl Bearer for Once {
+        async fn next_event(&mut self) -> Result<BearerEvent, BearerError> {
+            if std::mem::replace(&mut self.0, true) {
+                return Err(BearerError::Gone("pulled out".into()));
+            }
+            let info =
+                LinkInfo { mtu: 27, kind: LinkKind::Broadcast, min_gap: mesh_protocol::Duration::ZERO };
+            Ok(BearerEvent::LinkUp { link: LINK, info })
+        }
+
+        fn try_send(&mut self, _: LinkId, _: &[u8], _: u8) -> Result<(), Full> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_adapter_that_is_missing_at_the_start_is_looked_for_as_one_that_went_away() {
+        let attempts = Arc::new(AtomicU32::new(0));
+        let tried = Arc::clone(&attempts);
+        let open = move || {
+            let attempt = tried.fetch_add(1, Ordering::Relaxed);
+            async move {
+                anyhow::ensure!(attempt >= 3, "there is no such adapter");
+                Ok(Once::default())
+            }
+        };
+        let mut radio = Patient::new("hci0".into(), open).await;
+        assert_eq!(radio.trouble(), Some("there is no such adapter"));
+        assert_eq!(radio.health().state, AdapterState::Away);
+        assert_eq!(radio.try_send(LINK, &[1], 1), Err(Full));
+        let begun = tokio::time::Instant::now();
+        for _ in 0..2 {
+            assert!(matches!(radio.next_event().await, Ok(BearerEvent::LinkUp { .. })));
+            assert_eq!(radio.trouble(), None);
+            assert_eq!(radio.try_send(LINK, &[1], 1), Ok(()));
+            let down = radio.next_event().await;
+            assert!(matches!(down, Ok(BearerEvent::LinkDown { why, .. }) if why.contains("pulled out")));
+        }
+        // Three pauses until it was there, and one after it was gone, each twice the one before.
+        assert_eq!(begun.elapsed(), Duration::from_millis(500 + 1_000 + 2_000 + 4_000));
+        assert_eq!(attempts.load(Ordering::Relaxed), 6, "one is under way");
+    }
 }

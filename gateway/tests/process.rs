@@ -150,6 +150,26 @@ fn a_gateway_listens_at_a_name_or_says_what_to_write() {
     assert!(listening("[fe80::1%lo]:7700").contains("access token"));
 }
 
+#[tokio::test]
+async fn an_adapter_that_is_missing_at_the_start_ends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"));
+        command.stderr(Stdio::null()).env("MESH_GATEWAY_DATA_DIR", dir.path());
+        command
+    };
+    assert!(
+        program().args(["init", "--network", "farm", "--name", "barn"]).output().unwrap().status.success()
+    );
+    // Nobody listens there, as nobody can: it needs root.
+    let process =
+        Process::start(program().args(["--adapter", "tcp:127.0.0.1:1", "--listen", "127.0.0.1:0", "--json"]));
+    is_served(dir.path()).await;
+    let health = connect(dir.path()).await.handle().status().await.unwrap().health;
+    assert!(health.problems.iter().any(|problem| problem.starts_with("the radio is away: ")), "{health:?}");
+    assert!(process.ends_in_order("TERM"));
+}
+
 #[test]
 fn an_error_at_the_end_is_said_or_not_but_the_process_ends() {
     let dir = tempfile::tempdir().unwrap();
