@@ -498,6 +498,9 @@ fn why_no_gateway_answers_is_told_apart_and_no_simulator_is_offered() {
 fn a_deadline_is_told_in_hours_and_under_the_name_of_the_flag() {
     let told = err(&run(&["send", "--to", "bob", "--deadline", "48h", "x"]));
     assert!(told.contains("--deadline") && told.contains("24h") && !told.contains("86400"), "{told}");
+    let told = error(&run(&["send", "--json", "--to", "bob", "--deadline", "48h", "x"]));
+    assert_eq!((&told["code"], &told["hint"]), (&json!("usage"), &json!("see --help")));
+    assert!(told["message"].as_str().unwrap().ends_with("more than 0 and at most 24h"), "{told}");
     let told = err(&run(&["query", "--to", "bob", "--timeout", "0s", "x"]));
     assert!(told.contains("--timeout") && !told.contains("--deadline"), "{told}");
 }

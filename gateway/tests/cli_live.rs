@@ -251,3 +251,16 @@ fn a_listener_goes_on_where_it_was_after_the_gateway_was_killed() {
     assert_eq!(rest, "alice@0x0001 NOTIFICATION MEDIUM two\n");
     assert_eq!(bob.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_gateway_that_is_told_to_call_itself_says_that_it_is_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (child, ready) = common::program(dir.path(), "1");
+    let daemon = Daemon { child, dir: dir.path().to_owned() };
+    let own = ready["tcp"].as_str().unwrap();
+    assert!(daemon.run(&["peers", "add", "me", own]).status.success());
+    let why =
+        (0..ATTEMPTS).find_map(|_| daemon.ask(&["peers"])["links"][0]["why"].as_str().map(str::to_owned));
+    let why = why.expect("it is tried at once");
+    assert!(why.contains("this gateway itself") && !why.contains("lease"), "{why}");
+}

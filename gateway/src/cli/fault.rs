@@ -107,8 +107,11 @@ pub(super) struct Fault {
 }
 
 impl Fault {
+    /// A command line that cannot be read. What its parser says may have any form.
     pub(super) fn usage(text: &str) -> Self {
-        Self::split(Code::Usage, text)
+        const HINT: &str = "see --help";
+        let text = format!("{}; {HINT}", without_keys(text));
+        Self { code: Code::Usage, text, hint: Some(HINT.to_owned()), field: None, problems: Vec::new() }
     }
 
     pub(super) fn of(error: &anyhow::Error) -> Self {

@@ -105,7 +105,8 @@ fn refuse(out: Output, error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     if out.json {
         // What is wrong takes several lines at times; how to write it right follows below.
-        let wrong = text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim);
+        let follows = |line: &str| line.starts_with("Usage:") || line.starts_with("For more information");
+        let wrong = text.lines().take_while(|line| !follows(line)).map(str::trim);
         let wrong = wrong.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
         out.error(&Fault::usage(wrong.strip_prefix("error: ").unwrap_or(&wrong)));
     } else {

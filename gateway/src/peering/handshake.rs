@@ -95,6 +95,10 @@ pub(super) enum HandshakeError {
     Stranger,
     #[error("it has this gateway's address {0}: give one of the two a new lease")]
     SameAddress(Address),
+    #[error(
+        "that address leads back to this gateway itself: remove it, and add the one of the other gateway"
+    )]
+    Itself,
     #[error("its first words cannot be read: it may be of another version")]
     Malformed,
 }
