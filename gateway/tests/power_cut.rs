@@ -11,8 +11,9 @@ use ble_bearer::{Bearer, Trace, Traced};
 use common::{agent, cable, cable_with_a_plug, gateway, name, plan, program};
 use mesh_agent::api::{Body, Destination, Hello, Outcome, ReceiptWish, SendRequest};
 use mesh_agent::{Client, Endpoint, Incoming};
-use mesh_gateway::engine::Membership;
-use mesh_gateway::gateway::Gateway;
+use mesh_gateway::engine::{self, Membership};
+use mesh_gateway::gateway::{Gateway, Plan};
+use mesh_gateway::store::Store;
 use mesh_protocol::{Address, EpochKeys, Keyring, LinkId, MessageType, NetKey, Rng, frame};
 
 /// A gateway process on the simulated air.
@@ -299,4 +300,29 @@ async fn a_store_of_another_address_or_key_is_refused_by_name() {
     let error = start(2, 6).await.unwrap_err().to_string();
     assert!(error.contains("belongs to another key or epoch"), "{error}");
     start(2, 7).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_on_a_new_disk_does_not_number_its_messages_as_on_the_old_one() {
+    let mut ids = Vec::new();
+    for seed in 1..=4 {
+        println!("seed {seed}");
+        let dir = tempfile::tempdir().unwrap();
+        let membership = Membership::new([7; 16], 1, false);
+        // As `init --invite` leaves it.
+        let (store, _) = Store::open(dir.path()).unwrap();
+        store.submit(vec![engine::fresh_seq(membership.fingerprint, Address::new(1))]);
+        store.close().unwrap();
+        let (end, _other) = cable();
+        let plan = Plan { seed, ..plan(1, end, dir.path(), membership) };
+        let gateway = Gateway::start(plan).await.unwrap();
+        let alice = agent(&gateway, "alice").await;
+        let _bob = agent(&gateway, "bob").await;
+        let request = SendRequest::new(Destination::agent(name("bob")), MessageType::Task, Body::text("hi"));
+        ids.push(alice.handle().send(request).await.unwrap().accepted().await.unwrap().id.id.0);
+        gateway.stop().await.unwrap();
+    }
+    // A receiver remembers 2,048 of them, and eight bytes fit one frame with a number below 2^21.
+    ids.sort_unstable();
+    assert!(ids.windows(2).all(|pair| pair[1] - pair[0] > 2_048) && ids[3] < 1 << 21, "{ids:?}");
 }

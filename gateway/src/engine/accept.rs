@@ -2,13 +2,14 @@
 //!
 //! Owns the order of acceptance: staged, synced, only then said and started. What becomes of them is `settle`'s.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use mesh_agent::api::{
     self, Destination, ErrorCode, Event, Message, MessageRef, Name, Outcome, ReceiptWish, Refusal,
     SendRequest,
 };
-use mesh_protocol::{Address, Duration, MessageId, NameHash};
+use mesh_protocol::{Address, Duration, MessageId, NameHash, Reason};
 
 use super::figures::Settled;
 use super::inbox::{Agent, InboxBound, Item, Wish};
@@ -23,7 +24,7 @@ use crate::agents::{MAX_BATCH, SessionId};
 use crate::store::{AgentKey, NEW_ADDRESS, Op};
 
 /// What to do while the store does not write; the words for agents and for the command line.
-const STORE_FAILED: &str = "see `mesh-gateway status`; one that is not durable (`durable: false`, `--no-durable`) is still taken, and may be lost";
+const STORE_FAILED: &str = "see `mesh-gateway status`; the store is tried again by itself, and durable messages are taken then; one that is not durable (`durable: false`, `--no-durable`) is still taken, and may be lost";
 const AFTER_A_RECEIPT: &str = "send it again after a receipt";
 
 /// Why a message is not taken.
@@ -350,34 +351,63 @@ impl State {
         }
     }
 
-    /// What becomes of a promise when the store has failed: senders are told, what is in memory goes on.
-    pub(super) fn break_promise(&mut self, after: &After) {
-        match *after {
+    /// What becomes of promises when the store does not write: senders are told, and what they were to be told is taken back, from
+    /// the disk too should it get that far. What is in memory goes on.
+    pub(super) fn break_promises(&mut self, broken: Vec<After>) {
+        let refused: BTreeSet<MessageId> = broken
+            .iter()
+            .filter_map(|after| if let After::Accepted { id, .. } = after { Some(*id) } else { None })
+            .collect();
+        for after in broken {
+            self.break_promise(after, &refused);
+        }
+    }
+
+    fn break_promise(&mut self, after: After, refused: &BTreeSet<MessageId>) {
+        match after {
             After::Accepted { session, agent, reference, id } => {
-                self.outgoing.remove(id);
-                if let Some(sender) = self.agents.get_mut(&agent) {
-                    sender.keys.forget(id);
+                if self.outgoing.remove(id).is_some() {
+                    self.journal.stage(Op::DeleteOutbox { id });
+                }
+                let rows =
+                    self.agents.get_mut(&agent).map(|sender| sender.keys.forget(id)).unwrap_or_default();
+                for row in rows {
+                    self.journal.stage(Op::DeleteKey { agent, row });
                 }
                 self.not_accepted(session, reference);
             }
             After::Again { session, agent, reference, key, first } => {
                 // Still known, it was on disk before the store failed.
                 match self.agents.get(&agent).and_then(|sender| sender.keys.find(key)) {
-                    Some(known) if known == first => {
+                    Some(known) if known == first && !refused.contains(&first.id) => {
                         self.say_accepted(session, reference, first.id, first.durable);
                     }
                     _ => self.not_accepted(session, reference),
                 }
             }
-            After::Tell { session, ref event } => self.tell(session, event.clone()),
+            After::Tell { session, event: Event::Done(done) } => {
+                let why = "what was asked for is done, but the store has failed: it is not kept yet";
+                let hint = "see `mesh-gateway status`; it is kept once the store can be written again";
+                self.refuse(session, done.reference, Refusal::new(ErrorCode::Storage, why).hint(hint));
+            }
+            After::Tell { session, event } => self.tell(session, event),
             After::Show(key, _) | After::CursorsReserved(key, _) => {
+                let own = self.identity.address;
                 if let Some(agent) = self.agents.get_mut(&key) {
-                    agent.lose_unsynced();
+                    for cursor in agent.lose_unsynced(|id| id.node == own && refused.contains(&id.id)) {
+                        self.journal.stage(Op::DeleteInbox { agent: key, cursor });
+                    }
                     agent.show();
                 }
             }
+            After::Report { to, id, priority, .. } => {
+                self.incoming.forget(to, id);
+                self.journal.stage(Op::DeleteDelivered { source: to, id });
+                let verdict = mesh_protocol::Verdict::Rejected(Reason::Storage);
+                self.mesh.push(MeshCommand::Report { to, id, priority, verdict });
+            }
             After::Detach(session) => self.let_go(session),
-            _ => {}
+            After::Launch(_) | After::SeqReserved(_) | After::IdsReserved(_) => {}
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mesh_agent::api::{Destination, ErrorEvent, Event, Message, Name, Receipt};
+use mesh_agent::api::{Destination, ErrorEvent, Event, Message, MessageRef, Name, Receipt};
 use mesh_protocol::{MessageType, Priority};
 use serde::{Deserialize, Serialize};
 
@@ -310,16 +310,18 @@ impl Agent {
     }
 
     /// What is not on disk will never be: nobody was told that such messages are accepted or delivered, and their
-    /// cursors belong to others after a restart. They go; what need not be there, and receipts, which are true all the same, are
-    /// shown without one.
-    pub(super) fn lose_unsynced(&mut self) {
+    /// cursors belong to others after a restart. They go, and receipts of messages that were refused; what need not be there, and
+    /// other receipts, which are true all the same, are shown without one. The cursors of which nothing is to get to the disk.
+    pub(super) fn lose_unsynced(&mut self, refused: impl Fn(&MessageRef) -> bool) -> Vec<u64> {
         let (stay, lost) =
             self.kept.drain(..).partition(|kept| kept.may_be_shown(self.synced, self.reserved));
         self.kept = stay;
         let lost: VecDeque<Kept> = lost;
         self.lighten(lost.iter().map(|kept| kept.item.weight()).sum());
+        let cursors = lost.iter().filter(|kept| kept.durable).map(|kept| kept.cursor).collect();
         for Kept { item, durable, .. } in lost {
             match item {
+                Item::Receipt(receipt) if refused(&receipt.id) => {}
                 Item::Receipt(receipt) => self.hold(Item::Receipt(Receipt { cursor: None, ..receipt })),
                 Item::Message(message, wish) if !durable => {
                     self.hold(Item::Message(Message { cursor: None, ..message }, wish));
@@ -327,6 +329,7 @@ impl Agent {
                 Item::Message(..) => {}
             }
         }
+        cursors
     }
 
     /// Begins a session at `resume` (or behind the last ack) and returns the one it takes the place of, and where it
@@ -564,7 +567,7 @@ mod tests {
             (1, 2, 3)
         );
         bob.synced(1);
-        bob.lose_unsynced();
+        bob.lose_unsynced(|_| false);
         let kept: Vec<u64> = bob.kept.iter().map(|kept| kept.cursor).collect();
         assert_eq!(kept, [1], "nobody was told that the second is accepted");
         let [Item::Receipt(told)] = bob.fleeting.make_contiguous() else { panic!("the receipt is true") };
@@ -604,7 +607,7 @@ mod tests {
         for durable in [false, true, false] {
             bob.keep(to_bob(), durable, None);
         }
-        bob.lose_unsynced();
+        bob.lose_unsynced(|_| false);
         assert_eq!((bob.kept.len(), bob.kept[0].cursor), (1, 1));
         let [Item::Message(held, _)] = bob.fleeting.make_contiguous() else { panic!("the third") };
         assert_eq!(held.cursor, None);
@@ -624,7 +627,7 @@ mod tests {
         assert!(!bob.has_room(bound) && bob.has_room(InboxBound { total_bytes: all.bytes() + 1, ..bound }));
         bob.ack(1);
         bob.synced(1);
-        bob.lose_unsynced();
+        bob.lose_unsynced(|_| false);
         assert_eq!(all.bytes(), bob.bytes);
         drop(bob);
         assert_eq!(all.bytes(), 0);

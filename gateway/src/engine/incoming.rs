@@ -143,6 +143,13 @@ impl Incoming {
         gone
     }
 
+    /// A message that is remembered was not stored after all: it is new when it comes again.
+    pub(super) fn forget(&mut self, source: Address, id: MessageId) {
+        if let Some(window) = self.delivered.get_mut(&source) {
+            window.0.remove(&id);
+        }
+    }
+
     /// A message that is remembered is on disk now.
     pub(super) fn synced(&mut self, source: Address, id: MessageId) {
         if let Some(synced) = self.delivered.get_mut(&source).and_then(|window| window.0.get_mut(&id)) {

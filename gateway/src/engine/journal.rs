@@ -38,6 +38,12 @@ pub(super) enum After {
     Detach(SessionId),
 }
 
+impl After {
+    const fn is_of_numbers(&self) -> bool {
+        matches!(self, Self::SeqReserved(_) | Self::IdsReserved(_) | Self::CursorsReserved(..))
+    }
+}
+
 /// Staged changes, and promises behind submitted ones.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -79,22 +85,21 @@ impl Journal {
         self.promises.push(after);
     }
 
-    /// Submits what is staged.
+    /// Submits what is staged. While the store does not write, it waits there, and with it what takes back what was promised in
+    /// vain: once that is complete, the store may try again.
     pub(super) fn flush(&mut self) {
-        if self.ops.is_empty() && self.promises.is_empty() {
-            return;
+        if !self.ops.is_empty() || !self.promises.is_empty() {
+            self.staged = 0;
+            let ticket = self.store.submit(std::mem::take(&mut self.ops));
+            let promises = std::mem::take(&mut self.promises);
+            if self.failed.is_some() {
+                self.give_up(ticket, promises);
+            } else if !promises.is_empty() {
+                self.waiting.push_back((ticket, promises));
+            }
         }
-        self.staged = 0;
-        if self.failed.is_some() {
-            // Nothing that needs the disk can be promised any more; what is in memory goes on.
-            self.ops.clear();
-            self.broken.append(&mut self.promises);
-            return;
-        }
-        match self.store.submit(std::mem::take(&mut self.ops)) {
-            Ok(_) if self.promises.is_empty() => {}
-            Ok(ticket) => self.waiting.push_back((ticket, std::mem::take(&mut self.promises))),
-            Err(error) => self.fail(error),
+        if self.failed.is_some() && self.broken.is_empty() {
+            self.store.resume();
         }
     }
 
@@ -105,7 +110,7 @@ impl Journal {
 
     /// Whether promises wait for the disk.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() && self.failed.is_none()
     }
 
     /// Waits for the store to get on. Cancel safe.
@@ -121,8 +126,13 @@ impl Journal {
                 due.extend(promises);
             }
         }
-        if let Some(error) = failed {
-            self.fail(error);
+        match (&self.failed, failed) {
+            (None, Some(error)) => self.fail(error),
+            (Some(_), None) => {
+                tracing::info!("the message store is written again; durable messages are accepted");
+                self.failed = None;
+            }
+            (_, failed) => self.failed = failed,
         }
     }
 
@@ -131,7 +141,12 @@ impl Journal {
         std::mem::take(&mut self.broken)
     }
 
-    /// Why nothing can be made durable any more, if that is so.
+    /// Whether promises are broken that nobody was told of.
+    pub(super) fn has_broken(&self) -> bool {
+        !self.broken.is_empty()
+    }
+
+    /// Why nothing can be made durable at present, if that is so.
     pub(super) const fn failure(&self) -> Option<&StoreError> {
         self.failed.as_ref()
     }
@@ -152,11 +167,25 @@ impl Journal {
     }
 
     fn fail(&mut self, error: StoreError) {
-        if self.failed.is_none() {
-            tracing::error!(%error, "the message store failed; durable messages are refused from now on");
-            self.failed = Some(error);
+        tracing::error!(%error, "durable messages are refused until the message store can be written");
+        self.failed = Some(error);
+        for (ticket, promises) in std::mem::take(&mut self.waiting) {
+            self.give_up(ticket, promises);
         }
-        self.broken.extend(self.waiting.drain(..).flat_map(|(_, promises)| promises));
-        self.broken.append(&mut self.promises);
+    }
+
+    /// Breaks promises that somebody waits for. Those that only let numbers be used are kept for when the store writes again.
+    fn give_up(&mut self, ticket: Ticket, promises: Vec<After>) {
+        let (numbers, broken): (Vec<_>, Vec<_>) = promises.into_iter().partition(After::is_of_numbers);
+        for promise in &numbers {
+            if let After::CursorsReserved(agent, up_to) = promise {
+                // What was to be shown under them is shown without.
+                self.broken.push(After::CursorsReserved(*agent, *up_to));
+            }
+        }
+        if !numbers.is_empty() {
+            self.waiting.push_back((ticket, numbers));
+        }
+        self.broken.extend(broken);
     }
 }

@@ -31,10 +31,11 @@ pub(super) struct First {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// Oldest first. A key that was forgotten and used again stands twice at most for as long as its first record is on
+    /// Oldest first, each with its row on the disk. A key that was forgotten and used again stands twice at most for as long as its first record is on
     /// the disk; the later one counts.
-    known: VecDeque<(u64, First)>,
-    /// Which row of the disk is written next; the rows are written round and round, so that none is ever deleted.
+    known: VecDeque<(u64, First, Option<u16>)>,
+    /// Which row of the disk is written next; the rows are written round and round. One is deleted only when the disk
+    /// failed.
     next_row: u16,
     /// The highest key ever remembered: most agents count, so that a new key is known to be new without a search.
     highest: Option<u64>,
@@ -47,7 +48,9 @@ impl Keys {
         rows.sort_by_key(|(_, record)| record.id);
         let next_row = rows.last().map_or(0, |(row, _)| (row + 1) % KEYS);
         let highest = rows.iter().map(|(_, record)| record.key).max();
-        let known = rows.into_iter().map(|(_, KeyRecord { key, id })| (key, First { id, durable: true }));
+        let known = rows
+            .into_iter()
+            .map(|(row, KeyRecord { key, id })| (key, First { id, durable: true }, Some(row)));
         Self { known: known.collect(), next_row, highest }
     }
 
@@ -56,7 +59,7 @@ impl Keys {
         if self.highest.is_none_or(|highest| key > highest) {
             return None;
         }
-        self.known.iter().rev().find(|(known, _)| *known == key).map(|(_, first)| *first)
+        self.known.iter().rev().find(|(known, ..)| *known == key).map(|(_, first, _)| *first)
     }
 
     /// Remembers a key; the row and record to put on the disk if its message is durable.
@@ -64,18 +67,24 @@ impl Keys {
         while self.known.len() >= usize::from(KEYS) {
             self.known.pop_front();
         }
-        self.known.push_back((key, first));
-        self.highest = self.highest.max(Some(key));
         let row = self.next_row;
+        self.known.push_back((key, first, first.durable.then_some(row)));
+        self.highest = self.highest.max(Some(key));
         first.durable.then(|| {
             self.next_row = (row + 1) % KEYS;
             (row, KeyRecord { key, id: first.id })
         })
     }
 
-    /// The message was not accepted after all.
-    pub(super) fn forget(&mut self, id: MessageId) {
-        self.known.retain(|(_, first)| first.id != id);
+    /// The message was not accepted after all; the rows of the disk that say it was.
+    pub(super) fn forget(&mut self, id: MessageId) -> Vec<u16> {
+        let mut rows = Vec::new();
+        self.known.retain(|(_, first, row)| {
+            let stays = first.id != id;
+            rows.extend(row.filter(|_| !stays));
+            stays
+        });
+        rows
     }
 }
 
@@ -129,7 +138,7 @@ mod tests {
         assert_eq!(keys.find(7), Some(first(2, true)));
         let recovered = Keys::recovered(rows.into_iter().flatten().collect());
         assert_eq!(recovered.find(7), Some(first(2, true)));
-        keys.forget(MessageId(2));
+        assert_eq!(keys.forget(MessageId(2)), [1], "its row goes too");
         assert_eq!(keys.find(7), Some(first(1, true)));
     }
 }

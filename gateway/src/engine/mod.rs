@@ -7,6 +7,8 @@ mod accept;
 mod accounts;
 mod air_watch;
 mod contexts;
+#[cfg(test)]
+mod damage_tests;
 mod directory;
 mod figures;
 mod inbox;
@@ -34,7 +36,7 @@ use mesh_agent::api::{
 };
 use mesh_protocol::{
     Address, Config, Duration, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId, NetKey, Priority,
-    RouteError, SendError, Verdict, frame::SEQ_MAX,
+    Rng, RouteError, SendError, Verdict, frame::SEQ_MAX,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
@@ -47,7 +49,7 @@ use air_watch::AirWatch;
 use journal::{After, Journal};
 use receive::Shell;
 use records::Seqs;
-use state::{MeshCommand, Start, State};
+use state::{FIRST_IDS, ID_BLOCK, MeshCommand, Start, State};
 
 pub use records::fresh_seq;
 pub use state::Identity;
@@ -222,7 +224,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             );
         }
         let seq = match recovered.seqs {
-            Seqs::Known(seqs) => seqs.start(recovered.cut).min(SEQ_MAX + 1),
+            Seqs::Known(seqs) => seqs.start(recovered.lost, SEQ_BLOCK).min(SEQ_MAX + 1),
             _ if membership.fresh => 0,
             Seqs::OfAddress(found) => {
                 return Err(EngineError::OtherAddress { found, own: identity.address });
@@ -230,7 +232,19 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             Seqs::OfOtherKey => return Err(EngineError::OtherKey),
             Seqs::Unknown => return Err(EngineError::NoSeqRecord),
         };
-        let start = Start { id: recovered.ids.map_or(1, |ids| ids.start(recovered.cut)), seq };
+        if recovered.known_lost > 0 {
+            tracing::error!(
+                writes = recovered.known_lost,
+                "the message store has lost what it wrote last: messages may be missing, or come again; check the disk"
+            );
+        }
+        let id = match recovered.ids {
+            Some(ids) => ids.start(recovered.lost, ID_BLOCK),
+            None if membership.fresh => 1,
+            // The address may have had another disk: its numbers would be taken for repeats of those.
+            None => 1 + Rng::stream(seed, "first message number").below(FIRST_IDS) as u32,
+        };
+        let start = Start { id, seq };
         let config = Config {
             address: identity.address,
             keys: Keyring::new(EpochKeys::derive(&membership.key, membership.epoch)),
@@ -513,9 +527,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         for promise in self.due.drain(..) {
             self.state.keep_promise(promise);
         }
-        for promise in self.state.journal.broken() {
-            self.state.break_promise(&promise);
-        }
+        let broken = self.state.journal.broken();
+        self.state.break_promises(broken);
         self.watch.look(now, self.node.neighbours(), &mut self.bearer);
         let taken = |src| {
             let near = self.node.neighbours().find(|near| near.address == src).map(|near| near.last_heard);
@@ -546,6 +559,9 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             self.stage_marks();
         }
         self.state.journal.flush();
+        if self.state.journal.has_broken() {
+            self.deadline = Some(now);
+        }
         match (self.state.journal.is_waiting(), self.hold.is_some()) {
             (true, false) => self.hold = Some(self.clock.hold()),
             (false, true) => self.hold = None,

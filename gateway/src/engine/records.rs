@@ -46,10 +46,14 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// Where a new run begins. After a stop that was not in order the record behind this one may be lost, and its numbers
-    /// used.
-    pub(super) const fn start(self, cut: bool) -> u32 {
-        self.unused_from.saturating_add(if cut { self.next_block } else { 0 })
+    /// Where a new run begins when so many writes may be lost behind this record, each with a block whose numbers were used.
+    pub(super) fn start(self, lost: u64, most: u32) -> u32 {
+        let (mut start, mut block) = (self.unused_from, self.next_block);
+        for _ in 0..lost {
+            start = start.saturating_add(block);
+            block = block.saturating_mul(2).min(most);
+        }
+        start
     }
 
     /// The numbers as they are once those below `up_to` are reserved, in blocks that double.
@@ -88,8 +92,10 @@ pub(super) struct Recovered {
     pub(super) seqs: Seqs,
     /// `None` when no message was ever numbered.
     pub(super) ids: Option<Numbers>,
-    /// Whether the last run may have written more than is there.
-    pub(super) cut: bool,
+    /// How many writes of the last run may be lost, those that are known to be among them.
+    pub(super) lost: u64,
+    /// How many are known to be.
+    pub(super) known_lost: u64,
     pub(super) marks: Vec<ReplayMark>,
     pub(super) agents: Vec<Agent>,
     /// What waits for them of the messages that came with each token.
@@ -270,7 +276,8 @@ pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, addres
         routes: routes.flatten().unwrap_or_default(),
         seqs,
         ids,
-        cut: raw.cut,
+        lost: raw.lost + u64::from(raw.cut),
+        known_lost: raw.lost,
         marks,
         agents,
         accounts,
@@ -317,7 +324,7 @@ mod tests {
         let membership = membership(7, 1);
         let mut raw = holding(fresh_seq(membership.fingerprint, OWN));
         for _ in 0..starts {
-            let start = known(&raw).start(cut);
+            let start = known(&raw).start(cut.into(), SEQ_BLOCK);
             let keys = Keyring::new(EpochKeys::derive(&membership.key, membership.epoch));
             let config = Config {
                 address: OWN,
@@ -335,7 +342,7 @@ mod tests {
             let numbers = if cut { numbers } else { Numbers { unused_from: start + 1, ..numbers } };
             raw = holding(put_seqs(membership.fingerprint, OWN, numbers));
         }
-        known(&raw).start(cut)
+        known(&raw).start(cut.into(), SEQ_BLOCK)
     }
 
     #[test]
@@ -349,7 +356,7 @@ mod tests {
     #[test]
     fn a_record_is_this_nodes_only_with_its_address_key_and_epoch() {
         let raw = holding(fresh_seq(membership(7, 1).fingerprint, OWN));
-        assert_eq!(known(&raw).start(false), 0);
+        assert_eq!(known(&raw).start(0, SEQ_BLOCK), 0);
         let of = |key, epoch, address| seqs(&raw, membership(key, epoch).fingerprint, address);
         assert_eq!(of(7, 1, Address::new(3)), Seqs::OfAddress(OWN));
         assert_eq!((of(8, 1, OWN), of(7, 2, OWN)), (Seqs::OfOtherKey, Seqs::OfOtherKey));
@@ -360,9 +367,9 @@ mod tests {
     fn records_from_before_format_4_are_read_and_a_block_of_then_is_skipped() {
         let fingerprint = membership(7, 1).fingerprint;
         let raw = holding(store::Op::PutMeta { key: SEQ, value: encode(&(fingerprint, 5_000u32)) });
-        assert_eq!(known(&raw).start(true), 5_000 + SEQ_BLOCK);
+        assert_eq!(known(&raw).start(1, SEQ_BLOCK), 5_000 + SEQ_BLOCK);
         let raw = holding(store::Op::PutMeta { key: NEXT_ID, value: encode(&70_000u32) });
-        assert_eq!(ids(&raw).unwrap().start(true), 70_000 + ID_BLOCK);
+        assert_eq!(ids(&raw).unwrap().start(1, ID_BLOCK), 70_000 + ID_BLOCK);
     }
 
     #[test]

@@ -107,6 +107,13 @@ pub(super) fn problems(
     if let Some(error) = state.journal.failure() {
         problems.push(error.to_string());
     }
+    if state.store_lost > 0 {
+        problems.push(format!(
+            "the message store had lost its last {} writes when it was opened: messages accepted or delivered then may be missing, or \
+             come again; check the disk, and put no old copies of the file back",
+            state.store_lost
+        ));
+    }
     if let Some(problem) = &state.bearer_problem {
         problems.push(problem.clone());
     } else if adapter.state != AdapterState::Up {

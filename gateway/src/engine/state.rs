@@ -33,6 +33,8 @@ pub(super) const UNWRITTEN_BYTES: u64 = 16 * 1024 * 1024;
 /// twice the one before. The first one holds many batches of requests. Guesses.
 pub(super) const ID_BLOCK: u32 = 65_536;
 pub(super) const FIRST_ID_BLOCK: u32 = 4_096;
+/// An address that has numbered no message begins below this, at random: half of the numbers with which eight bytes fit one frame.
+pub(super) const FIRST_IDS: u64 = 1 << 20;
 
 /// What the node is to do.
 #[derive(Debug)]
@@ -122,6 +124,8 @@ pub(super) struct State {
     pub(super) wishes: Wishes,
     pub(super) next_id: u32,
     pub(super) ids_reserved: u32,
+    /// How many writes of earlier runs the store has lost.
+    pub(super) store_lost: u64,
     /// As they were asked for last.
     pub(super) ids: Numbers,
     /// As they were asked for last.
@@ -167,6 +171,7 @@ impl State {
             wishes: Wishes::default(),
             next_id: start.id,
             ids_reserved: start.id,
+            store_lost: recovered.known_lost,
             ids: Numbers { unused_from: start.id, next_block: FIRST_ID_BLOCK },
             seqs: Numbers { unused_from: start.seq, next_block: SEQ_FIRST_BLOCK },
             announced: 0,

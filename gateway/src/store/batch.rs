@@ -14,11 +14,11 @@ pub(super) struct Batch {
     pub(super) outbox: BTreeMap<MessageId, Option<Vec<u8>>>,
     /// Deletes the inbox through a cursor, before `inbox` is put.
     pub(super) inbox_through: BTreeMap<AgentKey, u64>,
-    pub(super) inbox: BTreeMap<(AgentKey, u64), Vec<u8>>,
+    pub(super) inbox: BTreeMap<(AgentKey, u64), Option<Vec<u8>>>,
     pub(super) agents: BTreeMap<AgentKey, Option<Vec<u8>>>,
     /// Deletes all keys of an agent, before `keys` are put.
     pub(super) keys_of: BTreeSet<AgentKey>,
-    pub(super) keys: BTreeMap<(AgentKey, u16), Vec<u8>>,
+    pub(super) keys: BTreeMap<(AgentKey, u16), Option<Vec<u8>>>,
     pub(super) delivered: BTreeMap<(Address, MessageId), Option<Vec<u8>>>,
     pub(super) contexts: BTreeMap<(Address, ContextId), Option<Vec<u8>>>,
     pub(super) meta: BTreeMap<&'static str, Vec<u8>>,
@@ -35,14 +35,20 @@ impl Batch {
                 self.outbox.insert(id, None);
             }
             Op::PutInbox { agent, cursor, record } => {
-                self.inbox.insert((agent, cursor), record);
+                self.inbox.insert((agent, cursor), Some(record));
+            }
+            Op::DeleteInbox { agent, cursor } => {
+                self.inbox.insert((agent, cursor), None);
             }
             Op::DeleteInboxThrough { agent, cursor } => self.delete_inbox(agent, cursor),
             Op::PutAgent { agent, record } => {
                 self.agents.insert(agent, Some(record));
             }
             Op::PutKey { agent, row, record } => {
-                self.keys.insert((agent, row), record);
+                self.keys.insert((agent, row), Some(record));
+            }
+            Op::DeleteKey { agent, row } => {
+                self.keys.insert((agent, row), None);
             }
             Op::DeleteAgent { agent } => {
                 self.agents.insert(agent, None);
@@ -121,7 +127,9 @@ mod tests {
         let other = Op::PutInbox { agent: AgentKey(2), cursor: 1, record: vec![] };
         let ops =
             [put_inbox(1, 1), put_inbox(2, 2), put_inbox(3, 3), other, delete_through(2), put_inbox(1, 9)];
-        let inbox = [((AGENT, 1), vec![9]), ((AGENT, 3), vec![3]), ((AgentKey(2), 1), vec![])].into();
+        let inbox =
+            [((AGENT, 1), Some(vec![9])), ((AGENT, 3), Some(vec![3])), ((AgentKey(2), 1), Some(vec![]))]
+                .into();
         assert_eq!(merged(ops), Batch { inbox_through: [(AGENT, 2)].into(), inbox, ..Batch::default() });
     }
 
@@ -136,7 +144,7 @@ mod tests {
         let key = |row| Op::PutKey { agent: AGENT, row, record: vec![] };
         let batch = merged([put_inbox(1, 1), key(1), Op::DeleteAgent { agent: AGENT }, key(2)]);
         assert_eq!((batch.inbox.len(), batch.inbox_through), (0, [(AGENT, u64::MAX)].into()));
-        assert_eq!((batch.keys, batch.keys_of), ([((AGENT, 2), vec![])].into(), [AGENT].into()));
+        assert_eq!((batch.keys, batch.keys_of), ([((AGENT, 2), Some(vec![]))].into(), [AGENT].into()));
         assert_eq!(batch.agents, [(AGENT, None)].into());
     }
 }

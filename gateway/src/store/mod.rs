@@ -12,17 +12,19 @@ mod backend;
 mod batch;
 mod disk;
 mod tables;
+mod witness;
 mod writer;
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use mesh_protocol::{Address, ContextId, MessageId};
+use redb::StorageBackend;
 use redb::backends::FileBackend;
-use redb::{Database, StorageBackend};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -32,7 +34,9 @@ pub use writer::Hand;
 
 use crate::datadir;
 use backend::{Counting, IoCount};
-use writer::Shared;
+use tables::Tables;
+use witness::Witness;
+use writer::{Shared, Written};
 
 /// The store's file in the data directory.
 pub const STORE_FILE: &str = "gateway.redb";
@@ -68,6 +72,13 @@ pub enum Op {
         /// The engine's encoding.
         record: Vec<u8>,
     },
+    /// Forgets one message of an inbox.
+    DeleteInbox {
+        /// Whose inbox.
+        agent: AgentKey,
+        /// Its place in it.
+        cursor: u64,
+    },
     /// Forgets all of an inbox up to this place and including it.
     DeleteInboxThrough {
         /// Whose inbox.
@@ -90,6 +101,13 @@ pub enum Op {
         row: u16,
         /// The engine's encoding.
         record: Vec<u8>,
+    },
+    /// Forgets one of the keys of an agent's messages.
+    DeleteKey {
+        /// Which agent.
+        agent: AgentKey,
+        /// The key's place among the agent's.
+        row: u16,
     },
     /// Forgets an agent, its whole inbox and its keys.
     DeleteAgent {
@@ -149,7 +167,9 @@ impl Op {
             | Self::PutContext { record, .. }
             | Self::PutMeta { value: record, .. } => record.len(),
             Self::DeleteOutbox { .. }
+            | Self::DeleteInbox { .. }
             | Self::DeleteInboxThrough { .. }
+            | Self::DeleteKey { .. }
             | Self::DeleteAgent { .. }
             | Self::DeleteDelivered { .. }
             | Self::DeleteContext { .. } => 0,
@@ -167,7 +187,7 @@ pub struct Ticket(u64);
 pub struct Progress {
     /// Every submission up to this ticket and including it is on the disk.
     pub through: Ticket,
-    /// Why the later ones never will be; nothing follows after that.
+    /// Why the later ones are not, if that is so. They are tried again until they are.
     pub failed: Option<StoreError>,
 }
 
@@ -225,10 +245,24 @@ pub enum StoreError {
         /// The operating system's reason.
         reason: String,
     },
-    /// A group could not be written; nothing is written from then on.
+    /// The file has had more commits than it holds.
     #[error(
-        "writing to the message store {path}: {reason}; what was accepted before is safe, nothing is accepted any \
-         more: check the disk and its free space, then restart mesh-gateway"
+        "opening the message store {path}: it is older than what was written last, {found} commits of {known}, as an old copy or \
+         a disk that lost its writes is, and sequence numbers used since would be used twice, which betrays what was sent: \
+         {NEW_ADDRESS}"
+    )]
+    Older {
+        /// The store's file.
+        path: PathBuf,
+        /// Commits in it.
+        found: u64,
+        /// Commits that there were.
+        known: u64,
+    },
+    /// A group could not be written. It is tried again.
+    #[error(
+        "writing to the message store {path}: {reason}; what was accepted before is safe, and durable messages are refused until \
+         it can be written: make room or check the disk, it is tried again by itself"
     )]
     Failed {
         /// The store's file.
@@ -236,9 +270,28 @@ pub enum StoreError {
         /// The database's reason.
         reason: String,
     },
+    /// Nothing is written any more.
+    #[error(
+        "writing to the message store {path}: {reason}; what was accepted before is safe, durable messages are refused from now on: \
+         restart mesh-gateway"
+    )]
+    Stopped {
+        /// The store's file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl StoreError {
+    /// Why, without what was attempted.
+    fn into_reason(self) -> String {
+        match self {
+            Self::Open { reason, .. } | Self::Damaged { reason, .. } | Self::Failed { reason, .. } => reason,
+            other => other.to_string(),
+        }
+    }
+
     /// The same, of a network whose key is made anew at each start.
     #[must_use]
     pub fn of_a_fresh_key(self) -> Self {
@@ -297,13 +350,13 @@ impl Store {
     /// After a power cut this repairs the file; it always takes time in proportion to the file's size.
     ///
     /// # Errors
-    /// All but [`StoreError::Failed`].
+    /// All but [`StoreError::Failed`] and [`StoreError::Stopped`].
     pub fn open(data_dir: &Path) -> Result<(Self, Recovered), StoreError> {
         let path = data_dir.join(STORE_FILE);
         if !path.exists() {
             make_empty(data_dir, &path)?;
         }
-        Self::with_backend(path.clone(), open_file(&path, false)?)
+        Self::in_file(path)
     }
 
     /// Opens the store on a disk in memory, without a thread: groups are written when [`Hand::write`] says so, so that
@@ -312,36 +365,57 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] and [`StoreError::Format`].
     pub fn open_by_hand(disk: Disk) -> Result<(Self, Recovered, Hand), StoreError> {
-        let (database, shared, recovered) = Self::begin("(memory)".into(), disk)?;
-        let hand = Hand::new(database, shared.clone());
+        let (written, shared, recovered) =
+            Self::begin("(memory)".into(), move || Ok((disk.clone(), Witness::default())))?;
+        let hand = Hand::new(written, shared.clone());
         Ok((Self { shared, writer: Writing::ByHand(hand.clone()) }, recovered, hand))
     }
 
-    fn with_backend(path: PathBuf, backend: impl StorageBackend) -> Result<(Self, Recovered), StoreError> {
-        let (database, shared, recovered) = Self::begin(path.clone(), backend)?;
-        let writer = writer::start(database, shared.clone())
-            .map_err(|error| StoreError::Open { path, reason: error.to_string() })?;
+    fn in_file(path: PathBuf) -> Result<(Self, Recovered), StoreError> {
+        let file = path.clone();
+        Self::with_thread(path, move || {
+            let witness = Witness::open(&witness_of(&file)).map_err(|error| not_opened(&file, &error))?;
+            Ok((open_file(&file, false)?, witness))
+        })
+    }
+
+    fn with_thread<B: StorageBackend>(
+        path: PathBuf,
+        open: impl Fn() -> Result<(B, Witness), StoreError> + Send + 'static,
+    ) -> Result<(Self, Recovered), StoreError> {
+        let (written, shared, recovered) = Self::begin(path.clone(), open)?;
+        let writer = writer::start(written, shared.clone()).map_err(|error| not_opened(&path, &error))?;
         Ok((Self { shared, writer: Writing::Thread(Some(writer)) }, recovered))
     }
 
-    fn begin(
+    fn begin<B: StorageBackend>(
         path: PathBuf,
-        backend: impl StorageBackend,
-    ) -> Result<(Database, Arc<Shared>, Recovered), StoreError> {
+        open: impl Fn() -> Result<(B, Witness), StoreError> + Send + 'static,
+    ) -> Result<(Written, Arc<Shared>, Recovered), StoreError> {
         let io = Arc::new(IoCount::default());
-        let (database, recovered) = tables::open(Counting::new(backend, io.clone()), &path)?;
-        Ok((database, Arc::new(Shared::new(path, io)), recovered))
+        let shared = Arc::new(Shared::new(path.clone(), io.clone()));
+        let at = path.clone();
+        let open = move |before| {
+            let (backend, witness) = open()?;
+            Tables::open(Counting::new(backend, io.clone()), witness, &at, before)
+        };
+        let (tables, opening) = open(None)?;
+        let recovered = tables.recover(opening).map_err(|error| tables::open_error(&path, error))?;
+        let reopen = Box::new(move |commits| open(Some(commits)).map(|(tables, _)| tables));
+        Ok((Written::new(tables, reopen), shared, recovered))
     }
 
     /// Queues changes and returns at once; they reach the disk together or not at all, after all earlier ones.
     ///
     /// The queue has no bound, so that this never blocks the radio: whoever accepts messages watches
     /// [`Stats::waiting_bytes`] and stops in time. No ops at all give a ticket that is due when the earlier ones are.
-    ///
-    /// # Errors
-    /// [`StoreError::Failed`] when an earlier group could not be written.
-    pub fn submit(&self, ops: Vec<Op>) -> Result<Ticket, StoreError> {
+    pub fn submit(&self, ops: Vec<Op>) -> Ticket {
         self.shared.submit(ops)
+    }
+
+    /// After a [failure](Progress::failed), once what was promised in vain has been taken back: what waits may be written.
+    pub fn resume(&self) {
+        self.shared.resume();
     }
 
     /// How far the writer has come, now and at every change. Each call gives a receiver of its own.
@@ -387,11 +461,26 @@ impl Store {
 /// that would look like a damaged store.
 fn make_empty(data_dir: &Path, path: &Path) -> Result<(), StoreError> {
     let unfinished = path.with_extension("new");
-    let (store, _) = Store::with_backend(unfinished.clone(), open_file(&unfinished, true)?)?;
+    // What it knows is of a store that is gone. Both have it under the same name.
+    match fs::remove_file(witness_of(path)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(not_opened(path, &error)),
+        _ => {}
+    }
+    drop(open_file(&unfinished, true)?);
+    let (store, _) = Store::in_file(unfinished.clone())?;
     store.close()?;
-    std::fs::rename(&unfinished, path)
+    fs::rename(&unfinished, path)
         .and_then(|()| datadir::sync_folder(data_dir))
-        .map_err(|error| StoreError::Open { path: path.to_owned(), reason: error.to_string() })
+        .map_err(|error| not_opened(path, &error))
+}
+
+/// Where it stands beside the store how many commits that has had.
+fn witness_of(store: &Path) -> PathBuf {
+    store.with_extension("commits")
+}
+
+fn not_opened(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Open { path: path.to_owned(), reason: error.to_string() }
 }
 
 /// Opens the file, or makes it anew and empty.
@@ -403,7 +492,7 @@ fn open_file(path: &Path, anew: bool) -> Result<FileBackend, StoreError> {
         .truncate(anew)
         .mode(0o600)
         .open(path)
-        .map_err(|error| StoreError::Open { path: path.to_owned(), reason: error.to_string() })?;
+        .map_err(|error| not_opened(path, &error))?;
     FileBackend::new(file).map_err(|error| tables::open_error(path, error.into()))
 }
 

@@ -8,10 +8,11 @@ use std::path::Path;
 use mesh_protocol::{Address, ContextId, MessageId};
 use redb::{
     Builder, Database, DatabaseError, Durability, Key, ReadableDatabase, ReadableTable, StorageBackend,
-    StorageError, Table, TableDefinition, WriteTransaction,
+    StorageError, Table, TableDefinition, TableError, WriteTransaction,
 };
 
 use super::batch::Batch;
+use super::witness::Witness;
 use super::{AgentKey, StoreError};
 
 /// Raised whenever tables or keys change.
@@ -40,9 +41,13 @@ const ABOUT_FORMAT: &str = "format";
 const RUN: TableDefinition<'_, &str, u64> = TableDefinition::new("run");
 /// 1 from when the store is opened until it is closed in order.
 const RUN_OPEN: &str = "open";
+/// How many commits there were, with the one that says so.
+const RUN_COMMITS: &str = "commits";
+/// A store that has lost more than this is not taken: it is no damage but an older copy. A guess.
+const MOST_LOST: u64 = 256;
 
 /// All that the store held when it was opened, each table in the order of its keys.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Messages accepted for the mesh, by number.
     pub outbox: Vec<(MessageId, Vec<u8>)>,
@@ -60,6 +65,8 @@ pub struct Recovered {
     pub meta: BTreeMap<String, Vec<u8>>,
     /// Whether the last run did not [close](super::Store::close) the store: its last write may be lost.
     pub cut: bool,
+    /// Commits that there were and that are not in the file: it is damaged, or an older one.
+    pub lost: u64,
 }
 
 /// What a batch did to the file.
@@ -69,32 +76,190 @@ pub(super) struct Applied {
     pub(super) deleted: u64,
 }
 
-/// Opens or makes the database, checks it, makes missing tables, notes that it is open, and reads everything.
-pub(super) fn open(backend: impl StorageBackend, path: &Path) -> Result<(Database, Recovered), StoreError> {
-    let database = Builder::new()
-        .set_cache_size(CACHE)
-        // Without this an altered file may be trusted, or panic, at any later time.
-        .set_check_integrity_on_open(true)
-        .create_with_backend(backend)
-        .map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-                StoreError::AlreadyOpen { path: path.to_owned() }
-            }
-            other => open_error(path, other.into()),
-        })?;
-    let opening = make_tables(&database).map_err(|error| open_error(path, error))?;
-    if opening.format != FORMAT {
-        return Err(StoreError::Format { path: path.to_owned(), found: opening.format, known: FORMAT });
-    }
-    let recovered = recover(&database, opening).map_err(|error| open_error(path, error))?;
-    Ok((database, recovered))
+/// The open database.
+#[derive(Debug)]
+pub(super) struct Tables {
+    database: Database,
+    /// How many it has had.
+    commits: u64,
+    witness: Witness,
 }
 
 /// What an opening found.
 #[derive(Clone, Copy, Debug)]
-struct Opening {
-    format: u32,
+pub(super) struct Opening {
     cut: bool,
+    lost: u64,
+}
+
+impl Tables {
+    /// Opens or makes the database, checks it, makes missing tables, and notes that it is open. Of one that was open in this
+    /// process before, nothing may be lost of so many commits.
+    pub(super) fn open(
+        backend: impl StorageBackend,
+        witness: Witness,
+        path: &Path,
+        before: Option<u64>,
+    ) -> Result<(Self, Opening), StoreError> {
+        let database = Builder::new()
+            .set_cache_size(CACHE)
+            // Without this an altered file may be trusted, or panic, at any later time.
+            .set_check_integrity_on_open(true)
+            .create_with_backend(backend)
+            .map_err(|error| match error {
+                DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+                    StoreError::AlreadyOpen { path: path.to_owned() }
+                }
+                other => open_error(path, other.into()),
+            })?;
+        let found = found(&database).map_err(|error| open_error(path, error))?;
+        if let Some(format) = found.format.filter(|format| *format != FORMAT && !WITH_FEWER.contains(format))
+        {
+            return Err(StoreError::Format { path: path.to_owned(), found: format, known: FORMAT });
+        }
+        let noted = found.format.is_none_or(|format| format == FORMAT);
+        let known = before.or_else(|| witness.commits()).filter(|_| noted).unwrap_or(found.commits);
+        let lost = known.saturating_sub(found.commits);
+        if lost > if before.is_some() { 0 } else { MOST_LOST } {
+            return Err(StoreError::Older { path: path.to_owned(), found: found.commits, known });
+        }
+        // Before format 4 nothing was noted.
+        let cut = found.open.unwrap_or(found.format.is_some());
+        let mut tables = Self { database, commits: found.commits.max(known), witness };
+        tables.begin_run().map_err(|error| open_error(path, error))?;
+        Ok((tables, Opening { cut, lost }))
+    }
+
+    /// How many commits it has had.
+    pub(super) const fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// Makes what is missing, and notes that the store is open.
+    fn begin_run(&mut self) -> Result<(), redb::Error> {
+        let transaction = self.begin()?;
+        transaction.open_table(ABOUT)?.insert(ABOUT_FORMAT, FORMAT)?;
+        transaction.open_table(RUN)?.insert(RUN_OPEN, 1)?;
+        transaction.open_table(OUTBOX)?;
+        transaction.open_table(INBOX)?;
+        transaction.open_table(AGENTS)?;
+        transaction.open_table(KEYS)?;
+        transaction.open_table(DELIVERED)?;
+        transaction.open_table(CONTEXTS)?;
+        transaction.open_table(META)?;
+        self.commit(transaction)
+    }
+
+    /// Brings a batch to the disk in one transaction, or writes nothing at all when it changes nothing. On return it is
+    /// synced.
+    pub(super) fn write(&mut self, batch: &Batch) -> Result<Applied, redb::Error> {
+        let transaction = self.begin()?;
+        let applied = apply(&transaction, batch)?;
+        if applied == Applied::default() {
+            transaction.abort()?;
+        } else {
+            self.commit(transaction)?;
+        }
+        Ok(applied)
+    }
+
+    /// Notes that the store was closed in order, and closes it.
+    pub(super) fn close(mut self) -> Result<(), redb::Error> {
+        let transaction = self.begin()?;
+        transaction.open_table(RUN)?.insert(RUN_OPEN, 0)?;
+        self.commit(transaction)?;
+        self.let_go()
+    }
+
+    /// Closes it without a note.
+    pub(super) fn let_go(self) -> Result<(), redb::Error> {
+        Ok(self.database.close()?)
+    }
+
+    fn begin(&self) -> Result<WriteTransaction, redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        // With one phase, damage to the last commit is taken for a commit that was cut off, and the one before is served.
+        transaction.set_two_phase_commit(true);
+        Ok(transaction)
+    }
+
+    fn commit(&mut self, transaction: WriteTransaction) -> Result<(), redb::Error> {
+        let commits = self.commits + 1;
+        transaction.open_table(RUN)?.insert(RUN_COMMITS, commits)?;
+        transaction.commit()?;
+        self.commits = commits;
+        self.witness.saw(commits);
+        Ok(())
+    }
+
+    /// Reads everything.
+    pub(super) fn recover(&self, opening: Opening) -> Result<Recovered, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let mut recovered = Recovered { cut: opening.cut, lost: opening.lost, ..Recovered::default() };
+        for row in transaction.open_table(OUTBOX)?.iter()? {
+            let (id, record) = row?;
+            recovered.outbox.push((MessageId(id.value()), record.value().to_vec()));
+        }
+        for row in transaction.open_table(INBOX)?.iter()? {
+            let (key, record) = row?;
+            let (agent, cursor) = key.value();
+            recovered.inbox.entry(AgentKey(agent)).or_default().push((cursor, record.value().to_vec()));
+        }
+        for row in transaction.open_table(AGENTS)?.iter()? {
+            let (agent, record) = row?;
+            recovered.agents.push((AgentKey(agent.value()), record.value().to_vec()));
+        }
+        for row in transaction.open_table(KEYS)?.iter()? {
+            let (key, record) = row?;
+            let (agent, row) = key.value();
+            recovered.keys.entry(AgentKey(agent)).or_default().push((row, record.value().to_vec()));
+        }
+        for row in transaction.open_table(DELIVERED)?.iter()? {
+            let (key, record) = row?;
+            let (source, id) = key.value();
+            recovered.delivered.push(((Address::new(source), MessageId(id)), record.value().to_vec()));
+        }
+        for row in transaction.open_table(CONTEXTS)?.iter()? {
+            let (key, record) = row?;
+            let (source, context) = key.value();
+            recovered
+                .contexts
+                .push(((Address::new(source), ContextId::new(context)), record.value().to_vec()));
+        }
+        for row in transaction.open_table(META)?.iter()? {
+            let (key, value) = row?;
+            recovered.meta.insert(key.value().to_owned(), value.value().to_vec());
+        }
+        Ok(recovered)
+    }
+}
+
+/// What a database says of itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    /// `None` in a new one.
+    format: Option<u32>,
+    commits: u64,
+    /// Whether it is open; `None` where that is not noted.
+    open: Option<bool>,
+}
+
+fn found(database: &Database) -> Result<Found, redb::Error> {
+    let transaction = database.begin_read()?;
+    let format = match transaction.open_table(ABOUT) {
+        Ok(about) => about.get(ABOUT_FORMAT)?.map(|format| format.value()),
+        Err(TableError::TableDoesNotExist(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let run = match transaction.open_table(RUN) {
+        Ok(run) => run,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Found { format, ..Found::default() }),
+        Err(error) => return Err(error.into()),
+    };
+    let commits = run.get(RUN_COMMITS)?.map_or(0, |commits| commits.value());
+    let open = run.get(RUN_OPEN)?.map(|open| open.value() != 0);
+    Ok(Found { format, commits, open })
 }
 
 /// The error of an opening that failed with this.
@@ -106,95 +271,6 @@ pub(super) fn open_error(path: &Path, error: redb::Error) -> StoreError {
         redb::Error::Io(io) if !misshapen.contains(&io.kind()) => StoreError::Open { path, reason },
         _ => StoreError::Damaged { path, reason },
     }
-}
-
-/// Makes what is missing, and notes that the store is open.
-fn make_tables(database: &Database) -> Result<Opening, redb::Error> {
-    let transaction = begin(database)?;
-    let found = transaction.open_table(ABOUT)?.get(ABOUT_FORMAT)?.map(|format| format.value());
-    if let Some(format) = found.filter(|found| *found != FORMAT && !WITH_FEWER.contains(found)) {
-        transaction.abort()?;
-        return Ok(Opening { format, cut: false });
-    }
-    transaction.open_table(ABOUT)?.insert(ABOUT_FORMAT, FORMAT)?;
-    let was_open = transaction.open_table(RUN)?.insert(RUN_OPEN, 1)?.map(|open| open.value() != 0);
-    // Before format 4 nothing was noted.
-    let cut = was_open.unwrap_or(found.is_some());
-    transaction.open_table(OUTBOX)?;
-    transaction.open_table(INBOX)?;
-    transaction.open_table(AGENTS)?;
-    transaction.open_table(KEYS)?;
-    transaction.open_table(DELIVERED)?;
-    transaction.open_table(CONTEXTS)?;
-    transaction.open_table(META)?;
-    transaction.commit()?;
-    Ok(Opening { format: FORMAT, cut })
-}
-
-/// Notes that the store was closed in order, and closes it.
-pub(super) fn close(database: Database) -> Result<(), redb::Error> {
-    let transaction = begin(&database)?;
-    transaction.open_table(RUN)?.insert(RUN_OPEN, 0)?;
-    transaction.commit()?;
-    Ok(database.close()?)
-}
-
-/// Reads everything.
-fn recover(database: &Database, opening: Opening) -> Result<Recovered, redb::Error> {
-    let transaction = database.begin_read()?;
-    let mut recovered = Recovered { cut: opening.cut, ..Recovered::default() };
-    for row in transaction.open_table(OUTBOX)?.iter()? {
-        let (id, record) = row?;
-        recovered.outbox.push((MessageId(id.value()), record.value().to_vec()));
-    }
-    for row in transaction.open_table(INBOX)?.iter()? {
-        let (key, record) = row?;
-        let (agent, cursor) = key.value();
-        recovered.inbox.entry(AgentKey(agent)).or_default().push((cursor, record.value().to_vec()));
-    }
-    for row in transaction.open_table(AGENTS)?.iter()? {
-        let (agent, record) = row?;
-        recovered.agents.push((AgentKey(agent.value()), record.value().to_vec()));
-    }
-    for row in transaction.open_table(KEYS)?.iter()? {
-        let (key, record) = row?;
-        let (agent, row) = key.value();
-        recovered.keys.entry(AgentKey(agent)).or_default().push((row, record.value().to_vec()));
-    }
-    for row in transaction.open_table(DELIVERED)?.iter()? {
-        let (key, record) = row?;
-        let (source, id) = key.value();
-        recovered.delivered.push(((Address::new(source), MessageId(id)), record.value().to_vec()));
-    }
-    for row in transaction.open_table(CONTEXTS)?.iter()? {
-        let (key, record) = row?;
-        let (source, context) = key.value();
-        recovered.contexts.push(((Address::new(source), ContextId::new(context)), record.value().to_vec()));
-    }
-    for row in transaction.open_table(META)?.iter()? {
-        let (key, value) = row?;
-        recovered.meta.insert(key.value().to_owned(), value.value().to_vec());
-    }
-    Ok(recovered)
-}
-
-/// Brings a batch to the disk in one transaction, or writes nothing at all when it changes nothing. On return it is
-/// synced.
-pub(super) fn write(database: &Database, batch: &Batch) -> Result<Applied, redb::Error> {
-    let transaction = begin(database)?;
-    let applied = apply(&transaction, batch)?;
-    if applied == Applied::default() {
-        transaction.abort()?;
-    } else {
-        transaction.commit()?;
-    }
-    Ok(applied)
-}
-
-fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
-    Ok(transaction)
 }
 
 fn apply(transaction: &WriteTransaction, batch: &Batch) -> Result<Applied, redb::Error> {
@@ -215,7 +291,7 @@ fn apply(transaction: &WriteTransaction, batch: &Batch) -> Result<Applied, redb:
             })?;
         }
         for ((agent, cursor), record) in &batch.inbox {
-            applied.set(&mut table, (agent.0, *cursor), Some(record))?;
+            applied.set(&mut table, (agent.0, *cursor), record.as_deref())?;
         }
     }
     if !batch.agents.is_empty() {
@@ -233,7 +309,7 @@ fn apply(transaction: &WriteTransaction, batch: &Batch) -> Result<Applied, redb:
             })?;
         }
         for ((agent, row), record) in &batch.keys {
-            applied.set(&mut table, (agent.0, *row), Some(record))?;
+            applied.set(&mut table, (agent.0, *row), record.as_deref())?;
         }
     }
     if !batch.delivered.is_empty() {

@@ -1,10 +1,12 @@
 //! The office itself; what gateways promise in it is told in `tests/whole.rs`.
 
+use std::collections::BTreeMap;
+
 use ble_bearer::sim::StationId;
 use mesh_agent::Pending;
-use mesh_agent::api::{Accepted, Body, ErrorCode, Event, Name, SendRequest};
+use mesh_agent::api::{Accepted, Body, ErrorCode, Event, Name, Outcome, SendRequest};
 use mesh_protocol::MessageType;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -196,4 +198,93 @@ async fn told<const N: usize>(pending: [Pending; N]) -> [Result<Accepted, Client
         all.push(one.accepted().await);
     }
     all.try_into().unwrap()
+}
+
+#[test]
+fn a_full_disk_gives_each_message_one_answer_and_the_gateway_mends_itself() {
+    let ran = small().run(async |inside| {
+        let disk = lock(&inside.shared.places)[0].disk.clone();
+        let mut bob = inside.connect(0, hello("bob"), Codec::Postcard).await.unwrap();
+        let mut carol = inside.connect(1, hello("carol"), Codec::Json).await.unwrap();
+        let alice = inside.connect(0, hello("alice"), Codec::Json).await.unwrap();
+        for (to, agent) in [("bob", &mut bob), ("carol", &mut carol)] {
+            let before = alice.handle().send(task(to, "before")).await.unwrap();
+            assert_eq!(agent.inbox().next_message().await.unwrap().body.as_text(), Some("before"));
+            assert_eq!(before.receipt().await.unwrap().outcome, Outcome::Delivered);
+        }
+
+        disk.fail_after(0);
+        let mut stream = BufReader::new(inside.stream(0).unwrap());
+        let mut lines = vec![r#"{"op":"hello","name":"eve"}"#.to_owned()];
+        for n in 1..=100 {
+            let to = ["bob", "carol"][n % 2];
+            lines.push(format!(
+                r#"{{"op":"send","ref":{n},"to":"{to}","type":"TASK","key":{n},"text":"refused"}}"#
+            ));
+        }
+        stream.write_all((lines.join("\n") + "\n").as_bytes()).await.unwrap();
+        let mut said: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        let mut until_pong = async |stream: &mut BufReader<_>, ping: u64| {
+            let line = format!("{{\"op\":\"ping\",\"ref\":{ping}}}\n");
+            AsyncWriteExt::write_all(stream, line.as_bytes()).await.unwrap();
+            loop {
+                let mut line = String::new();
+                AsyncBufReadExt::read_line(stream, &mut line).await.unwrap();
+                let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+                let word = event["ev"].as_str().unwrap().to_owned();
+                match event["ref"].as_u64() {
+                    Some(number) if number == ping => return,
+                    Some(number) => {
+                        let code = event["code"].as_str().unwrap_or_default();
+                        said.entry(number).or_default().push(format!("{word} {code}"));
+                    }
+                    None => assert_eq!(word, "welcome", "{event}"),
+                }
+            }
+        };
+        until_pong(&mut stream, 1_000).await;
+        let health = alice.handle().status().await.unwrap().health.problems;
+        assert!(health.iter().any(|line| line.contains("tried again by itself")), "{health:?}");
+
+        disk.mend();
+        inside.pause(Duration::from_secs(5)).await;
+        let health = alice.handle().status().await.unwrap().health.problems;
+        assert!(!health.iter().any(|line| line.contains("message store")), "{health:?}");
+        for round in ["after", "after a cut"] {
+            let alice = inside.connect(0, hello("alice"), Codec::Json).await.unwrap();
+            let mut bob = inside.connect(0, hello("bob"), Codec::Json).await.unwrap();
+            for (to, agent) in [("bob", &mut bob), ("carol", &mut carol)] {
+                let sent = alice.handle().send(task(to, round)).await.unwrap();
+                until(agent, round).await;
+                assert_eq!(sent.receipt().await.unwrap().outcome, Outcome::Delivered);
+            }
+            if round == "after" {
+                until_pong(&mut stream, 2_000).await;
+                inside.cut(0).await.unwrap();
+                inside.restart(0).unwrap();
+            }
+        }
+        // The keys of what was refused are not known: sent again, it is new.
+        let eve = inside.connect(0, hello("eve"), Codec::Json).await.unwrap();
+        let again = SendRequest { key: Some(100), ..task("bob", "again") };
+        assert!(eve.handle().send(again).await.unwrap().accepted().await.is_ok());
+        let mut bob = inside.connect(0, hello("bob"), Codec::Json).await.unwrap();
+        until(&mut bob, "again").await;
+
+        assert_eq!(said.len(), 100);
+        assert!(said.values().all(|answers| *answers == ["error storage"]), "{said:?}");
+    });
+    ran.unwrap();
+}
+
+/// Reads until this comes; nothing that was refused may come before.
+async fn until(agent: &mut Client, text: &str) {
+    loop {
+        let message = agent.inbox().next_message().await.unwrap();
+        match message.body.as_text().unwrap() {
+            "refused" => panic!("{} was refused, and came", message.id),
+            come if come == text => return,
+            _ => {}
+        }
+    }
 }
