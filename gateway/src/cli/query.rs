@@ -27,8 +27,8 @@ async fn ask(args: QueryArgs) -> anyhow::Result<Message> {
     let request = SendRequest {
         priority: args.priority,
         deadline_ms: u32::try_from(args.timeout.as_millis()).ok(),
-        // Nobody would read the answer after a power cut, so the question need not survive one.
-        durable: false,
+        // Nobody would read the answer after a power cut, so the question need not survive one, unless that is asked for.
+        durable: args.durable,
         ..SendRequest::new(args.to, MessageType::Query, body::read(args.body)?)
     };
     let (handle, mut inbox) = Gateway::new(args.gateway)?.connect(args.name).await?.split();

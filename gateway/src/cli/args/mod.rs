@@ -288,8 +288,8 @@ pub(super) struct ListenArgs {
 
 /// Ask an agent and print its answer
 ///
-/// The query is not written to disk: its answer is the receipt. Who must know that a question was accepted sends it
-/// with `send --type QUERY`.
+/// This gateway writes neither the question nor, without --as, its answer to disk: the answer is the receipt. Who must know that
+/// a question was accepted sends it with `send --type QUERY`.
 #[derive(Args, Debug)]
 #[command(after_help = examples![
     "mesh-gateway query --to echo 'are you there?'",
@@ -313,6 +313,9 @@ pub(super) struct QueryArgs {
     /// is shown in hexadecimal digits
     #[arg(long)]
     pub(super) raw: bool,
+    /// Have the gateway write the question to disk first
+    #[arg(long)]
+    pub(super) durable: bool,
     #[command(flatten)]
     pub(super) gateway: GatewayArgs,
     /// The question, at most 64 KiB; - reads standard input
