@@ -39,18 +39,18 @@ def objects(text):
 
 
 def machine():
-    """What the figures of this run depend on."""
-    model = "unknown"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-    return {"cores": os.cpu_count(), "processor": model, "kernel": platform.release(), "load": round(os.getloadavg()[1], 1)}
+    """What the figures of this run depend on, before it makes load of its own."""
+    cpu = Path("/proc/cpuinfo")
+    models = re.findall(r"^model name\s*: (.+)$", cpu.read_text(), re.M) if cpu.exists() else []
+    return {"cores": os.cpu_count(), "processor": models[0] if models else platform.machine(),
+            "system": f"{platform.system()} {platform.release().split('-')[0]}", "load": round(os.getloadavg()[0], 1)}  # fmt: skip
 
 
 # ---- parts ----
 
 
 def demo(quick):
+    of = machine()
     seeds = "1..2" if quick else "1..20"
     command = f"{DEMO} --seed {seeds} --speed max --json"
     runs = []
@@ -63,7 +63,7 @@ def demo(quick):
     begin = time.monotonic()
     printed = output(DEMO)
     seconds = round(time.monotonic() - begin, 1)
-    return {"commands": [command, DEMO], "machine": machine(), "runs": runs, "printed": printed, "seconds": seconds}
+    return {"commands": [command, DEMO], "machine": of, "runs": runs, "printed": printed, "seconds": seconds}
 
 
 def session(_quick):
@@ -132,10 +132,11 @@ def short():
 
 
 def frame(quick):
+    of = machine()
     command = "cargo bench -p mesh-protocol --bench frame -- ratio-only"
     pattern = r"open a frame of 27 bytes: ([\d.]+) ns, bare AES and CCM: ([\d.]+) ns, ratio ([\d.]+)"
     runs = [[float(figure) for figure in re.search(pattern, output(command)).groups()] for _ in range(1 if quick else RUNS)]
-    return {"commands": [command], "machine": machine(), "runs": runs}
+    return {"commands": [command], "machine": of, "runs": runs}
 
 
 def size(_quick):
@@ -147,9 +148,10 @@ def size(_quick):
 
 def bench(name):
     def measured(quick):
+        of = machine()
         command = f"cargo bench -p mesh-gateway --bench {name}"
         runs = [objects(output(command)) for _ in range(1 if quick else 2)]
-        return {"commands": [command], "machine": machine(), "runs": runs}
+        return {"commands": [command], "machine": of, "runs": runs}
 
     return measured
 

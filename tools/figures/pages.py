@@ -50,7 +50,7 @@ def code(command):
 def where(part):
     """On which machine."""
     of = read(part)["machine"]
-    return f"{of['cores']} cores ({of['processor']}, Linux {of['kernel']}) at a load of {of['load']}"
+    return f"{of['cores']} cores ({of['processor']}, {of['system']}) at a load of {of['load']}"
 
 
 # ---- what is taken from a file ----
