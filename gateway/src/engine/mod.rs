@@ -483,10 +483,11 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                     }
                 } else {
                     // A slow host's gap changes all the time: that is no news.
+                    let (bytes, gap_us) = (info.mtu, info.min_gap.as_micros());
                     if std::mem::replace(&mut self.radio_up, true) {
-                        tracing::debug!(link = link.0, ?info, "link changed");
+                        tracing::debug!(bytes, gap_us, "the radio's gap between frames has changed");
                     } else {
-                        tracing::info!(link = link.0, ?info, "link up");
+                        tracing::info!(bytes, gap_us, "the radio is up");
                     }
                     self.state.bearer_problem = None;
                 }
