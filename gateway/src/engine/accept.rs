@@ -9,7 +9,7 @@ use mesh_agent::api::{
     self, Destination, ErrorCode, Event, Message, MessageRef, Name, Outcome, ReceiptWish, Refusal,
     SendRequest,
 };
-use mesh_protocol::{Address, Duration, MessageId, NameHash, Reason};
+use mesh_protocol::{Address, Duration, MessageId, NameHash, Priority, Reason};
 
 use super::figures::Settled;
 use super::inbox::{Agent, InboxBound, Item, Wish};
@@ -118,6 +118,9 @@ impl State {
         for to in local {
             self.deliver_here(to, from, id, request, token);
         }
+        if let Destination::Agent { name, node: None } = request.to {
+            self.seek(name);
+        }
         if only_here {
             self.accepted(session, key, request, id);
             let outcome = if one { Outcome::Delivered } else { Outcome::Sent };
@@ -182,6 +185,15 @@ impl State {
         Ok(())
     }
 
+    /// Mail has come for an agent that is away from here: it may be elsewhere, and its mail is to go there from then on.
+    fn seek(&mut self, name: Name) {
+        let hash = NameHash::of(name.as_str());
+        let absent = self.by_name.get(&name).is_some_and(|key| !self.is_connected(*key));
+        if absent && self.directory.find(hash).is_none() && self.directory.seek(self.now, hash) {
+            self.mesh.push(MeshCommand::Find { name: hash, priority: Priority::Low });
+        }
+    }
+
     /// Notes what became of a message. One that the disk loses afterwards, as the store fails, stays noted as accepted: it may have
     /// been on its way.
     fn note(&self, session: SessionId, agent: AgentKey, send: &SendRequest, verdict: Verdict) {
@@ -241,7 +253,7 @@ impl State {
         };
         match to {
             Destination::Agent { name, node } if *node == Some(me) => here(name),
-            Destination::Agent { name, node: None } if self.by_name.contains_key(name) => here(name),
+            Destination::Agent { name, node: None } if self.is_here(*name).is_some() => here(name),
             Destination::Node(node) if *node == me => here(&self.own_agent()),
             Destination::Agent { .. } | Destination::Node(_) => Ok((Vec::new(), Some(()))),
             Destination::Group(group) => Ok((others(&|agent| agent.groups.contains_key(group)), Some(()))),
@@ -500,11 +512,11 @@ impl State {
             Destination::Everyone => self.outgoing.queue(id, Address::EVERYONE),
             Destination::Agent { name, node: None } => {
                 let hash = NameHash::of(name.as_str());
-                match (self.by_name.get(&name), self.directory.find(hash)) {
+                match (self.is_here(name), self.directory.find(hash)) {
                     // It has come to this gateway since the message was accepted.
                     (Some(key), _) => {
                         self.outgoing.name(id, hash);
-                        self.found_here(*key, name);
+                        self.found_here(key, name);
                     }
                     (None, Some(node)) => self.outgoing.queue(id, node),
                     (None, None) => {

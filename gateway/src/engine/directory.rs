@@ -14,6 +14,14 @@ const ENTRIES: usize = 4_096;
 /// question and its answer take over fifteen hops.
 const ASK_AGAIN: Duration = Duration::from_millis(800);
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(8);
+/// Where an agent is whose node is silent, or for whom mail waits here, is asked after this long again, doubling up to the bound.
+/// Guesses: little air.
+const DOUBT_AGAIN: Duration = Duration::from_secs(8);
+const DOUBT_AGAIN_MAX: Duration = Duration::from_secs(300);
+/// A second question within this time is answered for an absent agent too: nobody else had an answer to the first.
+const SECOND_QUESTION: Duration = Duration::from_secs(30);
+/// First questions remembered.
+const FIRST_QUESTIONS: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -34,6 +42,12 @@ struct Question {
 pub(super) struct Directory {
     entries: BTreeMap<NameHash, Entry>,
     questions: BTreeMap<NameHash, Question>,
+    /// Names whose nodes are silent.
+    doubts: BTreeMap<NameHash, Question>,
+    /// When mail for an absent agent made this gateway look for it elsewhere.
+    sought: BTreeMap<NameHash, Instant>,
+    /// Questions of other nodes for absent agents.
+    first: BTreeMap<(Address, NameHash), Instant>,
 }
 
 impl Directory {
@@ -42,8 +56,8 @@ impl Directory {
         self.entries.get(&name).map(|entry| entry.node)
     }
 
-    /// An agent is on this node. The name itself is known only when a message came from it.
-    pub(super) fn learn(&mut self, now: Instant, hash: NameHash, name: Option<Name>, node: Address) {
+    /// An agent is on this node. The name itself is known only when a message came from it. Whether it was on another before.
+    pub(super) fn learn(&mut self, now: Instant, hash: NameHash, name: Option<Name>, node: Address) -> bool {
         self.questions.remove(&hash);
         if self.entries.len() >= ENTRIES
             && !self.entries.contains_key(&hash)
@@ -53,7 +67,8 @@ impl Directory {
             self.entries.remove(&oldest);
         }
         let name = name.or_else(|| self.entries.get(&hash).and_then(|known| known.name));
-        self.entries.insert(hash, Entry { node, name, learned: now });
+        let before = self.entries.insert(hash, Entry { node, name, learned: now });
+        before.is_some_and(|before| before.node != node)
     }
 
     /// The node says it has no such agent (any more).
@@ -68,6 +83,40 @@ impl Directory {
         question.priority = question.priority.min(priority);
     }
 
+    /// These are the names whose nodes are silent now: those that are to be asked for again.
+    pub(super) fn doubt(
+        &mut self,
+        now: Instant,
+        silent: &BTreeMap<NameHash, Priority>,
+    ) -> Vec<(NameHash, Priority)> {
+        self.doubts.retain(|name, _| silent.contains_key(name));
+        for (name, priority) in silent {
+            let fresh = Question { next: now, wait: DOUBT_AGAIN, priority: *priority };
+            self.doubts.entry(*name).or_insert(fresh);
+        }
+        due(&mut self.doubts, now, DOUBT_AGAIN_MAX)
+    }
+
+    /// Mail waits here for an agent that may be elsewhere: whether to ask for it, which was not done just now.
+    pub(super) fn seek(&mut self, now: Instant, name: NameHash) -> bool {
+        self.sought.retain(|_, at| now.since(*at) < DOUBT_AGAIN_MAX);
+        if self.sought.len() >= ENTRIES || self.sought.contains_key(&name) {
+            return false;
+        }
+        self.sought.insert(name, now);
+        true
+    }
+
+    /// A node asks for an agent that is absent here: whether it has asked before, so that nobody has it who is there.
+    pub(super) fn asks_again(&mut self, now: Instant, source: Address, name: NameHash) -> bool {
+        self.first.retain(|_, at| now.since(*at) < SECOND_QUESTION);
+        let full = self.first.len() >= FIRST_QUESTIONS;
+        self.first.contains_key(&(source, name)) || full || {
+            self.first.insert((source, name), now);
+            false
+        }
+    }
+
     /// Stops asking for a name that nothing waits for.
     pub(super) fn drop_question(&mut self, name: NameHash) {
         self.questions.remove(&name);
@@ -75,17 +124,11 @@ impl Directory {
 
     /// Questions that are due now.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(NameHash, Priority)> {
-        let due = self.questions.iter_mut().filter(|(_, question)| question.next <= now);
-        due.map(|(name, question)| {
-            question.next = now + question.wait;
-            question.wait = question.wait.times(2).min(ASK_AGAIN_MAX);
-            (*name, question.priority)
-        })
-        .collect()
+        due(&mut self.questions, now, ASK_AGAIN_MAX)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.questions.values().map(|question| question.next).min()
+        self.questions.values().chain(self.doubts.values()).map(|question| question.next).min()
     }
 
     /// Agents elsewhere whose names are known, and when each was heard of last.
@@ -97,6 +140,20 @@ impl Directory {
     fn len(&self) -> usize {
         self.entries.len()
     }
+}
+
+fn due(
+    questions: &mut BTreeMap<NameHash, Question>,
+    now: Instant,
+    longest: Duration,
+) -> Vec<(NameHash, Priority)> {
+    let due = questions.iter_mut().filter(|(_, question)| question.next <= now);
+    due.map(|(name, question)| {
+        question.next = now + question.wait;
+        question.wait = question.wait.times(2).min(longest);
+        (*name, question.priority)
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -121,6 +178,41 @@ mod tests {
         assert_eq!(waits, [800, 1_600, 3_200, 6_400, 8_000]);
         directory.learn(now, bob, None, Address::new(7));
         assert_eq!((directory.find(bob), directory.next_timeout()), (Some(Address::new(7)), None));
+    }
+
+    #[test]
+    fn a_name_whose_node_is_silent_is_asked_for_until_it_answers() {
+        let mut directory = Directory::default();
+        let (bob, mut now) = (NameHash::of("bob"), Instant::ZERO);
+        let silent = [(bob, Priority::Low)].into();
+        for wait in [8, 16, 32] {
+            assert_eq!(directory.doubt(now, &silent), [(bob, Priority::Low)]);
+            assert_eq!(directory.doubt(now, &silent), []);
+            assert_eq!(directory.next_timeout(), Some(now + Duration::from_secs(wait)));
+            now += Duration::from_secs(wait);
+        }
+        assert!(!directory.learn(now, bob, None, Address::new(7)), "it was nowhere before");
+        assert!(
+            !directory.learn(now, bob, None, Address::new(7))
+                && directory.learn(now, bob, None, Address::new(8))
+        );
+        assert_eq!((directory.doubt(now, &BTreeMap::new()), directory.next_timeout()), (vec![], None));
+    }
+
+    #[test]
+    fn for_an_absent_agent_the_second_question_is_answered() {
+        let mut directory = Directory::default();
+        let (bob, now) = (NameHash::of("bob"), Instant::ZERO);
+        let mut asks = |at, node| directory.asks_again(at, Address::new(node), bob);
+        assert!(!asks(now, 1) && !asks(now, 2) && asks(now, 1));
+        assert!(!asks(now + SECOND_QUESTION, 1));
+        for node in 100..200 {
+            asks(now + SECOND_QUESTION, node);
+        }
+        assert!(asks(now + SECOND_QUESTION, 200), "with too many to remember, all are answered");
+        assert_eq!(directory.first.len(), FIRST_QUESTIONS);
+        assert!(directory.seek(now, bob) && !directory.seek(now, bob));
+        assert!(directory.seek(now + DOUBT_AGAIN_MAX, bob));
     }
 
     #[test]

@@ -538,6 +538,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         };
         self.watch.count(now, self.node.refusals().map(|(src, count)| (src, count, taken(src))));
         self.state.timeout();
+        self.state.doubt(self.node.unanswered());
         loop {
             self.mesh_commands();
             let (bearer, airtime) = (&mut self.bearer, &mut self.airtime);

@@ -207,6 +207,38 @@ impl Outgoing {
         }
     }
 
+    /// The node of a name is another now: what waits for room and was never sent goes there. What was sent may have been delivered, and
+    /// stays.
+    pub(super) fn rebind(&mut self, name: NameHash, node: Address) {
+        let moved: Vec<(MessageId, Name, Address)> = self
+            .messages
+            .iter()
+            .filter_map(|(id, outbound)| match (outbound.phase, outbound.accepted.to) {
+                (Phase::Queued(before), Destination::Agent { name: to, node: None })
+                    if before != node && !outbound.sent_before && NameHash::of(to.as_str()) == name =>
+                {
+                    Some((*id, outbound.accepted.from, before))
+                }
+                _ => None,
+            })
+            .collect();
+        for (id, from, before) in moved {
+            if let Some(outbound) = self.messages.get(&id) {
+                lanes(&mut self.queues, &mut self.aside, outbound).forget((from, before), id);
+            }
+            self.queue(id, node);
+        }
+    }
+
+    /// The name by which the receiver of a message is found, and its priority.
+    pub(super) fn named_receiver(&self, id: MessageId) -> Option<(NameHash, Priority)> {
+        let accepted = self.get(id)?;
+        match accepted.to {
+            Destination::Agent { name, node: None } => Some((NameHash::of(name.as_str()), accepted.priority)),
+            _ => None,
+        }
+    }
+
     /// Whether anything waits for the node of a name.
     pub(super) fn waits_for(&self, name: NameHash) -> bool {
         self.naming(name).next().is_some()

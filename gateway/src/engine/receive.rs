@@ -12,7 +12,7 @@ use super::contexts::{Context, Definition};
 use super::inbox::{Item, Wish};
 use super::incoming::{Known, Parts};
 use super::journal::After;
-use super::state::{MeshCommand, State, wants};
+use super::state::{MeshCommand, NAMESAKE_NEWS, State, wants};
 use super::{SEQ_BLOCK, records};
 use crate::store::Op;
 
@@ -173,11 +173,40 @@ impl State {
     }
 
     pub(super) fn learn(&mut self, hash: NameHash, name: Option<Name>, node: Address) {
-        self.directory.learn(self.now, hash, name, node);
+        self.note_namesake(hash, node);
+        if self.directory.learn(self.now, hash, name, node) {
+            self.outgoing.rebind(hash, node);
+            self.mesh.push(MeshCommand::Pump);
+        }
         if self.outgoing.waits_for(hash) {
             self.outgoing.named(hash, node);
             self.mesh.push(MeshCommand::Pump);
         }
+    }
+
+    /// Whether to say that an absent agent is here. One that is there, anywhere, answers the first question, and then there is no second.
+    fn answers_for_absent(&mut self, source: Address, name: NameHash) -> bool {
+        self.directory.find(name).is_none() && self.directory.asks_again(self.now, source, name)
+    }
+
+    /// An agent of this name is at that node; another may be connected here. Then both operators hear of it.
+    fn note_namesake(&mut self, hash: NameHash, node: Address) {
+        if node == self.identity.address {
+            return;
+        }
+        let Some(&key) = self.by_hash.get(&hash) else { return };
+        let Some(agent) = self.agents.get(&key).filter(|agent| agent.is_connected()) else { return };
+        let before = self.namesakes.insert(agent.name, (node, self.now));
+        if before.is_none_or(|(before, at)| before != node || self.now.since(at) >= NAMESAKE_NEWS) {
+            tracing::warn!(agent = %agent.name, %node, "an agent of this name is connected there as well as here");
+            self.mesh.push(MeshCommand::Announce { to: node, name: hash });
+        }
+    }
+
+    /// Agents that are connected here and elsewhere.
+    pub(super) fn connected_twice(&self) -> impl Iterator<Item = (Name, Address)> + '_ {
+        let news = self.namesakes.iter().filter(|(_, (_, at))| self.now.since(*at) < NAMESAKE_NEWS);
+        news.map(|(name, (node, _))| (*name, *node))
     }
 
     /// An event of the node, with the answer it can have at once.
@@ -186,8 +215,12 @@ impl State {
             MeshEvent::Received(received) => return self.received(&received),
             MeshEvent::Done { id, outcome, hops } => self.done(id, outcome, hops),
             MeshEvent::Processed { id, .. } => self.acknowledged(id),
-            MeshEvent::NameWanted { source, name } if self.by_hash.contains_key(&name) => {
-                self.mesh.push(MeshCommand::Announce { to: source, name });
+            MeshEvent::NameWanted { source, name } => {
+                if let Some(&key) = self.by_hash.get(&name)
+                    && (self.is_connected(key) || self.answers_for_absent(source, name))
+                {
+                    self.mesh.push(MeshCommand::Announce { to: source, name });
+                }
             }
             MeshEvent::NameAt { source, name } => {
                 let asked = self.outgoing_name(name);

@@ -155,6 +155,11 @@ pub(super) fn problems(
     }
     let neighbours: Vec<_> = node.neighbours().copied().collect();
     problems.extend(watch.problems(state.now, &neighbours));
+    for (agent, other) in state.connected_twice() {
+        problems.push(format!(
+            "an agent {agent} is connected here and at {other}; what is sent to {agent} goes to the one that its sender's gateway heard of last: rename one, or write {agent}@ADDRESS"
+        ));
+    }
     let (known, most) = node.replay_use();
     if known * 100 >= most * REPLAY_WARN_PERCENT {
         problems

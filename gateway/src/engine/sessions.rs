@@ -82,6 +82,8 @@ impl State {
         }
         self.show(key);
         if !passing {
+            // Wherever it was before.
+            self.directory.forget(NameHash::of(name.as_str()));
             self.announce(name);
             self.found_here(key, name);
         }
@@ -262,6 +264,9 @@ impl State {
         if let Some(key) = self.sessions.remove(&session) {
             if let Some(agent) = self.agents.get_mut(&key) {
                 agent.detach(session);
+                // It was here last.
+                self.directory.forget(NameHash::of(agent.name.as_str()));
+                self.namesakes.remove(&agent.name);
             }
             self.end_passing(key);
         }

@@ -148,7 +148,11 @@ impl State {
             MeshOutcome::Rejected(Reason::NoSuchAgent) => match self.outgoing.misdirected(id) {
                 Some(name) => {
                     self.directory.forget(name);
-                    self.directory.ask(self.now, name, Priority::High);
+                    match self.by_hash.get(&name).and_then(|key| self.agents.get(key)) {
+                        // It is where it was before.
+                        Some(agent) => self.found_here(agent.key, agent.name),
+                        None => self.directory.ask(self.now, name, Priority::High),
+                    }
                 }
                 None => self.rejected(id, Reason::NoSuchAgent, hops, to),
             },
@@ -186,6 +190,14 @@ impl State {
         }
         for _ in 0..self.incoming.expire(self.now) {
             self.count("assemblies_given_up");
+        }
+    }
+
+    /// These messages were sent again and again without an answer: the agents they are for may be on other nodes by now.
+    pub(super) fn doubt(&mut self, unanswered: impl Iterator<Item = MessageId>) {
+        let silent = unanswered.filter_map(|id| self.outgoing.named_receiver(id)).collect();
+        for (name, priority) in self.directory.doubt(self.now, &silent) {
+            self.mesh.push(MeshCommand::Find { name, priority });
         }
     }
 

@@ -27,6 +27,8 @@ use crate::store::{AgentKey, Op};
 /// Agents announced at once, and how often one more: names beyond it are found when they are asked for. Guesses.
 pub(super) const ANNOUNCE_BURST: u32 = 8;
 pub(super) const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
+/// So long it is said that an agent is connected twice, after that was heard. A guess: the other does not say when it leaves.
+pub(super) const NAMESAKE_NEWS: Duration = Duration::from_secs(600);
 /// Bytes that may wait for the disk before durable messages are refused. A guess: a second of a slow SD card.
 pub(super) const UNWRITTEN_BYTES: u64 = 16 * 1024 * 1024;
 /// The most message numbers reserved at a time, in one write; the first block after a start, of which each next one is
@@ -121,6 +123,8 @@ pub(super) struct State {
     /// What sources said once, to refer to it.
     pub(super) heard: Heard,
     pub(super) directory: Directory,
+    /// Agents that are connected here and were heard of from another node, and when. None is absent.
+    pub(super) namesakes: BTreeMap<Name, (Address, Instant)>,
     pub(super) wishes: Wishes,
     pub(super) next_id: u32,
     pub(super) ids_reserved: u32,
@@ -168,6 +172,7 @@ impl State {
             incoming: Incoming::default(),
             heard: Heard::recovered(recovered.contexts),
             directory: Directory::default(),
+            namesakes: BTreeMap::new(),
             wishes: Wishes::default(),
             next_id: start.id,
             ids_reserved: start.id,
@@ -237,6 +242,17 @@ impl State {
         self.stage_seqs();
         self.journal
             .stage(records::put_ids(Numbers { unused_from: self.next_id, next_block: FIRST_ID_BLOCK }));
+    }
+
+    pub(super) fn is_connected(&self, key: AgentKey) -> bool {
+        self.agents.get(&key).is_some_and(Agent::is_connected)
+    }
+
+    /// Where an agent of this name is: here, unless it is away from here and was last heard of elsewhere.
+    pub(super) fn is_here(&self, name: Name) -> Option<AgentKey> {
+        let key = *self.by_name.get(&name)?;
+        let elsewhere = self.directory.find(NameHash::of(name.as_str())).is_some();
+        (self.is_connected(key) || !elsewhere).then_some(key)
     }
 
     pub(super) fn count(&mut self, what: &'static str) {
