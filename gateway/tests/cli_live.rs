@@ -221,6 +221,25 @@ fn the_simulated_air_does_not_touch_the_records_of_the_network_that_was_made_her
 }
 
 #[test]
+fn a_question_is_written_to_disk_only_where_durable_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path());
+    let written = |how: &[&str]| {
+        let commits = || daemon.ask(&["status"])["store"]["commits"].as_u64().unwrap();
+        let before = commits();
+        for _ in 0..10 {
+            daemon.ask(&[&["query", "--to", "echo", "hello"], how].concat());
+        }
+        commits() - before
+    };
+    // Sequence numbers are reserved in blocks, small at first.
+    written(&[]);
+    let (fleeting, durable) = (written(&[]), written(&["--durable"]));
+    assert!(fleeting < 5, "{fleeting} commits for ten questions");
+    assert!(durable >= 10, "{durable} commits for ten durable questions");
+}
+
+#[test]
 fn a_device_that_keeps_no_contexts_is_told_the_names_again_and_soon_always() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path());

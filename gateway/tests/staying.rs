@@ -70,7 +70,7 @@ async fn stay(inside: &Inside, gateway: usize, name: &str, seed: u64) -> (Handle
 }
 
 fn text(kind: MessageType, text: String) -> SendRequest {
-    SendRequest::new("bob".parse().unwrap(), kind, text).within(DEADLINE)
+    SendRequest::new("bob".parse().unwrap(), kind, text).with_durable(true).within(DEADLINE)
 }
 
 /// Cuts one gateway's power after the other, at times that the seed decides.
@@ -102,13 +102,13 @@ fn nothing_is_lost_or_doubled_by_agents_whose_gateways_lose_their_power() {
                     slow.pause(Duration::from_millis(250)).await;
                     if message.kind == MessageType::Query {
                         let answer = SendRequest::answer(&message, format!("answer to {said}"));
-                        bob.send(answer.within(DEADLINE)).await.unwrap();
+                        bob.send(answer.with_durable(true).within(DEADLINE)).await.unwrap();
                     }
                     *times.entry(said).or_default() += 1;
                 }
                 // One more question and its answer, with nothing in between: what came twice would be there by then.
                 let last = heard.next_message().await.unwrap();
-                let answer = SendRequest::answer(&last, "bye").within(DEADLINE);
+                let answer = SendRequest::answer(&last, "bye").with_durable(true).within(DEADLINE);
                 bob.send(answer).await.unwrap().receipt().await.unwrap();
                 (times, last.body)
             });

@@ -19,8 +19,9 @@ async fn every_type_and_priority_arrives_once_with_its_receipt() {
     for kind in MessageType::ALL {
         for priority in Priority::ALL {
             let body = Body::text(format!("{kind} at {priority}"));
-            let request =
-                SendRequest { priority, ..SendRequest::new(Destination::agent(name("bob")), kind, body) };
+            let request = SendRequest::new(Destination::agent(name("bob")), kind, body)
+                .with_priority(priority)
+                .with_durable(true);
             let mut pending = alice.handle().send(request).await.unwrap();
             let accepted = pending.accepted().await.unwrap();
             assert!(accepted.durable);

@@ -13,12 +13,11 @@ async fn unnamed(gateway: &Gateway) -> Client {
 }
 
 fn question(to: &str) -> SendRequest {
-    let question = SendRequest::new(to.parse().unwrap(), MessageType::Query, Body::text("how warm is it?"));
-    SendRequest { durable: false, ..question }
+    SendRequest::new(to.parse().unwrap(), MessageType::Query, Body::text("how warm is it?"))
 }
 
 fn answer(question: &mesh_agent::api::Message) -> SendRequest {
-    SendRequest { durable: false, ..SendRequest::answer(question, Body::text("21.5 C")) }
+    SendRequest::answer(question, Body::text("21.5 C"))
 }
 
 #[tokio::test]

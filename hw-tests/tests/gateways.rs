@@ -73,7 +73,7 @@ async fn agent(gateway: &Gateway, name: &str) -> Client {
 
 fn to_bob(kind: MessageType, priority: Priority, text: &str) -> SendRequest {
     let bob = Destination::agent(Name::new("bob").unwrap());
-    SendRequest { priority, ..SendRequest::new(bob, kind, Body::text(text)) }
+    SendRequest::new(bob, kind, Body::text(text)).with_priority(priority).with_durable(true)
 }
 
 #[tokio::test]

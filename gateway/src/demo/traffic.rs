@@ -149,7 +149,8 @@ impl Traffic {
                 for priority in Priority::ALL {
                     for end in 0..2 {
                         let text = format!("{} {round}", kind.name().to_lowercase());
-                        let request = SendRequest::new(agent(NAMES[1 - end])?, kind, Body::text(text));
+                        let request = SendRequest::new(agent(NAMES[1 - end])?, kind, Body::text(text))
+                            .with_durable(true);
                         plan.push((end, SendRequest { priority, deadline_ms: Some(DEADLINE_MS), ..request }));
                     }
                 }

@@ -188,7 +188,7 @@ impl Day {
         let plan = moments.filter_map(|(n, (to, kind, priority, body))| {
             // All agents speak at the same moments.
             let at = start + self.gap.times((n / together * together) as u64);
-            let request = SendRequest::new(to?, kind, body);
+            let request = SendRequest::new(to?, kind, body).with_durable(true);
             Some((at, SendRequest { priority, deadline_ms: Some(self.deadline_ms), ..request }))
         });
         plan.collect()

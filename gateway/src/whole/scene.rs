@@ -249,6 +249,7 @@ impl Play {
         SendRequest {
             priority: order.priority,
             deadline_ms: Some(ms),
+            durable: true,
             ..SendRequest::new(self.destination(order.to), order.sent_as(), body)
         }
     }

@@ -84,7 +84,8 @@ async fn listen(endpoint: u16, heard: Heard) -> anyhow::Result<()> {
 }
 
 fn to_bob(kind: MessageType, priority: Priority, text: &str) -> anyhow::Result<SendRequest> {
-    let mut request = SendRequest::new(Destination::agent(Name::new("bob")?), kind, Body::text(text));
+    let mut request =
+        SendRequest::new(Destination::agent(Name::new("bob")?), kind, Body::text(text)).with_durable(true);
     request.priority = priority;
     request.deadline_ms = Some(600_000);
     Ok(request)

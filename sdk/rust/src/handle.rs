@@ -43,7 +43,9 @@ impl Handle {
         Ok(Pending::new(Arc::clone(&self.owner), on_accepted, on_receipt))
     }
 
-    /// Asks another agent and waits for its answer. The request is sent as a QUERY; a deadline in it bounds the wait.
+    /// Asks another agent and waits for its answer. The request is sent as a QUERY; a deadline in it bounds the wait. One that
+    /// is not durable, as [`SendRequest::new`] makes a QUERY, is not waited for any longer when the connection is lost after
+    /// *accepted*: ask again, or make it [durable](SendRequest::with_durable).
     ///
     /// # Errors
     /// If the gateway refuses it, if it is not delivered, or if the connection is lost.

@@ -236,7 +236,8 @@ pub struct SendRequest {
 }
 
 impl SendRequest {
-    /// A durable MEDIUM message without a deadline.
+    /// A MEDIUM message without a deadline. It is durable, but for a QUERY: the answer is its receipt, and who has none asks
+    /// again.
     #[must_use]
     pub fn new(to: Destination, kind: MessageType, body: impl Into<Body>) -> Self {
         Self {
@@ -245,7 +246,7 @@ impl SendRequest {
             kind,
             priority: Priority::Medium,
             deadline_ms: None,
-            durable: true,
+            durable: kind != MessageType::Query,
             reply_to: None,
             receipt: ReceiptWish::Delivered,
             body: body.into(),
@@ -253,17 +254,24 @@ impl SendRequest {
         }
     }
 
-    /// The answer to a message: a RESPONSE to its sender, as urgent as it was.
+    /// The answer to a message: a RESPONSE to its sender, as urgent as it was. It is durable, but for one to a QUERY.
     #[must_use]
     pub fn answer(message: &Message, body: impl Into<Body>) -> Self {
         let new = Self::new(message.from, MessageType::Response, body);
-        Self { priority: message.priority, reply_to: Some(message.id), ..new }
+        let durable = message.kind != MessageType::Query;
+        Self { priority: message.priority, reply_to: Some(message.id), durable, ..new }
     }
 
     /// The same with this priority.
     #[must_use]
     pub fn with_priority(self, priority: Priority) -> Self {
         Self { priority, ..self }
+    }
+
+    /// The same, written and synced before it is *accepted*, or not.
+    #[must_use]
+    pub fn with_durable(self, durable: bool) -> Self {
+        Self { durable, ..self }
     }
 
     /// The same with a deadline: worth nothing after this span, to the millisecond, at most [`super::MAX_DEADLINE_MS`].

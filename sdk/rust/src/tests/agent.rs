@@ -256,6 +256,25 @@ async fn of_what_is_not_durable_nobody_tells_after_a_loss() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn queries_and_their_answers_are_not_durable_unless_asked_for() {
+    let (_gateway, mut session, agent) = Gateway::welcomed().await;
+    for durable in [false, true] {
+        let to = "bob".parse().unwrap();
+        let question = SendRequest::new(to, MessageType::Query, "how warm?");
+        let question = if durable { question.with_durable(true) } else { question };
+        let handle = agent.handle().clone();
+        let asking = tokio::spawn(async move { handle.query(question).await });
+        assert_eq!(session.sent().await.durable, durable);
+        asking.abort();
+    }
+    for kind in MessageType::ALL {
+        let answer = SendRequest::answer(&Message { kind, ..message("how warm?") }, "21.5 C");
+        assert_eq!(answer.durable, kind != MessageType::Query, "{kind}");
+        assert!(answer.with_durable(true).durable);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_goes_on_while_the_gateway_is_away() {
     let (mut gateway, mut session, agent) = Gateway::welcomed().await;
     let handle = agent.handle();
