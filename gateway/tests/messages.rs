@@ -67,6 +67,74 @@ async fn a_query_is_answered_across_the_mesh_with_many_in_flight() {
     assert!(answers.contains(&"answer to 7".to_owned()) && answers.contains(&"answer to 19".to_owned()));
 }
 
+/// Whoever may write to an asker could answer in another's place: the numbers of messages can be guessed.
+#[tokio::test]
+async fn an_answer_to_somebody_elses_message_is_refused() {
+    let two = Two::start().await;
+    let (alice, mut heard) = agent(&two.a, "alice").await.split();
+    let [carol, eve] = [agent(&two.a, "carol").await, agent(&two.a, "eve").await];
+    let [bob, mallory] = [agent(&two.b, "bob").await, agent(&two.b, "mallory").await];
+    let ask = async |to: &str| {
+        let question =
+            SendRequest::new(to.parse().unwrap(), MessageType::Query, Body::text("how warm is it?"));
+        let mut asked = alice.send(question).await.unwrap();
+        let id = asked.accepted().await.unwrap().id;
+        asked.receipt().await.unwrap();
+        id
+    };
+    let answer = |to: &str, id| SendRequest { reply_to: Some(id), ..text(to, "100 C") };
+    let refused = async |from: &Client, to: &str, id| match from
+        .handle()
+        .send(answer(to, id))
+        .await
+        .unwrap()
+        .accepted()
+        .await
+    {
+        Err(ClientError::Refused(error)) => {
+            assert_eq!((error.code, error.field.as_deref()), (ErrorCode::BadRequest, Some("reply_to")));
+        }
+        other => panic!("{other:?}"),
+    };
+    let mut hears = async |from: &Client, id, as_an_answer: bool| {
+        let sent = from.handle().send(answer("alice@0x0001", id)).await.unwrap();
+        assert_eq!(sent.receipt().await.unwrap().outcome, Outcome::Delivered);
+        let heard = heard.next_message().await.unwrap();
+        assert_eq!(heard.reply_to, Some(id).filter(|_| as_an_answer), "{}", heard.from);
+    };
+    let [near, far, there, all] =
+        [ask("carol").await, ask("bob").await, ask("bob@0x0002").await, ask("everyone").await];
+    for id in [near, far, there] {
+        refused(&eve, "alice", id).await;
+        hears(&mallory, id, false).await;
+    }
+    refused(&carol, "eve", near).await;
+    refused(&carol, "node:0x0002", near).await;
+    hears(&carol, near, true).await;
+    hears(&bob, far, true).await;
+    hears(&bob, there, true).await;
+    // Whom it reached, and what happened before it remembers, the gateway does not know.
+    let never = MessageRef { id: mesh_protocol::MessageId(u32::MAX), ..near };
+    for id in [all, never] {
+        hears(&eve, id, true).await;
+        hears(&mallory, id, true).await;
+    }
+    // One's own message is nobody else's, and what somebody else was asked is not for carol.
+    alice.send(answer("bob", far)).await.unwrap().accepted().await.unwrap();
+    let sent = bob.handle().send(answer("carol@0x0001", far)).await.unwrap();
+    assert_eq!(sent.receipt().await.unwrap().outcome, Outcome::Delivered);
+    let (_carol, mut told) = carol.split();
+    let heard = loop {
+        let message = told.next_message().await.unwrap();
+        if message.kind == MessageType::Notification {
+            break message;
+        }
+    };
+    assert_eq!(heard.reply_to, None);
+    let counted = alice.status().await.unwrap().counters["answers_of_others"];
+    assert_eq!(counted, 4);
+}
+
 #[tokio::test]
 async fn a_group_and_everyone_reach_all_who_want_it_once() {
     let two = Two::start().await;
@@ -335,9 +403,14 @@ async fn five_thousand_lines_at_once_are_answered_one_by_one_and_nobody_is_calle
     let answers = by_hand(&two.a, lines).await;
     let count =
         |wanted: &[&str]| answers.iter().filter(|answer| wanted.iter().any(|ev| answer["ev"] == *ev)).count();
-    // It acknowledges no receipt, so its inbox is full at last and the rest is refused, each by itself.
+    // It acknowledges no receipt, so its inbox is full at last and the rest is refused, each by itself. So it may be with the other one
+    // before, whose last sixteenth is for CRITICAL messages.
     assert_eq!(count(&["accepted", "error"]), 5_000);
-    assert!(count(&["accepted"]) >= 1_000 && count(&["pong"]) == 1, "{} accepted", count(&["accepted"]));
+    assert!(
+        count(&["accepted"]) >= 1_000 - 1_000 / 16 && count(&["pong"]) == 1,
+        "{} accepted",
+        count(&["accepted"])
+    );
     assert_eq!(answers.last().unwrap()["why"], "bye");
 }
 

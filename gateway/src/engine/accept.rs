@@ -83,6 +83,9 @@ impl State {
                 .hint(format!("give it one of at most {} ms", api::MAX_DEADLINE_MS))
                 .field("deadline_ms"));
         }
+        if let Some(answered) = request.reply_to {
+            self.may_answer(answered, from, &request.to)?;
+        }
         let one = matches!(request.to, Destination::Agent { .. } | Destination::Node(_));
         if one
             && local
@@ -111,6 +114,7 @@ impl State {
         }
         let token = holder.map(|holder| holder.token);
         let id = self.take_id(request.durable)?;
+        self.recent.remember(id, from, request.to);
         self.note(session, key, request, Verdict::Accepted(MessageRef { node: self.identity.address, id }));
         self.remember(key, request, id);
 
@@ -158,6 +162,39 @@ impl State {
         self.accepted(session, key, request, id);
         self.promise(request.durable, After::Launch(id));
         Ok(())
+    }
+
+    /// An answer of an agent of this gateway comes from who was asked and goes to who asked, as far as that is known. What follows a
+    /// message of one's own answers nobody.
+    fn may_answer(&self, answered: MessageRef, from: Name, to: &Destination) -> Result<(), Refusal> {
+        let no = |why: &str, hint: &str| {
+            Err(refused(ErrorCode::BadRequest, format_args!("{answered} {why}")).hint(hint).field("reply_to"))
+        };
+        let Some((asker, asked)) = self.sent(answered).filter(|(asker, _)| *asker != from) else {
+            return Ok(());
+        };
+        if !asked.may_answer(&Destination::agent_on(from, self.identity.address)) {
+            return no(
+                "was not sent to you",
+                "give the id of a message that came to you, or leave reply_to out",
+            );
+        }
+        match to {
+            Destination::Agent { name, .. } if *name != asker => {}
+            Destination::Node(node) if *node != self.identity.address || asker != self.own_agent() => {}
+            _ => return Ok(()),
+        }
+        no(
+            "is not from whom you answer",
+            "send the answer to whom the message came from, or leave reply_to out",
+        )
+    }
+
+    /// Who sent a message of this gateway's, and to whom; where that is still known.
+    pub(super) fn sent(&self, message: MessageRef) -> Option<(Name, Destination)> {
+        let id = Some(message.id).filter(|_| message.node == self.identity.address)?;
+        let under_way = || self.outgoing.get(id).map(|accepted| (accepted.from, accepted.to));
+        self.recent.find(id).or_else(under_way)
     }
 
     /// An ack has not come for so long that another message may have its place.

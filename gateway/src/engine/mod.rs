@@ -19,6 +19,7 @@ mod lanes;
 mod outgoing;
 mod peers;
 mod receive;
+mod recent;
 mod records;
 mod report;
 mod sessions;

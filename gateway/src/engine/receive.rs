@@ -101,14 +101,23 @@ impl State {
         if self.journal.failure().is_some() && destination.is_node() {
             return Some(Verdict::Rejected(Reason::Storage));
         }
+        let sender = from.map_or(Destination::Node(source), |from| Destination::agent_on(from, source));
+        let mut reply_to = reply_to.map(|reply_to| MessageRef { node: reply_to.node, id: reply_to.id });
+        if let Some((asker, asked)) = reply_to.and_then(|answered| self.sent(answered)) {
+            let to_another = matches!(to, Destination::Agent { name, .. } if name != asker);
+            if to_another || !asked.may_answer(&sender) {
+                self.count("answers_of_others");
+                reply_to = None;
+            }
+        }
         let message = Message {
             cursor: None,
             id: MessageRef { node: source, id },
-            from: from.map_or(Destination::Node(source), |from| Destination::agent_on(from, source)),
+            from: sender,
             to,
             kind: context.kind,
             priority,
-            reply_to: reply_to.map(|reply_to| MessageRef { node: reply_to.node, id: reply_to.id }),
+            reply_to,
             hops,
             at_us: self.now.as_micros(),
             body: Body::from_parts(body.to_vec().into(), context.text),

@@ -17,6 +17,7 @@ use super::incoming::Incoming;
 use super::journal::Journal;
 use super::outgoing::Outgoing;
 use super::peers::PeerBook;
+use super::recent::Recent;
 use super::records::{self, Numbers};
 use super::wishes::Wishes;
 use crate::access::Audit;
@@ -126,6 +127,7 @@ pub(super) struct State {
     /// Agents that are connected here and were heard of from another node, and when. None is absent.
     pub(super) namesakes: BTreeMap<Name, (Address, Instant)>,
     pub(super) wishes: Wishes,
+    pub(super) recent: Recent,
     pub(super) next_id: u32,
     pub(super) ids_reserved: u32,
     /// How many writes of earlier runs the store has lost.
@@ -174,6 +176,7 @@ impl State {
             directory: Directory::default(),
             namesakes: BTreeMap::new(),
             wishes: Wishes::default(),
+            recent: Recent::default(),
             next_id: start.id,
             ids_reserved: start.id,
             store_lost: recovered.known_lost,

@@ -52,6 +52,18 @@ impl Destination {
     pub const fn agent_on(name: Name, node: Address) -> Self {
         Self::Agent { name, node: Some(node) }
     }
+
+    /// Whether what comes from there answers what was sent here. Who is in a group, its members know alone.
+    #[must_use]
+    pub fn may_answer(&self, from: &Self) -> bool {
+        let Self::Agent { name, node } = from else { return self == from };
+        match self {
+            Self::Agent { name: asked, node: None } => asked == name,
+            Self::Agent { name: asked, node: at } => asked == name && at == node,
+            Self::Node(at) => Some(*at) == *node,
+            Self::Group(_) | Self::Everyone => true,
+        }
+    }
 }
 
 /// Why a text is not a [`Destination`].

@@ -150,7 +150,7 @@ impl State {
     /// question's number.
     fn answered(&mut self, question: MessageRef, from: &Destination) -> Option<Waiter<Answer>> {
         let asked = &self.queries.get(&question)?.0;
-        if !may_answer(asked, from) {
+        if !asked.may_answer(from) {
             return None;
         }
         self.queries.remove(&question).map(|(_, waiter)| waiter)
@@ -179,16 +179,5 @@ impl State {
         }
         self.mail.put(Incoming::Error(error));
         true
-    }
-}
-
-/// Whether an answer from here is one to a question that went there. Who is in a group, its members know alone.
-fn may_answer(asked: &Destination, from: &Destination) -> bool {
-    let Destination::Agent { name, node } = from else { return asked == from };
-    match asked {
-        Destination::Agent { name: wanted, node: None } => wanted == name,
-        Destination::Agent { name: wanted, node: at } => wanted == name && at == node,
-        Destination::Node(at) => Some(*at) == *node,
-        Destination::Group(_) | Destination::Everyone => true,
     }
 }
