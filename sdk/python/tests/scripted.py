@@ -21,6 +21,8 @@ class ScriptedGateway:
 
     def __init__(self, answer: Answer, welcome: Optional[bytes] = None) -> None:
         self.requests: List[Dict[str, Any]] = []
+        #: Where it says that it is.
+        self.node = "0x0001"
         self._answer = answer
         self._welcome = welcome
         self._folder = tempfile.TemporaryDirectory()
@@ -60,7 +62,7 @@ class ScriptedGateway:
         if request["op"] == "hello":
             if self._welcome is not None:
                 return []
-            return [{"ev": "welcome", "name": request.get("name", "anon-00000001"), "gateway": "scripted", "node": "0x0001", "session": 1,
+            return [{"ev": "welcome", "name": request.get("name", "anon-00000001"), "gateway": "scripted", "node": self.node, "session": 1,
                      "resumed_from": request.get("resume", 0), "credits": 256, "max_body": 65536}]  # fmt: skip
         refs = {"ref": request["ref"]} if "ref" in request else {}
         return [event if event is HANG_UP else {**refs, **event} for event in self._answer(request)]

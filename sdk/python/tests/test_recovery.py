@@ -10,13 +10,13 @@ import tempfile
 import unittest
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 from unittest import mock
 
 from scripted import HANG_UP, ScriptedGateway
 from support import PATIENCE, GatewayCase, within
 from mesh_gateway import (
-    ConnectionLostError, GatewayAwayError, MeshNetworkManager, Message, NameTakenError, NotStartedError, Outcome, Receipt,
+    BusyError, ConnectionLostError, GatewayAwayError, MeshNetworkManager, Message, NameTakenError, NotStartedError, Outcome, Receipt,
     UnauthorisedError, UnsupportedError,
 )  # fmt: skip
 from mesh_gateway.simulated import find_gateway
@@ -271,6 +271,51 @@ class Tokens(GatewayCase):
             self.assertNotIn("MESH_GATEWAY_TOKEN", refused)
             async with MeshNetworkManager("sensor-1", token=told) as sensor:
                 self.assertTrue(sensor.connected)
+
+
+class Processed(unittest.IsolatedAsyncioTestCase):
+    """Messages that were delivered, whose receiver has not acknowledged them yet."""
+
+    @staticmethod
+    def delivers(request: Dict[str, Any]) -> List[Dict[str, Any]]:
+        if request["op"] != "send":
+            return []
+        of = f"0x0001/{request['ref']}"
+        receipt = {"ev": "receipt", "id": of, "outcome": "delivered", "where": "0x0002"}
+        return [{"ev": "accepted", "id": of, "durable": request.get("durable", True)}, receipt]
+
+    async def delivered(self, mesh: MeshNetworkManager) -> Tuple[Receipt, asyncio.Task[Outcome]]:
+        """A message that was, and the wait for *processed*."""
+        receipt = await within(mesh.send_message(Message("TASK", receiver="bob", processed=True)))
+        self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
+        return receipt, asyncio.create_task(receipt.processed())
+
+    async def test_who_waits_for_processed_is_told_when_the_gateway_forgot_it(self) -> None:
+        for name in ("alice", None):
+            async with ScriptedGateway(self.delivers) as gateway, MeshNetworkManager(name, gateway=gateway.endpoint) as mesh:
+                receipt, waiting = await self.delivered(mesh)
+                gateway.node = "0x0007"  # It has lost its data.
+                assert mesh.agent._wire is not None
+                mesh.agent._wire.abort("a test")
+                with self.assertRaisesRegex(ConnectionLostError, "\"processed\" can come .* to bob, which was delivered: .* ask its"):
+                    await within(waiting)
+                self.assertEqual((receipt.state, await within(receipt.outcome())), ("delivered", Outcome.DELIVERED))
+
+    async def test_who_waits_for_processed_is_told_of_stop(self) -> None:
+        async with ScriptedGateway(self.delivers) as gateway, MeshNetworkManager("alice", gateway=gateway.endpoint) as alice:
+            _, waiting = await self.delivered(alice)
+            await within(alice.stop())
+            with self.assertRaisesRegex(NotStartedError, "was stopped"):
+                await within(waiting)
+
+    async def test_who_waits_for_too_many_is_told_which_is_no_longer_watched(self) -> None:
+        with mock.patch("mesh_gateway.sends.MOST_WAITED_FOR", 1):
+            async with ScriptedGateway(self.delivers) as gateway, MeshNetworkManager("alice", gateway=gateway.endpoint) as alice:
+                _, waiting = await self.delivered(alice)
+                _, other = await self.delivered(alice)
+                with self.assertRaisesRegex(BusyError, "no longer watched"):
+                    await within(waiting)
+                other.cancel()
 
 
 class Keys(unittest.IsolatedAsyncioTestCase):

@@ -14,7 +14,7 @@ from mesh_gateway import (
 
 #: What both have to iterate with and to be entered by; and what is only for the package.
 WAYS_IN = {"__aenter__": "__enter__", "__aexit__": "__exit__", "__aiter__": "__iter__"}
-FOR_SENDS = {"take_accepted", "take_receipt", "take_processed", "fail", "line", "session", "answer", "disputed"}
+FOR_SENDS = {"take_accepted", "take_receipt", "take_processed", "fail", "give_up_processed", "line", "session", "answer", "disputed"}
 
 
 def names(kind: type) -> Set[str]:

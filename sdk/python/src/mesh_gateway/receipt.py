@@ -83,7 +83,7 @@ class Receipt:
 
     @property
     def error(self) -> Optional[MeshError]:
-        """Why it was refused or lost, if it was."""
+        """Why it was refused or lost, if it was; of one that was delivered, why *processed* cannot come."""
         return self._error
 
     async def accepted(self, timeout: Optional[float] = None) -> Receipt:
@@ -107,7 +107,8 @@ class Receipt:
     async def processed(self, timeout: Optional[float] = None) -> Outcome:
         """Waits until the receiving agent has acknowledged it, or until it is settled otherwise than *delivered*.
 
-        Only for a message with ``processed=True``. Without ``timeout`` it waits as long as the agent takes.
+        Only for a message with ``processed=True``. Without ``timeout`` it waits as long as the agent takes. Raises why nobody
+        will tell, as when the gateway has come back without what it had.
         """
         if not self.message.processed:
             raise ValueError("cannot wait for processed: send the message with processed=True")
@@ -184,6 +185,11 @@ class Receipt:
             self.line = ""
         if self.answer is not None:
             self._no_answer(error)
+        self._wake()
+
+    def give_up_processed(self, error: MeshError) -> None:
+        """It was delivered, and nobody will tell whether it is acknowledged."""
+        self._error = error
         self._wake()
 
     def _undelivered(self, outcome: Outcome) -> UndeliveredError:

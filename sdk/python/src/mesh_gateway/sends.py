@@ -145,7 +145,7 @@ class Sends:
         if receipt.message.processed and outcome is Outcome.DELIVERED:
             if len(self._processing) >= MOST_WAITED_FOR:
                 oldest = self._processing.pop(next(iter(self._processing)))
-                oldest.fail(BusyError(f"more than {MOST_WAITED_FOR} messages wait for processed: this one is no longer watched"))
+                oldest.give_up_processed(BusyError(f"more than {MOST_WAITED_FOR} messages wait for processed: this one is no longer watched"))
             self._processing[receipt.ref] = receipt
         self._room.wake()
 
@@ -221,14 +221,21 @@ class Sends:
         for receipt in list(self.table.values()):
             if receipt.id and receipt.session != self._session:
                 self._presume(receipt, "the gateway has come back without what it had accepted")
+        for receipt in [receipt for receipt in self._processing.values() if receipt.session != self._session]:
+            del self._processing[receipt.ref]
+            what = f"no receipt \"processed\" can come for the message to {receipt.message.receiver}, which was delivered"
+            why = "the gateway has come back without what it had, or the name it would be told to was that of a session that ended"
+            receipt.give_up_processed(ConnectionLostError(f"{what}: {why}; ask its receiver"))
 
     def close(self, error: MeshError) -> None:
         """Nothing more will come."""
         self._write = None
         for receipt in list(self.table.values()):
             self._drop(receipt, error)
-        for receipt in [*self._answers.values(), *self._processing.values()]:
+        for receipt in self._answers.values():
             receipt.fail(error)
+        for receipt in self._processing.values():
+            receipt.give_up_processed(error)
         self._answers.clear()
         self._processing.clear()
         self._room.wake_all()
