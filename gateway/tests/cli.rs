@@ -519,10 +519,12 @@ fn a_network_without_an_adapter_does_not_start_the_simulator() {
     assert_eq!(told["code"], "no_adapter", "{told}");
     assert!(told["message"].as_str().unwrap().contains("This machine has: "), "{told}");
     assert!(told["hint"].as_str().unwrap().contains("--adapter hci"), "{told}");
-    // A name in the settings is as good; that one cannot be opened here.
+    // A name in the settings is as good: what stops it then is that another one runs here.
     fs::write(dir.path().join("mesh-gateway.toml"), "[radio]\nadapter = 'hci65535'\n").unwrap();
+    let other = fs::File::create(dir.path().join("gateway.lock")).unwrap();
+    other.lock().unwrap();
     let told = error(&run(&["--json", "--data-dir", home]));
-    assert!(told["message"].as_str().unwrap().contains("opening hci65535"), "{told}");
+    assert!(told["message"].as_str().unwrap().contains("locking the data directory"), "{told}");
 }
 
 #[test]
