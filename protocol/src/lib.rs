@@ -127,7 +127,7 @@ pub use neighbours::Neighbour;
 pub use node::{Answer, Config, Event, Host, Node, Received, RouteError, SendError, Transmit};
 pub use outbox::{Delivery, Outcome};
 pub use paths::Path;
-pub use replay::ReplayMark;
+pub use replay::{JUMP as SEQ_JUMP, ReplayMark};
 pub use rng::Rng;
 pub use routes::{Route, RouteOrigin};
 pub use segment::{

@@ -21,7 +21,7 @@ const WINDOW: u32 = 64;
 /// A frame this far ahead of the highest taken is taken at once: 16 blocks of a gateway. A source comes that far by losing a block at
 /// each of 16 starts, or while this node misses 18 hours of a frame a second. What a forged frame within it shuts out is as
 /// much at the most.
-pub(crate) const JUMP: u32 = 16 * 4_096;
+pub const JUMP: u32 = 16 * 4_096;
 /// Frames, each with a higher SEQ than the one before, that say together that their source is there now. A guess.
 const CONFIRMED_BY: u8 = 3;
 /// The first of them came so long ago, and none has come since from where the source was: a neighbour that is there would have

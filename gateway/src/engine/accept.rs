@@ -16,8 +16,8 @@ use super::inbox::{Agent, InboxBound, Item, Wish};
 use super::journal::After;
 use super::keys::First;
 use super::outgoing::Accepted;
-use super::records::{self, Numbers};
-use super::state::{ID_BLOCK, MeshCommand, State, UNWRITTEN_BYTES, wants};
+use super::records;
+use super::state::{MeshCommand, State, UNWRITTEN_BYTES, wants};
 use super::wishes::Full;
 use crate::access::{Entry, Holder, Quota, Verdict};
 use crate::agents::{MAX_BATCH, SessionId};
@@ -488,6 +488,8 @@ impl State {
                 self.incoming.synced(to, id);
                 self.mesh.push(MeshCommand::Report { to, id, priority, verdict });
             }
+            After::SeqReserved(up_to) if !self.seqs.grant(up_to) => self.reserve_seqs(up_to),
+            After::IdsReserved(up_to) if !self.ids.grant(up_to) => self.stage_ids(up_to),
             After::SeqReserved(up_to) => self.mesh.push(MeshCommand::SeqReserved(up_to)),
             After::IdsReserved(up_to) => self.ids_reserved = up_to,
             After::Detach(session) => self.let_go(session),
@@ -525,15 +527,21 @@ impl State {
         has_numbers && disk_keeps_up || self.journal.failure().is_some()
     }
 
+    /// Asks for more message numbers, when few are left.
     pub(super) fn reserve_ids(&mut self) {
-        let Numbers { unused_from, next_block } = self.ids;
-        // `next_block` is twice the last one: half of that one is left.
-        if unused_from.saturating_sub(self.next_id) <= next_block / 4 && unused_from < u32::MAX {
-            let up_to = unused_from.saturating_add(next_block);
-            self.ids = self.ids.reserved(up_to, ID_BLOCK);
-            self.journal.stage(records::put_ids(self.ids));
-            self.journal.after(After::IdsReserved(up_to));
+        // The next block is twice the last one: half of that one is left.
+        let few = self.ids_asked.saturating_sub(self.next_id) <= self.ids.block() / 4;
+        if few && self.ids_asked < u32::MAX {
+            self.ids_asked = self.ids_asked.saturating_add(self.ids.block());
+            self.stage_ids(self.ids_asked);
         }
+    }
+
+    /// Goes on towards the use of message numbers below `up_to`: stages the next record.
+    fn stage_ids(&mut self, up_to: u32) {
+        let record = self.ids.toward(up_to);
+        self.journal.stage(records::put_ids(record));
+        self.journal.after(After::IdsReserved(up_to));
     }
 
     pub(super) fn launch(&mut self, id: MessageId) {

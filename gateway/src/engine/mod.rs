@@ -37,7 +37,7 @@ use mesh_agent::api::{
 };
 use mesh_protocol::{
     Address, Config, Duration, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId, NetKey, Priority,
-    Rng, RouteError, SendError, Verdict, frame::SEQ_MAX,
+    Rng, RouteError, SEQ_JUMP, SendError, Verdict, frame::SEQ_MAX,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
@@ -57,6 +57,8 @@ pub use state::Identity;
 
 /// The most SEQs reserved at a time; `docs/protocol.md`, "SEQ".
 const SEQ_BLOCK: u32 = 4096;
+/// The most SEQs that the node leaves out at once, to go on behind another's under its address, with the blocks on either side.
+const SEQ_LEAP: u32 = SEQ_JUMP + 2 * SEQ_BLOCK;
 /// Replay marks of all sources go to disk at most this often, with other writes. That of a source whose message is delivered
 /// goes with the message; a restarted gateway takes again at most what was no message.
 const MARKS_EVERY: Duration = Duration::from_secs(60);
@@ -225,7 +227,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             );
         }
         let seq = match recovered.seqs {
-            Seqs::Known(seqs) => seqs.start(recovered.lost, SEQ_BLOCK).min(SEQ_MAX + 1),
+            Seqs::Known(seqs) => seqs.start(recovered.lost, SEQ_BLOCK, SEQ_LEAP).min(SEQ_MAX + 1),
             _ if membership.fresh => 0,
             Seqs::OfAddress(found) => {
                 return Err(EngineError::OtherAddress { found, own: identity.address });
@@ -240,7 +242,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             );
         }
         let id = match recovered.ids {
-            Some(ids) => ids.start(recovered.lost, ID_BLOCK),
+            Some(ids) => ids.start(recovered.lost, ID_BLOCK, 0),
             None if membership.fresh => 1,
             // The address may have had another disk: its numbers would be taken for repeats of those.
             None => 1 + Rng::stream(seed, "first message number").below(FIRST_IDS) as u32,

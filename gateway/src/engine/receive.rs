@@ -12,8 +12,8 @@ use super::contexts::{Context, Definition};
 use super::inbox::{Item, Wish};
 use super::incoming::{Known, Parts};
 use super::journal::After;
+use super::records;
 use super::state::{MeshCommand, NAMESAKE_NEWS, State, wants};
-use super::{SEQ_BLOCK, records};
 use crate::store::Op;
 
 /// Type, flags and names; the message that is answered; the body; the context that is defined.
@@ -236,9 +236,7 @@ impl State {
                 self.learn(name, asked, source);
             }
             MeshEvent::ReserveSeq { up_to } => {
-                self.seqs = self.seqs.reserved(up_to, SEQ_BLOCK);
-                self.stage_seqs();
-                self.journal.after(After::SeqReserved(up_to));
+                self.reserve_seqs(up_to);
             }
             MeshEvent::EpochWanted => {
                 tracing::warn!(

@@ -46,20 +46,58 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// Where a new run begins when so many writes may be lost behind this record, each with a block whose numbers were used.
-    pub(super) fn start(self, lost: u64, most: u32) -> u32 {
+    /// Where a new run begins when so many writes may be lost behind this record, each with a block whose numbers were used; and
+    /// each two of them with a leap of so many, which takes two writes.
+    pub(super) fn start(self, lost: u64, most: u32, leap: u32) -> u32 {
         let (mut start, mut block) = (self.unused_from, self.next_block);
-        for _ in 0..lost {
+        for n in 1..=lost {
             start = start.saturating_add(block);
             block = block.saturating_mul(2).min(most);
+            if n % 2 == 0 {
+                start = start.saturating_add(leap);
+            }
         }
         start
     }
+}
 
-    /// The numbers as they are once those below `up_to` are reserved, in blocks that double.
-    pub(super) fn reserved(self, up_to: u32, most: u32) -> Self {
-        let block = up_to.saturating_sub(self.unused_from);
-        Self { unused_from: up_to, next_block: block.saturating_mul(2).clamp(1, most) }
+/// The numbers that a run reserves, in blocks that double.
+///
+/// A record that is lost granted no more than the one before it foretells. So what goes further, behind another node's numbers or
+/// behind those left out at the start, is foretold in a write of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reservations {
+    record: Numbers,
+    block: u32,
+    most: u32,
+}
+
+impl Reservations {
+    /// Those of a new run behind the record on disk, from a block of `first` up to one of `most` numbers.
+    pub(super) const fn new(record: Numbers, first: u32, most: u32) -> Self {
+        Self { record, block: first, most }
+    }
+
+    /// The record to write next, so that numbers below `up_to` may be used once one that [`grant`](Self::grant)s them is synced.
+    pub(super) fn toward(&mut self, up_to: u32) -> Numbers {
+        let Numbers { unused_from, next_block } = self.record;
+        self.record = if up_to > unused_from.saturating_add(next_block) {
+            Numbers { unused_from, next_block: up_to - unused_from }
+        } else {
+            self.block = self.block.saturating_mul(2).min(self.most);
+            Numbers { unused_from: up_to, next_block: self.block }
+        };
+        self.record
+    }
+
+    /// Whether the last record grants the numbers below `up_to`.
+    pub(super) const fn grant(&self, up_to: u32) -> bool {
+        self.record.unused_from >= up_to
+    }
+
+    /// How many the next reservation is good for.
+    pub(super) const fn block(&self) -> u32 {
+        self.block
     }
 }
 
@@ -298,7 +336,7 @@ mod tests {
     use mesh_protocol::frame::SEQ_MAX;
     use mesh_protocol::{Config, EpochKeys, Event, Instant, Keyring, SmallNode};
 
-    use super::super::inbox::Types;
+    use super::super::{SEQ_LEAP, inbox::Types};
     use super::*;
 
     const OWN: Address = Address::new(2);
@@ -324,7 +362,7 @@ mod tests {
         let membership = membership(7, 1);
         let mut raw = holding(fresh_seq(membership.fingerprint, OWN));
         for _ in 0..starts {
-            let start = known(&raw).start(cut.into(), SEQ_BLOCK);
+            let start = known(&raw).start(cut.into(), SEQ_BLOCK, SEQ_LEAP);
             let keys = Keyring::new(EpochKeys::derive(&membership.key, membership.epoch));
             let config = Config {
                 address: OWN,
@@ -337,12 +375,15 @@ mod tests {
             };
             let mut node = SmallNode::new(Instant::ZERO, config);
             let Some(Event::ReserveSeq { up_to }) = node.poll_event() else { panic!("nothing is reserved") };
-            let numbers =
-                Numbers { unused_from: start, next_block: SEQ_FIRST_BLOCK }.reserved(up_to, SEQ_BLOCK);
+            let mut run = Reservations::new(known(&raw), SEQ_FIRST_BLOCK, SEQ_BLOCK);
+            let mut numbers = run.toward(up_to);
+            while !run.grant(up_to) {
+                numbers = run.toward(up_to);
+            }
             let numbers = if cut { numbers } else { Numbers { unused_from: start + 1, ..numbers } };
             raw = holding(put_seqs(membership.fingerprint, OWN, numbers));
         }
-        known(&raw).start(cut.into(), SEQ_BLOCK)
+        known(&raw).start(cut.into(), SEQ_BLOCK, SEQ_LEAP)
     }
 
     #[test]
@@ -356,7 +397,7 @@ mod tests {
     #[test]
     fn a_record_is_this_nodes_only_with_its_address_key_and_epoch() {
         let raw = holding(fresh_seq(membership(7, 1).fingerprint, OWN));
-        assert_eq!(known(&raw).start(0, SEQ_BLOCK), 0);
+        assert_eq!(known(&raw).start(0, SEQ_BLOCK, SEQ_LEAP), 0);
         let of = |key, epoch, address| seqs(&raw, membership(key, epoch).fingerprint, address);
         assert_eq!(of(7, 1, Address::new(3)), Seqs::OfAddress(OWN));
         assert_eq!((of(8, 1, OWN), of(7, 2, OWN)), (Seqs::OfOtherKey, Seqs::OfOtherKey));
@@ -367,9 +408,9 @@ mod tests {
     fn records_from_before_format_4_are_read_and_a_block_of_then_is_skipped() {
         let fingerprint = membership(7, 1).fingerprint;
         let raw = holding(store::Op::PutMeta { key: SEQ, value: encode(&(fingerprint, 5_000u32)) });
-        assert_eq!(known(&raw).start(1, SEQ_BLOCK), 5_000 + SEQ_BLOCK);
+        assert_eq!(known(&raw).start(1, SEQ_BLOCK, SEQ_LEAP), 5_000 + SEQ_BLOCK);
         let raw = holding(store::Op::PutMeta { key: NEXT_ID, value: encode(&70_000u32) });
-        assert_eq!(ids(&raw).unwrap().start(1, ID_BLOCK), 70_000 + ID_BLOCK);
+        assert_eq!(ids(&raw).unwrap().start(1, ID_BLOCK, 0), 70_000 + ID_BLOCK);
     }
 
     #[test]

@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 use mesh_agent::api::Name;
 use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, SEQ_FIRST_BLOCK, Verdict};
 
+use super::SEQ_BLOCK;
 use super::accounts::Accounts;
 use super::contexts::Heard;
 use super::directory::Directory;
 use super::figures::Ledger;
 use super::inbox::{Agent, Held};
 use super::incoming::Incoming;
-use super::journal::Journal;
+use super::journal::{After, Journal};
 use super::outgoing::Outgoing;
 use super::peers::PeerBook;
 use super::recent::Recent;
-use super::records::{self, Numbers};
+use super::records::{self, Numbers, Reservations, Seqs};
 use super::wishes::Wishes;
 use crate::access::Audit;
 use crate::agents::SessionId;
@@ -132,10 +133,10 @@ pub(super) struct State {
     pub(super) ids_reserved: u32,
     /// How many writes of earlier runs the store has lost.
     pub(super) store_lost: u64,
-    /// As they were asked for last.
-    pub(super) ids: Numbers,
-    /// As they were asked for last.
-    pub(super) seqs: Numbers,
+    /// Below this they are reserved or asked for.
+    pub(super) ids_asked: u32,
+    pub(super) ids: Reservations,
+    pub(super) seqs: Reservations,
     pub(super) announced: u32,
     pub(super) announce_at: Instant,
     pub(super) fingerprint: [u8; 8],
@@ -157,6 +158,11 @@ impl State {
         start: Start,
         peers: Vec<PeerConfig>,
     ) -> Self {
+        let ids = recovered.ids.unwrap_or(Numbers { unused_from: start.id, next_block: FIRST_ID_BLOCK });
+        let seqs = match recovered.seqs {
+            Seqs::Known(seqs) => seqs,
+            _ => Numbers { unused_from: start.seq, next_block: SEQ_FIRST_BLOCK },
+        };
         let mut state = Self {
             identity,
             started: now,
@@ -180,8 +186,9 @@ impl State {
             next_id: start.id,
             ids_reserved: start.id,
             store_lost: recovered.known_lost,
-            ids: Numbers { unused_from: start.id, next_block: FIRST_ID_BLOCK },
-            seqs: Numbers { unused_from: start.seq, next_block: SEQ_FIRST_BLOCK },
+            ids_asked: start.id,
+            ids: Reservations::new(ids, FIRST_ID_BLOCK, ID_BLOCK),
+            seqs: Reservations::new(seqs, SEQ_FIRST_BLOCK, SEQ_BLOCK),
             announced: 0,
             announce_at: now,
             fingerprint: recovered.fingerprint,
@@ -233,16 +240,17 @@ impl State {
         self.agents.insert(agent.key, agent);
     }
 
-    /// Stages which SEQs may have been used.
-    pub(super) fn stage_seqs(&mut self) {
-        let address = self.identity.address;
-        self.journal.stage(records::put_seqs(self.fingerprint, address, self.seqs));
+    /// Goes on towards the use of SEQs below `up_to`: stages the next record.
+    pub(super) fn reserve_seqs(&mut self, up_to: u32) {
+        let record = self.seqs.toward(up_to);
+        self.journal.stage(records::put_seqs(self.fingerprint, self.identity.address, record));
+        self.journal.after(After::SeqReserved(up_to));
     }
 
     /// Stages how far numbers were used, for a stop in order: none is lost by it. `next_seq` is the first SEQ that was not.
     pub(super) fn stage_used(&mut self, next_seq: u32) {
-        self.seqs = Numbers { unused_from: next_seq, next_block: SEQ_FIRST_BLOCK };
-        self.stage_seqs();
+        let seqs = Numbers { unused_from: next_seq, next_block: SEQ_FIRST_BLOCK };
+        self.journal.stage(records::put_seqs(self.fingerprint, self.identity.address, seqs));
         self.journal
             .stage(records::put_ids(Numbers { unused_from: self.next_id, next_block: FIRST_ID_BLOCK }));
     }
