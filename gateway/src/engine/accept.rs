@@ -11,6 +11,7 @@ use mesh_agent::api::{
 };
 use mesh_protocol::{Address, Duration, MessageId, NameHash, Priority, Reason};
 
+use super::accounts::Charge;
 use super::figures::Settled;
 use super::inbox::{Agent, InboxBound, Item, Wish};
 use super::journal::After;
@@ -345,25 +346,32 @@ impl State {
             return false;
         }
         let charge = self.accounts.charge(token, item.body_len());
-        if self.journal.failure().is_some() {
-            agent.hold(item);
-            self.show(to);
-        } else if durable && !agent.is_passing() {
+        if durable {
+            // It is on the disk with all that belongs to it, or nothing of it is: while the store fails, it waits with that.
             let cursor = agent.keep(item, true, charge);
-            if let Some(record) = agent.last_kept() {
+            if let Some(record) = agent.last_kept().filter(|_| !agent.is_passing()) {
                 self.journal.stage(Op::PutInbox { agent: to, cursor, record });
             }
             self.journal.after(After::Show(to, cursor));
-        } else {
-            let reserves = agent.reserves();
-            agent.keep(item, false, charge);
-            if let Some(up_to) = reserves {
-                self.stage_agent(to);
-                self.journal.after(After::CursorsReserved(to, up_to));
-            }
+        } else if self.journal.failure().is_some() {
+            agent.hold(item, charge);
             self.show(to);
+        } else {
+            self.keep_in_memory(to, item, charge);
         }
         true
+    }
+
+    /// Puts an item into an inbox that need not be on the disk, and shows it.
+    pub(super) fn keep_in_memory(&mut self, to: AgentKey, item: Item, charge: Option<Charge>) {
+        let Some(agent) = self.agents.get_mut(&to) else { return };
+        let reserves = agent.reserves();
+        agent.keep(item, false, charge);
+        if let Some(up_to) = reserves {
+            self.stage_agent(to);
+            self.journal.after(After::CursorsReserved(to, up_to));
+        }
+        self.show(to);
     }
 
     pub(super) fn accepted(
@@ -401,18 +409,24 @@ impl State {
     }
 
     /// What becomes of promises when the store does not write: senders are told, and what they were to be told is taken back, from
-    /// the disk too should it get that far. What is in memory goes on.
+    /// the disk too should it get that far. What is in memory goes on. What was accepted before and has got on since is not taken
+    /// back: it is written with the rest, and told then.
     pub(super) fn break_promises(&mut self, broken: Vec<After>) {
-        let refused: BTreeSet<MessageId> = broken
+        let own = self.identity.address;
+        let refused: BTreeSet<MessageRef> = broken
             .iter()
-            .filter_map(|after| if let After::Accepted { id, .. } = after { Some(*id) } else { None })
+            .filter_map(|after| match *after {
+                After::Accepted { id, .. } => Some(MessageRef { node: own, id }),
+                After::Report { to, id, .. } => Some(MessageRef { node: to, id }),
+                _ => None,
+            })
             .collect();
         for after in broken {
             self.break_promise(after, &refused);
         }
     }
 
-    fn break_promise(&mut self, after: After, refused: &BTreeSet<MessageId>) {
+    fn break_promise(&mut self, after: After, refused: &BTreeSet<MessageRef>) {
         match after {
             After::Accepted { session, agent, reference, id } => {
                 if self.outgoing.remove(id).is_some() {
@@ -427,8 +441,9 @@ impl State {
             }
             After::Again { session, agent, reference, key, first } => {
                 // Still known, it was on disk before the store failed.
+                let id = MessageRef { node: self.identity.address, id: first.id };
                 match self.agents.get(&agent).and_then(|sender| sender.keys.find(key)) {
-                    Some(known) if known == first && !refused.contains(&first.id) => {
+                    Some(known) if known == first && !refused.contains(&id) => {
                         self.say_accepted(session, reference, first.id, first.durable);
                     }
                     _ => self.not_accepted(session, reference),
@@ -441,9 +456,8 @@ impl State {
             }
             After::Tell { session, event } => self.tell(session, event),
             After::Show(key, _) | After::CursorsReserved(key, _) => {
-                let own = self.identity.address;
                 if let Some(agent) = self.agents.get_mut(&key) {
-                    for cursor in agent.lose_unsynced(|id| id.node == own && refused.contains(&id.id)) {
+                    for cursor in agent.take_back(refused) {
                         self.journal.stage(Op::DeleteInbox { agent: key, cursor });
                     }
                     agent.show();

@@ -3,7 +3,7 @@
 //! Owns what is shown to the agent and when. Everything durable in it is in the store too; staging that is for the
 //! callers, who know what else belongs to the same step.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -50,6 +50,23 @@ impl Item {
             Self::Message(message, _) => message.body.len(),
             Self::Receipt(_) => 0,
         }
+    }
+
+    /// The message that it is, or that it is about.
+    const fn id(&self) -> &MessageRef {
+        match self {
+            Self::Message(message, _) => &message.id,
+            Self::Receipt(receipt) => &receipt.id,
+        }
+    }
+
+    /// The same in this place of an inbox.
+    fn at(mut self, place: Option<u64>) -> Self {
+        match &mut self {
+            Self::Message(message, _) => message.cursor = place,
+            Self::Receipt(receipt) => receipt.cursor = place,
+        }
+        self
     }
 
     fn event(&self) -> Event {
@@ -132,8 +149,8 @@ pub(super) struct Agent {
     kept: VecDeque<Kept>,
     /// How many of `kept` this session has been shown.
     shown: usize,
-    /// What came after the store had failed, and waits for credit.
-    fleeting: VecDeque<Item>,
+    /// What came after the store had failed and need not be on the disk, and waits for credit.
+    fleeting: VecDeque<(Item, Option<Charge>)>,
     bytes: usize,
     /// Where its bytes are counted together with those of others.
     all: Held,
@@ -265,11 +282,7 @@ impl Agent {
         let cursor = self.next_cursor;
         self.next_cursor += 1;
         self.weigh(item.weight());
-        let item = match item {
-            Item::Message(message, wish) => Item::Message(Message { cursor: Some(cursor), ..message }, wish),
-            Item::Receipt(receipt) => Item::Receipt(Receipt { cursor: Some(cursor), ..receipt }),
-        };
-        self.kept.push_back(Kept { cursor, item, durable, charge });
+        self.kept.push_back(Kept { cursor, item: item.at(Some(cursor)), durable, charge });
         cursor
     }
 
@@ -304,32 +317,37 @@ impl Agent {
     }
 
     /// Holds something that cannot be kept until there is credit for it.
-    pub(super) fn hold(&mut self, item: Item) {
+    pub(super) fn hold(&mut self, item: Item, charge: Option<Charge>) {
         self.weigh(item.weight());
-        self.fleeting.push_back(item);
+        self.fleeting.push_back((item, charge));
     }
 
-    /// What is not on disk will never be: nobody was told that such messages are accepted or delivered, and their
-    /// cursors belong to others after a restart. They go, and receipts of messages that were refused; what need not be there, and
-    /// other receipts, which are true all the same, are shown without one. The cursors of which nothing is to get to the disk.
-    pub(super) fn lose_unsynced(&mut self, refused: impl Fn(&MessageRef) -> bool) -> Vec<u64> {
-        let (stay, lost) =
-            self.kept.drain(..).partition(|kept| kept.may_be_shown(self.synced, self.reserved));
-        self.kept = stay;
-        let lost: VecDeque<Kept> = lost;
-        self.lighten(lost.iter().map(|kept| kept.item.weight()).sum());
-        let cursors = lost.iter().filter(|kept| kept.durable).map(|kept| kept.cursor).collect();
-        for Kept { item, durable, .. } in lost {
-            match item {
-                Item::Receipt(receipt) if refused(&receipt.id) => {}
-                Item::Receipt(receipt) => self.hold(Item::Receipt(Receipt { cursor: None, ..receipt })),
-                Item::Message(message, wish) if !durable => {
-                    self.hold(Item::Message(Message { cursor: None, ..message }, wish));
-                }
-                Item::Message(..) => {}
+    /// The store has failed: takes out what was refused, and receipts of it. What need not be on the disk does not wait for it: it
+    /// is shown without a cursor, as cursors that are not on the disk belong to others after a restart. The rest waits. The cursors
+    /// of which nothing is to get to the disk.
+    pub(super) fn take_back(&mut self, refused: &BTreeSet<MessageRef>) -> Vec<u64> {
+        let (mut gone, mut waits) = (Vec::new(), false);
+        for kept in std::mem::take(&mut self.kept) {
+            let stays = kept.may_be_shown(self.synced, self.reserved);
+            if kept.cursor > self.synced && refused.contains(kept.item.id()) {
+                self.lighten(kept.item.weight());
+                gone.extend(kept.durable.then_some(kept.cursor));
+            } else if kept.durable || stays && !waits {
+                waits |= !stays;
+                self.kept.push_back(kept);
+            } else {
+                self.lighten(kept.item.weight());
+                self.hold(kept.item.at(None), kept.charge);
             }
         }
-        cursors
+        gone
+    }
+
+    /// The store writes again: what was held meanwhile, to be kept.
+    pub(super) fn take_held(&mut self) -> VecDeque<(Item, Option<Charge>)> {
+        let held = std::mem::take(&mut self.fleeting);
+        self.lighten(held.iter().map(|(item, _)| item.weight()).sum());
+        held
     }
 
     /// Begins a session at `resume` (or behind the last ack) and returns the one it takes the place of, and where it
@@ -414,7 +432,7 @@ impl Agent {
     /// the session tells when there is room again.
     pub(super) fn show(&mut self) {
         while let Some(session) = &mut self.session {
-            let fleeting = self.fleeting.front();
+            let fleeting = self.fleeting.front().map(|(item, _)| item);
             let (synced, reserved) = (self.synced, self.reserved);
             let kept = self.kept.get(self.shown).filter(|kept| kept.may_be_shown(synced, reserved));
             let Some(item) = fleeting.or(kept.map(|kept| &kept.item)) else { return };
@@ -424,7 +442,7 @@ impl Agent {
             }
             session.credits -= u32::from(costs);
             if fleeting.is_some() {
-                let weight = self.fleeting.pop_front().map_or(0, |item| item.weight());
+                let weight = self.fleeting.pop_front().map_or(0, |(item, _)| item.weight());
                 self.lighten(weight);
             } else {
                 self.shown += 1;
@@ -476,7 +494,7 @@ impl Agent {
         if self.session.is_some() {
             return None;
         }
-        let items = self.kept.iter().map(|kept| &kept.item).chain(&self.fleeting);
+        let items = self.kept.iter().map(|kept| &kept.item).chain(self.fleeting.iter().map(|(item, _)| item));
         let of_items = items.map(|item| match item {
             Item::Message(message, _)
                 if matches!(message.to, Destination::Group(_) | Destination::Everyone)
@@ -559,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_disk_lost_is_shown_under_no_cursor_that_another_item_could_get() {
+    fn a_failing_disk_takes_back_what_was_refused_and_nothing_else() {
         let mut bob = agent();
         let to_bob = || message(Destination::Node(Address::new(1)));
         assert_eq!(
@@ -567,11 +585,11 @@ mod tests {
             (1, 2, 3)
         );
         bob.synced(1);
-        bob.lose_unsynced(|_| false);
+        let refused = [*to_bob().id()].into();
+        assert_eq!(bob.take_back(&refused), [2]);
         let kept: Vec<u64> = bob.kept.iter().map(|kept| kept.cursor).collect();
-        assert_eq!(kept, [1], "nobody was told that the second is accepted");
-        let [Item::Receipt(told)] = bob.fleeting.make_contiguous() else { panic!("the receipt is true") };
-        assert_eq!((told.cursor, told.reference), (None, Some(7)));
+        assert_eq!(kept, [1, 3], "of the same number, the first is on the disk");
+        assert_eq!(bob.take_back(&[*receipt().id()].into()), [3]);
     }
 
     #[test]
@@ -603,13 +621,14 @@ mod tests {
     fn a_failing_disk_takes_nothing_that_it_need_not_have() {
         let mut bob = agent();
         let to_bob = || message(Destination::Node(Address::new(1)));
-        bob.reserved(2);
+        bob.reserved(9);
         for durable in [false, true, false] {
             bob.keep(to_bob(), durable, None);
         }
-        bob.lose_unsynced(|_| false);
-        assert_eq!((bob.kept.len(), bob.kept[0].cursor), (1, 1));
-        let [Item::Message(held, _)] = bob.fleeting.make_contiguous() else { panic!("the third") };
+        assert!(bob.take_back(&BTreeSet::new()).is_empty());
+        let kept: Vec<u64> = bob.kept.iter().map(|kept| kept.cursor).collect();
+        assert_eq!(kept, [1, 2], "the second waits for the disk, the third not for the second");
+        let [(Item::Message(held, _), _)] = bob.fleeting.make_contiguous() else { panic!("the third") };
         assert_eq!(held.cursor, None);
     }
 
@@ -621,13 +640,13 @@ mod tests {
         bob.count_into(&all);
         let one = all.bytes();
         bob.keep(message(Destination::Everyone), false, None);
-        bob.hold(receipt());
+        bob.hold(receipt(), None);
         assert!(one > 0 && all.bytes() == bob.bytes);
         let bound = InboxBound { messages: 10, bytes: 1 << 20, total_bytes: all.bytes() };
         assert!(!bob.has_room(bound) && bob.has_room(InboxBound { total_bytes: all.bytes() + 1, ..bound }));
         bob.ack(1);
         bob.synced(1);
-        bob.lose_unsynced(|_| false);
+        bob.take_back(&[*receipt().id()].into());
         assert_eq!(all.bytes(), bob.bytes);
         drop(bob);
         assert_eq!(all.bytes(), 0);

@@ -39,8 +39,12 @@ pub(super) enum After {
 }
 
 impl After {
-    const fn is_of_numbers(&self) -> bool {
-        matches!(self, Self::SeqReserved(_) | Self::IdsReserved(_) | Self::CursorsReserved(..))
+    /// Whether nobody is told of it as long as the store fails: it holds once the store writes again.
+    const fn can_wait(&self) -> bool {
+        matches!(
+            self,
+            Self::SeqReserved(_) | Self::IdsReserved(_) | Self::CursorsReserved(..) | Self::Show(..)
+        )
     }
 }
 
@@ -174,17 +178,21 @@ impl Journal {
         }
     }
 
-    /// Breaks promises that somebody waits for. Those that only let numbers be used are kept for when the store writes again.
+    /// Breaks promises that somebody waits for. The others are kept for when the store writes again.
     fn give_up(&mut self, ticket: Ticket, promises: Vec<After>) {
-        let (numbers, broken): (Vec<_>, Vec<_>) = promises.into_iter().partition(After::is_of_numbers);
-        for promise in &numbers {
-            if let After::CursorsReserved(agent, up_to) = promise {
-                // What was to be shown under them is shown without.
-                self.broken.push(After::CursorsReserved(*agent, *up_to));
+        let (later, broken): (Vec<_>, Vec<_>) = promises.into_iter().partition(After::can_wait);
+        for promise in &later {
+            // Of what was to be shown, some is refused now, and some needs no disk.
+            match *promise {
+                After::CursorsReserved(agent, up_to) => {
+                    self.broken.push(After::CursorsReserved(agent, up_to));
+                }
+                After::Show(agent, cursor) => self.broken.push(After::Show(agent, cursor)),
+                _ => {}
             }
         }
-        if !numbers.is_empty() {
-            self.waiting.push_back((ticket, numbers));
+        if !later.is_empty() {
+            self.waiting.push_back((ticket, later));
         }
         self.broken.extend(broken);
     }

@@ -527,9 +527,15 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     fn turn(&mut self) {
         self.tick();
         let now = self.state.now;
+        let failed = self.state.journal.failure().is_some();
         self.state.journal.due(&mut self.due);
         for promise in self.due.drain(..) {
             self.state.keep_promise(promise);
+        }
+        if failed && self.state.journal.failure().is_none() {
+            self.state.keep_held();
+            // Of what was shown meanwhile, nothing on the disk says that it was heard.
+            self.stage_marks();
         }
         let broken = self.state.journal.broken();
         self.state.break_promises(broken);

@@ -98,9 +98,15 @@ impl State {
             }
             (vec![key], Destination::agent_on(name, destination))
         };
-        if self.journal.failure().is_some() && destination.is_node() {
+        // Nothing on the disk speaks of one that is there for its session.
+        let lasting =
+            receivers.iter().any(|key| self.agents.get(key).is_some_and(|agent| !agent.is_passing()));
+        let failed = self.journal.failure().is_some();
+        if failed && lasting && destination.is_node() {
             return Some(Verdict::Rejected(Reason::Storage));
         }
+        // Nobody waits for an answer to what many get: while the store fails, it is shown all the same, and not written.
+        let durable = lasting && !failed;
         let sender = from.map_or(Destination::Node(source), |from| Destination::agent_on(from, source));
         let mut reply_to = reply_to.map(|reply_to| MessageRef { node: reply_to.node, id: reply_to.id });
         if let Some((asker, asked)) = reply_to.and_then(|answered| self.sent(answered)) {
@@ -123,11 +129,9 @@ impl State {
             body: Body::from_parts(body.to_vec().into(), context.text),
         };
         let wish = context.processed.then_some(Wish::Node);
-        // Nothing on the disk speaks of one that is there for its session.
-        let durable =
-            receivers.iter().any(|key| self.agents.get(key).is_some_and(|agent| !agent.is_passing()));
         for key in receivers {
-            self.put(key, Item::Message(message.clone(), wish), true, None);
+            let durable = durable && self.agents.get(&key).is_some_and(|agent| !agent.is_passing());
+            self.put(key, Item::Message(message.clone(), wish), durable, None);
         }
         if let Some(number) = defines {
             let definition = Definition { by: id, context };

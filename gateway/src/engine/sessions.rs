@@ -303,6 +303,17 @@ impl State {
         }
     }
 
+    /// The store writes again: what inboxes hold for later is kept like everything else that is in memory.
+    pub(super) fn keep_held(&mut self) {
+        let keys: Vec<AgentKey> = self.agents.keys().copied().collect();
+        for key in keys {
+            let held = self.agents.get_mut(&key).map(Agent::take_held).unwrap_or_default();
+            for (item, charge) in held {
+                self.keep_in_memory(key, item, charge);
+            }
+        }
+    }
+
     /// A session has written out what it had and takes more.
     pub(super) fn room(&mut self, session: SessionId) {
         if let Some(key) = self.agent_of(session) {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ble_bearer::sim::StationId;
-use mesh_agent::Pending;
 use mesh_agent::api::{Accepted, Body, ErrorCode, Event, Name, Outcome, SendRequest};
+use mesh_agent::{Incoming, Pending};
 use mesh_protocol::MessageType;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::task::JoinSet;
@@ -287,4 +287,111 @@ async fn until(agent: &mut Client, text: &str) {
             _ => {}
         }
     }
+}
+
+/// When a gateway's disk fails, what is on its way there, and how it comes back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Failure {
+    /// The write that fails is the one that delivers; the disk mends itself.
+    UnderIt,
+    /// That it fails is known before; the disk mends itself.
+    Known,
+    /// The power goes while it fails.
+    Cut,
+}
+
+/// All that waits for an agent of the first gateway, in order; what it sends itself comes last.
+async fn waiting_for(inside: &Inside, agent: &mut Client) -> Vec<String> {
+    let name = agent.welcome().name;
+    let eve = inside.connect(0, hello("eve"), Codec::Json).await.unwrap();
+    eve.handle().send(task(name.as_str(), "end")).await.unwrap().accepted().await.unwrap();
+    let mut all = Vec::new();
+    loop {
+        match agent.inbox().next().await.unwrap() {
+            Incoming::Message(message) => match message.body.as_text().unwrap() {
+                "end" => return all,
+                text => all.push(text.to_owned()),
+            },
+            Incoming::Receipt(receipt) => {
+                all.push(format!("{} {:?}", receipt.reference.unwrap(), receipt.outcome));
+            }
+            Incoming::Error(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+/// Messages that were accepted before the disk failed, one for a name that comes to the gateway meanwhile and one whose receipt
+/// comes meanwhile.
+fn accepted_before(failure: Failure) {
+    let ran = small().run(async move |inside| {
+        let disk = lock(&inside.shared.places)[0].disk.clone();
+        let mut carol = inside.connect(1, hello("carol"), Codec::Json).await.unwrap();
+        let mut alice = BufReader::new(inside.stream(0).unwrap());
+        let said = [
+            r#"{"op":"hello","name":"alice"}"#,
+            r#"{"op":"send","ref":1,"to":"zoe","type":"TASK","text":"to zoe"}"#,
+            r#"{"op":"send","ref":2,"to":"carol","type":"TASK","text":"to carol"}"#,
+        ];
+        alice.write_all((said.join("\n") + "\n").as_bytes()).await.unwrap();
+        let next = async |stream: &mut BufReader<DuplexStream>| -> serde_json::Value {
+            let mut line = String::new();
+            AsyncBufReadExt::read_line(stream, &mut line).await.unwrap();
+            serde_json::from_str(&line).unwrap()
+        };
+        for expected in ["welcome", "accepted", "accepted"] {
+            assert_eq!(next(&mut alice).await["ev"], expected);
+        }
+
+        disk.fail_after(0);
+        if failure == Failure::Known {
+            let bob = inside.connect(0, hello("bob"), Codec::Json).await.unwrap();
+            let refused = bob.handle().send(task("zoe", "refused")).await.unwrap().accepted().await;
+            assert!(matches!(refused, Err(ClientError::Refused(error)) if error.code == ErrorCode::Storage));
+        }
+        let zoe = inside.connect(0, hello("zoe"), Codec::Postcard).await.unwrap();
+        inside.pause(Duration::from_secs(5)).await;
+        if failure != Failure::Cut {
+            disk.mend();
+            inside.pause(Duration::from_secs(5)).await;
+            alice.write_all(b"{\"op\":\"ping\",\"ref\":9}\n").await.unwrap();
+            let mut told = Vec::new();
+            loop {
+                let event = next(&mut alice).await;
+                match event["ev"].as_str().unwrap() {
+                    "pong" => break,
+                    word => told.push(format!("{word} {} {}", event["ref"], event["outcome"])),
+                }
+            }
+            told.sort();
+            assert_eq!(told, ["receipt 1 \"delivered\"", "receipt 2 \"delivered\""], "each once");
+        }
+        drop((alice, zoe));
+        inside.cut(0).await.unwrap();
+        inside.restart(0).unwrap();
+
+        let mut zoe = inside.connect(0, hello("zoe"), Codec::Json).await.unwrap();
+        assert_eq!(waiting_for(&inside, &mut zoe).await, ["to zoe"]);
+        inside.pause(Duration::from_secs(10)).await;
+        assert_eq!(waiting_for(&inside, &mut carol).await, ["to carol"]);
+        let mut alice = inside.connect(0, hello("alice"), Codec::Postcard).await.unwrap();
+        let mut told = waiting_for(&inside, &mut alice).await;
+        told.sort();
+        assert_eq!(told, ["1 Delivered", "2 Delivered"], "{failure:?}");
+    });
+    ran.unwrap();
+}
+
+#[test]
+fn what_was_accepted_is_not_lost_by_a_write_that_fails_under_it() {
+    accepted_before(Failure::UnderIt);
+}
+
+#[test]
+fn what_was_accepted_is_not_lost_while_the_disk_is_known_to_fail() {
+    accepted_before(Failure::Known);
+}
+
+#[test]
+fn what_was_accepted_is_not_lost_when_the_power_goes_while_the_disk_fails() {
+    accepted_before(Failure::Cut);
 }
