@@ -5,8 +5,8 @@ mod common;
 use std::path::Path;
 
 use common::{agent, cable, name, plan};
-use mesh_agent::api::{Body, ErrorCode, ErrorEvent, Hello, SendRequest, Token};
-use mesh_agent::{Client, ClientError, Endpoint};
+use mesh_agent::api::{Body, ErrorCode, ErrorEvent, Hello, Outcome, SendRequest, Token};
+use mesh_agent::{Client, ClientError, Endpoint, Incoming};
 use mesh_gateway::access::{self, Grant, NamePattern};
 use mesh_gateway::agents::TokenCheck;
 use mesh_gateway::engine::Membership;
@@ -200,4 +200,34 @@ async fn the_last_sixteenth_of_an_inbox_is_for_what_is_critical() {
     }
     assert_eq!(refused(sends(&alice, fleeting(Priority::Critical)).await).code, ErrorCode::Busy);
     gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_is_removed_takes_along_what_waits_of_what_it_sent_if_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (all, limited) = tokens(folder.path(), |grant| Grant { max_body: Some(100), ..grant });
+    let gateway = start(folder.path()).await;
+    let alice = attach(&gateway, "alice", &all).await.unwrap();
+    let sensor = attach(&gateway, "sensor", &limited).await.unwrap();
+    for from in [&alice, &sensor, &sensor] {
+        // Nobody answers for that name, so it waits.
+        sends(from, task("nobody")).await.unwrap();
+    }
+    let waiting = async || alice.handle().status().await.unwrap().outbox;
+    assert_eq!(waiting().await, 3);
+    access::remove(folder.path(), &name("limited"), true).unwrap();
+    while waiting().await > 1 {}
+    // Whoever has the name next is told.
+    let (_, mut inbox) = attach(&gateway, "sensor", &all).await.unwrap().split();
+    for _ in 0..2 {
+        let Incoming::Receipt(told) = inbox.next().await.unwrap() else { panic!() };
+        assert_eq!(told.outcome, Outcome::Rejected);
+        assert_eq!(told.why.as_deref(), Some("its access token was removed before it was sent"));
+    }
+    gateway.stop().await.unwrap();
+    // A new token of that name is another one.
+    let purged = || access::read_file(&folder.path().join(access::TOKENS_FILE)).unwrap().unwrap().purged;
+    assert_eq!(purged(), [name("limited")]);
+    access::add(folder.path(), |sha256| Grant::new(name("limited"), sha256)).unwrap();
+    assert_eq!(purged(), []);
 }

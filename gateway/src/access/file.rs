@@ -122,8 +122,20 @@ impl fmt::Debug for Secret {
 #[serde(deny_unknown_fields)]
 struct Text {
     version: u32,
+    /// Tokens that were removed together with what they sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    purged: Vec<Name>,
     #[serde(rename = "token", default)]
     tokens: Vec<Grant>,
+}
+
+/// What stands in a file of tokens.
+#[derive(Debug, Default)]
+pub struct TokenFile {
+    /// Those that are let in.
+    pub tokens: Vec<Grant>,
+    /// The names of those that were removed together with what they sent.
+    pub purged: Vec<Name>,
 }
 
 /// The tokens in this file; `None` if there is no such file.
@@ -131,6 +143,14 @@ struct Text {
 /// # Errors
 /// [`AccessError::Io`], [`AccessError::Exposed`] or [`AccessError::Damaged`].
 pub fn read(path: &Path) -> Result<Option<Vec<Grant>>, AccessError> {
+    Ok(read_file(path)?.map(|file| file.tokens))
+}
+
+/// What stands in this file of tokens; `None` if there is no such file.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_file(path: &Path) -> Result<Option<TokenFile>, AccessError> {
     let io_error =
         |source| AccessError::Io { doing: "reading the access tokens", path: path.to_owned(), source };
     let damaged = |why: String| AccessError::Damaged { path: path.to_owned(), why };
@@ -146,7 +166,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<Grant>>, AccessError> {
     if text.len() as u64 > MAX_LEN {
         return Err(damaged(format!("it is longer than {MAX_LEN} bytes")));
     }
-    let Text { version, tokens } = toml::from_str(&text).map_err(|error| {
+    let Text { version, tokens, purged } = toml::from_str(&text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         damaged(format!("line {line}: {}", error.message()))
@@ -154,15 +174,16 @@ pub fn read(path: &Path) -> Result<Option<Vec<Grant>>, AccessError> {
     if version != VERSION {
         return Err(damaged(format!("it has the layout {version}, and this mesh-gateway reads {VERSION}")));
     }
-    if tokens.len() > MAX_TOKENS {
-        return Err(damaged(format!("it has {} tokens and {MAX_TOKENS} is the most", tokens.len())));
+    let most = tokens.len().max(purged.len());
+    if most > MAX_TOKENS {
+        return Err(damaged(format!("it has {most} tokens and {MAX_TOKENS} is the most")));
     }
     for (at, token) in tokens.iter().enumerate() {
         if tokens[..at].iter().any(|other| other.name == token.name || other.sha256 == token.sha256) {
             return Err(damaged(format!("the token {} is in it twice", token.name)));
         }
     }
-    Ok(Some(tokens))
+    Ok(Some(TokenFile { tokens, purged }))
 }
 
 /// The tokens of this data directory; `None` if it has no file of them.
@@ -173,12 +194,12 @@ pub fn read_dir(data_dir: &Path) -> Result<Option<Vec<Grant>>, AccessError> {
     read(&data_dir.join(TOKENS_FILE))
 }
 
-fn write(path: &Path, tokens: Vec<Grant>) -> Result<(), AccessError> {
+fn write(path: &Path, tokens: Vec<Grant>, purged: Vec<Name>) -> Result<(), AccessError> {
     let io_error =
         |source| AccessError::Io { doing: "writing the access tokens", path: path.to_owned(), source };
     let name = tokens.last().map(|token| token.name);
-    let text =
-        toml::to_string(&Text { version: VERSION, tokens }).map_err(|why| io_error(io::Error::other(why)))?;
+    let text = toml::to_string(&Text { version: VERSION, tokens, purged })
+        .map_err(|why| io_error(io::Error::other(why)))?;
     let text = format!("{HEAD}{text}");
     match name {
         Some(name) if text.len() as u64 > MAX_LEN => Err(AccessError::Full(name)),
@@ -193,7 +214,7 @@ fn write(path: &Path, tokens: Vec<Grant>) -> Result<(), AccessError> {
 pub fn add(data_dir: &Path, grant: impl FnOnce(Digest) -> Grant) -> Result<(Secret, Grant), AccessError> {
     let _lock = lock(data_dir)?;
     let path = data_dir.join(TOKENS_FILE);
-    let mut tokens = read(&path)?.unwrap_or_default();
+    let TokenFile { mut tokens, mut purged } = read_file(&path)?.unwrap_or_default();
     let secret = Secret::draw()?;
     let grant = grant(Digest::of(secret.as_str()));
     if tokens.iter().any(|token| token.name == grant.name) {
@@ -203,25 +224,32 @@ pub fn add(data_dir: &Path, grant: impl FnOnce(Digest) -> Grant) -> Result<(Secr
         return Err(AccessError::Full(grant.name));
     }
     tokens.push(grant.clone());
-    write(&path, tokens)?;
+    purged.retain(|name| *name != grant.name);
+    write(&path, tokens, purged)?;
     Ok((secret, grant))
 }
 
-/// Forgets a token. How many are left.
+/// Forgets a token; to `purge` is to take out what waits for the air of what it sent, too. How many are left.
 ///
 /// # Errors
 /// [`AccessError`]; nothing has changed then.
-pub fn remove(data_dir: &Path, name: &Name) -> Result<usize, AccessError> {
+pub fn remove(data_dir: &Path, name: &Name, purge: bool) -> Result<usize, AccessError> {
     let _lock = lock(data_dir)?;
     let path = data_dir.join(TOKENS_FILE);
-    let mut tokens = read(&path)?.unwrap_or_default();
+    let TokenFile { mut tokens, mut purged } = read_file(&path)?.unwrap_or_default();
     let before = tokens.len();
     tokens.retain(|token| token.name != *name);
     if tokens.len() == before {
         return Err(AccessError::Unknown(*name));
     }
     let left = tokens.len();
-    write(&path, tokens)?;
+    if purge {
+        // What the oldest ones sent has long been taken out.
+        let too_many = (purged.len() + 1).saturating_sub(MAX_TOKENS);
+        purged.drain(..too_many);
+        purged.push(*name);
+    }
+    write(&path, tokens, purged)?;
     Ok(left)
 }
 

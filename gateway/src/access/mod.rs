@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use audit::{AUDIT_FILE, Audit, AuditError, Entry, NotLetIn, Verdict};
-pub use file::{AccessError, Secret, TOKENS_FILE, add, read, read_dir, remove};
+pub use file::{AccessError, Secret, TOKENS_FILE, TokenFile, add, read, read_dir, read_file, remove};
 pub use pattern::{DestinationPattern, NamePattern, PatternError};
 pub use quota::{Holder, Quota};
 pub use rate::{Bucket, Rate, RateError};

@@ -117,10 +117,10 @@ fn the_file_holds_what_tokens_allow_and_never_a_token() {
 
     let again = add(dir, |sha256| Grant::new(name("plain"), sha256)).unwrap_err();
     assert!(matches!(again, AccessError::Exists(_)), "{again}");
-    assert_eq!(remove(dir, &name("sensor")).unwrap(), 1);
-    assert!(matches!(remove(dir, &name("sensor")), Err(AccessError::Unknown(_))));
+    assert_eq!(remove(dir, &name("sensor"), false).unwrap(), 1);
+    assert!(matches!(remove(dir, &name("sensor"), false), Err(AccessError::Unknown(_))));
     assert_eq!(read_dir(dir).unwrap(), Some(vec![plain]));
-    assert_eq!(remove(dir, &name("plain")).unwrap(), 0);
+    assert_eq!(remove(dir, &name("plain"), false).unwrap(), 0);
     assert_eq!(read_dir(dir).unwrap(), Some(vec![]), "the file stays, and asks for a token that nobody has");
 }
 
@@ -139,7 +139,7 @@ fn the_file_has_a_bound_and_says_so() {
     assert_eq!(read_dir(dir).unwrap().unwrap().len(), 1_000);
     let full = add(dir, |sha256| Grant::new(name("more"), sha256)).unwrap_err();
     assert!(matches!(full, AccessError::Full(_)) && full.to_string().contains("1000 tokens"), "{full}");
-    remove(dir, &name("t7")).unwrap();
+    remove(dir, &name("t7"), false).unwrap();
     let wide = |sha256| Grant { to: vec!["bob".parse().unwrap(); 65], ..Grant::new(name("more"), sha256) };
     assert!(matches!(add(dir, wide), Err(AccessError::Full(_))));
     add(dir, |sha256| Grant::new(name("more"), sha256)).unwrap();

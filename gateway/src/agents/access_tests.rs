@@ -164,7 +164,7 @@ async fn a_token_that_is_taken_back_ends_its_sessions_and_no_others() {
     let mut alice = attach(&gateway, "alice", &good).await;
     // One that only listens.
     let mut mallory = attach(&gateway, "mallory", &bad).await;
-    access::remove(dir, &name("bad")).unwrap();
+    access::remove(dir, &name("bad"), false).unwrap();
     assert!(mallory.is_refused("unauthorised").await.contains("bad was taken back"));
     gateway.until(Seen::Detach(name("mallory"))).await;
     let mut again = Lines::to(&gateway).await;

@@ -116,7 +116,7 @@ impl Engine {
                     assert!(!batch.is_empty() && batch.len() <= super::MAX_BATCH);
                     batch.into_iter().for_each(|request| self.request(session, request));
                 }
-                ToEngine::Room { .. } | ToEngine::Changed { .. } => {}
+                ToEngine::Room { .. } | ToEngine::Changed { .. } | ToEngine::Purge { .. } => {}
                 ToEngine::Detach { session } => {
                     let Some((name, _)) = self.sessions.remove(&session) else {
                         continue;

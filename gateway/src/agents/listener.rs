@@ -235,7 +235,14 @@ impl Listener {
                 accepted = accept_tcp(tcp.as_ref()), if hall.trouble.until.is_none() => hall.admit(accepted, Door::Tcp),
                 accepted = accept_unix(unix.as_ref()), if hall.trouble.until.is_none() => hall.admit(accepted, Door::Unix),
                 Some(_) = hall.sessions.join_next() => {}
-                _ = look.tick() => hall.common.token.refresh(),
+                _ = look.tick() => {
+                    hall.common.token.refresh();
+                    let tokens = hall.common.token.purged();
+                    // Said each time: something of theirs may have been on its way, and an engine that is full is told the next time.
+                    if !tokens.is_empty() {
+                        let _ = hall.common.engine.try_send(ToEngine::Purge { tokens });
+                    }
+                }
             }
         }
         drop((tcp, unix));

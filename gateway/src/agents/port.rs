@@ -49,6 +49,11 @@ pub enum ToEngine {
         /// What it allows now.
         holder: Option<Holder>,
     },
+    /// What waits of the messages that came with these tokens is not to be sent.
+    Purge {
+        /// Tokens that were removed.
+        tokens: Vec<Name>,
+    },
     /// What the session asks, in its order. No `hello`, no `bye`, no body over [`mesh_agent::api::MAX_BODY`], no more
     /// groups than [`mesh_agent::api::MAX_GROUPS`].
     Requests {

@@ -17,7 +17,7 @@ use mesh_protocol::Instant;
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use tokio::sync::watch;
 
-use crate::access::{self, AccessError, Audit, Bucket, Digest, Grant, Holder};
+use crate::access::{self, AccessError, Audit, Bucket, Digest, Grant, Holder, TokenFile};
 use crate::settings::{AccessToken, TokenError};
 
 use super::port::SessionId;
@@ -97,6 +97,13 @@ impl TokenCheck {
         }
     }
 
+    /// Tokens that were removed together with what they sent.
+    pub(super) fn purged(&self) -> Vec<Name> {
+        let file = self.file.as_ref();
+        file.map(|file| file.purged.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .unwrap_or_default()
+    }
+
     /// What whoever shows this may do; `None` if it is not let in. The time it takes tells how many tokens there are and how long
     /// the one shown is, and nothing of which is nearly right.
     #[must_use]
@@ -150,6 +157,8 @@ struct Watched {
     /// Whether it was ever there.
     asked: AtomicBool,
     now: watch::Sender<Tokens>,
+    /// Tokens that were removed together with what they sent.
+    purged: Mutex<Vec<Name>>,
 }
 
 /// What tells a file from the one that was there before: each change by `mesh-gateway token` makes another file.
@@ -180,10 +189,11 @@ impl Watched {
     fn open(path: PathBuf) -> Result<Self, AccessError> {
         // Before reading: what changes in between is read again.
         let stamp = Stamp::of(&path).ok().flatten();
-        let grants = access::read(&path)?;
-        let asked = AtomicBool::new(grants.is_some());
-        let tokens = held(grants.unwrap_or_default(), &[]);
-        Ok(Self { path, stamp: Mutex::new(stamp), asked, now: watch::Sender::new(tokens) })
+        let found = access::read_file(&path)?;
+        let asked = AtomicBool::new(found.is_some());
+        let TokenFile { tokens: grants, purged } = found.unwrap_or_default();
+        let now = watch::Sender::new(held(grants, &[]));
+        Ok(Self { path, stamp: Mutex::new(stamp), asked, now, purged: Mutex::new(purged) })
     }
 
     /// Reads the file if it is another one than before. Small and rarely changed: it is not worth a thread of its own.
@@ -195,12 +205,13 @@ impl Watched {
             return;
         }
         *stamp = found;
-        match access::read(&self.path) {
-            Ok(grants) => {
-                if grants.is_some() {
+        match access::read_file(&self.path) {
+            Ok(found) => {
+                if found.is_some() {
                     self.asked.store(true, Ordering::Relaxed);
                 }
-                let grants = grants.unwrap_or_default();
+                let TokenFile { tokens: grants, purged } = found.unwrap_or_default();
+                *self.purged.lock().unwrap_or_else(PoisonError::into_inner) = purged;
                 tracing::info!(tokens = grants.len(), "the access tokens have changed");
                 let tokens = held(grants, &self.now.borrow());
                 self.now.send_replace(tokens);
@@ -426,7 +437,7 @@ mod tests {
         assert_eq!(pass.renew(), Ok(()));
         std::fs::write(&path, text).unwrap();
 
-        access::remove(dir, &grant.name).unwrap();
+        access::remove(dir, &grant.name, false).unwrap();
         check.refresh();
         let refusal = pass.renew().unwrap_err();
         assert_eq!(refusal.code, ErrorCode::Unauthorised);

@@ -24,10 +24,13 @@ pub(super) fn run(args: TokenArgs, out: Output) -> anyhow::Result<()> {
             let object = json!({ "tokens": tokens.iter().map(limits).collect::<Vec<_>>() });
             out.result(&object, || show(&tokens))
         }
-        TokenCommand::Remove { name, data_dir } => {
-            let left = access::remove(&data_dir_or_default(data_dir.as_deref())?, &name)?;
-            out.result(&json!({ "name": name, "removed": true, "left": left }), || {
-                format!("{name} is no longer let in; a running gateway ends its sessions within a second")
+        TokenCommand::Remove { name, purge, data_dir } => {
+            let left = access::remove(&data_dir_or_default(data_dir.as_deref())?, &name, purge)?;
+            out.result(&json!({ "name": name, "removed": true, "purged": purge, "left": left }), || {
+                let sent = if purge { ", and sends nothing more of what came with it" } else { "" };
+                format!(
+                    "{name} is no longer let in; a running gateway ends its sessions within a second{sent}"
+                )
             })?;
             if left == 0 {
                 out.note("that was the last one: nobody is let in over TCP until there is another; delete tokens.toml to ask for none");

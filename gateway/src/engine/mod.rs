@@ -351,6 +351,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                     self.state.attach(session, port, (agent, passing), &hello, holder);
                 }
                 Some(ToEngine::Changed { session, holder }) => self.state.changed(session, holder),
+                Some(ToEngine::Purge { tokens }) => self.state.purge(&tokens),
                 Some(ToEngine::Requests { session, batch }) => {
                     batch.into_iter().for_each(|request| self.request(session, request));
                 }

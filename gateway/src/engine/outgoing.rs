@@ -230,6 +230,15 @@ impl Outgoing {
         }
     }
 
+    /// What came with these tokens and waits for a name or for room.
+    pub(super) fn of_tokens(&self, tokens: &[Name]) -> Vec<MessageId> {
+        let waits = |outbound: &Outbound| matches!(outbound.phase, Phase::Naming(_) | Phase::Queued(_));
+        let is_theirs =
+            |outbound: &Outbound| outbound.accepted.token.is_some_and(|token| tokens.contains(&token));
+        let theirs = self.messages.iter().filter(|(_, outbound)| waits(outbound) && is_theirs(outbound));
+        theirs.map(|(id, _)| *id).collect()
+    }
+
     /// The name by which the receiver of a message is found, and its priority.
     pub(super) fn named_receiver(&self, id: MessageId) -> Option<(NameHash, Priority)> {
         let accepted = self.get(id)?;

@@ -76,6 +76,19 @@ impl State {
         self.settle_for(node, id, Outcome::Rejected, hops, at, Some(reason.text().into()));
     }
 
+    /// What waits of the messages that came with these tokens is not sent: they were removed.
+    pub(super) fn purge(&mut self, tokens: &[Name]) {
+        for id in self.outgoing.of_tokens(tokens) {
+            let (outcome, why) = match self.outgoing.was_sent_before(id) {
+                true => {
+                    (Outcome::Unknown, "its access token was removed; it was sent before, or may have been")
+                }
+                false => (Outcome::Rejected, "its access token was removed before it was sent"),
+            };
+            self.settle_for(None, id, outcome, None, Some(self.identity.address), Some(why.into()));
+        }
+    }
+
     /// As [`Self::settle`]; it counts in the figures of `node`.
     fn settle_for(
         &mut self,

@@ -234,7 +234,7 @@ fn an_address_for_everyone_needs_a_token_and_the_error_says_both_ways_out() {
     let name = mesh_agent::api::Name::new("sensor").unwrap();
     access::add(folder.path(), |sha256| access::Grant::new(name, sha256)).unwrap();
     resolve(text, over()).unwrap();
-    access::remove(folder.path(), &name).unwrap();
+    access::remove(folder.path(), &name, false).unwrap();
     assert!(problems(text, over())[0].contains("mesh-gateway token add NAME"));
     for own in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
         resolve(&format!("[agents]\nlisten = '{own}'\n"), with_data_dir()).unwrap();

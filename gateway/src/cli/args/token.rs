@@ -33,10 +33,13 @@ pub(in crate::cli) enum TokenCommand {
         data_dir: Option<PathBuf>,
     },
     /// Take a token back; sessions that came with it end
-    #[command(after_help = examples!["mesh-gateway token remove sensor"])]
+    #[command(after_help = examples!["mesh-gateway token remove sensor", "mesh-gateway token remove sensor --purge"])]
     Remove {
         /// The token's name
         name: Name,
+        /// Also do not send what came with it and still waits for the air; its senders are told. What is in inboxes stays
+        #[arg(long)]
+        purge: bool,
         /// Where the tokens are kept [default: see the settings file]
         #[arg(long, env = "MESH_GATEWAY_DATA_DIR", value_name = "DIR")]
         data_dir: Option<PathBuf>,
