@@ -464,8 +464,11 @@ impl State {
                 }
             }
             After::Report { to, id, priority, .. } => {
-                self.incoming.forget(to, id);
+                let floor = self.incoming.forget(to, id);
                 self.journal.stage(Op::DeleteDelivered { source: to, id });
+                if let Some(id) = floor {
+                    self.journal.stage(Op::PutDelivered { source: to, id, record: records::FLOOR.to_vec() });
+                }
                 let verdict = mesh_protocol::Verdict::Rejected(Reason::Storage);
                 self.mesh.push(MeshCommand::Report { to, id, priority, verdict });
             }

@@ -51,14 +51,27 @@ pub(super) enum Known {
 }
 
 /// The messages of one source with the highest numbers, and whether each is on disk. When it is full, nothing with a lower number
-/// is taken any more: it may be a repeat.
+/// is taken any more, and never what has left it or lies below: it may be a repeat.
 #[derive(Debug, Default)]
-struct Window(BTreeMap<MessageId, bool>);
+struct Window {
+    ids: BTreeMap<MessageId, bool>,
+    /// The highest that has left it.
+    floor: Option<MessageId>,
+    /// Whether the disk is told of it: only where fewer than make it full are left.
+    floor_kept: bool,
+}
 
 impl Window {
-    /// What is remembered last, when nothing more can be.
+    /// Nothing below this is taken, if there is such a number.
     fn edge(&self) -> Option<MessageId> {
-        self.0.first_key_value().filter(|_| self.0.len() >= WINDOW).map(|(id, _)| *id)
+        let first = self.ids.first_key_value().filter(|_| self.ids.len() >= WINDOW).map(|(id, _)| *id);
+        first.max(self.floor.map(|floor| MessageId(floor.0.saturating_add(1))))
+    }
+
+    /// The floor is another: what is to be taken from the disk for it.
+    fn rest_on(&mut self, floor: Option<MessageId>) -> Option<MessageId> {
+        let kept = std::mem::take(&mut self.floor_kept);
+        std::mem::replace(&mut self.floor, floor).filter(|_| kept)
     }
 }
 
@@ -119,7 +132,7 @@ impl Incoming {
 
     pub(super) fn known(&self, source: Address, id: MessageId) -> Known {
         let Some(window) = self.delivered.get(&source) else { return Known::No };
-        match (window.0.get(&id), window.edge()) {
+        match (window.ids.get(&id), window.edge()) {
             (Some(false), _) => Known::Storing,
             (Some(true), _) => Known::Yes,
             (None, Some(edge)) if id < edge && edge.0 - id.0 <= ANOTHER_LIFE => Known::Forgotten,
@@ -132,27 +145,37 @@ impl Incoming {
         let window = self.delivered.entry(source).or_default();
         let mut gone = Vec::new();
         if window.edge().is_some_and(|edge| id < edge) {
-            gone.extend(std::mem::take(&mut window.0).into_keys());
+            gone.extend(std::mem::take(&mut window.ids).into_keys());
+            gone.extend(window.rest_on(None));
         }
-        window.0.insert(id, synced);
-        while window.0.len() > WINDOW
-            && let Some((oldest, _)) = window.0.pop_first()
+        window.ids.insert(id, synced);
+        while window.ids.len() > WINDOW
+            && let Some((oldest, _)) = window.ids.pop_first()
         {
             gone.push(oldest);
+            gone.extend(window.rest_on(Some(oldest)));
         }
         gone
     }
 
-    /// A message that is remembered was not stored after all: it is new when it comes again.
-    pub(super) fn forget(&mut self, source: Address, id: MessageId) {
-        if let Some(window) = self.delivered.get_mut(&source) {
-            window.0.remove(&id);
-        }
+    /// A message that is remembered was not stored after all: it is new when it comes again. What the disk has to be told now:
+    /// that this one and all below it have left the window, which is full no more and would not say so after a restart.
+    pub(super) fn forget(&mut self, source: Address, id: MessageId) -> Option<MessageId> {
+        let window = self.delivered.get_mut(&source)?;
+        window.ids.remove(&id)?;
+        let kept = std::mem::replace(&mut window.floor_kept, window.floor.is_some());
+        window.floor.filter(|_| !kept)
+    }
+
+    /// The disk says that this one and all below it have left the window.
+    pub(super) fn restore_floor(&mut self, source: Address, floor: MessageId) {
+        let window = self.delivered.entry(source).or_default();
+        (window.floor, window.floor_kept) = (Some(floor), true);
     }
 
     /// A message that is remembered is on disk now.
     pub(super) fn synced(&mut self, source: Address, id: MessageId) {
-        if let Some(synced) = self.delivered.get_mut(&source).and_then(|window| window.0.get_mut(&id)) {
+        if let Some(synced) = self.delivered.get_mut(&source).and_then(|window| window.ids.get_mut(&id)) {
             *synced = true;
         }
     }
@@ -255,5 +278,39 @@ mod tests {
             (incoming.known(A, first), incoming.known(A, MessageId(first.0 - 1))),
             (Known::Yes, Known::No)
         );
+    }
+
+    /// When the store failed, the newest message was forgotten, the window was full no more, and all that had ever left it was taken
+    /// for new.
+    #[test]
+    fn a_message_taken_back_does_not_open_the_window_again_nor_after_a_restart() {
+        let mut incoming = Incoming::default();
+        let all = WINDOW as u32 + 10;
+        let mut rows = std::collections::BTreeSet::new();
+        for n in 1..=all {
+            rows.insert(n);
+            for gone in incoming.remember(A, MessageId(n), true) {
+                rows.remove(&gone.0);
+            }
+        }
+        rows.remove(&all);
+        let floor = incoming.forget(A, MessageId(all)).unwrap();
+        rows.remove(&(all - 1));
+        assert_eq!(incoming.forget(A, MessageId(all - 1)), None, "the disk is told once");
+        let mut restarted = Incoming::default();
+        restarted.restore_floor(A, floor);
+        for n in rows {
+            assert_eq!(restarted.remember(A, MessageId(n), true), []);
+        }
+        for mut incoming in [incoming, restarted] {
+            let known = |n| incoming.known(A, MessageId(n));
+            assert!((1..=10).all(|n| known(n) == Known::Forgotten));
+            assert!((11..=all - 2).all(|n| known(n) == Known::Yes));
+            assert!((all - 1..=all + 1).all(|n| known(n) == Known::No), "it comes again");
+            assert_eq!(incoming.remember(A, MessageId(all - 1), true), []);
+            assert_eq!(incoming.remember(A, MessageId(all), true), []);
+            let gone = incoming.remember(A, MessageId(all + 1), true);
+            assert_eq!(gone, [MessageId(11), floor], "and what the disk was told of the floor");
+        }
     }
 }

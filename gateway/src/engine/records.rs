@@ -22,6 +22,8 @@ use crate::store;
 const VERSION: u8 = 1;
 /// In the place of a version: what is left of a message of the outbox that was delivered and waits for its ack.
 const WAITING: u8 = 2;
+/// In the place of what is kept of a delivered message: it and all below it are no longer remembered.
+pub(super) const FLOOR: &[u8] = &[2];
 /// Which SEQs may have been used: a [`SeqRecord`].
 pub(super) const SEQ: &str = "seq";
 /// Which message numbers may have been used: a [`Numbers`].
@@ -142,6 +144,8 @@ pub(super) struct Recovered {
     /// What is left of messages that wait for an ack.
     pub(super) waiting: Vec<(MessageId, Delivered)>,
     pub(super) delivered: Vec<(Address, MessageId)>,
+    /// The highest of each source that is no longer remembered, where the disk was told.
+    pub(super) floors: Vec<(Address, MessageId)>,
     /// Remembered deliveries of another network, to be taken out.
     pub(super) stale: Vec<(Address, MessageId)>,
     pub(super) contexts: Vec<((Address, ContextId), Definition)>,
@@ -285,8 +289,12 @@ pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, addres
     let marks = marks.filter(|(found, _)| own(*found)).map(|(_, marks)| marks).unwrap_or_default();
     let mut marks: Vec<ReplayMark> =
         marks.into_iter().map(|(src, epoch, seq)| ReplayMark { src, epoch, seq }).collect();
-    let mut keys = Vec::new();
+    let (mut keys, mut floors) = (Vec::new(), Vec::new());
     for ((src, id), record) in raw.delivered {
+        if record == FLOOR && same_network {
+            floors.push((src, id));
+            continue;
+        }
         keys.push((src, id));
         // Those of before had none.
         if let Some((epoch, seq)) = decode(&record).filter(|_| same_network) {
@@ -322,6 +330,7 @@ pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, addres
         outbox,
         waiting,
         delivered,
+        floors,
         stale,
         contexts,
         stale_contexts,
@@ -411,6 +420,20 @@ mod tests {
         assert_eq!(known(&raw).start(1, SEQ_BLOCK, SEQ_LEAP), 5_000 + SEQ_BLOCK);
         let raw = holding(store::Op::PutMeta { key: NEXT_ID, value: encode(&70_000u32) });
         assert_eq!(ids(&raw).unwrap().start(1, ID_BLOCK, 0), 70_000 + ID_BLOCK);
+    }
+
+    #[test]
+    fn what_has_left_a_window_is_told_from_what_is_in_it() {
+        let (membership, from) = (membership(7, 1), Address::new(9));
+        let mut raw = holding(fresh_seq(membership.fingerprint, OWN));
+        let mark = ReplayMark { src: from, epoch: 1, seq: 77 };
+        raw.delivered = vec![
+            ((from, MessageId(3)), FLOOR.to_vec()),
+            ((from, MessageId(4)), encode_delivered(Some(mark))),
+        ];
+        let found = recover(raw, &membership, OWN);
+        assert_eq!((found.floors, found.delivered), (vec![(from, MessageId(3))], vec![(from, MessageId(4))]));
+        assert_eq!(found.marks, [mark]);
     }
 
     #[test]

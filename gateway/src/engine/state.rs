@@ -206,6 +206,9 @@ impl State {
             }
             state.index(agent);
         }
+        for (source, id) in recovered.floors {
+            state.incoming.restore_floor(source, id);
+        }
         for (source, id) in recovered.delivered {
             for id in state.incoming.remember(source, id, true) {
                 state.journal.stage(Op::DeleteDelivered { source, id });
