@@ -128,6 +128,16 @@ impl<const N: usize> Outbox<N> {
         }
     }
 
+    /// The number of the next transfer.
+    pub(crate) const fn next_transfer(&self) -> TransferId {
+        self.next_transfer
+    }
+
+    /// Leaves out so many numbers.
+    pub(crate) const fn skip_transfers(&mut self, count: u16) {
+        self.next_transfer = TransferId::new(self.next_transfer.bits().wrapping_add(count));
+    }
+
     /// Whether a further message can be taken.
     pub(crate) fn has_room(&self) -> bool {
         self.slots.iter().any(Option::is_none)

@@ -258,6 +258,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             seq_block: SEQ_BLOCK,
         };
         let mut node = Box::new(GatewayNode::new(now, config));
+        node.restore_transfers(recovered.transfers_ahead);
         for mark in &recovered.marks {
             node.restore_mark(*mark);
         }
@@ -330,6 +331,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         self.state.keep_all();
         self.stage_marks();
         self.state.stage_used(self.node.next_seq());
+        self.state.journal.stage(records::put_transfers(self.node.transfers_ahead()));
         // Sessions write their last words and then tell the engine that they are gone.
         let mut commands = self.commands;
         tokio::spawn(async move { while commands.recv().await.is_some() {} });

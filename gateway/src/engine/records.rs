@@ -24,6 +24,8 @@ const VERSION: u8 = 1;
 const WAITING: u8 = 2;
 /// In the place of what is kept of a delivered message: it and all below it are no longer remembered.
 pub(super) const FLOOR: &[u8] = &[2];
+/// How far transfer numbers were ahead of SEQs when the gateway stopped in order.
+pub(super) const TRANSFERS: &str = "transfers";
 /// Which SEQs may have been used: a [`SeqRecord`].
 pub(super) const SEQ: &str = "seq";
 /// Which message numbers may have been used: a [`Numbers`].
@@ -130,6 +132,8 @@ pub(super) enum Seqs {
 pub(super) struct Recovered {
     pub(super) fingerprint: [u8; 8],
     pub(super) seqs: Seqs,
+    /// How far transfer numbers are ahead of SEQs.
+    pub(super) transfers_ahead: u16,
     /// `None` when no message was ever numbered.
     pub(super) ids: Option<Numbers>,
     /// How many writes of the last run may be lost, those that are known to be among them.
@@ -213,6 +217,11 @@ pub(super) fn put_seqs(fingerprint: [u8; 8], address: Address, numbers: Numbers)
     store::Op::PutMeta { key: SEQ, value: encode(&SeqRecord { fingerprint, numbers, address }) }
 }
 
+/// The record of transfer numbers.
+pub(super) fn put_transfers(ahead: u16) -> store::Op {
+    store::Op::PutMeta { key: TRANSFERS, value: encode(&ahead) }
+}
+
 /// The record of message numbers.
 pub(super) fn put_ids(numbers: Numbers) -> store::Op {
     store::Op::PutMeta { key: NEXT_ID, value: encode(&numbers) }
@@ -252,6 +261,7 @@ pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, addres
     let same_network = matches!(seqs, Seqs::Known(_) | Seqs::OfAddress(_));
     let marks = raw.meta.get(REPLAY).and_then(|value| decode::<([u8; 8], Vec<(Address, u32, u32)>)>(value));
     let ids = ids(&raw);
+    let transfers_ahead = raw.meta.get(TRANSFERS).and_then(|value| decode(value)).unwrap_or_default();
     let mut agents = Vec::new();
     let mut accounts = Accounts::default();
     for (key, record) in raw.agents {
@@ -321,6 +331,7 @@ pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, addres
         peers: peers.flatten().unwrap_or_default(),
         routes: routes.flatten().unwrap_or_default(),
         seqs,
+        transfers_ahead,
         ids,
         lost: raw.lost + u64::from(raw.cut),
         known_lost: raw.lost,

@@ -144,7 +144,7 @@ impl<
         assert!(config.address.is_node(), "a node has one node's address, not {}", config.address);
         let mut rng = Rng::new(config.seed);
         // Like SEQs, transfer numbers go on behind those of an earlier run, which receivers may still remember: each
-        // took two SEQs at the least.
+        // took two SEQs, unless it was given up before. See `transfers_ahead`.
         let first_transfer = (config.seq_start >> 1) as u16;
         let hello_at = now + rng.jitter(FIRST_HELLO);
         Self {
@@ -276,6 +276,19 @@ impl<
     /// `false` when the replay table is full: the network has more nodes than this one can guard against.
     pub fn restore_mark(&mut self, mark: ReplayMark) -> bool {
         self.replay.restore(mark)
+    }
+
+    /// How far transfer numbers are ahead of those that a start at this [`next_seq`](Self::next_seq) begins with: to be kept
+    /// over a restart.
+    #[must_use]
+    pub const fn transfers_ahead(&self) -> u16 {
+        self.outbox.next_transfer().bits().wrapping_sub((self.seq.next() >> 1) as u16)
+    }
+
+    /// Begins with transfer numbers that much further on, so that none comes twice while receivers may remember it. To be
+    /// called before the first message.
+    pub fn restore_transfers(&mut self, ahead: u16) {
+        self.outbox.skip_transfers(ahead);
     }
 
     /// The host has synced what [`Event::ReserveSeq`] asked for.

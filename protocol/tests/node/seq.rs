@@ -1,10 +1,10 @@
 //! SEQ: reserved before it is used, never used twice, never wrapped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::frame::{Frame, Kind, SEQ_MAX};
 use mesh_protocol::{
-    Address, Config, Discard, EpochKeys, Keyring, Mic, Outcome, Priority, Rng, SendError, SmallNode,
+    Address, Config, Discard, EpochKeys, Keyring, Mic, Outcome, Priority, Rng, Segment, SendError, SmallNode,
 };
 
 use crate::net::{App, EPOCH, Log, Net, address, config, ms, open, seal, seal_under, secret, secs, text};
@@ -207,4 +207,42 @@ fn while_a_rotation_is_under_way_both_epochs_are_taken_and_no_source_goes_back()
         !net.air.is_empty() && net.air.iter().all(|frame| frame.bytes[0] == first),
         "it sends under the new"
     );
+}
+
+/// The numbers of the transfers that a station has put on the air.
+fn transfers(net: &Net<SmallNode>, at: usize) -> BTreeSet<u16> {
+    let segments = net.sent_by(at).into_iter().filter(|frame| frame.kind == Kind::Segment);
+    segments.map(|frame| Segment::parse(&frame.body).unwrap().transfer.bits()).collect()
+}
+
+/// Messages given up before they were on the air took numbers of transfers and no SEQs, and the next run began with a number that
+/// its receiver had just answered.
+#[test]
+fn after_a_stop_in_order_no_number_of_a_transfer_comes_again() {
+    let mut net = Net::<SmallNode>::full(2);
+    net.run(secs(2));
+    for n in 0..20 {
+        let given_up = net.send(0, address(1), Priority::Low, secs(60), &text(100 + n)).unwrap();
+        net.stations[0].node.cancel(mesh_protocol::MessageId(given_up));
+    }
+    let mut last = 0;
+    for n in 0..4 {
+        last = net.send(0, address(1), Priority::High, secs(60), &text(50 + n)).unwrap();
+        net.run_until(secs(10), |net| net.outcome(0, last).is_some());
+        assert_eq!(net.outcome(0, last).unwrap().1, Outcome::Delivered);
+    }
+    let (seq, ahead) = (net.stations[0].node.next_seq(), net.stations[0].node.transfers_ahead());
+    let used = transfers(&net, 0);
+    net.switch_off(0);
+    net.switch_on(0, Config { seq_start: seq, seed: 77, ..config(1) }, App::fresh());
+    net.stations[0].node.restore_transfers(ahead);
+    for n in 0..24 {
+        let id = last + 1 + n;
+        let bytes = text(60 + n as usize);
+        net.send_as(id, 0, address(1), Priority::High, secs(60), &bytes).unwrap();
+        net.run_until(secs(10), |net| net.outcome(0, id).is_some());
+        assert_eq!(net.received(1).last(), Some(&(1, id, bytes)));
+    }
+    let all = transfers(&net, 0);
+    assert!(used.len() >= 4 && all.len() == used.len() + 24, "{used:?} before, then {all:?}");
 }
