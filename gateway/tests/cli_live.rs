@@ -143,6 +143,8 @@ fn messages_queries_and_reports_go_over_the_command_line() {
     let waited = daemon.run(&["send", "--to", "bob", "--wait", "goodbye"]);
     assert_eq!(waited.status.code(), Some(0), "{waited:?}");
     daemon.ask(&["send", "--to", "bob", "goodbye"]);
+    let refused = daemon.run(&["send", "--to", "zed@0x0001", "--wait", "goodbye"]);
+    assert!(text(&refused.stderr).contains("no agent zed"), "{refused:?}");
     let here = |agent: &&Value| agent["local"] == json!(true);
     let names = || {
         let agents = daemon.ask(&["agents"])["agents"].as_array().unwrap().clone();

@@ -4,8 +4,8 @@ mod common;
 
 use std::path::Path;
 
-use common::{agent, cable, name, plan};
-use mesh_agent::api::{Body, ErrorCode, ErrorEvent, Hello, Outcome, SendRequest, Token};
+use common::{agent, cable, gateway, name, plan};
+use mesh_agent::api::{Body, ErrorCode, ErrorEvent, Hello, Outcome, ReceiptWish, SendRequest, Token};
 use mesh_agent::{Client, ClientError, Endpoint, Incoming};
 use mesh_gateway::access::{self, Grant, NamePattern};
 use mesh_gateway::agents::TokenCheck;
@@ -230,4 +230,73 @@ async fn a_token_that_is_removed_takes_along_what_waits_of_what_it_sent_if_asked
     assert_eq!(purged(), [name("limited")]);
     access::add(folder.path(), |sha256| Grant::new(name("limited"), sha256)).unwrap();
     assert_eq!(purged(), []);
+}
+
+#[tokio::test]
+async fn one_token_leaves_others_room_to_be_told_processed_whatever_names_it_uses() {
+    let folder = tempfile::tempdir().unwrap();
+    let (all, limited) =
+        tokens(folder.path(), |grant| Grant { max_agents: Some(3), max_messages: Some(5_000), ..grant });
+    let gateway = start(folder.path()).await;
+    let task = || SendRequest { receipt: ReceiptWish::Processed, durable: false, ..task("nobody@0x0009") };
+    let mut there = Vec::new();
+    for (n, messages) in [(0, 500), (1, 524)] {
+        let hasty = attach(&gateway, &format!("hasty-{n}"), &limited).await.unwrap();
+        for _ in 0..messages {
+            sends(&hasty, task()).await.unwrap();
+        }
+        there.push(hasty);
+    }
+    for hasty in &there {
+        let error = refused(sends(hasty, task()).await);
+        assert!(error.code == ErrorCode::Busy && error.message.contains("to be acknowledged"), "{error}");
+        sends(hasty, SendRequest { receipt: ReceiptWish::Delivered, ..task() }).await.unwrap();
+    }
+    // Those of one agent count while they are on their way, too.
+    let alice = attach(&gateway, "alice", &all).await.unwrap();
+    for _ in 0..1_024 {
+        sends(&alice, task()).await.unwrap();
+    }
+    assert_eq!(refused(sends(&alice, task()).await).code, ErrorCode::Busy);
+    sends(&attach(&gateway, "carol", &all).await.unwrap(), task()).await.unwrap();
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_whose_only_claim_is_an_ack_that_never_came_gives_way_also_after_a_restart() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (end_a, end_b) = cable();
+    // Each keeps a hundred agents.
+    let (a, b) = (gateway(1, end_a, dirs[0].path()).await, gateway(2, end_b, dirs[1].path()).await);
+    agent(&b, "bob").await.handle().bye().await;
+    let wish = SendRequest { receipt: ReceiptWish::Processed, ..task("bob") };
+    for n in 0..100u64 {
+        let sender = agent(&a, &format!("cli-{n}")).await;
+        sends(&sender, wish.clone()).await.unwrap();
+        let delivered =
+            async || sender.handle().status().await.unwrap().counters.get("messages_delivered").copied();
+        while delivered().await <= Some(n) {}
+        // Its receipt is read.
+        sender.handle().ack(1).unwrap();
+        sender.handle().ping().await.unwrap();
+        sender.handle().bye().await;
+    }
+    agent(&a, "new").await.handle().bye().await;
+    agent(&a, "newer").await.handle().bye().await;
+    let names = async |of: &Gateway| {
+        let told = agent(of, "cli-99").await.handle().agents().await.unwrap();
+        told.agents.iter().filter(|agent| agent.local).map(|agent| agent.name).collect::<Vec<_>>()
+    };
+    let known = names(&a).await;
+    assert!(known.len() == 100 && known.contains(&name("newer")), "{known:?}");
+    assert!(!known.contains(&name("cli-0")) && known.contains(&name("cli-1")), "{known:?}");
+    assert!(!known.contains(&name("new")), "what is worth nothing goes first: {known:?}");
+    a.stop().await.unwrap();
+
+    let a = gateway(1, cable().0, dirs[0].path()).await;
+    agent(&a, "newest").await.handle().bye().await;
+    agent(&a, "last").await.handle().ping().await.unwrap();
+    assert!(names(&a).await.contains(&name("last")));
+    a.stop().await.unwrap();
+    b.stop().await.unwrap();
 }

@@ -2,10 +2,14 @@
 
 mod common;
 
-use common::{agent, cable, gateway, name};
-use mesh_agent::api::{Body, ErrorCode, Hello, MessageRef, SendRequest};
+use std::path::Path;
+
+use common::{agent, cable, gateway, name, plan};
+use mesh_agent::api::{Body, ErrorCode, Hello, MessageRef, Outcome, ReceiptWish, SendRequest};
 use mesh_agent::{Client, ClientError, Endpoint};
+use mesh_gateway::engine::Membership;
 use mesh_gateway::gateway::Gateway;
+use mesh_gateway::store::Store;
 use mesh_protocol::MessageType;
 
 async fn unnamed(gateway: &Gateway) -> Client {
@@ -176,4 +180,76 @@ async fn status_counts_the_agents_elsewhere_that_agents_lists() {
     assert_eq!((status.agents.remote, elsewhere), (1, 1), "{listed:?}");
     a.stop().await.unwrap();
     b.stop().await.unwrap();
+}
+
+/// A task that its sender wants to be told the ack of.
+fn task(to: &str) -> SendRequest {
+    let task = SendRequest::new(to.parse().unwrap(), MessageType::Task, Body::text("water the plants"));
+    SendRequest { receipt: ReceiptWish::Processed, ..task }
+}
+
+/// Waits until this gateway has been told so often that a message was delivered.
+async fn until_delivered(by: &Client, messages: u64) {
+    let delivered = async || by.handle().status().await.unwrap().counters.get("messages_delivered").copied();
+    while delivered().await < Some(messages) {}
+}
+
+/// Messages in the outbox on the disk of a gateway that has stopped.
+fn in_outbox(dir: &Path) -> usize {
+    let (store, found) = Store::open(dir).unwrap();
+    store.close().unwrap();
+    found.outbox.len()
+}
+
+#[tokio::test]
+async fn after_5000_unnamed_sends_that_nobody_acknowledged_others_are_still_told_processed() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (end_a, end_b) = cable();
+    let a = gateway(1, end_a, dirs[0].path()).await;
+    let mut roomy = plan(2, end_b, dirs[1].path(), Membership::new([7; 16], 1, true));
+    roomy.identity.inbox_messages = 10_000;
+    let b = Gateway::start(roomy).await.unwrap();
+    agent(&b, "bob").await.handle().bye().await;
+    for n in 1..=10 {
+        let passing = unnamed(&a).await;
+        let mut pending = Vec::new();
+        for _ in 0..500 {
+            pending.push(passing.handle().send(task("bob")).await.unwrap());
+        }
+        for sent in &mut pending {
+            sent.accepted().await.unwrap();
+        }
+        until_delivered(&passing, n * 500).await;
+        if n < 10 {
+            passing.handle().bye().await;
+            continue;
+        }
+        let alice = agent(&a, "alice").await;
+        let mut own = alice.handle().send(task("cleo")).await.unwrap();
+        own.accepted().await.unwrap();
+        let _cleo = agent(&b, "cleo").await;
+        until_delivered(&alice, 5_001).await;
+        a.stop().await.unwrap();
+        b.stop().await.unwrap();
+        // The last one was there to the end.
+        assert_eq!(in_outbox(dirs[0].path()), 501);
+        break;
+    }
+
+    let (end_a, end_b) = cable();
+    let (a, b) = (gateway(1, end_a, dirs[0].path()).await, gateway(2, end_b, dirs[1].path()).await);
+    let (_alice, mut told) = agent(&a, "alice").await.split();
+    let mut cleo = agent(&b, "cleo").await;
+    let task = cleo.inbox().next_message().await.unwrap();
+    cleo.handle().ack(task.cursor.unwrap()).unwrap();
+    let mut outcomes = Vec::new();
+    while outcomes.last() != Some(&Outcome::Processed) {
+        if let mesh_agent::Incoming::Receipt(receipt) = told.next().await.unwrap() {
+            outcomes.push(receipt.outcome);
+        }
+    }
+    assert_eq!(outcomes, [Outcome::Delivered, Outcome::Processed]);
+    a.stop().await.unwrap();
+    b.stop().await.unwrap();
+    assert_eq!(in_outbox(dirs[0].path()), 0, "nothing is left of any of them");
 }

@@ -50,9 +50,22 @@ async fn send(args: SendArgs, out: Output) -> anyhow::Result<()> {
     };
     // Where the name is nobody's, what comes to it is of no use to anyone.
     inbox.set_auto_ack(args.name.is_none());
+    // Where nothing more can come for it, a name of the command's own is not left behind.
+    let part = async || match args.name {
+        Some(_) => leave(&handle).await,
+        None => leave_for_good(&handle, name).await,
+    };
     let mut pending = handle.send(request).await.map_err(before_accepted)?;
     let accepted = tokio::select! {
-        accepted = pending.accepted() => accepted.map_err(before_accepted)?,
+        accepted = pending.accepted() => match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if matches!(error, ClientError::Refused(_)) {
+                    part().await;
+                }
+                return Err(before_accepted(error));
+            }
+        },
         () = gone(&handle, patience, out, "the message is sent again when it is back") => {
             let why = format!("the gateway did not come back within {} s", patience.as_secs());
             return Err(before_accepted(ClientError::Lost(why)));
@@ -79,10 +92,13 @@ async fn send(args: SendArgs, out: Output) -> anyhow::Result<()> {
     let meanwhile = format!("{id} is kept there, connecting again");
     let receipt = tokio::select! {
         receipt = pending.receipt() => receipt,
-        () = unheard => bail!(
-            "{id} was accepted, but no receipt \"processed\" came within {} s; it may have arrived: ask its receiver",
-            patience.as_secs()
-        ),
+        () = unheard => {
+            part().await;
+            bail!(
+                "{id} was accepted, but no receipt \"processed\" came within {} s; it may have arrived: ask its receiver",
+                patience.as_secs()
+            )
+        }
         () = gone(&handle, patience, out, &meanwhile) => bail!(
             "{id} was accepted, but no receipt came within {} s of the lost connection; it may have arrived: see \
              `mesh-gateway status`, and `mesh-gateway listen --as {name}` shows what still comes",
@@ -100,10 +116,7 @@ async fn send(args: SendArgs, out: Output) -> anyhow::Result<()> {
         ),
         Err(error) => bail!("{id} was accepted, but its receipt cannot be had: {error}"),
     };
-    match args.name {
-        Some(_) => leave(&handle).await,
-        None => leave_for_good(&handle, name).await,
-    }
+    part().await;
     let shown = Event::Receipt(receipt.clone());
     out.result(&without_ref(&shown)?, || receipt::show(&receipt))?;
     if !receipt::is_good(receipt.outcome) {

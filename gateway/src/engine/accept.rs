@@ -102,16 +102,12 @@ impl State {
             self.has_quota(token, &quota, local.len() + usize::from(mesh.is_some()), request.body.len())?;
         }
         if mesh.is_some() && one && request.receipt == ReceiptWish::Processed {
-            match self.wishes.room(self.now, from) {
-                Ok(None) => {}
-                Ok(Some(oldest)) => self.give_up_waiting(oldest),
-                Err(Full) => {
-                    let why = "too many delivered messages, of yours or of all, wait to be acknowledged";
-                    return Err(refused(ErrorCode::Busy, why).hint(
-                        "send it again after a receipt that says processed, or with receipt: delivered",
-                    ));
-                }
-            }
+            let limited = holder.filter(|holder| holder.quota.is_some()).map(|holder| holder.token);
+            self.make_room_to_wait(from, limited).map_err(|Full| {
+                let why = "too many messages, of yours or of all, wait to be acknowledged";
+                refused(ErrorCode::Busy, why)
+                    .hint("send it again after a receipt that says processed, or with receipt: delivered")
+            })?;
         }
         let token = holder.map(|holder| holder.token);
         let id = self.take_id(request.durable)?;
@@ -196,14 +192,6 @@ impl State {
         let id = Some(message.id).filter(|_| message.node == self.identity.address)?;
         let under_way = || self.outgoing.get(id).map(|accepted| (accepted.from, accepted.to));
         self.recent.find(id).or_else(under_way)
-    }
-
-    /// An ack has not come for so long that another message may have its place.
-    fn give_up_waiting(&mut self, id: MessageId) {
-        self.count("acks_given_up");
-        if let Some((_, true)) = self.wishes.take(id) {
-            self.journal.stage(Op::DeleteOutbox { id });
-        }
     }
 
     /// Whether so many more copies of a message may wait on a token's account.

@@ -527,7 +527,7 @@ pub(super) enum Worth {
     Nothing,
     /// Subscriptions, and what was said to groups or everyone and was not CRITICAL.
     SaidToMany,
-    /// Receipts that it has not acknowledged.
+    /// Receipts that it has not acknowledged, or that may still come.
     Receipts,
 }
 

@@ -55,6 +55,14 @@ pub(super) struct Accepted {
     pub(super) token: Option<Name>,
 }
 
+impl Accepted {
+    /// Whether one agent is to acknowledge it, and the sender to be told so.
+    pub(super) fn wants_ack(&self) -> bool {
+        let one = matches!(self.to, Destination::Agent { .. } | Destination::Node(_));
+        one && self.receipt == ReceiptWish::Processed
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Waits for the disk.
@@ -112,6 +120,8 @@ pub(super) struct Outgoing {
     bytes: usize,
     /// Messages and bytes of each agent.
     of_agent: BTreeMap<Name, (usize, usize)>,
+    /// How many of each agent will wait for an ack once they are delivered.
+    wishing: BTreeMap<Name, usize>,
     told: Told,
 }
 
@@ -144,6 +154,9 @@ impl Outgoing {
         self.bytes += accepted.body.len();
         let of_agent = self.of_agent.entry(accepted.from).or_default();
         *of_agent = (of_agent.0 + 1, of_agent.1 + accepted.body.len());
+        if accepted.wants_ack() {
+            *self.wishing.entry(accepted.from).or_default() += 1;
+        }
         self.deadlines.insert((deadline, id));
         let outbound = Outbound {
             accepted,
@@ -176,6 +189,11 @@ impl Outgoing {
     /// Whether anything of this agent is under way.
     pub(super) fn is_from(&self, name: Name) -> bool {
         self.of_agent.contains_key(&name)
+    }
+
+    /// How many of each agent will wait for an ack once they are delivered.
+    pub(super) fn wishing(&self) -> impl Iterator<Item = (&Name, &usize)> {
+        self.wishing.iter()
     }
 
     pub(super) fn get(&self, id: MessageId) -> Option<&Accepted> {
@@ -431,6 +449,14 @@ impl Outgoing {
             *of_agent = (of_agent.0 - 1, of_agent.1 - len);
             if of_agent.0 == 0 {
                 self.of_agent.remove(&from);
+            }
+        }
+        if outbound.accepted.wants_ack()
+            && let Some(count) = self.wishing.get_mut(&from)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.wishing.remove(&from);
             }
         }
         match outbound.phase {

@@ -137,10 +137,14 @@ impl State {
             return Ok(());
         }
         let mine = |agent: &Agent| quota.is_none_or(|(token, _)| agent.owner == Some(token));
-        let absent = self.agents.values().filter_map(|agent| Some((agent.worth()?, agent)));
+        // An ack may never come: who waits for one is worth no more than who has not read that it came.
+        let worth = |agent: &Agent| {
+            let worth = agent.worth()?;
+            Some(if self.wishes.is_from(agent.name) { Worth::Receipts } else { worth })
+        };
+        let absent = self.agents.values().filter_map(|agent| Some((worth(agent)?, agent)));
         let least = absent
-            .filter(|(_, agent)| mine(agent))
-            .filter(|(_, agent)| !self.outgoing.is_from(agent.name) && !self.wishes.is_from(agent.name))
+            .filter(|(_, agent)| mine(agent) && !self.outgoing.is_from(agent.name))
             .min_by_key(|(worth, agent)| (*worth, agent.last_seen));
         let Some((worth, gone)) = least else {
             let (why, hint) = match over {
@@ -200,12 +204,15 @@ impl State {
         }
     }
 
-    /// Takes an agent out of all tables but the disk's.
+    /// Takes an agent out of all tables but the disk's; of who waits for acks, out of that too.
     fn drop_agent(&mut self, key: AgentKey) {
         let Some(agent) = self.agents.remove(&key) else { return };
         agent.groups.keys().for_each(|group| self.leave(group));
         self.by_name.remove(&agent.name);
         self.by_hash.remove(&NameHash::of(agent.name.as_str()));
+        for id in self.wishes.forget(agent.name) {
+            self.journal.stage(Op::DeleteOutbox { id });
+        }
     }
 
     /// An operator, or the agent itself, wants it forgotten: what waits for it is lost, what it sent goes on.

@@ -2,7 +2,7 @@
 //!
 //! Owns receipts, and the deadlines of what has not reached the node. A message is settled exactly once.
 
-use mesh_agent::api::{Event, MessageRef, Name, Outcome, Receipt, ReceiptWish};
+use mesh_agent::api::{Event, MessageRef, Name, Outcome, Receipt};
 use mesh_protocol::{Address, Instant, MessageId, Outcome as MeshOutcome, Priority, Reason};
 
 use super::figures::Settled;
@@ -110,8 +110,11 @@ impl State {
         let Some(accepted) = self.outgoing.remove(id) else { return };
         let Accepted { kind, priority, .. } = accepted;
         self.ledger.settled(self.now, Settled { to: node, kind, priority, outcome, age });
-        let waits =
-            outcome == Outcome::Delivered && accepted.receipt == ReceiptWish::Processed && hops != Some(0);
+        // One who is gone is never told, and one who comes under its name later has not asked.
+        let waits = outcome == Outcome::Delivered
+            && accepted.wants_ack()
+            && hops != Some(0)
+            && self.by_name.contains_key(&accepted.from);
         let left = Delivered { from: accepted.from, reference: accepted.reference };
         if waits {
             self.wishes.insert(self.now, id, left, accepted.durable);

@@ -221,7 +221,12 @@ impl State {
             state.journal.stage(Op::DeleteContext { source, context });
         }
         for (id, delivered) in recovered.waiting {
-            state.wishes.insert(now, id, delivered, true);
+            if state.by_name.contains_key(&delivered.from) {
+                state.wishes.insert(now, id, delivered, true);
+            } else {
+                // It was a session's own, which the power ended.
+                state.journal.stage(Op::DeleteOutbox { id });
+            }
         }
         for (id, accepted) in recovered.outbox {
             let deadline = now + Duration::from_millis(accepted.deadline_ms.into());

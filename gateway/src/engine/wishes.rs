@@ -1,6 +1,7 @@
 //! Delivered messages of local agents that the receiving agents, on other nodes, have still to acknowledge.
 //!
-//! Owns who is to be told of an ack, and how many may wait. In the store such a message stays in the outbox, as what is left of it.
+//! Owns who is to be told of an ack, and how many may wait, those counted that are still under way. In the store such a message stays
+//! in the outbox, as what is left of it, until its sender is told or gone.
 //!
 //! Full: a new message that wants an ack is refused; one that has waited for a day gives way to it.
 
@@ -10,7 +11,11 @@ use mesh_agent::api::Name;
 use mesh_protocol::{Duration, Instant, MessageId};
 use serde::{Deserialize, Serialize};
 
-/// Messages of all agents that may wait, and of one. Guesses: 100 bytes of memory each.
+use super::state::State;
+use crate::store::Op;
+
+/// Messages of all agents that may wait, and of one, or of all that have one token with limits. Those leave the last sixteenth to others.
+/// Guesses: 100 bytes of memory each.
 const MESSAGES: usize = 4_096;
 pub(super) const OF_ONE: usize = 1_024;
 /// Who has not acknowledged for so long, of this run, probably never will.
@@ -56,16 +61,26 @@ impl Wishes {
         Some((delivered, durable))
     }
 
-    /// Whether one more message of this agent may wait: at once, or in the place of the one given back.
-    pub(super) fn room(&self, now: Instant, from: Name) -> Result<Option<MessageId>, Full> {
-        let of_one = self.of_agent.get(&from).copied().unwrap_or_default() >= OF_ONE;
-        if !of_one && self.waiting.len() < MESSAGES {
-            return Ok(None);
+    /// Nobody of this name is there to be told any more: which of its messages the store knows.
+    pub(super) fn forget(&mut self, name: Name) -> Vec<MessageId> {
+        let mut kept = Vec::new();
+        if self.of_agent.remove(&name).is_some() {
+            self.waiting.retain(|id, wish| {
+                let stays = wish.delivered.from != name;
+                if !stays && wish.durable {
+                    kept.push(*id);
+                }
+                stays
+            });
         }
-        let may = self.waiting.iter().filter(|(_, wish)| !of_one || wish.delivered.from == from);
-        let oldest = may.min_by_key(|(_, wish)| wish.since);
-        let gone = oldest.filter(|(_, wish)| now.since(wish.since) >= GIVES_WAY_AFTER);
-        gone.map(|(id, _)| Some(*id)).ok_or(Full)
+        kept
+    }
+
+    /// What has waited longest of those whose senders `may` give way, if it has waited long.
+    fn oldest(&self, now: Instant, may: impl Fn(Name) -> bool) -> Option<MessageId> {
+        let those = self.waiting.iter().filter(|(_, wish)| may(wish.delivered.from));
+        let (id, wish) = those.min_by_key(|(_, wish)| wish.since)?;
+        (now.since(wish.since) >= GIVES_WAY_AFTER).then_some(*id)
     }
 
     /// Agents that wait for an ack.
@@ -78,31 +93,61 @@ impl Wishes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
+impl State {
+    /// Sees to it that one more message of this agent, which has a token with limits or not, may wait for an ack once it is delivered.
+    pub(super) fn make_room_to_wait(&mut self, from: Name, limited: Option<Name>) -> Result<(), Full> {
+        let (mut own, mut of_token, mut all) = (0, 0, 0);
+        for (name, count) in self.wishes.of_agent.iter().chain(self.outgoing.wishing()) {
+            // What is under way of one that is gone will not wait.
+            let Some(agent) = self.by_name.get(name).and_then(|key| self.agents.get(key)) else { continue };
+            all += count;
+            own += if *name == from { *count } else { 0 };
+            of_token += if agent.owner == limited { *count } else { 0 };
+        }
+        let most = if limited.is_some() { MESSAGES - MESSAGES / 16 } else { MESSAGES };
+        let oldest = if own >= OF_ONE {
+            self.wishes.oldest(self.now, |name| name == from)
+        } else if limited.is_some() && of_token >= OF_ONE {
+            let owner = |name| self.agents.get(self.by_name.get(&name)?)?.owner;
+            self.wishes.oldest(self.now, |name| owner(name) == limited)
+        } else if all >= most {
+            self.wishes.oldest(self.now, |_| true)
+        } else {
+            return Ok(());
+        };
+        let oldest = oldest.ok_or(Full)?;
+        self.count("acks_given_up");
+        if let Some((_, true)) = self.wishes.take(oldest) {
+            self.journal.stage(Op::DeleteOutbox { id: oldest });
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn one_agent_leaves_room_to_the_others_and_what_waited_for_a_day_gives_way() {
+    fn what_waited_for_a_day_gives_way_and_of_one_who_is_gone_nothing_is_left() {
         let [alice, bob] = ["alice", "bob"].map(|name| Name::new(name).unwrap());
         let of = |from| Delivered { from, reference: None };
         let mut wishes = Wishes::default();
-        let mut now = Instant::ZERO;
-        for n in 0..OF_ONE as u32 {
-            assert_eq!(wishes.room(now, alice), Ok(None));
-            wishes.insert(now, MessageId(n), of(alice), true);
-            now += Duration::from_secs(1);
+        let second = Duration::from_secs(1);
+        for (id, from, durable) in [(0, bob, true), (1, alice, true), (2, alice, false), (3, alice, true)] {
+            wishes.insert(Instant::ZERO + Duration::from_secs(id.into()), MessageId(id), of(from), durable);
         }
-        assert_eq!((wishes.room(now, alice), wishes.room(now, bob)), (Err(Full), Ok(None)));
-        now = Instant::ZERO + GIVES_WAY_AFTER;
-        assert_eq!(wishes.room(now, alice), Ok(Some(MessageId(0))));
-        assert_eq!(wishes.take(MessageId(0)), Some((of(alice), true)));
-        assert_eq!((wishes.take(MessageId(0)), wishes.room(now, alice)), (None, Ok(None)));
-        now += Duration::from_secs(1);
-        for n in OF_ONE as u32..=MESSAGES as u32 {
-            wishes.insert(now, MessageId(n), of(Name::new(&format!("a{}", n % 8)).unwrap()), false);
-        }
-        assert_eq!(wishes.room(now, bob), Ok(Some(MessageId(1))), "of all, the oldest");
-        assert!(wishes.is_from(alice) && !wishes.is_from(bob));
+        let oldest = |wishes: &Wishes, after, whose: Option<Name>| {
+            wishes.oldest(Instant::ZERO + after, |name| whose.is_none_or(|whose| whose == name))
+        };
+        let day = GIVES_WAY_AFTER;
+        assert_eq!(oldest(&wishes, day, None), Some(MessageId(0)));
+        assert_eq!(oldest(&wishes, day, Some(alice)), None, "not a day yet");
+        assert_eq!(oldest(&wishes, day + second, Some(alice)), Some(MessageId(1)));
+        assert_eq!(wishes.take(MessageId(1)), Some((of(alice), true)));
+        assert_eq!(wishes.take(MessageId(1)), None);
+        assert_eq!(wishes.forget(alice), [MessageId(3)], "the store does not know the other one");
+        assert_eq!((wishes.take(MessageId(2)), wishes.take(MessageId(3))), (None, None));
+        assert!(!wishes.is_from(alice) && wishes.is_from(bob));
     }
 }
