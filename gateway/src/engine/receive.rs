@@ -145,7 +145,10 @@ impl State {
             self.journal.stage(Op::PutDelivered { source, id, record });
         }
         for id in self.incoming.remember(source, id, !durable) {
-            self.journal.stage(Op::DeleteDelivered { source, id });
+            // While nothing is written, none but rows of before stand there; the next start takes out what is too old.
+            if !failed {
+                self.journal.stage(Op::DeleteDelivered { source, id });
+            }
         }
         self.count("messages_received");
         if !durable {

@@ -18,6 +18,9 @@ use crate::access::Holder;
 use crate::agents::{SessionId, SessionPort};
 use crate::store::{AgentKey, Op};
 
+/// What to do while the store does not write.
+const STORE_AGAIN: &str = "see `mesh-gateway status`; the store is tried again by itself";
+
 fn too_many_groups(why: String) -> Refusal {
     Refusal::new(ErrorCode::TooLarge, why).hint("unsubscribe from some").field("groups")
 }
@@ -136,6 +139,13 @@ impl State {
         if !full {
             return Ok(());
         }
+        if self.journal.failure().is_some() {
+            // Each would leave something to be deleted, and one after the other could come.
+            let why = format!(
+                "cannot attach {name}: another agent would have to be forgotten, and the store has failed"
+            );
+            return Err(Refusal::new(ErrorCode::Storage, why).hint(STORE_AGAIN));
+        }
         let mine = |agent: &Agent| quota.is_none_or(|(token, _)| agent.owner == Some(token));
         // An ack may never come: who waits for one is worth no more than who has not read that it came.
         let worth = |agent: &Agent| {
@@ -222,6 +232,10 @@ impl State {
         let refused = |code, why: &str| {
             Refusal::new(code, format!("cannot forget the agent {name}: {why}")).field("name")
         };
+        if self.journal.failure().is_some() {
+            let refusal = refused(ErrorCode::Storage, "the store has failed").hint(STORE_AGAIN);
+            return self.refuse(session, reference, refusal);
+        }
         let found = self.by_name.get(&name).and_then(|key| self.agents.get_mut(key));
         let Some(agent) = found else {
             let refusal = refused(ErrorCode::BadRequest, "there is none of that name");

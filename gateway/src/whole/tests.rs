@@ -395,3 +395,25 @@ fn what_was_accepted_is_not_lost_while_the_disk_is_known_to_fail() {
 fn what_was_accepted_is_not_lost_when_the_power_goes_while_the_disk_fails() {
     accepted_before(Failure::Cut);
 }
+
+#[test]
+fn no_agent_is_forgotten_while_the_disk_fails() {
+    let ran = small().run(async |inside| {
+        let disk = lock(&inside.shared.places)[0].disk.clone();
+        let alice = inside.connect(0, hello("alice"), Codec::Json).await.unwrap();
+        drop(inside.connect(0, hello("bob"), Codec::Json).await.unwrap());
+        disk.fail_after(0);
+        let refused = alice.handle().send(task("bob", "refused")).await.unwrap().accepted().await;
+        assert!(matches!(refused, Err(ClientError::Refused(error)) if error.code == ErrorCode::Storage));
+        let bob = Name::new("bob").unwrap();
+        let forgotten = alice.handle().forget_agent(bob).await;
+        assert!(
+            matches!(&forgotten, Err(ClientError::Refused(error)) if error.code == ErrorCode::Storage),
+            "{forgotten:?}"
+        );
+        disk.mend();
+        inside.pause(Duration::from_secs(5)).await;
+        alice.handle().forget_agent(bob).await.unwrap();
+    });
+    ran.unwrap();
+}
