@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use firmware_sim::chaos::ALLOWANCES;
 use firmware_sim::fuzz::{self, Report};
 
 fn seeds(seeds: RangeInclusive<u64>) -> Report {
@@ -39,6 +40,35 @@ fn nothing_breaks_over_some_seeds_and_everything_was_looked_at() {
     ];
     assert!(looked.into_iter().all(|count| count > 0), "{stats:?}");
     assert!(stats.met.values().all(|count| *count > 0), "{stats:?}");
+}
+
+/// Seeds that need one of the allowances of members each, and together every rule that these excuse.
+const NEEDED_BY: [(&str, u64); 4] = [
+    ("MEMBER_MAY_SEND_AS_ANYONE", 13),
+    ("MEMBER_MAY_CONTEST_ADDRESS", 13),
+    ("MEMBER_MAY_SPEND_SEQ", 71),
+    ("MEMBER_MAY_FORGE_RECEIPT", 91),
+];
+
+#[test]
+fn what_members_may_do_is_no_excuse_that_nothing_needs() {
+    let mut excused = std::collections::BTreeSet::new();
+    for allowance in &ALLOWANCES {
+        let mut broken = false;
+        for (_, seed) in NEEDED_BY.into_iter().filter(|(name, _)| *name == allowance.name) {
+            let stats = fuzz::run(seed).unwrap_or_else(|failure| panic!("{failure}"));
+            excused.extend(stats.excused.into_keys());
+            let failure = fuzz::run_without(seed, allowance).expect_err("it has to break something");
+            assert!(allowance.rules.contains(&failure.violation.rule), "{}: {failure}", allowance.name);
+            broken = true;
+        }
+        assert!(broken, "no seed for {}", allowance.name);
+    }
+    for allowance in &ALLOWANCES {
+        for rule in allowance.rules {
+            assert!(excused.contains(&(allowance.name, *rule)), "{} for {rule}", allowance.name);
+        }
+    }
 }
 
 #[test]

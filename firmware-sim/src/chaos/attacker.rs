@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 
 use ble_bearer::FrameBytes;
 use ble_bearer::sim::{Radio, Station, link_info};
-use mesh_protocol::frame::{Frame, Kind, SEQ_MAX, TTL_MAX, encode};
+use mesh_protocol::frame::{Frame, Kind, SEQ_MAX, TTL_MAX, decode, encode};
 use mesh_protocol::{
-    Address, Duration, EpochKeys, Instant, LEGACY_FRAME, MAX_FRAME, Mic, NetKey, Priority, Rng, SEGMENT_LEN,
+    Address, BlockHead, Duration, EpochKeys, Instant, Keyring, LEGACY_FRAME, MAX_FRAME, MessageId, Mic,
+    NetKey, Priority, Rng, SEGMENT_LEN,
 };
 
 use crate::scenario::{Fault, FaultKind};
@@ -25,7 +26,7 @@ const LAST: u16 = Address::LAST_NODE.bits();
 enum Craft {
     Forge,
     Replay { after: Duration },
-    Member { address: Address, keys: Box<EpochKeys>, seq: u32, nodes: u32 },
+    Member { address: Address, keys: Box<EpochKeys>, seq: u32, nodes: u32, forger: Option<Rng> },
 }
 
 /// A station that means harm.
@@ -61,7 +62,7 @@ pub fn attackers(
             FaultKind::Member { near, rate, lasts } => {
                 let address = Address::new(LAST - (number % u64::from(LAST / 2)) as u16);
                 let keys = Box::new(EpochKeys::derive(key, epoch));
-                (near, rate, lasts, Craft::Member { address, keys, seq: 0, nodes })
+                (near, rate, lasts, Craft::Member { address, keys, seq: 0, nodes, forger: None })
             }
             _ => continue,
         };
@@ -93,6 +94,16 @@ impl Attacker {
         }
     }
 
+    /// From now on half of what a member sends is forged on purpose: other nodes' frames, receipts, names, urgency. By numbers of
+    /// its own, so that the nonsense between stays as it was.
+    #[must_use]
+    pub fn forging(mut self, rng: Rng) -> Self {
+        if let Craft::Member { forger, .. } = &mut self.craft {
+            *forger = Some(rng);
+        }
+        self
+    }
+
     /// What it sends at `now`, if there is anything.
     fn craft(&mut self, now: Instant) -> Option<FrameBytes> {
         match &mut self.craft {
@@ -104,9 +115,16 @@ impl Attacker {
                 let ripe = self.heard.front().is_some_and(|(at, _)| *at + *after <= now);
                 if ripe { self.heard.pop_front().map(|(_, frame)| frame) } else { None }
             }
-            Craft::Member { address, keys, seq, nodes } => {
+            Craft::Member { address, keys, seq, nodes, forger } => {
                 let mut body = [0; MAX_FRAME];
-                let frame = nonsense(*address, *seq, *nodes, &mut body, &mut self.rng);
+                let mut frame = nonsense(*address, *seq, *nodes, &mut body, &mut self.rng);
+                let mut own = [0; FORGED_MAX];
+                if let Some(rng) = forger
+                    && rng.chance(500_000)
+                {
+                    let victims = learn(&self.heard, *nodes, keys, rng);
+                    forge_as_member(&mut frame, &mut own, &victims, rng);
+                }
                 let mut out = [0; MAX_FRAME];
                 let len = encode(&frame, keys, &mut out).ok()?;
                 // A member may go on from where it likes, but not use a number twice: then it would betray its own text.
@@ -236,6 +254,79 @@ fn nonsense<'a>(
     Frame { ttl, ttl0, seq, src, dst, next: None, priority, kind, mic, body }
 }
 
+/// The longest body that is forged on purpose.
+const FORGED_MAX: usize = 9;
+
+/// Of so many of the frames that it heard.
+const LEARNED: usize = 8;
+
+/// What a member learns from one.
+struct Learned {
+    src: Address,
+    dst: Address,
+    seq: u32,
+    message: Option<MessageId>,
+}
+
+/// What it learns from some of what it heard of the nodes of the network, which are not members like itself.
+fn learn(
+    heard: &VecDeque<(Instant, FrameBytes)>,
+    nodes: u32,
+    keys: &EpochKeys,
+    rng: &mut Rng,
+) -> Vec<Learned> {
+    let keys = Keyring::new(keys.clone());
+    let learned = (0..LEARNED).filter_map(|_| {
+        let mut bytes = pick(heard, rng)?.clone();
+        let verified = decode(&mut bytes, &keys).ok()?;
+        let inside = verified.frame();
+        let single = (inside.kind == Kind::Single).then(|| BlockHead::parse(inside.body).ok()).flatten();
+        let message = single.map(|(head, _)| head.message);
+        Some(Learned { src: inside.src, dst: inside.dst, seq: inside.seq, message })
+    });
+    learned.filter(|it| u32::from(it.src.bits()) <= nodes).collect()
+}
+
+/// Makes of a frame of a member's own one that claims what is not so: its source, a receipt, a name or its urgency. Opcodes as
+/// `docs/protocol.md`, "Control messages", has them.
+fn forge_as_member<'a>(
+    frame: &mut Frame<'a>,
+    body: &'a mut [u8; FORGED_MAX],
+    learned: &[Learned],
+    rng: &mut Rng,
+) {
+    // Just ahead, beyond a window, blocks ahead, and further than anyone goes.
+    let ahead = |seq: u32, rng: &mut Rng| {
+        let by = [1, 70, 5_000, 60_000, 70_000, 9_000_000][rng.below(6) as usize];
+        (seq + by + rng.below(40) as u32).min(SEQ_MAX)
+    };
+    match (rng.below(4), learned.first()) {
+        (0, Some(victim)) => (frame.src, frame.seq) = (victim.src, ahead(victim.seq, rng)),
+        (1, Some(_)) => {
+            // A receipt in the name of whoever a message was for.
+            let Some((message, from, to)) = learned.iter().find_map(|it| {
+                it.message.filter(|_| it.dst.is_node()).map(|message| (message, it.dst, it.src))
+            }) else {
+                return;
+            };
+            let seq = learned.iter().find(|it| it.src == from).map_or(1_000, |it| it.seq);
+            let [a, b, c, d] = message.0.to_be_bytes();
+            let verdict = [[1, 0], [2, 0], [3, 1], [4, 0]][rng.below(4) as usize];
+            body[..7].copy_from_slice(&[3, a, b, c, d, verdict[0], verdict[1]]);
+            (frame.src, frame.dst, frame.seq) = (from, to, ahead(seq, rng));
+            (frame.kind, frame.mic, frame.body) = (Kind::Control, Mic::Long, &body[..7]);
+        }
+        (2, _) => {
+            // An agent of some name is here.
+            body[0] = 5;
+            body[1..].iter_mut().for_each(|byte| *byte = rng.next_u64() as u8);
+            (frame.kind, frame.mic, frame.body) = (Kind::Control, Mic::Long, &body[..]);
+        }
+        _ => frame.priority = Priority::Critical,
+    }
+    (frame.ttl, frame.ttl0) = (TTL_MAX, TTL_MAX);
+}
+
 #[cfg(test)]
 mod tests {
     use ble_bearer::sim::{Observer, Position, StationId, Topology, World};
@@ -296,6 +387,53 @@ mod tests {
             "they look like ours"
         );
         assert!(sent.iter().any(|(_, frame)| frame.len() < 10));
+    }
+
+    #[test]
+    fn a_member_that_forges_does_so_in_every_way_and_leaves_its_nonsense_as_it_was() {
+        let keys = EpochKeys::derive(&NetKey::new(KEY), 1);
+        let single = Frame {
+            ttl: 3,
+            ttl0: 3,
+            seq: 40,
+            src: Address::new(1),
+            dst: Address::new(2),
+            next: None,
+            priority: Priority::Low,
+            kind: Kind::Single,
+            mic: Mic::Short,
+            body: &[9, 0, b'x'],
+        };
+        let mut heard = [0; MAX_FRAME];
+        let len = encode(&single, &keys, &mut heard).unwrap();
+        let faults =
+            [Fault { at: secs(0), what: FaultKind::Member { near: 0, rate: 50.0, lasts: secs(20) } }];
+        let sends = |forging: bool| {
+            let (_, mut attacker) = attackers(&faults, 5, Instant::ZERO, &NetKey::new(KEY), 1, 3).remove(0);
+            attacker.receive(Instant::ZERO, &heard[..len], -50);
+            if forging {
+                attacker = attacker.forging(Rng::new(1));
+            }
+            (0..1_000).filter_map(|n| attacker.craft(at(n))).collect::<Vec<_>>()
+        };
+        let (plain, forged) = (sends(false), sends(true));
+        let same = plain.iter().zip(&forged).filter(|(a, b)| a == b).count();
+        assert!((400..600).contains(&same), "{same}");
+        let keyring = Keyring::new(keys);
+        let mut ways = [0; 4];
+        for frame in forged.iter().filter(|frame| !plain.contains(frame)) {
+            let mut bytes = frame.clone();
+            // The nonsense that it began as may have the wrong MIC.
+            let Ok(verified) = decode(&mut bytes, &keyring) else { continue };
+            let frame = verified.frame();
+            let control = frame.kind == Kind::Control;
+            ways[0] += u32::from(frame.src == Address::new(1));
+            ways[1] +=
+                u32::from(frame.src == Address::new(2) && control && frame.body == [3, 0, 0, 0, 9, 1, 0]);
+            ways[2] += u32::from(control && frame.body.first() == Some(&5));
+            ways[3] += u32::from(frame.priority == Priority::Critical);
+        }
+        assert!(ways.into_iter().all(|times| times > 20), "{ways:?}");
     }
 
     #[test]

@@ -26,7 +26,10 @@
 //! | `timer` | nothing is due before `poll_timeout` says so, and nothing late |
 //! | `backwards` | SEQ and epoch never go back |
 //! | `conflict` | no node hears its own address from another, as there is none |
+//!
+//! Members who forge on purpose break some of these by design: which, and when that is excused, stands in `allowed`.
 
+mod allowed;
 mod findings;
 mod frames;
 mod messages;
@@ -40,8 +43,11 @@ use mesh_protocol::{Address, Discard, EpochKeys, Instant, Keyring, MessageId, Ne
 
 use super::Watched;
 use crate::{Look, Note};
+use allowed::Allowed;
+pub use allowed::{ALLOWANCES, Allowance};
+use allowed::{MEMBER_MAY_SEND_AS_ANYONE, MEMBER_MAY_SPEND_SEQ};
 pub use findings::{Counts, Violation};
-use frames::{Fault, Frames, Heard, Key};
+use frames::{Fault, Frames, Handed, Heard, Key};
 use messages::{Messages, Showing};
 use order::Order;
 use windows::{Known, Windows};
@@ -56,6 +62,8 @@ const ROUTED_SINGLE_MAX: usize = 11;
 struct Seen {
     boot: u32,
     windows: Windows,
+    /// The same without what was forged.
+    honest: Windows,
     order: Order,
     epoch: u32,
     next_seq: u32,
@@ -69,6 +77,7 @@ pub struct Invariants {
     members: Vec<Address>,
     frames: Frames,
     messages: Messages,
+    allowed: Allowed,
     seen: BTreeMap<u32, Seen>,
     /// What has just reached a host, which is about to run.
     current: Option<(u32, Heard)>,
@@ -86,6 +95,7 @@ impl Invariants {
             members,
             frames: Frames::new(Keyring::new(EpochKeys::derive(key, epoch))),
             messages: Messages::default(),
+            allowed: Allowed::default(),
             seen: BTreeMap::new(),
             current: None,
             first: None,
@@ -111,8 +121,20 @@ impl Invariants {
             delivered: messages.delivered,
             settled: messages.settled,
             lost: messages.lost,
+            forged: self.allowed.forged,
             ..self.counts
         }
+    }
+
+    /// How often each allowance excused each of its rules.
+    #[must_use]
+    pub const fn excused(&self) -> &BTreeMap<(&'static str, &'static str), u64> {
+        &self.allowed.excused
+    }
+
+    /// From now on this allowance excuses nothing.
+    pub const fn withhold(&mut self, allowance: &Allowance) {
+        self.allowed.withheld = Some(allowance.name);
     }
 
     /// Messages to one node of ours that have not arrived there, but for those that were rejected, got too old or went with their
@@ -153,19 +175,27 @@ impl Invariants {
                     }
                 }
                 Note::Handed(frame) => {
-                    let handed =
-                        self.frames.handed(now, (node, seen.boot), address, look.reserved, &frame)?;
-                    let Some((key, new)) = handed else { continue };
+                    let handed = self.frames.handed(now, (node, seen.boot), address, look.reserved, &frame);
+                    let handed = handed.or_else(|fault| match self.frames.with_double(&frame) {
+                        Some(handed)
+                            if handed.key.src != address
+                                && self.allowed.excuses(&MEMBER_MAY_SPEND_SEQ, fault.0) =>
+                        {
+                            Ok(Some(handed))
+                        }
+                        _ => Err(fault),
+                    })?;
+                    let Some(Handed { key, priority, single, forged }) = handed else { continue };
+                    if forged && !self.allowed.excuses(&MEMBER_MAY_SEND_AS_ANYONE, "genuine") {
+                        return Err(("genuine", format!("it relayed what was forged of {}", key.src)));
+                    }
                     if key.src != address && !look.relays {
                         return Err(("relays", "it relays, and was told not to".into()));
                     }
-                    if let Some(sealed) = self.frames.sealed(key) {
-                        let (priority, single) = (sealed.priority, sealed.single.filter(|_| new));
-                        if sealing {
-                            seen.order.handed(priority)?;
-                        }
-                        single.into_iter().for_each(|id| seen.order.done(id));
+                    if sealing {
+                        seen.order.handed(priority)?;
                     }
+                    single.into_iter().for_each(|id| seen.order.done(id));
                 }
                 Note::Accepted { delivery, bytes, by_route } => {
                     let (id, priority) = (delivery.id, delivery.priority);
@@ -181,14 +211,19 @@ impl Invariants {
                     if !self.members.contains(&source) {
                         let name = (source, id);
                         let what = Showing { name, destination, priority, part, bytes: &bytes };
-                        self.messages.shown(now, address, look.paths.1, &what)?;
+                        let shown = self.messages.shown(now, address, look.paths.1, &what);
+                        if shown.is_err() {
+                            self.messages.shown_forged(now, address, look.paths.1, name);
+                        }
+                        self.allowed.shown(name, shown)?;
                     }
                 }
                 Note::Delivered(source, id) => self.messages.delivered(address, (source, id))?,
                 Note::Verdict(source, id, verdict) => self.messages.verdict(address, (source, id), verdict),
                 Note::Done(id, outcome) => {
                     seen.order.done(id);
-                    self.messages.done(now, look.clock, (address, id), outcome)?;
+                    let done = self.messages.done(now, look.clock, (address, id), outcome);
+                    self.allowed.told((address, id), done)?;
                 }
                 Note::Jumped => self.messages.jumped(address),
                 Note::Cut { in_write } => {
@@ -208,6 +243,7 @@ impl Invariants {
                     seen.boot += 1;
                     self.messages.booted(now, address);
                     seen.windows = Windows::restored(&marks);
+                    seen.honest = seen.windows.clone();
                     seen.next_seq = 0;
                 }
                 Note::DueEarlier => {
@@ -253,6 +289,20 @@ impl Invariants {
                 };
                 return if fine { Ok(()) } else { Err(("unverified", text())) };
             }
+            Heard::Forged(key, _) => {
+                // Its own address makes a node wary, which is a change.
+                if result.is_err() && (unchanged || key.src == look.address) {
+                    let before = before_mic
+                        || matches!(result, Err(Discard::WeakMic | Discard::Address | Discard::Ttl));
+                    if before || key.src == look.address {
+                        return Ok(());
+                    }
+                }
+                if !self.allowed.excuses(&MEMBER_MAY_SEND_AS_ANYONE, "unverified") {
+                    return Err(("unverified", format!("what was forged of {} came to {result:?}", key.src)));
+                }
+                return self.windowed(key, result, &mut seen.windows);
+            }
             Heard::Genuine(key, ttl, next) => (key, ttl, next),
         };
         let ttl0 = self.frames.sealed(key).map_or(0, |sealed| sealed.ttl0);
@@ -277,8 +327,49 @@ impl Invariants {
             let copies = relay_copies(look.alive);
             self.frames.heard(now, (node, seen.boot), key, ttl, next.is_some(), copies);
         }
-        let known = seen.windows.look(key);
+        self.windowed(key, result, &mut seen.windows)?;
+        self.shut_out(key, result, &mut seen.honest)
+    }
+
+    /// A genuine frame, against the window as it would be without what was forged.
+    fn shut_out(&mut self, key: Key, result: Result<(), Discard>, honest: &mut Windows) -> Result<(), Fault> {
+        match result {
+            Err(Discard::Replay) if honest.look(key) == Known::New && !honest.is_jump(key) => {
+                if self.allowed.excuses(&MEMBER_MAY_SPEND_SEQ, "refused") {
+                    return Ok(());
+                }
+                Err((
+                    "refused",
+                    format!("SEQ {} of {} is no replay but for what was forged", key.seq, key.src),
+                ))
+            }
+            Err(Discard::Replay | Discard::SeqJump | Discard::ReplayTableFull) => Ok(()),
+            _ => {
+                if honest.look(key) == Known::New {
+                    honest.take(key);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A frame that verifies, of another node, against the window of its source.
+    fn windowed(
+        &mut self,
+        key: Key,
+        result: Result<(), Discard>,
+        windows: &mut Windows,
+    ) -> Result<(), Fault> {
+        let name = |key: Key| format!("SEQ {} of {}", key.seq, key.src);
+        let known = windows.look(key);
         match (result, known) {
+            (Err(Discard::SeqJump), Known::New) if windows.is_jump(key) => {
+                self.counts.shut_out += 1;
+                Ok(())
+            }
+            // A copy of one that was not taken.
+            (Err(Discard::Duplicate), Known::New) if windows.is_jump(key) => Ok(()),
+            (Err(Discard::SeqJump), _) => Err(("refused", format!("{} is no jump", name(key)))),
             (Err(Discard::Replay), Known::New) => Err(("refused", format!("{} is no replay", name(key)))),
             (Err(Discard::Replay | Discard::ReplayTableFull), _) => {
                 self.counts.shut_out += 1;
@@ -286,7 +377,7 @@ impl Invariants {
             }
             (_, Known::New) => {
                 self.counts.taken += 1;
-                seen.windows.take(key);
+                windows.take(key);
                 Ok(())
             }
             // A copy, of no use but for its TTL.
@@ -298,7 +389,7 @@ impl Invariants {
         }
     }
 
-    fn check_look(&self, look: &Look, seen: &mut Seen) -> Result<(), Fault> {
+    fn check_look(&mut self, look: &Look, seen: &mut Seen) -> Result<(), Fault> {
         let tables = [
             ("outbox", look.outbox),
             ("queue", look.queue),
@@ -318,7 +409,7 @@ impl Invariants {
             );
             return Err(("accounted", text));
         }
-        if look.conflict {
+        if look.conflict && !self.allowed.contested(look.address) {
             return Err(("conflict", "it thinks that another node has its address".into()));
         }
         if look.epoch < seen.epoch || look.next_seq < seen.next_seq {
@@ -326,7 +417,9 @@ impl Invariants {
             return Err(("backwards", format!("it went back to epoch {epoch}, SEQ {seq}")));
         }
         (seen.epoch, seen.next_seq) = (look.epoch, look.next_seq);
-        if look.next_seq > look.reserved {
+        // A node whose address is contested may go on beyond what it has reserved, once that is reserved too.
+        let waits = !look.can_seal && look.next_seq > look.reserved && self.allowed.moved(look.address);
+        if look.next_seq > look.reserved && !waits {
             let text =
                 format!("it goes on at SEQ {}, and flash has those below {}", look.next_seq, look.reserved);
             return Err(("reservation", text));
@@ -338,7 +431,8 @@ impl Invariants {
 impl<S: Watched> Observer<S> for Invariants {
     fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
         if from.0 >= self.nodes && !self.members.is_empty() && self.first.is_none() {
-            self.frames.betrayed(now, from.0, &self.members, frame);
+            let forged = self.frames.betrayed(now, from.0, &self.members, frame);
+            forged.into_iter().for_each(|forged| self.allowed.forged(forged));
         }
     }
 

@@ -21,7 +21,7 @@ use crate::scenario::{Fault, FaultKind, Flash};
 use crate::stack::{Arrival, Order, Refused, Settled, Stack};
 
 pub use attacker::{Attacker, attackers};
-pub use invariants::{Counts, Invariants, Violation};
+pub use invariants::{ALLOWANCES, Allowance, Counts, Invariants, Violation};
 pub use rules::Rules;
 pub use schedule::Schedule;
 

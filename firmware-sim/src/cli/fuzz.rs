@@ -60,9 +60,11 @@ pub(super) fn run(args: &FuzzArgs) -> Outcome {
     if args.json {
         let failures: Vec<_> = report.failures.iter().map(found).collect();
         let stats = &report.stats;
+        let excused: Vec<_> = stats.excused.iter().map(excused).collect();
         let text = serde_json::json!({
             "first": first, "last": last, "held": stats.cases, "failures": failures,
             "simulated_ms": stats.simulated_ms, "posted": stats.posted, "faults": stats.faults, "attacks": stats.attacks,
+            "forged": stats.counts.forged, "excused": excused,
         });
         print(&format!("{text}\n"))?;
         return Ok(held);
@@ -84,6 +86,10 @@ pub(super) fn run(args: &FuzzArgs) -> Outcome {
     );
     print(&text)?;
     Ok(held)
+}
+
+fn excused(((allowance, rule), times): (&(&str, &str), &u64)) -> serde_json::Value {
+    serde_json::json!({ "allowance": allowance, "rule": rule, "times": times })
 }
 
 fn found(failure: &Found) -> serde_json::Value {

@@ -18,7 +18,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 
-use crate::chaos::{Counts, Violation};
+use crate::chaos::{Allowance, Counts, Violation};
 use crate::parallel;
 use crate::scenario::Scenario;
 
@@ -41,6 +41,8 @@ pub struct Stats {
     pub met: BTreeMap<&'static str, u64>,
     /// Frames that attackers sent.
     pub attacks: u64,
+    /// How often each allowance of members excused each of its rules.
+    pub excused: BTreeMap<(&'static str, &'static str), u64>,
     /// What the invariants looked at.
     pub counts: Counts,
 }
@@ -55,6 +57,9 @@ impl Stats {
         self.attacks += other.attacks;
         for (name, count) in &other.met {
             *self.met.entry(name).or_default() += count;
+        }
+        for (name, count) in &other.excused {
+            *self.excused.entry(*name).or_default() += count;
         }
         self.counts.add(&other.counts);
     }
@@ -91,6 +96,14 @@ impl fmt::Display for Failure {
 /// What did not hold.
 pub fn run(seed: u64) -> Result<Stats, Box<Failure>> {
     play(&case(seed), seed)
+}
+
+/// Runs the case of one seed where this allowance of members excuses nothing.
+///
+/// # Errors
+/// What did not hold: so a rule that it excuses, if the seed needs it.
+pub fn run_without(seed: u64, allowance: &Allowance) -> Result<Stats, Box<Failure>> {
+    play::play_without(&case(seed), seed, Some(allowance))
 }
 
 /// How far [`many`] has come.

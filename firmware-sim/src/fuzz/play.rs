@@ -10,7 +10,7 @@ use mesh_protocol::{Address, Duration, Envelope, Instant, NetKey, Rng};
 
 use super::case::{Mode, faults_end};
 use super::{Failure, Stats};
-use crate::chaos::{Both, Invariants, Place, Rules, Schedule, Violation, attackers};
+use crate::chaos::{Allowance, Both, Invariants, Place, Rules, Schedule, Violation, attackers};
 use crate::device::letter;
 use crate::play::StackKind;
 use crate::play::field::{position, spec, topology};
@@ -31,9 +31,18 @@ type Field = World<Place<Device>, Both<Rules, Invariants>>;
 /// # Errors
 /// What did not hold.
 pub fn play(case: &Scenario, seed: u64) -> Result<Stats, Box<Failure>> {
+    play_without(case, seed, None)
+}
+
+/// The same, and this allowance of members excuses nothing.
+pub(super) fn play_without(
+    case: &Scenario,
+    seed: u64,
+    withheld: Option<&Allowance>,
+) -> Result<Stats, Box<Failure>> {
     let failure = |violation| Box::new(Failure { seed, violation, case: case.clone() });
     // A panic in the core is a finding like any other.
-    match catch_unwind(AssertUnwindSafe(|| run(case, seed))) {
+    match catch_unwind(AssertUnwindSafe(|| run(case, seed, withheld))) {
         Ok(result) => result.map_err(failure),
         Err(payload) => {
             let text = payload.downcast_ref::<String>().map(String::as_str);
@@ -43,7 +52,7 @@ pub fn play(case: &Scenario, seed: u64) -> Result<Stats, Box<Failure>> {
     }
 }
 
-fn run(case: &Scenario, seed: u64) -> Result<Stats, Violation> {
+fn run(case: &Scenario, seed: u64, withheld: Option<&Allowance>) -> Result<Stats, Violation> {
     let Layout::Given(places) = &case.layout else {
         let what = "playing a case whose nodes have no given places; give each its place".into();
         return Err(Violation { at: Instant::ZERO, node: 0, rule: "case", what });
@@ -53,12 +62,22 @@ fn run(case: &Scenario, seed: u64) -> Result<Stats, Violation> {
     let network = Network::random(seed);
     let key = NetKey::new(network.key());
     let strangers = attackers(&case.faults, nodes, start, &key, network.epoch(), seed);
+    // What a member forges is for cases of safety: one who mutes its victims by design says nothing of liveness.
+    let mut forgers = Rng::stream(seed, "forgers");
+    let strangers: Vec<_> = strangers
+        .into_iter()
+        .zip(0..)
+        .map(|((near, attacker), number)| {
+            let forges = forgers.chance(700_000) && Mode::of(case) == Mode::Safety;
+            let rng = forgers.fork(number);
+            (near, if forges { attacker.forging(rng) } else { attacker })
+        })
+        .collect();
     let members = strangers.iter().filter_map(|(_, attacker)| attacker.member()).collect();
 
-    let watchers = Both(
-        Rules::new(&case.faults, nodes, start, seed),
-        Invariants::new(&key, network.epoch(), nodes, members),
-    );
+    let mut invariants = Invariants::new(&key, network.epoch(), nodes, members);
+    withheld.into_iter().for_each(|allowance| invariants.withhold(allowance));
+    let watchers = Both(Rules::new(&case.faults, nodes, start, seed), invariants);
     let settings = AirSettings { capture_db: case.radio.capture_db, wlan: None };
     let mut world = Field::with_observer(seed, topology(case, nodes), settings, watchers);
     let position = |node: u32| places.get(node as usize).map_or(Position::default(), position);
@@ -162,6 +181,7 @@ impl Play {
     fn finish(mut self) -> Stats {
         let Both(rules, invariants) = self.world.observer();
         self.stats.counts = invariants.counts();
+        self.stats.excused.clone_from(invariants.excused());
         for (name, count) in rules.counts() {
             self.stats.met.insert(name, count);
         }

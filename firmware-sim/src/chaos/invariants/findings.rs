@@ -57,6 +57,8 @@ pub struct Counts {
     pub cuts: u64,
     /// Of these, in the middle of a write.
     pub broken_writes: u64,
+    /// Frames that members sent in the names of others.
+    pub forged: u64,
 }
 
 impl Counts {
@@ -92,6 +94,7 @@ impl Counts {
             (lost, other.lost),
             (&mut self.cuts, other.cuts),
             (&mut self.broken_writes, other.broken_writes),
+            (&mut self.forged, other.forged),
         ] {
             *sum += more;
         }

@@ -3,10 +3,14 @@
 //! Owns the memory of genuine frames, which is what makes a frame genuine here: not that it verifies, but that its owner
 //! was seen to send it. So a node that takes what it should not cannot take its checker along.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::frame::{Kind, decode};
-use mesh_protocol::{Address, BlockHead, Duration, Instant, Keyring, MAX_FRAME, MessageId, Priority};
+use mesh_protocol::{
+    Address, BlockHead, Control, Duration, Instant, Keyring, MAX_FRAME, MessageId, Priority,
+};
+
+use super::allowed::{Forged, Forgery};
 
 /// Frames remembered of each source, the oldest give way: more than a replay window and than any queue holds, many times
 /// over. A guess.
@@ -62,6 +66,7 @@ pub(super) struct Sealed {
     pub(super) priority: Priority,
     /// The message in it, if it is a whole one.
     pub(super) single: Option<MessageId>,
+    content: Forged,
     passages: BTreeMap<u32, Passage>,
 }
 
@@ -82,8 +87,21 @@ pub(super) enum Heard {
     Genuine(Key, u8, Option<Address>),
     /// Nobody did.
     Strange,
+    /// A member sent it in the name of another node.
+    Forged(Key, Priority),
     /// It is too long ago to tell.
     Forgotten,
+}
+
+/// A frame that a node handed to its radio.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handed {
+    pub(super) key: Key,
+    pub(super) priority: Priority,
+    /// The whole message in it, if it is a new one.
+    pub(super) single: Option<MessageId>,
+    /// A member sent it in the name of another node.
+    pub(super) forged: bool,
 }
 
 /// Which rule was broken, and how.
@@ -95,6 +113,9 @@ pub(super) struct Frames {
     keys: Keyring,
     sources: BTreeMap<Address, Source>,
     by_hash: BTreeMap<u64, Key>,
+    /// What members sent in the names of others, by its hash; and which frames so have a double.
+    forged: BTreeMap<u64, (Key, Priority)>,
+    doubled: BTreeSet<Key>,
     pub(super) sealed: u64,
     pub(super) repeats: u64,
     pub(super) relays: u64,
@@ -108,6 +129,8 @@ impl Frames {
             keys,
             sources: BTreeMap::new(),
             by_hash: BTreeMap::new(),
+            forged: BTreeMap::new(),
+            doubled: BTreeSet::new(),
             sealed: 0,
             repeats: 0,
             relays: 0,
@@ -136,6 +159,9 @@ impl Frames {
                 return Heard::Genuine(key, ((frame[HOP] ^ sealed.hop) >> 4) ^ sealed.ttl0, next);
             }
         }
+        if let Some((key, priority)) = self.forged.get(&plain(frame)) {
+            return Heard::Forged(*key, *priority);
+        }
         // Only where something was forgotten is it worth to look inside.
         let forgotten = self.sources.values().any(|source| source.forgotten.is_some())
             && self.open(frame).is_some_and(|(key, ..)| {
@@ -152,6 +178,15 @@ impl Frames {
         let verified = decode(bytes, &self.keys).ok()?;
         let inside = verified.frame();
         let single = (inside.kind == Kind::Single).then(|| BlockHead::parse(inside.body).ok()).flatten();
+        let single = single.map(|(head, _)| head.message);
+        let content = match (inside.kind, single, Control::parse(inside.body)) {
+            (Kind::Control, _, Ok(Control::Receipt { message, .. })) => {
+                Forged::Receipt((inside.dst, message))
+            }
+            (Kind::Segment, ..) => Forged::Segment,
+            (_, Some(message), _) => Forged::Message(message),
+            _ => Forged::Other,
+        };
         let key = Key { src: inside.src, epoch: verified.epoch(), seq: inside.seq };
         let sealed = Sealed {
             hash: if inside.next.is_some() { plain_without_next(frame) } else { plain(frame) },
@@ -163,24 +198,35 @@ impl Frames {
             ttl0: inside.ttl0,
             dst: inside.dst,
             priority: inside.priority,
-            single: single.map(|(head, _)| head.message),
+            single,
+            content,
             passages: BTreeMap::new(),
         };
         Some((key, inside.ttl, sealed))
     }
 
-    /// A traitor sends something: it counts as genuine if it verifies, whatever it says.
-    pub(super) fn betrayed(&mut self, now: Instant, station: u32, members: &[Address], frame: &[u8]) {
+    /// A traitor sends something: it counts as genuine if it verifies, whatever it says, but for the names of others.
+    pub(super) fn betrayed(
+        &mut self,
+        now: Instant,
+        station: u32,
+        members: &[Address],
+        frame: &[u8],
+    ) -> Option<Forgery> {
         if self.look_up(frame) != Heard::Strange {
-            return;
+            return None;
         }
-        let Some((key, ttl, mut sealed)) = self.open(frame) else { return };
-        if members.contains(&key.src) {
-            (sealed.origin, sealed.at) = (station, now);
-            // TTL0 where it began is what its bytes are compared with.
-            sealed.hop ^= (ttl ^ sealed.ttl0) << 4;
-            self.remember(key, sealed);
+        let (key, ttl, mut sealed) = self.open(frame)?;
+        if !members.contains(&key.src) {
+            self.forged.insert(sealed.hash, (key, sealed.priority));
+            self.doubled.insert(key);
+            return Some(Forgery { src: key.src, what: sealed.content });
         }
+        (sealed.origin, sealed.at) = (station, now);
+        // TTL0 where it began is what its bytes are compared with.
+        sealed.hop ^= (ttl ^ sealed.ttl0) << 4;
+        self.remember(key, sealed);
+        None
     }
 
     /// A node heard a genuine frame, as the one that is asked to relay it or as one of many, and a relay of it would go out so
@@ -208,7 +254,21 @@ impl Frames {
         passage.copies = passage.copies.max(if asked { OWN_COPIES_MAX } else { copies });
     }
 
-    /// A node hands a frame to its radio: which one that is, and whether it is a new one.
+    /// A frame as its owner sealed it, if another was forged under its number.
+    pub(super) fn with_double(&mut self, frame: &[u8]) -> Option<Handed> {
+        match self.look_up(frame) {
+            Heard::Genuine(key, ..) if self.doubled.contains(&key) => self.known(key, false),
+            _ => None,
+        }
+    }
+
+    fn known(&self, key: Key, new: bool) -> Option<Handed> {
+        let sealed = self.sealed(key)?;
+        let single = sealed.single.filter(|_| new);
+        Some(Handed { key, priority: sealed.priority, single, forged: false })
+    }
+
+    /// A node hands a frame to its radio: which one that is.
     ///
     /// # Errors
     /// The rule that it breaks.
@@ -219,9 +279,13 @@ impl Frames {
         address: Address,
         reserved: u32,
         frame: &[u8],
-    ) -> Result<Option<(Key, bool)>, Fault> {
+    ) -> Result<Option<Handed>, Fault> {
         match self.look_up(frame) {
             Heard::Forgotten => Ok(None),
+            Heard::Forged(key, _) if key.src == address => {
+                Err(("genuine", format!("it relayed SEQ {} in its own name, and never sealed that", key.seq)))
+            }
+            Heard::Forged(key, priority) => Ok(Some(Handed { key, priority, single: None, forged: true })),
             Heard::Genuine(key, ttl, next) if key.src == address => {
                 self.repeats += 1;
                 let sealed = self.get(key).ok_or_else(|| ("own_copies", String::new()))?;
@@ -241,15 +305,16 @@ impl Frames {
                     let copies = sealed.own_copies;
                     return Err(("own_copies", format!("it sent its own SEQ {} {copies} times", key.seq)));
                 }
-                Ok(Some((key, false)))
+                Ok(self.known(key, false))
             }
             Heard::Genuine(key, ttl, next) => {
                 self.relays += 1;
                 self.relayed(now, (node, boot), address, key, ttl, next)?;
-                Ok(Some((key, false)))
+                Ok(self.known(key, false))
             }
             Heard::Strange => {
-                self.new_frame(now, node, address, reserved, frame).map(|key| Some((key, true)))
+                let key = self.new_frame(now, node, address, reserved, frame)?;
+                Ok(self.known(key, true))
             }
         }
     }

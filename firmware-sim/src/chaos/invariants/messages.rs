@@ -169,6 +169,15 @@ impl Messages {
         Ok(())
     }
 
+    /// The same of something forged: it takes room like any other.
+    pub(super) fn shown_forged(&mut self, now: Instant, node: Address, room: usize, name: Name) {
+        let holder = self.holders.entry(node).or_default();
+        holder.shown.push_back(Shown { at: now, name });
+        if holder.shown.len() > room {
+            holder.shown.pop_front();
+        }
+    }
+
     /// The application has it.
     pub(super) fn delivered(&mut self, node: Address, name: Name) -> Result<(), Fault> {
         self.delivered += 1;

@@ -11,6 +11,9 @@ use super::frames::Key;
 /// `WINDOW` of `replay.rs` in `docs/protocol.md`.
 const WINDOW: u32 = 64;
 
+/// `JUMP` in `docs/protocol.md`.
+const JUMP: u32 = 16 * 4_096;
+
 /// Of one source.
 #[derive(Clone, Copy, Debug)]
 struct Window {
@@ -62,6 +65,12 @@ impl Windows {
         } else {
             Known::New
         }
+    }
+
+    /// Whether a frame is too far ahead to be taken at once.
+    pub(super) fn is_jump(&self, key: Key) -> bool {
+        let window = self.sources.get(&key.src).filter(|window| window.epoch == key.epoch);
+        window.is_some_and(|window| key.seq.saturating_sub(window.highest) > JUMP)
     }
 
     pub(super) fn take(&mut self, key: Key) {
