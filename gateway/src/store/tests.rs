@@ -361,6 +361,34 @@ fn what_cannot_be_written_is_held_and_written_by_itself_once_the_disk_takes_it()
 }
 
 #[test]
+fn a_resume_that_comes_late_does_not_have_the_next_failure_tried_again() {
+    let disk = Disk::new();
+    let (store, _, hand) = Store::open_by_hand(disk.clone()).unwrap();
+    // Whether anything reaches the disk.
+    let writes = || {
+        let before = hand.commits();
+        hand.write();
+        hand.commits() > before
+    };
+    let fails = |cursor| {
+        disk.fail_after(0);
+        store.submit(vec![put_inbox(cursor)]);
+        assert!(!writes());
+        disk.mend();
+    };
+    fails(1);
+    assert!(!writes(), "its owner has taken nothing back yet");
+    store.resume();
+    assert!(writes());
+    // All is written, and whoever owns the store has not seen that yet.
+    store.resume();
+    fails(2);
+    assert!(!writes(), "its owner does not know of this one");
+    store.resume();
+    assert!(writes());
+}
+
+#[test]
 fn a_disk_that_stays_full_costs_what_was_not_accepted_and_closing_says_so() {
     let disk = Disk::new();
     let (store, _) = on(&disk).unwrap();

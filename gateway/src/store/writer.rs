@@ -132,7 +132,9 @@ impl Shared {
     }
 
     pub(super) fn resume(&self) {
-        self.lock().resumed = true;
+        let mut queue = self.lock();
+        // It may come late, when all is written already: the next failure is not to be tried again before its owner knows of it.
+        queue.resumed |= queue.held.is_some();
         self.wake.notify_one();
     }
 
