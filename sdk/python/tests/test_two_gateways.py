@@ -59,10 +59,10 @@ class TwoGateways(unittest.IsolatedAsyncioTestCase):
             self.addAsyncCleanup(each.close)
         await within((await agent.send_message(Message("TASK", receiver="worker_001"))).outcome())
         self.assertEqual(await within(monitor.fetch_healthy_peers(threshold=0.8)), [worker.node])
-        router.update_route("worker_001", "worker_001", cost=2)
+        router.update_route("0x0009", "worker_001", cost=2)
         await within(router.flush())
         (route,) = [route for route in await within(router.fetch_routing_table()) if route["origin"] == "operator"]
-        self.assertEqual((route["destination"], route["next_hop"], route["cost"]), (worker.node, worker.node, 2))
+        self.assertEqual((route["destination"], route["next_hop"], route["cost"]), ("0x0009", worker.node, 2))
         receipt = await within(agent.send_message(Message("TASK", receiver="worker_001")))
         self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
         told = json.loads(json.dumps(await within(agent.fetch_network_statistics())))
