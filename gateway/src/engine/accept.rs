@@ -213,9 +213,11 @@ impl State {
 
     /// Mail has come for an agent that is away from here: it may be elsewhere, and its mail is to go there from then on.
     fn seek(&mut self, name: Name) {
+        if self.by_name.get(&name).is_none_or(|key| self.is_connected(*key)) {
+            return;
+        }
         let hash = NameHash::of(name.as_str());
-        let absent = self.by_name.get(&name).is_some_and(|key| !self.is_connected(*key));
-        if absent && self.directory.find(hash).is_none() && self.directory.seek(self.now, hash) {
+        if self.directory.find(hash).is_none() && self.directory.seek(self.now, hash) {
             self.mesh.push(MeshCommand::Find { name: hash, priority: Priority::Low });
         }
     }
@@ -337,7 +339,9 @@ impl State {
         if durable {
             // It is on the disk with all that belongs to it, or nothing of it is: while the store fails, it waits with that.
             let cursor = agent.keep(item, true, charge);
-            if let Some(record) = agent.last_kept().filter(|_| !agent.is_passing()) {
+            if !agent.is_passing()
+                && let Some(record) = agent.last_kept()
+            {
                 self.journal.stage(Op::PutInbox { agent: to, cursor, record });
             }
             self.journal.after(After::Show(to, cursor));

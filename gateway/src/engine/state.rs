@@ -270,8 +270,9 @@ impl State {
     /// Where an agent of this name is: here, unless it is away from here and was last heard of elsewhere.
     pub(super) fn is_here(&self, name: Name) -> Option<AgentKey> {
         let key = *self.by_name.get(&name)?;
-        let elsewhere = self.directory.find(NameHash::of(name.as_str())).is_some();
-        (self.is_connected(key) || !elsewhere).then_some(key)
+        // Most are connected, and need no hash of their name for each message.
+        let elsewhere = || self.directory.find(NameHash::of(name.as_str())).is_some();
+        (self.is_connected(key) || !elsewhere()).then_some(key)
     }
 
     pub(super) fn count(&mut self, what: &'static str) {
