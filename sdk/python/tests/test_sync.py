@@ -80,6 +80,9 @@ class WithoutEventLoop(unittest.TestCase):
             self.assertIsInstance(alice.get_healthy_peers() + alice.fetch_healthy_peers(threshold=0.5), list)
         with self.assertRaisesRegex(NotStartedError, "call start"):
             alice.query("bob", 1)
+        for mesh in (alice, SyncMesh("carol", gateway="unix:/nowhere/mesh.sock")):
+            with self.assertRaisesRegex(NotStartedError, "call start"):
+                next(iter(mesh))
         self.assertNotIn("mesh_gateway", [thread.name for thread in threading.enumerate()])
 
     def test_a_loop_over_messages_ends_when_another_thread_stops_the_mesh(self) -> None:

@@ -21,6 +21,8 @@ from .statistics import THRESHOLD
 
 T = TypeVar("T")
 
+_NOT_STARTED = "it is not started: call start(), or use `with`"
+
 
 class SyncReceipt:
     """A :class:`mesh_gateway.Receipt` whose waiting blocks."""
@@ -155,7 +157,7 @@ class SyncMesh:
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._runner is None:
             work.close()
-            raise NotStartedError("it is not started: call start(), or use `with`")
+            raise NotStartedError(_NOT_STARTED)
         return self._runner.run(work)
 
     def _call(self, what: Callable[[], T]) -> T:
@@ -307,6 +309,8 @@ class SyncMesh:
 
     def messages(self) -> Iterator[Message]:
         """All messages that no handler takes, each acknowledged when the next one is asked for, until :meth:`stop`."""
+        if self._runner is None:
+            raise NotStartedError(_NOT_STARTED)
         while self._runner is not None:
             try:
                 message = self.receive_message(auto_ack=False)
