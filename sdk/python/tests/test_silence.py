@@ -16,7 +16,7 @@ from scripted import FarEnd, ScriptedGateway
 from support import PATIENCE, within
 from test_network import answers
 from mesh_gateway import (
-    BusyError, ConnectionPool, Endpoint, GatewayAwayError, GatewayStartError, MeshError, MeshNetworkManager, Message, NoAnswerError,
+    Agent, BusyError, ConnectionPool, Endpoint, GatewayAwayError, GatewayStartError, MeshError, MeshNetworkManager, Message, NoAnswerError,
     Outcome,
 )  # fmt: skip
 from mesh_gateway.away import why_away
@@ -99,6 +99,15 @@ class Silence(unittest.IsolatedAsyncioTestCase):
             with self.assertRaisesRegex(GatewayAwayError, "the gateway being away"):
                 await within(mesh.submit(Message("TASK", receiver="bob"), timeout=MOMENT))
 
+    async def test_a_wait_for_a_peer_ends_in_its_time_though_the_gateway_says_nothing(self) -> None:
+        mesh = await self.connected()
+        with mock.patch("mesh_gateway.watch.LEAST", MOMENT):
+            for timeout in (0, MOMENT):
+                waiting = mesh.wait_for_peer("barn", timeout=timeout)
+                with self.assertRaisesRegex(NoAnswerError, f"not known within {timeout:g} s whether the peer barn is up: .* not answer 'peers'"):
+                    await within(waiting)
+        self.far.writer.close()
+
     async def test_the_answer_to_a_late_group_is_not_taken_for_the_next(self) -> None:
         mesh = await self.connected()
         with self.assertRaises(GatewayAwayError):
@@ -122,6 +131,29 @@ class Silence(unittest.IsolatedAsyncioTestCase):
             async with pool.connection():
                 with self.assertRaisesRegex(NoAnswerError, "all 1 sessions of the pool are out"):
                     await within(pool.acquire(timeout=MOMENT))
+
+    async def test_a_pool_parts_with_all_its_sessions_at_once_and_is_empty_then(self) -> None:
+        async with ScriptedGateway(lambda request: []) as gateway:
+            pool = ConnectionPool(3, gateway=gateway.endpoint)
+            lent = [await within(pool.acquire()) for _ in range(3)]
+            pool.release(lent[0])
+            asked: List[Agent] = []
+            together = asyncio.Event()
+
+            async def forget(agent: Agent) -> None:
+                # Nobody is answered before all have asked.
+                asked.append(agent)
+                if len(asked) == 3:
+                    together.set()
+                await together.wait()
+                raise RuntimeError("nobody answers")
+
+            with mock.patch.object(pool, "_forget", forget), self.assertRaisesRegex(RuntimeError, "nobody answers"):
+                await within(pool.close())
+            self.assertEqual(pool.stats(), {"max_connections": 3, "open": 0, "lent": 0, "free": 0, "connected": 0})
+            self.assertEqual([agent.connected for agent in lent], [False] * 3)
+            pool.release(lent[1])
+            self.assertEqual(pool.stats()["free"], 0)
 
     async def test_the_connection_and_the_welcome_share_one_span_of_time(self) -> None:
         waited: List[float] = []

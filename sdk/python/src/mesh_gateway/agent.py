@@ -147,14 +147,17 @@ class Agent:
         """Says goodbye after all that was asked before, and ends the session. Receipts still out fail."""
         if self._task is None:
             return
-        await self.routes.part(PARTING_WITHIN)
-        await self.snapshot.stop()
-        self._closing = True
-        self.inbox.flush()
-        if self._wire is not None and self.connected:
-            self._wire.write('{"op":"bye"}\n')
-            await asyncio.wait({self._wire.lost}, timeout=PARTING_WITHIN)
-        await self._end(NotStartedError(f"{self.name} was stopped; what the gateway has accepted goes on"))
+        try:
+            await self.routes.part(PARTING_WITHIN)
+            await self.snapshot.stop()
+            self._closing = True
+            self.inbox.flush()
+            if self._wire is not None and self.connected:
+                self._wire.write('{"op":"bye"}\n')
+                await asyncio.wait({self._wire.lost}, timeout=PARTING_WITHIN)
+        finally:
+            # Also for who is cancelled while it waits: nobody else would end the session.
+            await self._end(NotStartedError(f"{self.name} was stopped; what the gateway has accepted goes on"))
 
     async def _end(self, why: MeshError) -> None:
         self._closing = True

@@ -92,12 +92,17 @@ class ConnectionPool:
             self._numbers.append(number)
             self._waiters.wake()
             raise
+        if self._closed:
+            await self._part(agent)
+            raise NotStartedError("the pool was closed meanwhile: make a new one")
         self._number_of[agent] = number
         self._lent.add(agent)
         return agent
 
     def release(self, agent: Agent) -> None:
-        """Gives a session back."""
+        """Gives a session back. A pool that is closed has ended it already."""
+        if self._closed:
+            return
         if agent not in self._lent:
             raise ValueError(f"{agent.name} was not borrowed from this pool, or has been given back")
         self._lent.remove(agent)
@@ -126,11 +131,20 @@ class ConnectionPool:
     async def close(self) -> None:
         """Ends all sessions, also those that are lent."""
         self._closed = True
-        agents, self._free = [*self._free, *self._lent], []
+        agents = list(self._number_of)
+        for all_of_them in (self._free, self._lent, self._number_of):
+            all_of_them.clear()
         self._waiters.wake_all()
-        for agent in agents:
+        # At the same time: a gateway that says nothing holds up all of them as long as one, and no failure keeps another open.
+        for told in await asyncio.gather(*map(self._part, agents), return_exceptions=True):
+            if isinstance(told, BaseException):
+                raise told
+
+    async def _part(self, agent: Agent) -> None:
+        try:
             if self._made_up and agent.connected:
                 await self._forget(agent)
+        finally:
             await agent.stop()
 
     async def _forget(self, agent: Agent) -> None:

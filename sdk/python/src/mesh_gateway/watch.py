@@ -11,7 +11,7 @@ import logging
 from typing import Dict, Optional
 
 from .agent import Agent
-from .errors import MeshError, NoAnswerError
+from .errors import GatewayAwayError, MeshError, NoAnswerError
 from .printable import printable
 
 log = logging.getLogger("mesh_gateway.peers")
@@ -20,6 +20,8 @@ log = logging.getLogger("mesh_gateway.peers")
 EVERY = 2.0
 #: The same while somebody waits for a peer. A guess.
 SOON = 0.05
+#: The least that the gateway is given to answer, in seconds, so that who has no time left still learns how the peer is. A guess.
+LEAST = 1.0
 
 
 async def until_up(agent: Agent, peer: str, timeout: float) -> str:
@@ -27,7 +29,13 @@ async def until_up(agent: Agent, peer: str, timeout: float) -> str:
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout
     while True:
-        found = [link for link in (await agent.ask("peers"))["links"] if link["name"] == peer]
+        try:
+            event = await agent.ask("peers", max(until - loop.time(), LEAST))
+        except GatewayAwayError as away:
+            if agent.failure is not None:
+                raise
+            raise NoAnswerError(f"it is not known within {timeout:g} s whether the peer {peer} is up: {away}") from away
+        found = [link for link in event["links"] if link["name"] == peer]
         if not found:
             raise NoAnswerError(f"cannot wait for the peer {peer!r}: there is none of that name; use add_peer first")
         if found[0]["state"] == "up":
@@ -35,7 +43,7 @@ async def until_up(agent: Agent, peer: str, timeout: float) -> str:
         if loop.time() >= until:
             why = found[0].get("why", found[0]["state"])
             raise NoAnswerError(
-                f"the peer {peer} at {found[0]['address']} is not up within {timeout} s ({printable(why)}); the gateway keeps trying"
+                f"the peer {peer} at {found[0]['address']} is not up within {timeout:g} s ({printable(why)}); the gateway keeps trying"
             )
         await asyncio.sleep(SOON)
 
