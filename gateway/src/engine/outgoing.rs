@@ -82,6 +82,8 @@ struct Outbound {
     _charge: Option<Charge>,
     deadline: Instant,
     phase: Phase,
+    /// The name by which its receiver is found, if that is to be found.
+    name: Option<NameHash>,
     /// Whether the name's node was once wrong already.
     misdirected: bool,
     /// Whether it may have been sent before: by an earlier run of the gateway, or before it was put behind others.
@@ -158,11 +160,17 @@ impl Outgoing {
             *self.wishing.entry(accepted.from).or_default() += 1;
         }
         self.deadlines.insert((deadline, id));
+        // Asked for at every turn while nobody answers, and a digest is too much for that.
+        let name = match accepted.to {
+            Destination::Agent { name, node: None } => Some(NameHash::of(name.as_str())),
+            _ => None,
+        };
         let outbound = Outbound {
             accepted,
             _charge: charge,
             deadline,
             phase: Phase::Storing,
+            name,
             misdirected: false,
             sent_before,
             aside: false,
@@ -231,9 +239,9 @@ impl Outgoing {
         let moved: Vec<(MessageId, Name, Address)> = self
             .messages
             .iter()
-            .filter_map(|(id, outbound)| match (outbound.phase, outbound.accepted.to) {
-                (Phase::Queued(before), Destination::Agent { name: to, node: None })
-                    if before != node && !outbound.sent_before && NameHash::of(to.as_str()) == name =>
+            .filter_map(|(id, outbound)| match outbound.phase {
+                Phase::Queued(before)
+                    if before != node && !outbound.sent_before && outbound.name == Some(name) =>
                 {
                     Some((*id, outbound.accepted.from, before))
                 }
@@ -259,11 +267,8 @@ impl Outgoing {
 
     /// The name by which the receiver of a message is found, and its priority.
     pub(super) fn named_receiver(&self, id: MessageId) -> Option<(NameHash, Priority)> {
-        let accepted = self.get(id)?;
-        match accepted.to {
-            Destination::Agent { name, node: None } => Some((NameHash::of(name.as_str()), accepted.priority)),
-            _ => None,
-        }
+        let outbound = self.messages.get(&id)?;
+        outbound.name.map(|name| (name, outbound.accepted.priority))
     }
 
     /// Whether anything waits for the node of a name.
@@ -421,7 +426,7 @@ impl Outgoing {
     /// looked for anew. `None` when that is not so.
     pub(super) fn misdirected(&mut self, id: MessageId) -> Option<NameHash> {
         let outbound = self.messages.get_mut(&id)?;
-        let Destination::Agent { name, node: None } = outbound.accepted.to else { return None };
+        let name = outbound.name?;
         if outbound.misdirected {
             return None;
         }
@@ -429,7 +434,6 @@ impl Outgoing {
         // What it said before may still come there.
         outbound.in_full = true;
         outbound.aside = false;
-        let name = NameHash::of(name.as_str());
         let before = std::mem::replace(&mut outbound.phase, Phase::Naming(name));
         if let Phase::Flying(destination) = before {
             self.deadlines.insert((outbound.deadline, id));
