@@ -523,8 +523,8 @@ impl Outbound {
         // What may have been sent before may meet its own repeat: nothing of it is to depend on the order.
         let plain = self.in_full || self.sent_before || !destination.is_node();
         // A name that is there for one question is not worth a number, which another name would lose for it.
-        let passing = is_passing(&accepted.from) || Name::new(to).is_ok_and(|to| is_passing(&to));
-        let plain = plain || passing;
+        let to_passing = matches!(&accepted.to, Destination::Agent { name, .. } if is_passing(name));
+        let plain = plain || is_passing(&accepted.from) || to_passing;
         // A short form has room for the number of the receiver's own message.
         let answers_it = reply_to.is_none_or(|reply_to| reply_to.node == destination);
         self.form = if plain { Form::Whole } else { told.form(destination, id, Context::of(&envelope)) };
