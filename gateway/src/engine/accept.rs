@@ -101,16 +101,21 @@ impl State {
         if let Some(Holder { token, quota: Some(quota) }) = holder {
             self.has_quota(token, &quota, local.len() + usize::from(mesh.is_some()), request.body.len())?;
         }
+        let mut gives_way = None;
         if mesh.is_some() && one && request.receipt == ReceiptWish::Processed {
             let limited = holder.filter(|holder| holder.quota.is_some()).map(|holder| holder.token);
-            self.make_room_to_wait(from, limited).map_err(|Full| {
+            gives_way = self.room_to_wait(from, limited).map_err(|Full| {
                 let why = "too many messages, of yours or of all, wait to be acknowledged";
                 refused(ErrorCode::Busy, why)
                     .hint("send it again after a receipt that says processed, or with receipt: delivered")
             })?;
         }
         let token = holder.map(|holder| holder.token);
+        // The last that may refuse it. Nothing has changed so far, and from here on it is accepted.
         let id = self.take_id(request.durable)?;
+        if let Some(gives_way) = gives_way {
+            self.give_up_ack(gives_way);
+        }
         self.recent.remember(id, from, request.to);
         self.note(session, key, request, Verdict::Accepted(MessageRef { node: self.identity.address, id }));
         self.remember(key, request, id);

@@ -204,6 +204,11 @@ impl Outgoing {
         self.wishing.iter()
     }
 
+    /// How many of this agent will.
+    pub(super) fn wishing_of(&self, name: Name) -> usize {
+        self.wishing.get(&name).copied().unwrap_or(0)
+    }
+
     pub(super) fn get(&self, id: MessageId) -> Option<&Accepted> {
         self.messages.get(&id).map(|outbound| &outbound.accepted)
     }

@@ -1,6 +1,6 @@
 //! What became of accepted messages, and telling their senders.
 //!
-//! Owns receipts, and the deadlines of what has not reached the node. A message is settled exactly once.
+//! Owns receipts, who waits for acks, and the deadlines of what has not reached the node. A message is settled exactly once.
 
 use mesh_agent::api::{Event, MessageRef, Name, Outcome, Receipt};
 use mesh_protocol::{Address, Instant, MessageId, Outcome as MeshOutcome, Priority, Reason};
@@ -10,7 +10,7 @@ use super::inbox::{Agent, Item};
 use super::outgoing::Accepted;
 use super::records;
 use super::state::{MeshCommand, State};
-use super::wishes::Delivered;
+use super::wishes::{Delivered, Full, MESSAGES, OF_ONE};
 use crate::store::Op;
 
 impl State {
@@ -53,6 +53,43 @@ impl State {
         }
         let receipt = self.receipt(reference, id, Outcome::Processed, None, None);
         self.notify(from, receipt, durable);
+    }
+
+    /// Whether one more message of this agent, which has a token with limits or not, may wait for an ack once it is delivered; and
+    /// which one is to be given up for it, if one is.
+    pub(super) fn room_to_wait(&self, from: Name, limited: Option<Name>) -> Result<Option<MessageId>, Full> {
+        let agent = |name| self.by_name.get(&name).and_then(|key| self.agents.get(key));
+        let of_token = |token| {
+            let all = self.wishes.of_agents().chain(self.outgoing.wishing());
+            let its = all.filter(|(name, _)| agent(**name).is_some_and(|agent| agent.owner == Some(token)));
+            its.map(|(_, count)| count).sum::<usize>()
+        };
+        // What is under way of one that is gone will not wait. It is not sorted out while even with that there is room.
+        let is_full = |most| {
+            let waiting = self.wishes.len();
+            let there = self.outgoing.wishing().filter(|(name, _)| agent(**name).is_some());
+            waiting + self.outgoing.len() >= most
+                && waiting + there.map(|(_, count)| count).sum::<usize>() >= most
+        };
+        let most = if limited.is_some() { MESSAGES - MESSAGES / 16 } else { MESSAGES };
+        let oldest = if self.wishes.of(from) + self.outgoing.wishing_of(from) >= OF_ONE {
+            self.wishes.oldest(self.now, |name| name == from)
+        } else if limited.is_some_and(|token| of_token(token) >= OF_ONE) {
+            self.wishes.oldest(self.now, |name| agent(name).and_then(|agent| agent.owner) == limited)
+        } else if is_full(most) {
+            self.wishes.oldest(self.now, |_| true)
+        } else {
+            return Ok(None);
+        };
+        oldest.map(Some).ok_or(Full)
+    }
+
+    /// The sender of this message waits for its ack no longer.
+    pub(super) fn give_up_ack(&mut self, id: MessageId) {
+        self.count("acks_given_up");
+        if let Some((_, true)) = self.wishes.take(id) {
+            self.journal.stage(Op::DeleteOutbox { id });
+        }
     }
 
     pub(super) fn settle(

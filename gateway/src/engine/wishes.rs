@@ -11,12 +11,9 @@ use mesh_agent::api::Name;
 use mesh_protocol::{Duration, Instant, MessageId};
 use serde::{Deserialize, Serialize};
 
-use super::state::State;
-use crate::store::Op;
-
 /// Messages of all agents that may wait, and of one, or of all that have one token with limits. Those leave the last sixteenth to others.
 /// Guesses: 100 bytes of memory each.
-const MESSAGES: usize = 4_096;
+pub(super) const MESSAGES: usize = 4_096;
 pub(super) const OF_ONE: usize = 1_024;
 /// Who has not acknowledged for so long, of this run, probably never will.
 const GIVES_WAY_AFTER: Duration = Duration::from_secs(86_400);
@@ -77,13 +74,28 @@ impl Wishes {
     }
 
     /// What has waited longest of those whose senders `may` give way, if it has waited long.
-    fn oldest(&self, now: Instant, may: impl Fn(Name) -> bool) -> Option<MessageId> {
+    pub(super) fn oldest(&self, now: Instant, may: impl Fn(Name) -> bool) -> Option<MessageId> {
         let those = self.waiting.iter().filter(|(_, wish)| may(wish.delivered.from));
         let (id, wish) = those.min_by_key(|(_, wish)| wish.since)?;
         (now.since(wish.since) >= GIVES_WAY_AFTER).then_some(*id)
     }
 
-    /// Agents that wait for an ack.
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many of each agent there are.
+    pub(super) fn of_agents(&self) -> impl Iterator<Item = (&Name, &usize)> {
+        self.of_agent.iter()
+    }
+
+    /// How many of this agent there are.
+    pub(super) fn of(&self, name: Name) -> usize {
+        self.of_agent.get(&name).copied().unwrap_or(0)
+    }
+
+    /// Whether this agent waits for an ack.
     pub(super) fn is_from(&self, name: Name) -> bool {
         self.of_agent.contains_key(&name)
     }
@@ -92,37 +104,6 @@ impl Wishes {
 /// Too many messages wait for an ack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
-
-impl State {
-    /// Sees to it that one more message of this agent, which has a token with limits or not, may wait for an ack once it is delivered.
-    pub(super) fn make_room_to_wait(&mut self, from: Name, limited: Option<Name>) -> Result<(), Full> {
-        let (mut own, mut of_token, mut all) = (0, 0, 0);
-        for (name, count) in self.wishes.of_agent.iter().chain(self.outgoing.wishing()) {
-            // What is under way of one that is gone will not wait.
-            let Some(agent) = self.by_name.get(name).and_then(|key| self.agents.get(key)) else { continue };
-            all += count;
-            own += if *name == from { *count } else { 0 };
-            of_token += if agent.owner == limited { *count } else { 0 };
-        }
-        let most = if limited.is_some() { MESSAGES - MESSAGES / 16 } else { MESSAGES };
-        let oldest = if own >= OF_ONE {
-            self.wishes.oldest(self.now, |name| name == from)
-        } else if limited.is_some() && of_token >= OF_ONE {
-            let owner = |name| self.agents.get(self.by_name.get(&name)?)?.owner;
-            self.wishes.oldest(self.now, |name| owner(name) == limited)
-        } else if all >= most {
-            self.wishes.oldest(self.now, |_| true)
-        } else {
-            return Ok(());
-        };
-        let oldest = oldest.ok_or(Full)?;
-        self.count("acks_given_up");
-        if let Some((_, true)) = self.wishes.take(oldest) {
-            self.journal.stage(Op::DeleteOutbox { id: oldest });
-        }
-        Ok(())
-    }
-}
 
 #[cfg(test)]
 mod tests {
