@@ -25,6 +25,8 @@ mod report;
 mod sessions;
 mod settle;
 mod state;
+#[cfg(test)]
+mod state_tests;
 mod wishes;
 
 use std::collections::VecDeque;

@@ -351,9 +351,8 @@ impl State {
         let Some(key) = self.agent_of(session) else { return };
         let Some(agent) = self.agents.get_mut(&key) else { return };
         if agent.session() == Some(session) && agent.tell(event) == Err(TooSlow) {
-            self.sessions.remove(&session);
             self.count("sessions_too_slow");
-            self.end_passing(key);
+            self.let_go(session);
         }
     }
 

@@ -1,0 +1,80 @@
+//! What the engine does with requests, beside what is seen from a socket.
+
+use mesh_agent::api::{Body, Destination, ErrorCode, Event, Hello, Name, Pong, ReceiptWish, SendRequest};
+use mesh_protocol::{Address, Duration, Instant, MessageId, MessageType, NameHash};
+
+use super::journal::Journal;
+use super::state::{Identity, Start, State};
+use super::wishes::{Delivered, OF_ONE};
+use super::{Membership, records};
+use crate::agents::{QueueBound, SessionEvents, SessionId, port};
+use crate::store::Store;
+
+const OWN: Address = Address::new(2);
+
+/// A gateway's state on a new disk; no message number is reserved yet. The directory goes with the test.
+fn state() -> (State, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, found) = Store::open(dir.path()).unwrap();
+    let recovered = records::recover(found, &Membership::new([7; 16], 1, true), OWN);
+    let identity = Identity {
+        name: "here".into(),
+        address: OWN,
+        adapter: "none".into(),
+        default_deadline: Duration::from_secs(60),
+        max_agents: 10,
+        max_credits: 10,
+        inbox_messages: 10,
+        inbox_bytes: 1 << 20,
+        inbox_total_bytes: 1 << 20,
+    };
+    let start = Start { id: 1, seq: 0 };
+    (State::new(Instant::ZERO, identity, Journal::new(store), recovered, start, Vec::new()), dir)
+}
+
+fn attach(state: &mut State, name: Name, session: SessionId, events: usize) -> SessionEvents {
+    let (port, read) = port(QueueBound { events, bytes: 1 << 20 });
+    state.attach(session, port, (name, false), &Hello::new(name), None);
+    read
+}
+
+#[test]
+fn a_session_that_was_too_slow_leaves_no_more_behind_than_one_that_ended() {
+    let (mut state, _dir) = state();
+    let (bob, session) = (Name::new("bob").unwrap(), SessionId(1));
+    let hash = NameHash::of(bob.as_str());
+    let _unread = attach(&mut state, bob, session, 1);
+    let key = state.agent_of(session).unwrap();
+    state.namesakes.insert(bob, (Address::new(9), Instant::ZERO));
+    state.directory.learn(Instant::ZERO, hash, None, Address::new(9));
+    while state.agent_of(session).is_some() {
+        state.tell(session, Event::Pong(Pong { reference: None }));
+    }
+    assert_eq!(state.counters.get("sessions_too_slow"), Some(&1));
+    assert!(!state.is_connected(key) && state.namesakes.is_empty(), "who is absent has no namesake");
+    assert_eq!(state.directory.find(hash), None, "it was here last");
+    assert_eq!(state.is_here(bob), Some(key));
+}
+
+#[test]
+fn a_message_that_is_refused_for_want_of_a_number_gives_up_nobodys_ack() {
+    let (mut state, _dir) = state();
+    let (bob, session) = (Name::new("bob").unwrap(), SessionId(1));
+    let _events = attach(&mut state, bob, session, 100);
+    let key = state.agent_of(session).unwrap();
+    for id in 0..OF_ONE as u32 {
+        let delivered = Delivered { from: bob, reference: None };
+        state.wishes.insert(Instant::ZERO, MessageId(10_000 + id), delivered, false);
+    }
+    state.now = Instant::ZERO + Duration::from_secs(2 * 86_400);
+    let to = Destination::agent_on(Name::new("eve").unwrap(), Address::new(9));
+    let mut ask = SendRequest::new(to, MessageType::Task, Body::text("x"));
+    (ask.receipt, ask.durable) = (ReceiptWish::Processed, false);
+    let given_up = |state: &State| state.counters.get("acks_given_up").copied();
+    // The disk is not asked here, so that no number is reserved.
+    let refusal = state.try_send(session, key, &ask).unwrap_err();
+    assert_eq!((refusal.code, given_up(&state)), (ErrorCode::Busy, None));
+    ask.durable = true;
+    state.try_send(session, key, &ask).unwrap();
+    assert_eq!(given_up(&state), Some(1), "with a number it takes the place of the oldest");
+}
