@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::{Address, MessageId};
 
-use super::frames::Fault;
+use super::findings::Fault;
 use super::messages::Name;
 
 /// Something that a member may do, and the rules that break by it.

@@ -26,6 +26,9 @@ impl fmt::Display for Violation {
     }
 }
 
+/// Which rule was broken, and how.
+pub(super) type Fault = (&'static str, String);
+
 /// How much was looked at: a check that never looked at anything proves nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -11,6 +11,7 @@ use mesh_protocol::{
 };
 
 use super::allowed::{Forged, Forgery};
+use super::findings::Fault;
 
 /// Frames remembered of each source, the oldest give way: more than a replay window and than any queue holds, many times
 /// over. A guess.
@@ -103,9 +104,6 @@ pub(super) struct Handed {
     /// A member sent it in the name of another node.
     pub(super) forged: bool,
 }
-
-/// Which rule was broken, and how.
-pub(super) type Fault = (&'static str, String);
 
 /// All genuine frames.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mesh_protocol::{Address, Delivery, Duration, Instant, MessageId, Outcome, Part, Priority, Verdict};
 
-use super::frames::Fault;
+use super::findings::Fault;
 
 /// The bytes of a message are kept for so long after its end: a frame that is held back comes much earlier. A guess.
 const BYTES_KEPT: Duration = Duration::from_secs(300);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use mesh_protocol::{MessageId, Priority};
 
-use super::frames::Fault;
+use super::findings::Fault;
 
 /// `PATIENCE` in `docs/protocol.md`.
 const PATIENCE: [u32; 4] = [0, 4, 9, 19];
