@@ -45,4 +45,5 @@ mod wrap;
 pub use bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full};
 pub use clock::{Clock, WallClock};
 pub use health::{AdapterState, Health};
+pub use retry::Retry;
 pub use wrap::{Lossy, Trace, Traced};

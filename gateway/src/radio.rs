@@ -11,7 +11,7 @@ use anyhow::Context;
 #[cfg(feature = "bluez")]
 use ble_bearer::bluez::{BluezBearer, BluezOptions};
 use ble_bearer::hci::{HciBearer, HciOptions, OpenError, Port};
-use ble_bearer::{AdapterState, Bearer, BearerError, BearerEvent, Full, Health, WallClock};
+use ble_bearer::{AdapterState, Bearer, BearerError, BearerEvent, Full, Health, Retry, WallClock};
 
 use mesh_protocol::LinkId;
 
@@ -84,9 +84,6 @@ pub fn options(settings: &RadioSettings) -> anyhow::Result<HciOptions> {
     })
 }
 
-/// From one attempt to open an adapter to the next: at first, and at most; doubles each time. As where one is opened again.
-const AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15)];
-
 /// The only link of a radio.
 const LINK: LinkId = LinkId(0);
 
@@ -97,7 +94,7 @@ pub struct Patient<B, F> {
     state: State<B>,
     /// Why it is not open.
     trouble: Option<String>,
-    pause: Duration,
+    retry: Retry,
 }
 
 enum State<B> {
@@ -120,14 +117,9 @@ where
     /// The adapter of this name, opened with `open`. The first attempt is made here, so that its errors are known before anybody waits.
     pub async fn new(name: String, open: F) -> Self {
         let mut new =
-            Self { state: State::Opening(Box::pin(open())), open, name, trouble: None, pause: AGAIN[0] };
+            Self { state: State::Opening(Box::pin(open())), open, name, trouble: None, retry: Retry::new() };
         new.attempt().await;
         new
-    }
-
-    /// Whether it is there, and if not, why.
-    pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
     }
 
     /// Waits until an attempt to open it has come to something. Cancel safe.
@@ -153,8 +145,7 @@ where
             );
         }
         self.trouble = Some(why);
-        let (pause, open) = (self.pause, (self.open)());
-        self.pause = (2 * pause).min(AGAIN[1]);
+        let (pause, open) = (Duration::from_millis(self.retry.pause().as_millis()), (self.open)());
         self.state = State::Opening(Box::pin(async move {
             tokio::time::sleep(pause).await;
             open.await
@@ -177,7 +168,7 @@ where
             match bearer.next_event().await {
                 Ok(event) => {
                     if matches!(event, BearerEvent::Frame { .. }) {
-                        self.pause = AGAIN[0];
+                        self.retry.works();
                     }
                     return Ok(event);
                 }
@@ -314,13 +305,13 @@ mod tests {
             }
         };
         let mut radio = Patient::new("hci0".into(), open).await;
-        assert_eq!(radio.trouble(), Some("there is no such adapter"));
+        assert_eq!(radio.trouble.as_deref(), Some("there is no such adapter"));
         assert_eq!(radio.health().state, AdapterState::Away);
         assert_eq!(radio.try_send(LINK, &[1], 1), Err(Full));
         let begun = tokio::time::Instant::now();
         for _ in 0..2 {
             assert!(matches!(radio.next_event().await, Ok(BearerEvent::LinkUp { .. })));
-            assert_eq!(radio.trouble(), None);
+            assert_eq!(radio.trouble, None);
             assert_eq!(radio.try_send(LINK, &[1], 1), Ok(()));
             let down = radio.next_event().await;
             assert!(matches!(down, Ok(BearerEvent::LinkDown { why, .. }) if why.contains("pulled out")));

@@ -202,7 +202,7 @@ async fn send(
             if let Err(error) = put(advert, &bytes, sending).await {
                 return failed("sending a frame", &error);
             }
-            retry.sent();
+            retry.works();
             on_air = advert.is_registered();
             if pace.took(start.elapsed()) {
                 // Told again with the next change when there is no room for it.

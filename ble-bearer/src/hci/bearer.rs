@@ -74,7 +74,7 @@ impl<O: Open, C: Clock> HciBearer<O, C> {
         self.host.closed(why);
         let sent = self.host.health().sent;
         if sent > self.sent_before {
-            self.retry.sent();
+            self.retry.works();
         }
         self.sent_before = sent;
         self.line = Line::Closed { again: self.clock.now() + self.retry.pause() };
