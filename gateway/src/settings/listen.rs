@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use mesh_agent::host_port;
+
 /// The address of this text: of several that a name has, the first one that others understand, IPv4.
 ///
 /// # Errors
@@ -11,10 +13,7 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
-    let (host, port) = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).ok_or(write)?;
-    let port: u16 = port.parse().map_err(|_| write)?;
-    // With an interface it is no address to std, but one to the system, which knows its interfaces.
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let (host, port) = host_port(text).filter(|(host, _)| !host.is_empty()).ok_or(write)?;
     let found =
         (host, port).to_socket_addrs().map_err(|why| format!("{host} is not known here ({why}); {write}"))?;
     found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| format!("{host} has no address; {write}"))

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::tcp::host_port;
+
 /// Where a gateway is found: `HOST:PORT`, or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -39,11 +41,8 @@ impl FromStr for Endpoint {
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() { Err(wrong()) } else { Ok(Self::Unix(path.into())) };
         }
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        if host.is_empty() || port.parse::<u16>().is_err() {
-            return Err(wrong());
-        }
-        Ok(Self::Tcp(text.into()))
+        let named = host_port(text).is_some_and(|(host, _)| !host.is_empty());
+        if named { Ok(Self::Tcp(text.into())) } else { Err(wrong()) }
     }
 }
 
@@ -71,7 +70,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
-        for text in ["", "localhost", ":7700", "localhost:", "localhost:70000", "unix:"] {
+        for text in ["", "localhost", ":7700", "localhost:", "localhost:70000", "[]:7700", "unix:"] {
             assert_eq!(text.parse::<Endpoint>(), Err(EndpointError(text.into())));
         }
         assert_eq!(Endpoint::default().to_string(), "127.0.0.1:7700");

@@ -80,5 +80,5 @@ pub use link::Connection;
 pub use link::comeback::Backoff;
 pub use mesh_protocol::{Address, MessageId, MessageType, Priority};
 pub use pending::Pending;
-pub use tcp::{TcpError, connect_tcp};
+pub use tcp::{TcpError, connect_tcp, host_port};
 pub use time::{Time, Wall};

@@ -28,6 +28,16 @@ pub enum TcpError {
     Connect(io::Error),
 }
 
+/// The host and the port of `HOST:PORT`, the host without the brackets that it may stand in; `None` where there is no port. The host may
+/// be empty: whether that means something is for the caller to say.
+#[must_use]
+pub fn host_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    // Without brackets an address with an interface is none to std, but one to the system, which knows its interfaces.
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Some((host, port.parse().ok()?))
+}
+
 /// Connects with `HOST:PORT`, where the host is a name, an address, or an address in brackets, with its interface where it needs one:
 /// `[fe80::1%eth0]:7700`.
 ///
@@ -35,12 +45,11 @@ pub enum TcpError {
 /// [`TcpError`], when every address has failed. How long that takes is the system's to say: bound it with a time limit.
 pub async fn connect_tcp(address: &str) -> Result<TcpStream, TcpError> {
     let wrong = || TcpError::Lookup(io::Error::new(io::ErrorKind::InvalidInput, "it is not HOST:PORT"));
-    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
-    let port: u16 = port.parse().map_err(|_| wrong())?;
-    // With an interface it is no address to std, but one to the system, which knows its interfaces.
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let addresses: Vec<_> =
-        lookup_host((host, port)).await.map_err(TcpError::Lookup)?.take(ADDRESSES).collect();
+    let addresses: Vec<_> = lookup_host(host_port(address).ok_or_else(wrong)?)
+        .await
+        .map_err(TcpError::Lookup)?
+        .take(ADDRESSES)
+        .collect();
     race(alternated(addresses), TcpStream::connect).await.map_err(TcpError::Connect)
 }
 
