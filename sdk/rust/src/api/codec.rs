@@ -251,7 +251,9 @@ impl Decoder {
             let fresh = &pending[self.searched..];
             let end = fresh.iter().position(|&b| b == b'\n');
             let line = &fresh[..end.unwrap_or(fresh.len())];
+            // The first search is quick, and nearly always enough.
             if !self.returned
+                && line.contains(&b'\r')
                 && let Some(at) = line.windows(2).position(|two| two == b"\r{")
             {
                 self.returned = true;
