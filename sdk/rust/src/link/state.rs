@@ -202,8 +202,8 @@ impl State {
         Request::Ping(Ask { reference: Some(self.number()) })
     }
 
-    /// Notes a change of groups and who waits for the result, and has it written. Answers have no number and come in
-    /// order.
+    /// Notes a change of groups and who waits for the result, and has it written. An older gateway's answers have
+    /// no number; they come in order.
     pub(crate) fn groups(
         &mut self,
         request: impl FnOnce(Option<u64>) -> Request,
