@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use audit::{AUDIT_FILE, Audit, AuditError, Entry, NotLetIn, Verdict};
-pub use file::{AccessError, Secret, TOKENS_FILE, TokenFile, add, read, read_dir, read_file, remove};
+pub use file::{AccessError, Secret, TOKENS_FILE, TokenFile, add, read_dir, read_file, remove};
 pub use pattern::{DestinationPattern, NamePattern, PatternError};
 pub use quota::{Holder, Quota};
 pub use rate::{Bucket, Rate, RateError};
@@ -218,8 +218,9 @@ impl Grant {
                 send.body.field(),
             );
         }
-        let asked = send.deadline_ms.map_or(0, u64::from);
-        if let Some(quota) = self.quota().filter(|quota| asked > quota.deadline().as_millis()) {
+        if let Some(asked) = send.deadline_ms.map(u64::from)
+            && let Some(quota) = self.quota().filter(|quota| asked > quota.deadline().as_millis())
+        {
             return refused(
                 format!("allows deadlines of {} s at the most", quota.deadline_s),
                 "give it a shorter one".to_owned(),

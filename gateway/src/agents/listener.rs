@@ -231,7 +231,7 @@ impl Listener {
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                () = until(hall.trouble.until), if hall.trouble.until.is_some() => hall.trouble.until = None,
+                () = until(hall.trouble.until) => hall.trouble.until = None,
                 accepted = accept_tcp(tcp.as_ref()), if hall.trouble.until.is_none() => hall.admit(accepted, Door::Tcp),
                 accepted = accept_unix(unix.as_ref()), if hall.trouble.until.is_none() => hall.admit(accepted, Door::Unix),
                 Some(_) = hall.sessions.join_next() => {}

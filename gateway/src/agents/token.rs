@@ -60,7 +60,7 @@ impl TokenCheck {
     /// Also lets in whoever shows a token of this data directory, to do what that one allows, and goes by the file as it changes.
     ///
     /// # Errors
-    /// As [`access::read`].
+    /// As [`access::read_file`].
     pub fn with_tokens_of(self, data_dir: &Path) -> Result<Self, AccessError> {
         let watched = Watched::open(data_dir.join(access::TOKENS_FILE))?;
         Ok(Self { file: Some(Arc::new(watched)), ..self })

@@ -65,7 +65,7 @@ impl Place {
                 let parent = parent.unwrap_or(Path::new("."));
                 let written = file.write_all(secret).and_then(|()| file.sync_all());
                 written
-                    .and_then(|()| File::open(parent)?.sync_all())
+                    .and_then(|()| datadir::sync_folder(parent))
                     .with_context(|| format!("writing to {}", path.display()))?;
                 *filled = true;
                 Ok(())
