@@ -122,6 +122,37 @@ fn a_byte_order_mark_in_a_file_is_named() {
     }
 }
 
+#[test]
+fn a_byte_order_mark_in_a_file_of_the_data_directory_is_named_or_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"));
+        let output = command.args(arguments).arg("--data-dir").arg(&data_dir).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (made, said) = run(&["init"]);
+    assert!(made, "{said}");
+    let (added, said) = run(&["token", "add", "phone"]);
+    assert!(added, "{said}");
+    let of_files: [(&str, &[&str]); 3] = [
+        ("mesh-gateway.toml", &["config", "check"]),
+        ("tokens.toml", &["token", "list"]),
+        ("network.toml", &["invite", "hut"]),
+    ];
+    for (file, arguments) in of_files {
+        let path = data_dir.join(file);
+        let marked = format!("\u{FEFF}{}", fs::read_to_string(&path).unwrap());
+        fs::write(&path, marked.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>()).unwrap();
+        let (done, said) = run(arguments);
+        assert!(!done && said.contains("UTF-16"), "{file}: {said}");
+        // TOML has it that a mark of UTF-8 is no part of the text.
+        fs::write(&path, marked).unwrap();
+        let (done, said) = run(arguments);
+        assert!(done, "{file}: {said}");
+    }
+}
+
 /// What a gateway that was told to listen at `at` says: where it does, or what is wrong.
 fn listening(at: &str) -> String {
     let dir = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mesh_agent::api::Name;
+use mesh_agent::api::codec::byte_order_mark;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -138,18 +139,10 @@ pub struct TokenFile {
     pub purged: Vec<Name>,
 }
 
-/// The tokens in this file; `None` if there is no such file.
-///
-/// # Errors
-/// [`AccessError::Io`], [`AccessError::Exposed`] or [`AccessError::Damaged`].
-pub fn read(path: &Path) -> Result<Option<Vec<Grant>>, AccessError> {
-    Ok(read_file(path)?.map(|file| file.tokens))
-}
-
 /// What stands in this file of tokens; `None` if there is no such file.
 ///
 /// # Errors
-/// As [`read`].
+/// [`AccessError::Io`], [`AccessError::Exposed`] or [`AccessError::Damaged`].
 pub fn read_file(path: &Path) -> Result<Option<TokenFile>, AccessError> {
     let io_error =
         |source| AccessError::Io { doing: "reading the access tokens", path: path.to_owned(), source };
@@ -161,11 +154,15 @@ pub fn read_file(path: &Path) -> Result<Option<TokenFile>, AccessError> {
     if datadir::open_to_others(&file).map_err(io_error)? {
         return Err(AccessError::Exposed { path: path.to_owned() });
     }
-    let mut text = String::new();
-    file.take(MAX_LEN + 1).read_to_string(&mut text).map_err(io_error)?;
-    if text.len() as u64 > MAX_LEN {
+    let mut bytes = Vec::new();
+    file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(io_error)?;
+    if bytes.len() as u64 > MAX_LEN {
         return Err(damaged(format!("it is longer than {MAX_LEN} bytes")));
     }
+    let text = String::from_utf8(bytes).map_err(|error| match byte_order_mark(error.as_bytes()) {
+        Some(mark) => damaged(format!("line 1: {mark}, and is to be UTF-8")),
+        None => io_error(io::Error::new(io::ErrorKind::InvalidData, error)),
+    })?;
     let Text { version, tokens, purged } = toml::from_str(&text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
@@ -189,9 +186,9 @@ pub fn read_file(path: &Path) -> Result<Option<TokenFile>, AccessError> {
 /// The tokens of this data directory; `None` if it has no file of them.
 ///
 /// # Errors
-/// As [`read`].
+/// As [`read_file`].
 pub fn read_dir(data_dir: &Path) -> Result<Option<Vec<Grant>>, AccessError> {
-    read(&data_dir.join(TOKENS_FILE))
+    Ok(read_file(&data_dir.join(TOKENS_FILE))?.map(|file| file.tokens))
 }
 
 fn write(path: &Path, tokens: Vec<Grant>, purged: Vec<Name>) -> Result<(), AccessError> {

@@ -152,7 +152,7 @@ fn a_file_that_others_can_change_or_nobody_can_read_is_refused_with_its_line() {
     let said = |text: &str, mode| {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        read(Path::new(&path)).unwrap_err().to_string()
+        read_file(Path::new(&path)).unwrap_err().to_string()
     };
     assert!(said("version = 1\n", 0o640).contains("chmod 600"));
     let sha = "00".repeat(32);

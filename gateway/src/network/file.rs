@@ -6,9 +6,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use mesh_agent::api::codec::byte_order_mark;
 use mesh_protocol::Address;
 use serde::Deserialize;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{Leases, NetKey, Network, NetworkError, check_name};
 use crate::datadir;
@@ -84,14 +85,15 @@ pub(super) fn read(path: &Path) -> Result<Network, NetworkError> {
     if datadir::open_to_others(&file).map_err(io_error)? {
         return Err(NetworkError::Exposed { path: path.to_owned() });
     }
-    let mut text = Zeroizing::new(String::new());
-    match file.take(MAX_LEN).read_to_string(&mut text) {
-        Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(io_error(error)),
-        // Not UTF-8: an empty text is refused below with the right words.
-        Err(_) => text.zeroize(),
-        Ok(_) => {}
-    }
-    parse(&text).map_err(|(problem, line)| NetworkError::Damaged { path: path.to_owned(), problem, line })
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(MAX_LEN).read_to_end(&mut bytes).map_err(io_error)?;
+    let parsed = match (std::str::from_utf8(&bytes), byte_order_mark(&bytes)) {
+        (Ok(text), _) => parse(text),
+        (Err(_), Some(mark)) => Err((mark, None)),
+        // An empty text is refused with the right words.
+        (Err(_), None) => parse(""),
+    };
+    parsed.map_err(|(problem, line)| NetworkError::Damaged { path: path.to_owned(), problem, line })
 }
 
 /// What is wrong and, where it can be told, in which line.

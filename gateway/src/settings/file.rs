@@ -4,8 +4,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use mesh_agent::api::codec::byte_order_mark;
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -124,8 +126,16 @@ impl FileSettings {
     /// # Errors
     /// [`SettingsError::Read`], or [`SettingsError::Invalid`] for what is not TOML.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        let unread = |source| SettingsError::Read { path: path.to_owned(), source };
+        let text = String::from_utf8(fs::read(path).map_err(unread)?);
+        let text = text.map_err(|error| match byte_order_mark(error.as_bytes()) {
+            Some(mark) => SettingsError::Invalid(vec![Problem {
+                origin: Origin::File { path: path.to_owned(), line: 1 },
+                what: format!("{mark}: save it as UTF-8"),
+            }]),
+            None => unread(io::Error::new(io::ErrorKind::InvalidData, error)),
+        })?;
+        // TOML takes the mark of UTF-8.
         Self::parse(path, &text)
     }
 
