@@ -514,6 +514,28 @@ fn a_deadline_is_told_in_hours_and_under_the_name_of_the_flag() {
 }
 
 #[test]
+fn a_damaged_store_at_the_start_is_told_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = path(dir.path());
+    good(&run(&["init", "--data-dir", home]));
+    fs::write(dir.path().join("gateway.redb"), "no store").unwrap();
+    let started = run(&[
+        "--json",
+        "--adapter",
+        "none",
+        "--listen",
+        "127.0.0.1:0",
+        "--log-level",
+        "error",
+        "--data-dir",
+        home,
+    ]);
+    assert_eq!(code(&started), 1);
+    let told = error(&started);
+    assert_eq!(told["code"], "storage", "{told}");
+}
+
+#[test]
 fn a_network_without_an_adapter_does_not_start_the_simulator() {
     let dir = tempfile::tempdir().unwrap();
     let home = path(dir.path());

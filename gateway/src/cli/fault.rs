@@ -9,9 +9,11 @@ use mesh_agent::ClientError;
 use mesh_agent::api::{ErrorCode, ErrorEvent};
 use serde_json::{Value, json};
 
-use super::output::{chain, with_data_dir, without_keys};
+use super::output::{Output, chain, with_data_dir, without_keys};
 use crate::access::AccessError;
 use crate::datadir::DataDirError;
+use crate::engine::EngineError;
+use crate::gateway::{Ended, StartError};
 use crate::network::{InvitationError, NetworkError};
 use crate::settings::{Origin, Problem, SettingsError, TokenError};
 use crate::store::StoreError;
@@ -100,7 +102,7 @@ pub(super) fn usage(text: impl Into<String>) -> Failure {
 pub(super) struct Fault {
     pub(super) code: Code,
     /// All of it in one text for people.
-    pub(super) text: String,
+    text: String,
     hint: Option<String>,
     field: Option<String>,
     problems: Vec<Problem>,
@@ -137,8 +139,13 @@ impl Fault {
         Self { code, text, hint, field: None, problems: Vec::new() }
     }
 
+    /// Says it where errors are said.
+    pub(super) fn tell(&self, out: Output) {
+        out.error(|| self.json(), &self.text);
+    }
+
     /// The object for programs.
-    pub(super) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let rest = |hint: &String| self.text.strip_suffix(hint.as_str())?.strip_suffix("; ");
         let message = self.hint.as_ref().and_then(rest).unwrap_or(&self.text);
         let mut error = json!({ "code": self.code.word(), "message": message, "hint": self.hint });
@@ -189,13 +196,23 @@ fn code(error: &anyhow::Error) -> Code {
         Code::Network
     } else if error.is::<AccessError>() || error.is::<TokenError>() {
         Code::Token
-    } else if error.is::<StoreError>() {
+    } else if of_store(error) {
         Code::Gateway(ErrorCode::Storage)
     } else if error.is::<io::Error>() {
         Code::Io
     } else {
         Code::Failed
     }
+}
+
+/// Whether it is the store's. What wraps a gateway's errors shows their texts as its own, and so hides their types.
+fn of_store(error: &anyhow::Error) -> bool {
+    let started = matches!(
+        error.downcast_ref(),
+        Some(StartError::Store(_) | StartError::Engine(EngineError::Store(_)))
+    );
+    let ended = matches!(error.downcast_ref(), Some(Ended::Engine(EngineError::Store(_))));
+    started || ended || error.is::<StoreError>()
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
         Err(error) if error.is::<Closed>() => ExitCode::SUCCESS,
         Err(error) => {
             let fault = Fault::of(&error);
-            out.error(&fault);
+            fault.tell(out);
             // A missing adapter is a missing word of the command line: systemd must not try again, as it does after a failure.
             let is_usage = matches!(fault.code, Code::Usage | Code::NoAdapter);
             ExitCode::from(if is_usage { USAGE } else { FAILED })
@@ -108,7 +108,7 @@ fn refuse(out: Output, error: &clap::Error) -> ExitCode {
         let follows = |line: &str| line.starts_with("Usage:") || line.starts_with("For more information");
         let wrong = text.lines().take_while(|line| !follows(line)).map(str::trim);
         let wrong = wrong.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-        out.error(&Fault::usage(wrong.strip_prefix("error: ").unwrap_or(&wrong)));
+        Fault::usage(wrong.strip_prefix("error: ").unwrap_or(&wrong)).tell(out);
     } else {
         log::say(&output::tame_lines(&output::without_keys(&text)));
     }

@@ -10,7 +10,6 @@ use std::sync::OnceLock;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
 use crate::log;
 
 /// Nobody reads standard output any more.
@@ -41,12 +40,12 @@ impl Output {
         });
     }
 
-    /// What did not work.
-    pub(super) fn error(self, fault: &Fault) {
+    /// What did not work: the object for programs, the text for people.
+    pub(super) fn error(self, object: impl FnOnce() -> Value, text: &str) {
         log::say(&if self.json {
-            format!("{}\n", tame_json(&fault.json().to_string()))
+            format!("{}\n", tame_json(&object().to_string()))
         } else {
-            format!("mesh-gateway: {}\n", tame_lines(&fault.text))
+            format!("mesh-gateway: {}\n", tame_lines(text))
         });
     }
 }
