@@ -514,6 +514,14 @@ fn a_deadline_is_told_in_hours_and_under_the_name_of_the_flag() {
 }
 
 #[test]
+fn a_token_has_a_deadline_as_messages_have_them() {
+    for wrong in ["0", "25h"] {
+        let told = err(&run(&["token", "add", "sensor", "--max-deadline", wrong]));
+        assert!(told.contains("--max-deadline") && told.contains("24h"), "{told}");
+    }
+}
+
+#[test]
 fn a_damaged_store_at_the_start_is_told_as_one() {
     let dir = tempfile::tempdir().unwrap();
     let home = path(dir.path());

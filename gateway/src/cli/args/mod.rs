@@ -288,7 +288,7 @@ pub(super) struct ListenArgs {
 
 /// Ask an agent and print its answer
 ///
-/// This gateway writes neither the question nor, without --as, its answer to disk: the answer is the receipt. Who must know that
+/// Unless --durable, this gateway does not write the question to disk, and without --as never its answer: the answer is the receipt. Who must know that
 /// a question was accepted sends it with `send --type QUERY`.
 #[derive(Args, Debug)]
 #[command(after_help = examples![

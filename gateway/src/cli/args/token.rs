@@ -50,7 +50,7 @@ pub(in crate::cli) enum TokenCommand {
 ///
 /// From the first token on, agents over TCP must show one, those of this machine too; over the Unix socket none is needed. One without
 /// limits allows all that agents do, and nothing of an operator (--operator). With any limit it is also limited in how much of the
-/// gateway its holders may take: see the --max-… below.
+/// gateway its holders may take: see the --max-… below. An operator's is so only where one of these is given.
 #[derive(Args, Debug)]
 #[command(after_help = examples![
     "mesh-gateway token add phone --out token                        everything an agent can do",
@@ -60,7 +60,7 @@ pub(in crate::cli) enum TokenCommand {
 pub(in crate::cli) struct TokenAddArgs {
     /// What to call the token, in lists, errors and the audit log
     pub(in crate::cli) name: Name,
-    /// What its holder's agents may be called: NAME or BEGINNING*; may be repeated [default: the token's own name if anything else is limited, otherwise anything]
+    /// What its holder's agents may be called: NAME or BEGINNING*; may be repeated [default: the token's own name if anything else is limited and it is no --operator, otherwise anything]
     #[arg(long = "as", value_name = "NAME")]
     pub(in crate::cli) names: Vec<NamePattern>,
     /// Where its holder may send: bob, bob@0x0003, sensor-*, node:0x0003, node:*, group:kitchen, group:*, everyone or *; may be repeated [default: *]
@@ -84,7 +84,7 @@ pub(in crate::cli) struct TokenAddArgs {
     /// Agents that the gateway knows [default of a token with limits: one for each --as, 64 where one ends with *]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) max_agents: Option<u32>,
-    /// Groups of all its agents together [default of a token with limits: 16]
+    /// Groups of all its agents together; 0 allows none [default of a token with limits: 16]
     #[arg(long, value_name = "N")]
     pub(in crate::cli) max_groups: Option<u32>,
     /// Messages that wait, on their way or in inboxes here [default of a token with limits: 1000]
@@ -93,8 +93,8 @@ pub(in crate::cli) struct TokenAddArgs {
     /// Bytes of these messages [default of a token with limits: 4194304]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) max_bytes: Option<u32>,
-    /// The longest deadline: a number and s, m or h [default of a token with limits: 1h]
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    /// The longest deadline: a number and ms, s, m or h, at most 24h; parts of a second count as one [default of a token with limits: 1h]
+    #[arg(long, value_name = "TIME", value_parser = values::deadline)]
     pub(in crate::cli) max_deadline: Option<Duration>,
     /// Also allow changing connections with other gateways and routes, and forgetting agents
     #[arg(long)]
