@@ -196,7 +196,7 @@ class Receipt:
         why = f" ({self.why})" if self.why else ""
         error = UndeliveredError(
             f"no answer can come: the message {self.id} to {self.message.receiver} is {outcome}{why}; "
-            "see get_network_statistics() or `mesh-gateway agents` for who is there"
+            "see get_agents() or `mesh-gateway agents` for who is there"
         )
         error.outcome = str(outcome)
         return error
