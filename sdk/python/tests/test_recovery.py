@@ -284,9 +284,9 @@ class Processed(unittest.IsolatedAsyncioTestCase):
         receipt = {"ev": "receipt", "id": of, "outcome": "delivered", "where": "0x0002"}
         return [{"ev": "accepted", "id": of, "durable": request.get("durable", True)}, receipt]
 
-    async def delivered(self, mesh: MeshNetworkManager) -> Tuple[Receipt, asyncio.Task[Outcome]]:
+    async def delivered(self, mesh: MeshNetworkManager, durable: bool = True) -> Tuple[Receipt, asyncio.Task[Outcome]]:
         """A message that was, and the wait for *processed*."""
-        receipt = await within(mesh.send_message(Message("TASK", receiver="bob", processed=True)))
+        receipt = await within(mesh.send_message(Message("TASK", receiver="bob", processed=True, durable=durable)))
         self.assertEqual(await within(receipt.outcome()), Outcome.DELIVERED)
         return receipt, asyncio.create_task(receipt.processed())
 
@@ -300,6 +300,17 @@ class Processed(unittest.IsolatedAsyncioTestCase):
                 with self.assertRaisesRegex(ConnectionLostError, "\"processed\" can come .* to bob, which was delivered: .* ask its"):
                     await within(waiting)
                 self.assertEqual((receipt.state, await within(receipt.outcome())), ("delivered", Outcome.DELIVERED))
+
+    async def test_who_waits_for_processed_of_what_is_not_durable_is_told_when_the_session_comes_anew(self) -> None:
+        async with ScriptedGateway(self.delivers) as gateway, MeshNetworkManager("alice", gateway=gateway.endpoint) as alice:
+            _, kept = await self.delivered(alice)
+            receipt, waiting = await self.delivered(alice, durable=False)
+            assert alice.agent._wire is not None
+            alice.agent._wire.abort("a test")
+            with self.assertRaisesRegex(ConnectionLostError, "to bob, which was delivered: it was not durable, .*; ask its receiver"):
+                await within(waiting)
+            self.assertEqual((receipt.state, alice.agent.sessions, kept.done()), ("delivered", 2, False))
+            kept.cancel()
 
     async def test_who_waits_for_processed_is_told_of_stop(self) -> None:
         async with ScriptedGateway(self.delivers) as gateway, MeshNetworkManager("alice", gateway=gateway.endpoint) as alice:

@@ -207,6 +207,8 @@ class Sends:
         self._write, self._session = write, session
         if not same_life:
             self.forgotten()
+        for receipt in [receipt for receipt in self._processing.values() if not receipt.durable]:
+            self._never_processed(receipt, "it was not durable, and an `ack` that came while this session was away is told to nobody")
         for receipt in list(self.table.values()):
             if receipt.id:
                 continue
@@ -222,10 +224,9 @@ class Sends:
             if receipt.id and receipt.session != self._session:
                 self._presume(receipt, "the gateway has come back without what it had accepted")
         for receipt in [receipt for receipt in self._processing.values() if receipt.session != self._session]:
-            del self._processing[receipt.ref]
-            what = f"no receipt \"processed\" can come for the message to {receipt.message.receiver}, which was delivered"
-            why = "the gateway has come back without what it had, or the name it would be told to was that of a session that ended"
-            receipt.give_up_processed(ConnectionLostError(f"{what}: {why}; ask its receiver"))
+            self._never_processed(
+                receipt, "the gateway has come back without what it had, or the name it would be told to was that of a session that ended"
+            )
 
     def close(self, error: MeshError) -> None:
         """Nothing more will come."""
@@ -239,6 +240,11 @@ class Sends:
         self._answers.clear()
         self._processing.clear()
         self._room.wake_all()
+
+    def _never_processed(self, receipt: Receipt, why: str) -> None:
+        del self._processing[receipt.ref]
+        what = f"no receipt \"processed\" can come for the message to {receipt.message.receiver}, which was delivered"
+        receipt.give_up_processed(ConnectionLostError(f"{what}: {why}; ask its receiver"))
 
     def _presume(self, receipt: Receipt, why: str) -> None:
         del self.table[receipt.ref]
