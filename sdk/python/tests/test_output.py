@@ -105,6 +105,20 @@ class Commands(unittest.TestCase):
             self.assertEqual((done.returncode, done.stderr), (0, b""))
             self.assertEqual(done.stdout.decode(encoding), printable(asked, encoding) + "\n")
 
+    def test_the_bytes_of_an_answer_are_printed_only_where_that_is_asked_for(self) -> None:
+        text = NASTY.replace("\ud800", "")
+        for asked, shown, answer in [
+            (text.encode(), printable(text, "utf-8"), text.encode()),
+            (b"\x00\xff\x1b[2J", "data:AP8bWzJK", b"\x00\xff\x1b[2J"),
+            # The echo has it as this client writes JSON, and says the same.
+            (b'{"a" : 1}', '{"a": 1}', b'{"a":1}'),
+        ]:  # fmt: skip
+            for raw, told in (([], shown.encode() + b"\n"), (["--raw"], answer)):
+                done = self.run_command("query", "--to", "echo", *raw, "-", input=asked)
+                self.assertEqual((done.returncode, done.stderr, done.stdout), (0, b"", told))
+        done = self.run_command("query", "--to", "echo", "--raw", "--json", "-", input=text.encode())
+        self.assertEqual(json.loads(done.stdout)["content"], text)
+
 
 class Words(unittest.IsolatedAsyncioTestCase):
     async def test_the_words_of_others_forge_no_line_in_logs_and_errors(self) -> None:

@@ -177,7 +177,8 @@ class Commands(unittest.TestCase):
         self.assertEqual([line["priority"] for line in lines], ["MEDIUM", "HIGH", "MEDIUM"])
 
     def test_a_question_and_the_state_of_the_network(self) -> None:
-        self.assertEqual(self.mesh("query", "--to", "echo", "are you there?"), "are you there?\n")
+        for more in ([], ["--durable"]):
+            self.assertEqual(self.mesh("query", "--to", "echo", *more, "are you there?"), "are you there?\n")
         self.assertIn("gateway at 0x0001: ok", self.mesh("status"))
         self.assertEqual(json.loads(self.mesh("status", "--json"))["gateway_health"], "ok")
 
@@ -208,6 +209,8 @@ class Commands(unittest.TestCase):
         self.assertIn("--to", self.mesh("send", "x", code=2))
         self.assertIn("write a number and ms, s, m or h", self.mesh("query", "--to", "echo", "--timeout", "soon", "x", code=2))
         self.assertIn("write HOST:PORT", self.mesh("status", "--gateway", "nonsense", code=2))
+        for arguments in (["send", "--deadline", "25h"], ["query", "--timeout", "24.1h"]):
+            self.assertIn("at most 24h", self.mesh(arguments[0], "--to", "echo", *arguments[1:], "x", code=2))
         self.assertIn("ASCII letters", self.mesh("listen", "--as", "no name", code=2))
         for command in ("send", "listen", "query", "status"):
             told = self.mesh(command, "--help")

@@ -24,12 +24,12 @@ from .errors import (
 from .manager import MeshNetworkManager
 from .message import PRIORITIES, TYPES, Message, MessageType, Outcome, check_name
 from .printable import printable
-from .receipt import Receipt
+from .receipt import LONGEST_DEADLINE_MS, Receipt
 
 _EXIT_CODES = "Exit codes: 0 done; 1 it did not work, standard error says why; 2 wrong usage."
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _ADVICE = {
-    Outcome.EXPIRED: "give it a later --deadline, or see `mesh-gateway agents` for who is there",
+    Outcome.EXPIRED: "give it more time, or see `mesh-gateway agents` for who is there",
     Outcome.REJECTED: "see `mesh-gateway agents` for who is there",
     Outcome.UNKNOWN: "it may have arrived: send it again only if twice does no harm",
 }
@@ -46,7 +46,7 @@ class CommandError(MeshError):
 #: The words for errors that are not the gateway's, as `mesh-gateway` has them; the first that fits.
 _CODES: Tuple[Tuple[Type[Exception], str], ...] = (
     (ConnectionLostError, "connection_lost"), (GatewayAwayError, "no_gateway"), (ProtocolError, "not_a_gateway"),
-    (WrongCertificateError, "not_a_gateway"), (UndeliveredError, "not_delivered"), (NoAnswerError, "no_answer"),
+    (WrongCertificateError, "not_a_gateway"), (NoAnswerError, "no_answer"),
     (TokenError, "token"), (OSError, "io"),
 )  # fmt: skip
 
@@ -69,11 +69,12 @@ _as_json = False
 
 
 def span(text: str) -> float:
-    """Seconds, of a number and ms, s, m or h."""
+    """Seconds, of a number and ms, s, m or h; no longer than a gateway takes as a deadline."""
     found = re.match(r"(\d+(?:\.\d+)?)(ms|s|m|h)\Z", text)
-    if found is None or float(found[1]) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write a number and ms, s, m or h, as in 30s")
-    return float(found[1]) * _UNITS[found[2]]
+    seconds = 0.0 if found is None else float(found[1]) * _UNITS[found[2]]
+    if not 0 < seconds * 1000 <= LONGEST_DEADLINE_MS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write a number and ms, s, m or h, as in 30s, at most 24h")
+    return seconds
 
 
 def _examples(*lines: str) -> Dict[str, Any]:
@@ -113,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
     send.add_argument("--as", dest="name", metavar="NAME", help="who sends it; a name has one session at a time [default: a session without a name]")
     send.add_argument("--type", type=str.upper, choices=list(TYPES), default="NOTIFICATION", help="[default: NOTIFICATION]")
     send.add_argument("--priority", type=str.upper, choices=list(PRIORITIES), default="MEDIUM", help="[default: MEDIUM]")
-    send.add_argument("--deadline", type=span, metavar="TIME", help="after this it is worth nothing: a number and ms, s, m or h")
+    send.add_argument("--deadline", type=span, metavar="TIME", help="after this it is worth nothing: a number and ms, s, m or h, at most 24h")
     send.add_argument("--no-durable", action="store_true", help="do not write it to disk first")
     send.add_argument("--reply-to", metavar="MESSAGE", help="the message it answers, as in 0x0001/17")
     send.add_argument("--wait", action="store_true", help="wait until it is known what became of it")
@@ -132,12 +133,21 @@ def parser() -> argparse.ArgumentParser:
     query = commands.add_parser(
         "query", parents=[common], help="ask an agent and print its answer",
         description="Ask an agent and print its answer.",
-        **_examples("query --to echo 'are you there?'", "query --to sensor@0x0003 --timeout 5s temperature"),
+        **_examples(
+            "query --to echo 'are you there?'", "query --to sensor@0x0003 --timeout 5s temperature",
+            "query --to archive --raw - < question.bin > answer.bin",
+        ),
     )  # fmt: skip
     query.add_argument("--to", required=True, metavar="NAME", help="whom to ask: bob, bob@0x0003 or node:0x0003")
     query.add_argument("--as", dest="name", metavar="NAME", help="who asks [default: a session without a name]")
     query.add_argument("--priority", type=str.upper, choices=list(PRIORITIES), default="MEDIUM", help="[default: MEDIUM]")
-    query.add_argument("--timeout", type=span, default=30.0, metavar="TIME", help="how long to wait [default: 30s]")
+    query.add_argument("--timeout", type=span, default=30.0, metavar="TIME", help="how long to wait, at most 24h [default: 30s]")
+    query.add_argument(
+        "--raw", action="store_true",
+        help="print the bytes of the answer as they are; without it, what would drive a terminal is written out, and what is no text is "
+        "shown as base64",
+    )  # fmt: skip
+    query.add_argument("--durable", action="store_true", help="have the gateway write the question to disk first")
     query.add_argument("body", metavar="BODY", help="the question; - reads standard input")
 
     status = commands.add_parser(
@@ -257,12 +267,16 @@ async def _query(args: argparse.Namespace) -> None:
         content = _body(args.body)
         question = Message(
             "QUERY", receiver=args.to, content=read_text(content) if isinstance(content, str) else content,
-            priority=args.priority, durable=False,
+            priority=args.priority, durable=args.durable,
         )  # fmt: skip
-        answer = await mesh.send_and_wait(question, args.timeout)
-    if isinstance(answer.content, bytes) and not args.json and not sys.stdout.isatty():
-        # For a file or a program, as it is; a terminal would obey it.
-        sys.stdout.buffer.write(answer.content)
+        try:
+            answer = await mesh.send_and_wait(question, args.timeout)
+        except UndeliveredError as why:
+            # For a question it is one thing whether it expired on its way or here, a moment earlier or later.
+            told = str(why).rpartition("; ")[0]
+            raise CommandError("no_answer", f"{told}; {_ADVICE[Outcome(why.outcome)]}") from why
+    if args.raw and not args.json:
+        sys.stdout.buffer.write(answer.content if answer.text is None else answer.text.encode("utf-8", "surrogatepass"))
         sys.stdout.buffer.flush()
     else:
         _show(args, _message(answer), lambda: _content(answer.content))

@@ -118,7 +118,7 @@ class Message:
 
     __slots__ = (
         "type", "sender", "receiver", "content", "priority", "reply_to", "deadline_ms", "durable", "processed",
-        "id", "source", "cursor", "life", "hops", "at_us",
+        "id", "source", "cursor", "life", "hops", "at_us", "text",
     )  # fmt: skip
 
     def __init__(
@@ -150,6 +150,8 @@ class Message:
         self.life = 0
         self.hops = 0
         self.at_us = 0
+        # The body as it came, if it was text: `content` may be what it says as JSON.
+        self.text: Optional[str] = None
 
     def __repr__(self) -> str:
         name = f" {self.id}" if self.id else ""
@@ -177,4 +179,5 @@ def received(event: Mapping[str, Any]) -> Message:
     message.life = 0
     message.hops = get("hops", 0)
     message.at_us = get("at_us", 0)
+    message.text = get("text")
     return message
