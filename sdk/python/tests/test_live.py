@@ -300,8 +300,8 @@ class Arguments(unittest.TestCase):
         with mock.patch.dict("os.environ", environment):
             mesh = MeshNetworkManager("alice", port=8000, token="told", fingerprint="cd" * 32)
             told = mesh.agent.access
-            self.assertEqual(told, ConnectionPool(port=8000, token="told", fingerprint="cd" * 32)._access)
-            self.assertEqual(told, MeshRouter(port=8000, token="told", fingerprint="cd" * 32)._access)
+            self.assertEqual(told, ConnectionPool(port=8000, token="told", fingerprint="cd" * 32)._where.access)
+            self.assertEqual(told, MeshRouter(port=8000, token="told", fingerprint="cd" * 32)._where.access)
             self.assertEqual((told.endpoint.host, told.endpoint.port, told.token), ("127.0.0.1", 8000, "told"))
             self.assertEqual(told.endpoint.fingerprint, "cd" * 32)
             # An empty variable of a shell is no way to go without.

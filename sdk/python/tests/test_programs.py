@@ -103,6 +103,12 @@ class Starting(unittest.IsolatedAsyncioTestCase):
         with self.assertRaises(ProcessLookupError):
             os.kill(pid, 0)
 
+    async def test_a_gateway_of_ones_own_is_not_that_of_the_environment(self) -> None:
+        environment = {"MESH_GATEWAY": "nonsense", "MESH_GATEWAY_FINGERPRINT": "nonsense", "MESH_GATEWAY_TOKEN_FILE": "/nowhere/token"}
+        with mock.patch.dict(os.environ, environment):
+            async with MeshNetworkManager("agent_001", simulate=True) as mesh:
+                self.assertEqual(await within(mesh.query("echo", "hello")), "hello")
+
     async def test_a_gateway_does_not_outlive_a_program_that_is_killed(self) -> None:
         own = "from mesh_gateway import SimulatedGateway; print(SimulatedGateway().start_blocking().endpoint, flush=True); input()"
         environment = {**os.environ, "PYTHONPATH": str(SOURCE)}

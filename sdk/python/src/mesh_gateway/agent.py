@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional, Sequence, Set, Union
 from . import wire
 from .away import why_away
 from .content import quote
-from .endpoint import Access, Endpoint, find_endpoint, find_token
+from .endpoint import Access, Endpoint, find_access
 from .errors import BusyError, GatewayAwayError, MeshError, NoAnswerError, NotStartedError, WrongCertificateError, refusal
 from .inbox import Inbox
 from .message import Message, MessageType, check_name, received
@@ -55,7 +55,7 @@ class Agent:
         self,
         name: Optional[str],
         *,
-        gateway: Union[str, Endpoint, None] = None,
+        gateway: Union[str, Endpoint, Access, None] = None,
         token: Optional[str] = None,
         token_file: Union[str, Path, None] = None,
         fingerprint: Optional[str] = None,
@@ -64,7 +64,9 @@ class Agent:
     ) -> None:
         self._unnamed = name is None
         self.name = "" if name is None else check_name(name)
-        self.endpoint = find_endpoint(gateway, fingerprint=fingerprint)
+        #: Where the gateway is, and the token for it: both at once as ``gateway``, or looked for.
+        self.access = gateway if isinstance(gateway, Access) else find_access(None, gateway, token, token_file, fingerprint)
+        self.endpoint = self.access.endpoint
         self.sends = Sends(self._extra)
         self.inbox = Inbox(credits, self._forgotten, self._extra)
         self._questions = Questions(self.sends.number)
@@ -78,7 +80,6 @@ class Agent:
         self.snapshot = Snapshot(self)
         #: Changes of routes that are on their way.
         self.routes = RouteChanges(self)
-        self._token = find_token(token, token_file)
         self._heartbeat = heartbeat
         self._wire: Optional[Wire] = None
         self._task: Optional[asyncio.Task[None]] = None
@@ -251,7 +252,8 @@ class Agent:
                 current.write(f'{{"op":"ping","ref":{self.sends.number()}}}\n')
 
     def _hello(self) -> str:
-        token = f',"token":{quote(self._token)}' if self._token and not self.endpoint.path else ""
+        secret = self.access.token
+        token = f',"token":{quote(secret)}' if secret and not self.endpoint.path else ""
         name = "" if self._unnamed else f'"name":"{self.name}",'
         resume = None if self._unnamed else self.inbox.resume_cursor()
         behind = "" if resume is None else f',"resume":{resume}'
@@ -368,11 +370,6 @@ class Agent:
                     raise GatewayAwayError(f"{attempt} within {timeout:g} s, the gateway being away ({self._trouble})")
                 raise BusyError(f"{attempt} within {timeout:g} s; wait for receipts, then send it again")
             self.check()
-
-    @property
-    def access(self) -> Access:
-        """Where the gateway is, and the token for it."""
-        return Access(self.endpoint, self._token)
 
     def check(self) -> None:
         """Raises why there is no session and will be none."""

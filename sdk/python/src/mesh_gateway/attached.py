@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Optional, TypeVar, Union
 
 from .agent import HEARTBEAT, Agent
-from .endpoint import Endpoint, environment_names_one, find_access
+from .endpoint import Endpoint
 from .errors import NotStartedError
-from .manager import MeshNetworkManager, running_manager
+from .manager import MeshNetworkManager, Whereabouts
 
 Self = TypeVar("Self", bound="Attached")
 
@@ -37,10 +37,7 @@ class Attached:
         heartbeat: float = HEARTBEAT,
     ) -> None:
         self._mesh = mesh
-        self._told = any(each is not None for each in (port, gateway, token, token_file, fingerprint))
-        self._access = find_access(port, gateway, token, token_file, fingerprint)
-        # Where a manager has to be to stand in for what was not told.
-        self._where = self._access if environment_names_one() else None
+        self._where = Whereabouts(port, gateway, token, token_file, fingerprint)
         self._connect_timeout, self._heartbeat = connect_timeout, heartbeat
         self._own: Optional[Agent] = None
 
@@ -50,7 +47,7 @@ class Attached:
             return self._mesh if isinstance(self._mesh, Agent) else self._mesh.agent
         if self._own is not None and not isinstance(self._own.failure, NotStartedError):
             return self._own
-        running = None if self._told else running_manager(self._where)
+        running = self._where.running()
         if running is not None:
             return running.agent
         try:
@@ -59,9 +56,7 @@ class Attached:
             raise NotStartedError(
                 f"a {type(self).__name__} without an event loop has no session: use it in a coroutine, or SyncMesh"
             ) from None
-        self._own = Agent(
-            None, gateway=self._access.endpoint, token=self._access.token or "", heartbeat=self._heartbeat
-        )
+        self._own = Agent(None, gateway=self._where.access, heartbeat=self._heartbeat)
         self._own.begin()
         self._own.snapshot.keep()
         return self._own

@@ -14,7 +14,7 @@ from typing import Any, AsyncIterator, Dict, List, Optional, Sequence, Type, Typ
 from weakref import WeakKeyDictionary
 
 from .agent import ACCEPTED_WITHIN, HEARTBEAT, Agent
-from .endpoint import NOWHERE, Access, Endpoint, find_access
+from .endpoint import NOWHERE, Access, Endpoint, environment_names_one, find_access
 from .errors import NoAnswerError, NotStartedError
 from .handlers import Handler, Subscription
 from .message import Message, MessageType, Priority, message_type
@@ -40,7 +40,7 @@ class MeshNetworkManager:
     While it runs it asks the gateway every second how the network is, for the calls that do not wait; not so with ``live=False``.
 
     With ``simulate=True`` it starts a gateway on a simulated air instead, with ``data_dir`` or a folder of its own, and
-    stops it at the end; that one is nobody else's, and ``port`` does nothing.
+    stops it at the end; that one is nobody else's, and what is said of another, by arguments or the environment, does nothing.
     """
 
     def __init__(
@@ -66,10 +66,9 @@ class MeshNetworkManager:
         self.simulated = SimulatedGateway(data_dir, nodes=sim_nodes, seed=seed) if simulate else None
         self._connect_timeout = connect_timeout
         self._live = live
-        access = find_access(port, gateway, token, token_file, fingerprint)
-        # A gateway of its own asks for no token, and is nowhere before it is started.
-        door = NOWHERE if simulate else access.endpoint
-        self._how: Dict[str, Any] = dict(gateway=door, token=access.token or "", credits=credits, heartbeat=heartbeat)
+        # A gateway of its own asks for no token, and is nowhere before it is started; what the environment says is of another.
+        access = Access(NOWHERE) if simulate else find_access(port, gateway, token, token_file, fingerprint)
+        self._how: Dict[str, Any] = dict(gateway=access, credits=credits, heartbeat=heartbeat)
         # A wrong name or address is told here and not at the start.
         self._agent = self._new_agent()
         self._started = False
@@ -119,7 +118,7 @@ class MeshNetworkManager:
             return
         if self.simulated is not None:
             await self.simulated.start()
-            self._how["gateway"] = self.simulated.endpoint
+            self._how["gateway"] = Access(Endpoint("", 0, self.simulated.endpoint[len("unix:") :]))
             self._agent = self._new_agent()
         try:
             if self._agent.failure is not None and self._agent.sessions:
@@ -377,11 +376,31 @@ class MeshNetworkManager:
 _RUNNING: "WeakKeyDictionary[asyncio.AbstractEventLoop, List[MeshNetworkManager]]" = WeakKeyDictionary()
 
 
-def running_manager(access: Optional[Access]) -> Optional[MeshNetworkManager]:
-    """The one that was started last in this event loop, and runs, there or anywhere; ``None`` if there is none."""
-    try:
-        started = _RUNNING.get(asyncio.get_running_loop(), [])
-    except RuntimeError:
-        return None
-    fits = (mesh for mesh in reversed(started) if mesh.agent.failure is None and access in (None, mesh.agent.access))
-    return next(fits, None)
+class Whereabouts:
+    """Where the gateway is of what a program has beside its manager: where it was told, else where that manager's is."""
+
+    def __init__(
+        self,
+        port: Optional[int],
+        gateway: Union[str, Endpoint, None],
+        token: Optional[str],
+        token_file: Union[str, Path, None],
+        fingerprint: Optional[str],
+    ) -> None:
+        #: Where it is without a manager.
+        self.access = find_access(port, gateway, token, token_file, fingerprint)
+        self._told = any(each is not None for each in (port, gateway, token, token_file, fingerprint))
+        # Where a manager has to be to stand in for what was not told; the environment is asked once, and not later again.
+        self._only = self.access if environment_names_one() else None
+
+    def running(self) -> Optional[MeshNetworkManager]:
+        """The manager that stands in: the one that was started last in this event loop, and runs. ``None`` if there is none, or
+        something was told."""
+        if self._told:
+            return None
+        try:
+            started = _RUNNING.get(asyncio.get_running_loop(), [])
+        except RuntimeError:
+            return None
+        fits = (mesh for mesh in reversed(started) if mesh.agent.failure is None and self._only in (None, mesh.agent.access))
+        return next(fits, None)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import AsyncIterator, Dict, List, Optional, Set, Union
 
 from .agent import HEARTBEAT, PARTING_WITHIN, Agent
-from .endpoint import Access, Endpoint, environment_names_one, find_access
+from .endpoint import Endpoint
 from .errors import MeshError, NoAnswerError, NotStartedError
-from .manager import running_manager
+from .manager import Whereabouts
 from .waiting import Waiters
 
 log = logging.getLogger("mesh_gateway.agent")
@@ -47,10 +47,7 @@ class ConnectionPool:
         self.max_connections = max_connections
         self._made_up = name is None
         self._name = name or f"py-{secrets.token_hex(4)}"
-        self._told = any(each is not None for each in (port, gateway, token, token_file, fingerprint))
-        self._access = find_access(port, gateway, token, token_file, fingerprint)
-        # Where a manager has to be to stand in for what was not told.
-        self._where = self._access if environment_names_one() else None
+        self._where = Whereabouts(port, gateway, token, token_file, fingerprint)
         self._connect_timeout, self._heartbeat = connect_timeout, heartbeat
         self._free: List[Agent] = []
         self._lent: Set[Agent] = set()
@@ -81,12 +78,10 @@ class ConnectionPool:
 
     async def _open(self) -> Agent:
         number = self._numbers.pop()
-        running = None if self._told else running_manager(self._where)
-        access: Access = self._access if running is None else running.agent.access
+        running = self._where.running()
+        access = self._where.access if running is None else running.agent.access
         try:
-            agent = Agent(
-                f"{self._name}-{number}", gateway=access.endpoint, token=access.token or "", heartbeat=self._heartbeat
-            )
+            agent = Agent(f"{self._name}-{number}", gateway=access, heartbeat=self._heartbeat)
             await agent.start(self._connect_timeout)
         except BaseException:
             self._numbers.append(number)
