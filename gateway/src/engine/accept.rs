@@ -2,34 +2,33 @@
 //!
 //! Owns the order of acceptance: staged, synced, only then said and started. What becomes of them is `settle`'s.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use mesh_agent::api::{
     self, Destination, ErrorCode, Event, Message, MessageRef, Name, Outcome, ReceiptWish, Refusal,
     SendRequest,
 };
-use mesh_protocol::{Address, Duration, MessageId, NameHash, Priority, Reason};
+use mesh_protocol::{Address, Duration, MessageId, NameHash, Priority};
 
 use super::accounts::Charge;
+use super::encoding::encode;
 use super::figures::Settled;
 use super::inbox::{Agent, InboxBound, Item, Wish};
 use super::journal::After;
 use super::keys::First;
 use super::outgoing::Accepted;
-use super::records;
 use super::state::{MeshCommand, State, UNWRITTEN_BYTES, wants};
 use super::wishes::Full;
 use crate::access::{Entry, Holder, Quota, Verdict};
-use crate::agents::{MAX_BATCH, SessionId};
-use crate::store::{AgentKey, NEW_ADDRESS, Op};
+use crate::agents::SessionId;
+use crate::store::{AgentKey, Op};
 
 /// What to do while the store does not write; the words for agents and for the command line.
-const STORE_FAILED: &str = "see `mesh-gateway status`; the store is tried again by itself, and durable messages are taken then; one that is not durable (`durable: false`, `--no-durable`) is still taken, and may be lost";
+pub(super) const STORE_FAILED: &str = "see `mesh-gateway status`; the store is tried again by itself, and durable messages are taken then; one that is not durable (`durable: false`, `--no-durable`) is still taken, and may be lost";
 const AFTER_A_RECEIPT: &str = "send it again after a receipt";
 
 /// Why a message is not taken.
-fn refused(code: ErrorCode, why: impl Display) -> Refusal {
+pub(super) fn refused(code: ErrorCode, why: impl Display) -> Refusal {
     Refusal::new(code, format!("cannot accept the message: {why}"))
 }
 
@@ -157,7 +156,7 @@ impl State {
         };
         let charge = self.accounts.charge(token, request.body.len());
         if request.durable {
-            self.journal.stage(Op::PutOutbox { id, record: records::encode(&accepted) });
+            self.journal.stage(Op::PutOutbox { id, record: encode(&accepted) });
         }
         let deadline = self.now + Duration::from_millis(deadline_ms.into());
         self.outgoing.insert(id, accepted, charge, deadline, false);
@@ -242,7 +241,7 @@ impl State {
         let row = sender.keys.remember(key, First { id, durable: request.durable });
         let passing = sender.is_passing();
         if let Some((row, record)) = row.filter(|_| !passing) {
-            self.journal.stage(Op::PutKey { agent, row, record: records::encode(&record) });
+            self.journal.stage(Op::PutKey { agent, row, record: encode(&record) });
         }
     }
 
@@ -395,167 +394,6 @@ impl State {
         let id = MessageRef { node: self.identity.address, id };
         let accepted = api::Accepted { reference, id, durable, at_us: self.now.as_micros() };
         self.tell(session, Event::Accepted(accepted));
-    }
-
-    pub(super) fn promise(&mut self, durable: bool, after: After) {
-        if durable {
-            self.journal.after(after);
-        } else {
-            self.keep_promise(after);
-        }
-    }
-
-    /// What becomes of promises when the store does not write: senders are told, and what they were to be told is taken back, from
-    /// the disk too should it get that far. What is in memory goes on. What was accepted before and has got on since is not taken
-    /// back: it is written with the rest, and told then.
-    pub(super) fn break_promises(&mut self, broken: Vec<After>) {
-        let own = self.identity.address;
-        let refused: BTreeSet<MessageRef> = broken
-            .iter()
-            .filter_map(|after| match *after {
-                After::Accepted { id, .. } => Some(MessageRef { node: own, id }),
-                After::Report { to, id, .. } => Some(MessageRef { node: to, id }),
-                _ => None,
-            })
-            .collect();
-        for after in broken {
-            self.break_promise(after, &refused);
-        }
-    }
-
-    fn break_promise(&mut self, after: After, refused: &BTreeSet<MessageRef>) {
-        match after {
-            After::Accepted { session, agent, reference, id } => {
-                if self.outgoing.remove(id).is_some() {
-                    self.journal.stage(Op::DeleteOutbox { id });
-                }
-                let rows =
-                    self.agents.get_mut(&agent).map(|sender| sender.keys.forget(id)).unwrap_or_default();
-                for row in rows {
-                    self.journal.stage(Op::DeleteKey { agent, row });
-                }
-                self.not_accepted(session, reference);
-            }
-            After::Again { session, agent, reference, key, first } => {
-                // Still known, it was on disk before the store failed.
-                let id = MessageRef { node: self.identity.address, id: first.id };
-                match self.agents.get(&agent).and_then(|sender| sender.keys.find(key)) {
-                    Some(known) if known == first && !refused.contains(&id) => {
-                        self.say_accepted(session, reference, first.id, first.durable);
-                    }
-                    _ => self.not_accepted(session, reference),
-                }
-            }
-            After::Tell { session, event: Event::Done(done) } => {
-                let why = "what was asked for is done, but the store has failed: it is not kept yet";
-                let hint = "see `mesh-gateway status`; it is kept once the store can be written again";
-                self.refuse(session, done.reference, Refusal::new(ErrorCode::Storage, why).hint(hint));
-            }
-            After::Tell { session, event } => self.tell(session, event),
-            After::Show(key, _) | After::CursorsReserved(key, _) => {
-                if let Some(agent) = self.agents.get_mut(&key) {
-                    for cursor in agent.take_back(refused) {
-                        self.journal.stage(Op::DeleteInbox { agent: key, cursor });
-                    }
-                    agent.show();
-                }
-            }
-            After::Report { to, id, priority, .. } => {
-                let floor = self.incoming.forget(to, id);
-                self.journal.stage(Op::DeleteDelivered { source: to, id });
-                if let Some(id) = floor {
-                    self.journal.stage(Op::PutDelivered { source: to, id, record: records::FLOOR.to_vec() });
-                }
-                let verdict = mesh_protocol::Verdict::Rejected(Reason::Storage);
-                self.mesh.push(MeshCommand::Report { to, id, priority, verdict });
-            }
-            After::Detach(session) => self.let_go(session),
-            After::Launch(_) | After::SeqReserved(_) | After::IdsReserved(_) => {}
-        }
-    }
-
-    fn not_accepted(&mut self, session: SessionId, reference: Option<u64>) {
-        self.refuse(
-            session,
-            reference,
-            refused(ErrorCode::Storage, "the store has failed").hint(STORE_FAILED),
-        );
-    }
-
-    /// Does what was promised behind a sync.
-    pub(super) fn keep_promise(&mut self, after: After) {
-        match after {
-            After::Accepted { session, reference, id, .. } => self.say_accepted(session, reference, id, true),
-            After::Again { session, reference, first, .. } => {
-                self.say_accepted(session, reference, first.id, first.durable);
-            }
-            After::Tell { session, event } => self.tell(session, event),
-            After::Show(key, cursor) => self.show_through(key, cursor),
-            After::CursorsReserved(key, up_to) => {
-                if let Some(agent) = self.agents.get_mut(&key) {
-                    agent.reserved(up_to);
-                    agent.show();
-                }
-            }
-            After::Launch(id) => self.launch(id),
-            After::Report { to, id, priority, verdict } => {
-                self.incoming.synced(to, id);
-                self.mesh.push(MeshCommand::Report { to, id, priority, verdict });
-            }
-            After::SeqReserved(up_to) if !self.seqs.grant(up_to) => self.reserve_seqs(up_to),
-            After::IdsReserved(up_to) if !self.ids.grant(up_to) => self.stage_ids(up_to),
-            After::SeqReserved(up_to) => self.mesh.push(MeshCommand::SeqReserved(up_to)),
-            After::IdsReserved(up_to) => self.ids_reserved = up_to,
-            After::Detach(session) => self.let_go(session),
-        }
-    }
-
-    pub(super) fn take_id(&mut self, durable: bool) -> Result<MessageId, Refusal> {
-        // A number used by a message that is not synced must be reserved on disk already, or it could come again.
-        if !durable && self.next_id >= self.ids_reserved {
-            return Err(match self.journal.failure() {
-                Some(_) => {
-                    let why = "the store has failed and no more message numbers can be reserved";
-                    refused(ErrorCode::Storage, why).hint("see `mesh-gateway status`")
-                }
-                None => refused(ErrorCode::Busy, "message numbers are being reserved").hint("send it again"),
-            });
-        }
-        if self.next_id == u32::MAX {
-            let why = "all message numbers of this gateway's address are used";
-            return Err(refused(ErrorCode::Conflict, why).hint(NEW_ADDRESS));
-        }
-        let id = MessageId(self.next_id);
-        self.next_id += 1;
-        self.reserve_ids();
-        Ok(id)
-    }
-
-    /// Whether requests can be taken: not while no number is reserved, as at the start, nor while very much waits for
-    /// the disk; unless the disk has failed, as then neither will ever end.
-    pub(super) fn takes_requests(&self) -> bool {
-        let batch = MAX_BATCH as u32;
-        let has_numbers =
-            self.next_id.saturating_add(batch) <= self.ids_reserved || self.ids_reserved == u32::MAX;
-        let disk_keeps_up = self.journal.unwritten_bytes() < 2 * UNWRITTEN_BYTES;
-        has_numbers && disk_keeps_up || self.journal.failure().is_some()
-    }
-
-    /// Asks for more message numbers, when few are left.
-    pub(super) fn reserve_ids(&mut self) {
-        // The next block is twice the last one: half of that one is left.
-        let few = self.ids_asked.saturating_sub(self.next_id) <= self.ids.block() / 4;
-        if few && self.ids_asked < u32::MAX {
-            self.ids_asked = self.ids_asked.saturating_add(self.ids.block());
-            self.stage_ids(self.ids_asked);
-        }
-    }
-
-    /// Goes on towards the use of message numbers below `up_to`: stages the next record.
-    fn stage_ids(&mut self, up_to: u32) {
-        let record = self.ids.toward(up_to);
-        self.journal.stage(records::put_ids(record));
-        self.journal.after(After::IdsReserved(up_to));
     }
 
     pub(super) fn launch(&mut self, id: MessageId) {

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use mesh_protocol::{Address, MessageId, Rng};
 
-use super::records::{self, Numbers, Reservations, Seqs};
-use super::{Membership, SEQ_BLOCK, SEQ_LEAP};
+use super::Membership;
+use super::numbers::{Numbers, Reservations, SEQ_BLOCK, SEQ_LEAP};
+use super::records::{self, Seqs};
 use crate::store::{Op, STORE_FILE, Store, StoreError};
 
 const OWN: Address = Address::new(2);
@@ -122,7 +123,7 @@ fn after_a_flipped_bit_nothing_accepted_is_lost_in_silence_and_no_seq_comes_twic
             }
             Err(other) => panic!("byte {at} bit {bit}: {other}"),
         };
-        let recovered = records::recover(raw.clone(), &membership(), OWN);
+        let recovered = records::recover(raw.clone(), membership().fingerprint, OWN);
         let there: Vec<MessageId> = raw.outbox.iter().map(|(id, _)| *id).collect();
         if recovered.known_lost > 0 {
             told += 1;

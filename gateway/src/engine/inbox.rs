@@ -12,8 +12,8 @@ use mesh_protocol::{MessageType, Priority};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::Charge;
+use super::encoding::encode;
 use super::keys::Keys;
-use super::records;
 use crate::access::Holder;
 use crate::agents::{PushError, SessionId, SessionPort};
 use crate::store::AgentKey;
@@ -512,7 +512,7 @@ impl Agent {
 
 impl Kept {
     fn record(&self) -> Vec<u8> {
-        records::encode(&(&self.item, self.charge.as_ref().map(Charge::token)))
+        encode(&(&self.item, self.charge.as_ref().map(Charge::token)))
     }
 
     fn may_be_shown(&self, synced: u64, reserved: u64) -> bool {

@@ -10,18 +10,23 @@ mod contexts;
 #[cfg(test)]
 mod damage_tests;
 mod directory;
+mod encoding;
 mod figures;
+mod groups;
 mod inbox;
 mod incoming;
 mod journal;
 mod keys;
 mod lanes;
+mod numbers;
 mod outgoing;
 mod peers;
+mod promises;
 mod receive;
 mod recent;
 mod records;
 mod report;
+mod reserve;
 mod sessions;
 mod settle;
 mod state;
@@ -39,7 +44,7 @@ use mesh_agent::api::{
 };
 use mesh_protocol::{
     Address, Config, Duration, EpochKeys, GatewayNode, Instant, Keyring, LinkId, MessageId, NetKey, Priority,
-    Rng, RouteError, SEQ_JUMP, SendError, Verdict, frame::SEQ_MAX,
+    Rng, RouteError, SendError, Verdict, frame::SEQ_MAX,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
@@ -50,17 +55,14 @@ use crate::peering::{self, PeerConfig, PeerKey, Peering};
 use crate::store::{NEW_ADDRESS, Op, Recovered, Store, StoreError};
 use air_watch::AirWatch;
 use journal::{After, Journal};
+use numbers::{FIRST_IDS, ID_BLOCK, SEQ_BLOCK, SEQ_LEAP};
 use receive::Shell;
 use records::Seqs;
-use state::{FIRST_IDS, ID_BLOCK, MeshCommand, Start, State};
+use state::{MeshCommand, Start, State};
 
 pub use records::fresh_seq;
 pub use state::Identity;
 
-/// The most SEQs reserved at a time; `docs/protocol.md`, "SEQ".
-const SEQ_BLOCK: u32 = 4096;
-/// The most SEQs that the node leaves out at once, to go on behind another's under its address, with the blocks on either side.
-const SEQ_LEAP: u32 = SEQ_JUMP + 2 * SEQ_BLOCK;
 /// Replay marks of all sources go to disk at most this often, with other writes. That of a source whose message is delivered
 /// goes with the message; a restarted gateway takes again at most what was no message.
 const MARKS_EVERY: Duration = Duration::from_secs(60);
@@ -221,7 +223,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             peers,
         } = parts;
         let now = clock.now();
-        let recovered = records::recover(recovered, &membership, identity.address);
+        let recovered = records::recover(recovered, membership.fingerprint, identity.address);
         if recovered.unreadable > 0 {
             tracing::error!(
                 records = recovered.unreadable,

@@ -8,7 +8,7 @@ use mesh_agent::Endpoint;
 use mesh_agent::api::{ErrorCode, LinkAdd, Name, Refusal};
 use serde::{Deserialize, Serialize};
 
-use super::records;
+use super::encoding::encode;
 use crate::peering::{CONNECTIONS, Fingerprint, PeerConfig};
 
 /// What the store keeps.
@@ -122,10 +122,7 @@ impl PeerBook {
     /// As the store keeps it.
     pub(super) fn record(&self) -> Vec<u8> {
         let added = self.added.iter().map(|(name, address)| (*name, address.clone())).collect();
-        records::encode(&PeerRecord {
-            added,
-            pins: self.pins.iter().map(|(name, pin)| (*name, *pin)).collect(),
-        })
+        encode(&PeerRecord { added, pins: self.pins.iter().map(|(name, pin)| (*name, *pin)).collect() })
     }
 }
 

@@ -9,6 +9,7 @@ use mesh_protocol::{
 };
 
 use super::contexts::{Context, Definition};
+use super::encoding::encode;
 use super::inbox::{Item, Wish};
 use super::incoming::{Known, Parts};
 use super::journal::After;
@@ -135,7 +136,7 @@ impl State {
         }
         if let Some(number) = defines {
             let definition = Definition { by: id, context };
-            let record = records::encode(&definition);
+            let record = encode(&definition);
             self.heard.take(source, number, definition);
             self.journal.stage(Op::PutContext { source, context: number, record });
         }

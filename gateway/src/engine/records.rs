@@ -1,25 +1,23 @@
 //! What the engine writes to the store and how it reads it back after a restart.
 //!
-//! Owns the encodings (one version byte, then postcard) and which records belong to the present network. The store
+//! Owns which records belong to the present network. The store
 //! keeps bytes; what they mean to a running gateway is `state`'s.
 
 use mesh_agent::api::Name;
 use mesh_protocol::{Address, ContextId, MessageId, ReplayMark, Route, RouteOrigin, SEQ_FIRST_BLOCK};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::Accounts;
 use super::contexts::Definition;
+use super::encoding::{decode, decode_grown, encode};
 use super::inbox::{Agent, AgentRecord, Item};
 use super::keys::{KeyRecord, Keys};
+use super::numbers::{ID_BLOCK, Numbers, SEQ_BLOCK};
 use super::outgoing::Accepted;
 use super::peers::PeerRecord;
 use super::wishes::Delivered;
-use super::{Membership, SEQ_BLOCK, state::ID_BLOCK};
 use crate::store;
 
-/// The version of every record; a record of another is not read.
-const VERSION: u8 = 1;
 /// In the place of a version: what is left of a message of the outbox that was delivered and waits for its ack.
 const WAITING: u8 = 2;
 /// In the place of what is kept of a delivered message: it and all below it are no longer remembered.
@@ -38,72 +36,6 @@ pub(super) const PEERS: &str = "peers";
 
 /// The operator's routes.
 pub(super) const ROUTES: &str = "routes";
-
-/// Numbers of which none may be used twice, as they were reserved last, or as they were used when the gateway stopped in
-/// order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Numbers {
-    /// None from here on can have been used, as far as this record knows.
-    pub(super) unused_from: u32,
-    /// How many more a reservation behind this one grants. A record that was lost was one of those.
-    pub(super) next_block: u32,
-}
-
-impl Numbers {
-    /// Where a new run begins when so many writes may be lost behind this record, each with a block whose numbers were used; and
-    /// each two of them with a leap of so many, which takes two writes.
-    pub(super) fn start(self, lost: u64, most: u32, leap: u32) -> u32 {
-        let (mut start, mut block) = (self.unused_from, self.next_block);
-        for n in 1..=lost {
-            start = start.saturating_add(block);
-            block = block.saturating_mul(2).min(most);
-            if n % 2 == 0 {
-                start = start.saturating_add(leap);
-            }
-        }
-        start
-    }
-}
-
-/// The numbers that a run reserves, in blocks that double.
-///
-/// A record that is lost granted no more than the one before it foretells. So what goes further, behind another node's numbers or
-/// behind those left out at the start, is foretold in a write of its own.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reservations {
-    record: Numbers,
-    block: u32,
-    most: u32,
-}
-
-impl Reservations {
-    /// Those of a new run behind the record on disk, from a block of `first` up to one of `most` numbers.
-    pub(super) const fn new(record: Numbers, first: u32, most: u32) -> Self {
-        Self { record, block: first, most }
-    }
-
-    /// The record to write next, so that numbers below `up_to` may be used once one that [`grant`](Self::grant)s them is synced.
-    pub(super) fn toward(&mut self, up_to: u32) -> Numbers {
-        let Numbers { unused_from, next_block } = self.record;
-        self.record = if up_to > unused_from.saturating_add(next_block) {
-            Numbers { unused_from, next_block: up_to - unused_from }
-        } else {
-            self.block = self.block.saturating_mul(2).min(self.most);
-            Numbers { unused_from: up_to, next_block: self.block }
-        };
-        self.record
-    }
-
-    /// Whether the last record grants the numbers below `up_to`.
-    pub(super) const fn grant(&self, up_to: u32) -> bool {
-        self.record.unused_from >= up_to
-    }
-
-    /// How many the next reservation is good for.
-    pub(super) const fn block(&self) -> u32 {
-        self.block
-    }
-}
 
 /// Which SEQs may have been used, and of whom: under another key or of another address they are other numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,19 +94,6 @@ pub(super) struct Recovered {
     pub(super) unreadable: usize,
 }
 
-/// A record as the store keeps it.
-pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_extend(value, vec![VERSION]).unwrap_or_default()
-}
-
-fn decode<T: DeserializeOwned>(record: &[u8]) -> Option<T> {
-    let (&version, rest) = record.split_first()?;
-    if version != VERSION {
-        return None;
-    }
-    postcard::from_bytes(rest).ok()
-}
-
 pub(super) fn encode_waiting(delivered: Delivered) -> Vec<u8> {
     postcard::to_extend(&delivered, vec![WAITING]).unwrap_or_default()
 }
@@ -182,11 +101,6 @@ pub(super) fn encode_waiting(delivered: Delivered) -> Vec<u8> {
 fn decode_waiting(record: &[u8]) -> Option<Delivered> {
     let rest = record.strip_prefix(&[WAITING])?;
     postcard::from_bytes(rest).ok()
-}
-
-/// A record that was given more fields at its end, two at the most. Those of before end ahead of them: there was nothing to say.
-fn decode_grown<T: DeserializeOwned>(record: &[u8]) -> Option<T> {
-    decode(record).or_else(|| decode(&[record, &[0, 0]].concat()))
 }
 
 pub(super) fn encode_marks(fingerprint: [u8; 8], marks: impl Iterator<Item = ReplayMark>) -> Vec<u8> {
@@ -251,8 +165,7 @@ fn ids(raw: &store::Recovered) -> Option<Numbers> {
 }
 
 /// Reads what a store held.
-pub(super) fn recover(mut raw: store::Recovered, membership: &Membership, address: Address) -> Recovered {
-    let fingerprint = membership.fingerprint;
+pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8], address: Address) -> Recovered {
     let mut unreadable = 0;
     let mut count = |missing: bool| unreadable += usize::from(missing);
     let own = |found: [u8; 8]| found == fingerprint;
@@ -356,7 +269,9 @@ mod tests {
     use mesh_protocol::frame::SEQ_MAX;
     use mesh_protocol::{Config, EpochKeys, Event, Instant, Keyring, SmallNode};
 
-    use super::super::{SEQ_LEAP, inbox::Types};
+    use super::super::Membership;
+    use super::super::inbox::Types;
+    use super::super::numbers::{Reservations, SEQ_LEAP};
     use super::*;
 
     const OWN: Address = Address::new(2);
@@ -410,7 +325,6 @@ mod tests {
     fn four_thousand_one_hundred_starts_do_not_end_an_address() {
         assert_eq!(used_after(4_100, false), 4_100, "after stops in order just what was said");
         let cut = used_after(4_100, true);
-        println!("after cuts {cut}");
         assert!(cut < SEQ_MAX / 16, "{cut}");
     }
 
@@ -442,7 +356,7 @@ mod tests {
             ((from, MessageId(3)), FLOOR.to_vec()),
             ((from, MessageId(4)), encode_delivered(Some(mark))),
         ];
-        let found = recover(raw, &membership, OWN);
+        let found = recover(raw, membership.fingerprint, OWN);
         assert_eq!((found.floors, found.delivered), (vec![(from, MessageId(3))], vec![(from, MessageId(4))]));
         assert_eq!(found.marks, [mark]);
     }

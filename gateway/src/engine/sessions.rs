@@ -1,18 +1,16 @@
-//! Sessions and inboxes: who is attached, what it has acknowledged, which groups it hears.
+//! Sessions and inboxes: who is attached, and what it has acknowledged.
 //!
 //! Owns what agents ask about themselves. What they send is `accept`'s.
 
-use std::collections::BTreeSet;
-
 use mesh_agent::api::{
     self, AgentForget, Destination, Done, ErrorCode, ErrorEvent, Event, Hello, Message, MessageRef, Name,
-    Outcome, ReceiptWish, Refusal, Subscribe, Subscribed, Unsubscribe, Welcome,
+    Outcome, ReceiptWish, Refusal, Welcome,
 };
-use mesh_protocol::{Address, GATEWAY_GROUPS, NameHash, Verdict};
+use mesh_protocol::{Address, NameHash, Verdict};
 
+use super::encoding::encode;
 use super::inbox::{Acked, Agent, Item, TooSlow, Wish, Worth};
 use super::journal::After;
-use super::records;
 use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, MeshCommand, State};
 use crate::access::Holder;
 use crate::agents::{SessionId, SessionPort};
@@ -20,10 +18,6 @@ use crate::store::{AgentKey, Op};
 
 /// What to do while the store does not write.
 const STORE_AGAIN: &str = "see `mesh-gateway status`; the store is tried again by itself";
-
-fn too_many_groups(why: String) -> Refusal {
-    Refusal::new(ErrorCode::TooLarge, why).hint("unsubscribe from some").field("groups")
-}
 
 impl State {
     pub(super) fn attach(
@@ -256,7 +250,7 @@ impl State {
 
     pub(super) fn stage_agent(&mut self, key: AgentKey) {
         if let Some(agent) = self.agents.get(&key).filter(|agent| !agent.is_passing()) {
-            self.journal.stage(Op::PutAgent { agent: key, record: records::encode(&agent.record()) });
+            self.journal.stage(Op::PutAgent { agent: key, record: encode(&agent.record()) });
         }
     }
 
@@ -319,7 +313,7 @@ impl State {
             for (cursor, record) in agent.in_memory() {
                 self.journal.stage(Op::PutInbox { agent: key, cursor, record });
             }
-            let record = records::encode(&agent.record());
+            let record = encode(&agent.record());
             self.journal.stage(Op::PutAgent { agent: key, record });
         }
     }
@@ -416,102 +410,4 @@ impl State {
             }
         }
     }
-
-    pub(super) fn subscribe(&mut self, session: SessionId, key: AgentKey, request: Subscribe) {
-        let Subscribe { reference, groups, types } = request;
-        let known = self.agents.get(&key).map(|agent| &agent.groups);
-        let new =
-            groups.iter().filter(|group| known.is_some_and(|known| !known.contains_key(*group))).count();
-        if known.map_or(0, |known| known.len()) + new > api::MAX_GROUPS {
-            let why = format!("cannot subscribe: an agent hears at most {} groups", api::MAX_GROUPS);
-            return self.not_subscribed(session, key, reference, too_many_groups(why));
-        }
-        let holder = self.agents.get(&key).and_then(Agent::holder);
-        if let Some(Holder { token, quota: Some(quota) }) = holder {
-            let of_token = self.agents.values().filter(|agent| agent.owner == Some(token));
-            if of_token.map(|agent| agent.groups.len()).sum::<usize>() + new > quota.groups as usize {
-                let why = format!(
-                    "cannot subscribe: the access token {token} allows its agents {} groups together (max_groups)",
-                    quota.groups
-                );
-                return self.not_subscribed(session, key, reference, too_many_groups(why));
-            }
-        }
-        let unknown: BTreeSet<Address> =
-            groups.iter().map(group_address).filter(|address| !self.members.contains_key(address)).collect();
-        if self.members.len() + unknown.len() > GATEWAY_GROUPS {
-            let why = format!(
-                "cannot subscribe: the agents of this gateway are in {} groups together, and it hears {GATEWAY_GROUPS} at most",
-                self.members.len()
-            );
-            return self.not_subscribed(session, key, reference, too_many_groups(why));
-        }
-        let mut changed = false;
-        for group in groups {
-            let Some(agent) = self.agents.get_mut(&key) else { return };
-            let before = agent.groups.insert(group, types.clone());
-            changed |= before.as_ref() != Some(&types);
-            if before.is_none() {
-                self.join(&group);
-            }
-        }
-        if changed {
-            self.stage_agent(key);
-        }
-        self.subscribed(session, key, reference);
-    }
-
-    /// A refusal that has no number could be about anything: what the agent hears after all follows it.
-    fn not_subscribed(&mut self, session: SessionId, key: AgentKey, reference: Option<u64>, why: Refusal) {
-        self.refuse(session, reference, why);
-        if reference.is_none() {
-            self.subscribed(session, key, None);
-        }
-    }
-
-    /// One more agent is in this group.
-    pub(super) fn join(&mut self, group: &Name) {
-        let address = group_address(group);
-        let members = self.members.entry(address).or_default();
-        *members += 1;
-        if *members == 1 {
-            self.mesh.push(MeshCommand::Join(address));
-        }
-    }
-
-    /// One agent fewer is in this group.
-    pub(super) fn leave(&mut self, group: &Name) {
-        let address = group_address(group);
-        let Some(members) = self.members.get_mut(&address) else { return };
-        *members -= 1;
-        if *members == 0 {
-            self.members.remove(&address);
-            self.mesh.push(MeshCommand::Leave(address));
-        }
-    }
-
-    pub(super) fn unsubscribe(&mut self, session: SessionId, key: AgentKey, request: Unsubscribe) {
-        let Unsubscribe { reference, groups } = request;
-        let Some(agent) = self.agents.get_mut(&key) else { return };
-        let left: Vec<Name> =
-            groups.into_iter().filter(|group| agent.groups.remove(group).is_some()).collect();
-        for group in &left {
-            self.leave(group);
-        }
-        if !left.is_empty() {
-            self.stage_agent(key);
-        }
-        self.subscribed(session, key, reference);
-    }
-
-    fn subscribed(&mut self, session: SessionId, key: AgentKey, reference: Option<u64>) {
-        let groups =
-            self.agents.get(&key).map(|agent| agent.groups.keys().copied().collect()).unwrap_or_default();
-        let event = Event::Subscribed(Subscribed { reference, groups });
-        self.promise(true, After::Tell { session, event });
-    }
-}
-
-fn group_address(group: &Name) -> Address {
-    NameHash::of(group.as_str()).group_address()
 }

@@ -8,18 +8,18 @@ use std::collections::BTreeMap;
 use mesh_agent::api::Name;
 use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, SEQ_FIRST_BLOCK, Verdict};
 
-use super::SEQ_BLOCK;
 use super::accounts::Accounts;
 use super::contexts::Heard;
 use super::directory::Directory;
 use super::figures::Ledger;
 use super::inbox::{Agent, Held};
 use super::incoming::Incoming;
-use super::journal::{After, Journal};
+use super::journal::Journal;
+use super::numbers::{FIRST_ID_BLOCK, ID_BLOCK, Numbers, Reservations, SEQ_BLOCK};
 use super::outgoing::Outgoing;
 use super::peers::PeerBook;
 use super::recent::Recent;
-use super::records::{self, Numbers, Reservations, Seqs};
+use super::records::{self, Seqs};
 use super::wishes::Wishes;
 use crate::access::Audit;
 use crate::agents::SessionId;
@@ -33,13 +33,6 @@ pub(super) const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
 pub(super) const NAMESAKE_NEWS: Duration = Duration::from_secs(600);
 /// Bytes that may wait for the disk before durable messages are refused. A guess: a second of a slow SD card.
 pub(super) const UNWRITTEN_BYTES: u64 = 16 * 1024 * 1024;
-/// The most message numbers reserved at a time, in one write; the first block after a start, of which each next one is
-/// twice the one before. The first one holds many batches of requests. Guesses.
-pub(super) const ID_BLOCK: u32 = 65_536;
-pub(super) const FIRST_ID_BLOCK: u32 = 4_096;
-/// An address that has numbered no message begins below this, at random: half of the numbers with which eight bytes fit one frame.
-pub(super) const FIRST_IDS: u64 = 1 << 20;
-
 /// What the node is to do.
 #[derive(Debug)]
 pub(super) enum MeshCommand {
@@ -246,21 +239,6 @@ impl State {
             self.by_hash.insert(NameHash::of(agent.name.as_str()), agent.key);
         }
         self.agents.insert(agent.key, agent);
-    }
-
-    /// Goes on towards the use of SEQs below `up_to`: stages the next record.
-    pub(super) fn reserve_seqs(&mut self, up_to: u32) {
-        let record = self.seqs.toward(up_to);
-        self.journal.stage(records::put_seqs(self.fingerprint, self.identity.address, record));
-        self.journal.after(After::SeqReserved(up_to));
-    }
-
-    /// Stages how far numbers were used, for a stop in order: none is lost by it. `next_seq` is the first SEQ that was not.
-    pub(super) fn stage_used(&mut self, next_seq: u32) {
-        let seqs = Numbers { unused_from: next_seq, next_block: SEQ_FIRST_BLOCK };
-        self.journal.stage(records::put_seqs(self.fingerprint, self.identity.address, seqs));
-        self.journal
-            .stage(records::put_ids(Numbers { unused_from: self.next_id, next_block: FIRST_ID_BLOCK }));
     }
 
     pub(super) fn is_connected(&self, key: AgentKey) -> bool {

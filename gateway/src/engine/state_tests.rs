@@ -16,7 +16,7 @@ const OWN: Address = Address::new(2);
 fn state() -> (State, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let (store, found) = Store::open(dir.path()).unwrap();
-    let recovered = records::recover(found, &Membership::new([7; 16], 1, true), OWN);
+    let recovered = records::recover(found, Membership::new([7; 16], 1, true).fingerprint, OWN);
     let identity = Identity {
         name: "here".into(),
         address: OWN,
