@@ -183,12 +183,8 @@ impl Journal {
         let (later, broken): (Vec<_>, Vec<_>) = promises.into_iter().partition(After::can_wait);
         for promise in &later {
             // Of what was to be shown, some is refused now, and some needs no disk.
-            match *promise {
-                After::CursorsReserved(agent, up_to) => {
-                    self.broken.push(After::CursorsReserved(agent, up_to));
-                }
-                After::Show(agent, cursor) => self.broken.push(After::Show(agent, cursor)),
-                _ => {}
+            if let After::Show(agent, up_to) | After::CursorsReserved(agent, up_to) = *promise {
+                self.broken.push(After::Show(agent, up_to));
             }
         }
         if !later.is_empty() {
