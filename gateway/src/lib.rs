@@ -32,6 +32,7 @@ pub mod network;
 pub mod peering;
 pub mod radio;
 pub mod settings;
+mod share;
 mod signals;
 pub mod simulated;
 pub mod store;

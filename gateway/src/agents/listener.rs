@@ -27,6 +27,7 @@ use super::strangers::{Stranger, Strangers};
 use super::token::{LOOK_EVERY, TokenCheck};
 use crate::access::Audit;
 use crate::peering::{Door as TlsDoor, Visitor};
+use crate::share::but_a_sixteenth;
 
 /// How long to wait after a connection could not be taken, at first and at the most; doubles each time. Guesses: file descriptors come back
 /// when sessions end.
@@ -72,7 +73,7 @@ impl Limits {
     /// Sessions at the same time that came with limited tokens: they leave a sixteenth to the operator and to those without.
     #[must_use]
     pub const fn limited(&self) -> usize {
-        self.connections - self.connections / 16
+        but_a_sixteenth(self.connections)
     }
 }
 

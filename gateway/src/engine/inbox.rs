@@ -16,6 +16,7 @@ use super::encoding::encode;
 use super::keys::Keys;
 use crate::access::Holder;
 use crate::agents::{PushError, SessionId, SessionPort};
+use crate::share::for_priority;
 use crate::store::AgentKey;
 
 /// What an inbox keeps until the agent acknowledges it.
@@ -264,7 +265,7 @@ impl Agent {
 
     /// Whether one more message of this priority fits. The last sixteenth is for CRITICAL ones.
     pub(super) fn has_room_for(&self, bound: InboxBound, priority: Priority) -> bool {
-        let left = |most: usize| if priority == Priority::Critical { most } else { most - most / 16 };
+        let left = |most| for_priority(most, priority);
         self.has_room(InboxBound {
             messages: left(bound.messages),
             bytes: left(bound.bytes),

@@ -18,6 +18,7 @@ use super::accounts::Charge;
 use super::contexts::{Context, Form, Told};
 use super::lanes::Lanes;
 use crate::agents::is_passing;
+use crate::share::for_priority;
 
 /// Messages and bytes that may wait. Guesses: hours of what the air carries, and little beside a Pi's memory.
 const MESSAGES: usize = 10_000;
@@ -130,7 +131,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Whether one more message of `len` bytes fits. The last sixteenth is for CRITICAL ones.
     pub(super) fn has_room(&self, len: usize, priority: Priority) -> bool {
-        let left = |most: usize| if priority == Priority::Critical { most } else { most - most / 16 };
+        let left = |most| for_priority(most, priority);
         self.messages.len() < left(MESSAGES) && self.bytes + len <= left(BYTES)
     }
 

@@ -14,6 +14,7 @@ use super::journal::After;
 use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, MeshCommand, State};
 use crate::access::Holder;
 use crate::agents::{SessionId, SessionPort};
+use crate::share::but_a_sixteenth;
 use crate::store::{AgentKey, Op};
 
 /// What to do while the store does not write.
@@ -127,7 +128,7 @@ impl State {
             Some((token, quota)) => {
                 let owned = lasting().filter(|agent| agent.owner == Some(token)).count();
                 let over = (owned >= quota.agents as usize).then_some((token, quota.agents));
-                (over.is_some() || new && all >= most - most / 16, over)
+                (over.is_some() || new && all >= but_a_sixteenth(most), over)
             }
         };
         if !full {

@@ -11,6 +11,7 @@ use super::outgoing::Accepted;
 use super::records;
 use super::state::{MeshCommand, State};
 use super::wishes::{Delivered, Full, MESSAGES, OF_ONE};
+use crate::share::but_a_sixteenth;
 use crate::store::Op;
 
 impl State {
@@ -71,7 +72,7 @@ impl State {
             waiting + self.outgoing.len() >= most
                 && waiting + there.map(|(_, count)| count).sum::<usize>() >= most
         };
-        let most = if limited.is_some() { MESSAGES - MESSAGES / 16 } else { MESSAGES };
+        let most = if limited.is_some() { but_a_sixteenth(MESSAGES) } else { MESSAGES };
         let oldest = if self.wishes.of(from) + self.outgoing.wishing_of(from) >= OF_ONE {
             self.wishes.oldest(self.now, |name| name == from)
         } else if limited.is_some_and(|token| of_token(token) >= OF_ONE) {
