@@ -135,11 +135,6 @@ impl Directory {
     pub(super) fn named(&self) -> impl Iterator<Item = (Name, Address, Instant)> + '_ {
         self.entries.values().filter_map(|entry| entry.name.map(|name| (name, entry.node, entry.learned)))
     }
-
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.entries.len()
-    }
 }
 
 fn due(
@@ -222,7 +217,7 @@ mod tests {
             let at = Instant::from_micros(n as u64);
             directory.learn(at, NameHash::of(&n.to_string()), None, Address::new(1));
         }
-        assert_eq!(directory.len(), ENTRIES);
+        assert_eq!(directory.entries.len(), ENTRIES);
         assert_eq!(directory.find(NameHash::of("0")), None);
         assert_eq!(directory.find(NameHash::of("1")), Some(Address::new(1)));
     }
