@@ -123,7 +123,7 @@ pub use crypto::{EpochKeys, Keyring, Mic, NONCE_LEN, NetKey};
 pub use envelope::{
     BODY_MAX, CONTEXTS, ContextId, ENVELOPE_HEAD_MAX, Envelope, EnvelopeError, Letter, MessageRef, NAME_MAX,
 };
-pub use neighbours::Neighbour;
+pub use neighbours::{ALIVE_FOR as NEIGHBOUR_ALIVE_FOR, Neighbour};
 pub use node::{Answer, Config, Event, Host, Node, Received, RouteError, SendError, Transmit};
 pub use outbox::{Delivery, Outcome};
 pub use paths::Path;

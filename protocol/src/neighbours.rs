@@ -13,7 +13,7 @@ use crate::{Address, Duration, Instant, LinkId};
 /// Between two hellos; the listener's estimate then covers the last 160 s. A guess between airtime and speed.
 pub(crate) const HELLO_INTERVAL: Duration = Duration::from_secs(10);
 /// A neighbour not heard for three and a half hellos no longer counts as there.
-pub(crate) const ALIVE_FOR: Duration = Duration::from_millis(35_000);
+pub const ALIVE_FOR: Duration = Duration::from_millis(35_000);
 /// Hellos that the delivery estimate looks back on.
 const WINDOW: u8 = 16;
 /// The share of our hellos, in 255ths, that a neighbour must have heard to be spoken to directly: nine tenths. A guess:

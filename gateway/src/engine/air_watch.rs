@@ -8,15 +8,15 @@
 use std::collections::BTreeMap;
 
 use ble_bearer::Bearer;
-use mesh_protocol::{Address, Duration, Instant, Neighbour};
+use mesh_protocol::{Address, Duration, Instant, NEIGHBOUR_ALIVE_FOR, Neighbour};
 
 /// How often the rule is looked at. A guess.
 const EVERY: Duration = Duration::from_secs(60);
 /// Each time in a row that a repair did not help the next one waits twice as long, up to this many times: about an hour. A link that
 /// works one way only cannot be repaired.
 const DOUBLINGS: u32 = 6;
-/// A neighbour heard within this is there: three and a half hellos, as in the core.
-pub(super) const THERE: Duration = Duration::from_secs(35);
+/// A neighbour heard within this is there: for the node as well.
+pub(super) const THERE: Duration = NEIGHBOUR_ALIVE_FOR;
 /// A hello names two neighbours in turn, so one with 36 neighbours names each once in three minutes. A guess; too
 /// short only restarts advertising for nothing.
 pub(super) const UNHEARD: Duration = Duration::from_secs(180);
