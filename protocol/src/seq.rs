@@ -10,12 +10,12 @@ use crate::frame::SEQ_MAX;
 /// The first block after a start. A guess: some minutes of a quiet node's hellos.
 pub const FIRST_BLOCK: u32 = 64;
 
-/// How far the numbers of an epoch are used up.
+/// Why there is no next number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SeqError {
     /// The host has not yet confirmed a reservation.
     NotReserved,
-    /// All 24 bits are used: the network needs its next epoch.
+    /// All 24 bits are used: under this address nothing more is sent in this epoch.
     Exhausted,
 }
 
@@ -101,7 +101,7 @@ impl SeqCounter {
         seq >= self.next
     }
 
-    /// `true` once, when three quarters are used: time to ask for the next epoch.
+    /// `true` once, when three quarters are used: time for a new address.
     pub(crate) const fn low(&mut self) -> bool {
         let low = !self.warned && self.next > SEQ_MAX / 4 * 3;
         self.warned |= low;

@@ -15,7 +15,7 @@ use super::incoming::{Known, Parts};
 use super::journal::After;
 use super::records;
 use super::state::{MeshCommand, NAMESAKE_NEWS, State, wants};
-use crate::store::Op;
+use crate::store::{NEW_ADDRESS, Op};
 
 /// Type, flags and names; the message that is answered; the body; the context that is defined.
 type Meaning<'a> = (Context, Option<mesh_protocol::MessageRef>, &'a [u8], Option<ContextId>);
@@ -248,7 +248,7 @@ impl State {
             }
             MeshEvent::EpochWanted => {
                 tracing::warn!(
-                    "three quarters of this epoch's SEQs are used: the network needs its next epoch"
+                    "three quarters of this address's SEQs are used; before they end, {NEW_ADDRESS}"
                 );
                 self.count("epoch_wanted");
             }

@@ -93,7 +93,7 @@ pub(super) enum HandshakeError {
     Tls(String),
     #[error("it is no gateway of this network, or in another epoch of its key")]
     Stranger,
-    #[error("it has this gateway's address {0}: give one of the two a new lease")]
+    #[error("it has this gateway's address {0}: invite one of the two again under another name")]
     SameAddress(Address),
     #[error(
         "that address leads back to this gateway itself: remove it, and add the one of the other gateway"

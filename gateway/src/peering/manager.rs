@@ -181,7 +181,7 @@ impl Shared {
         let greeting = greet(&mut stream, side, &self.key, &binding, self.me, fingerprint);
         let met = timeout(STEP_WITHIN, greeting).await.map_err(|_| tls("it says nothing"))?;
         let remote = met.map_err(|error| match error {
-            // A new lease would help two gateways, and not one that dials itself.
+            // A new address would help two gateways, and not one that dials itself.
             HandshakeError::SameAddress(_) if fingerprint == self.identity.fingerprint() => {
                 HandshakeError::Itself
             }

@@ -127,7 +127,7 @@ pub enum Event<'a> {
         /// First SEQ that stays free.
         up_to: u32,
     },
-    /// Three quarters of the SEQs are used: the network needs its next epoch.
+    /// Three quarters of the SEQs that this address has in this epoch are used: it needs a new one before they end.
     EpochWanted,
     /// Another node sends under this node's address. This one says nothing of its own until [`Node::conflict`] says, and then goes on
     /// beyond what the other has sent; if that is too far ahead, it goes on as it was.

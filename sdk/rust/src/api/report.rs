@@ -71,7 +71,8 @@ two_forms!(Status {
 /// The network key's use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusNetwork {
-    /// How much of the sequence numbers of this epoch is used, in percent. At 75 the next epoch is due.
+    /// How much of the sequence numbers of this gateway's address is used, in percent. From 75 on a new address is due; at 100
+    /// nothing is sent any more.
     pub seq_used_percent: f32,
 }
 
