@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+pub mod airtime;
 mod bearer;
 #[cfg(feature = "bluez")]
 pub mod bluez;

@@ -9,9 +9,8 @@ use super::command::Command;
 use super::extended::Extended;
 use super::legacy::Legacy;
 use crate::Full;
+use crate::airtime::AD_HEADER;
 
-/// Length, type and company.
-const AD_HEADER: usize = 4;
 const MANUFACTURER_DATA: u8 = 0xff;
 
 /// Advertising data that wait to go out.

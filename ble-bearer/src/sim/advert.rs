@@ -6,11 +6,11 @@
 use heapless::Vec;
 
 use super::geometry::StationId;
-use super::phy::{LEGACY_ADV_DATA, Phy, Shape};
 use crate::FrameBytes;
+use crate::airtime::{LEGACY_ADV_DATA, Phy, Shape};
 
 /// The most AD data of one advert: what an AUX_ADV_IND holds without a chain (Core Specification, Vol 6 Part B, 2.3.4, as
-/// [`phy`](super::Shape) has it).
+/// [`crate::airtime`] has it).
 pub const ADV_DATA_MAX: usize = 251;
 /// The AD structure around a frame, behind its length: manufacturer data, and the company of the protocol.
 const AROUND: [u8; 3] = [0xff, 0xff, 0xff];

@@ -3,7 +3,7 @@
 //! A state machine without clock and without IO: [`Air::transmit`] starts one advertising event, [`Air::poll_delivery`]
 //! says who heard what, [`Air::poll_timeout`] when to ask. Owns half duplex, locking on, interference, capture and
 //! losses. Leaves to the controller ([`super::Controller`]) when events start and how long a report takes, to
-//! [`super::phy`] how long PDUs are, to [`super::spec`] where scanners are, to [`super::links`] who is in range.
+//! [`crate::airtime`] how long PDUs are, to [`super::spec`] where scanners are, to [`super::links`] who is in range.
 //!
 //! # How a reception is decided
 //! When a PDU starts, every station that scans its channel, is not sending or turning round, and is not receiving
@@ -24,12 +24,12 @@ use super::controller::shape;
 use super::flight::Flight;
 use super::geometry::{Position, StationId, Topology, normal};
 use super::links::{Links, Neighbour};
-use super::phy::CHANNELS;
 use super::power::{centi, linear};
 use super::receiver::{NEVER, Receiver, Span, Tuned, Unit};
-use super::spec::{RadioSpec, ScanPlan};
+use super::spec::{RadioSpec, ScanPlan, sensitivity_offset};
 use super::wlan::{Bursts, Wlan};
 use crate::FrameBytes;
+use crate::airtime::CHANNELS;
 
 /// A radio needs about this long between sending and receiving (the project's radio model).
 pub const TURNAROUND: Duration = Duration::from_micros(300);
@@ -406,7 +406,7 @@ impl Air {
             _ => 0.0,
         };
         let rest = Rest { links, rivals: &flight.rivals[n], wlan, capture: *capture };
-        let weakest = flight.phy(n).sensitivity_offset();
+        let weakest = sensitivity_offset(flight.phy(n));
         let fading = links.fading();
         let (draws, locked) = (&flight.draws, &mut flight.locked[n]);
 

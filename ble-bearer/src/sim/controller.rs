@@ -8,8 +8,8 @@
 use mesh_protocol::{Duration, Instant, LEGACY_FRAME, LinkInfo, LinkKind, Rng};
 
 use super::advert::{Advert, Cargo};
-use super::phy::Shape;
 use super::spec::RadioSpec;
+use crate::airtime::Shape;
 use crate::{FrameBytes, Full};
 
 /// From the host's command to the controller being ready to advertise: about 0.45 ms a command was measured on a

@@ -9,8 +9,8 @@ use mesh_protocol::{Instant, Rng};
 use super::advert::Cargo;
 use super::air::{Hearer, SECONDARY};
 use super::geometry::StationId;
-use super::phy::{CHANNELS, Phy, Shape};
 use super::receiver::Span;
+use crate::airtime::{CHANNELS, Phy, Shape};
 
 /// One advertising event on its way.
 #[derive(Debug)]

@@ -16,7 +16,6 @@ mod geometry;
 mod links;
 mod lockstep;
 mod pace;
-mod phy;
 mod power;
 mod queue;
 mod receiver;
@@ -29,6 +28,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use crate::airtime::{CHANNELS, LEGACY_ADV_DATA, Phy, Shape};
 pub use advert::{ADV_DATA_MAX, AdvAddress, AdvPdu, Advert, Cargo};
 pub use air::{Air, AirCounters, AirSettings, Delivery, Hearer, TURNAROUND};
 pub use controller::{
@@ -37,7 +37,6 @@ pub use controller::{
 pub use geometry::{Link, Position, StationId, Topology};
 pub use lockstep::Still;
 pub use pace::Pacer;
-pub use phy::{CHANNELS, LEGACY_ADV_DATA, Phy, Shape};
 pub use seat::{Hold, SIM_LINK, SimBearer, SimClock};
 pub use spec::{CHANNEL_SWITCH, RadioSpec, SCAN_WINDOW, ScanPlan};
 pub use station::{Observer, Radio, Reception, Station, Verdict};

@@ -5,8 +5,8 @@
 
 use mesh_protocol::{Duration, Instant};
 
-use super::phy::{CHANNELS, LEGACY_ADV_DATA, Phy, Shape};
 use crate::FrameBytes;
+use crate::airtime::{AD_HEADER, CHANNELS, LEGACY_ADV_DATA, Phy, Shape};
 
 /// How long a scanner needs to change its channel: with it, windows of 10 ms lose 4 to 6 % of the PDUs and those of
 /// 30 ms 1.3 to 1.9 %, as the project's radio model has it. A guess.
@@ -86,6 +86,16 @@ impl RadioSpec {
     }
 }
 
+/// The weakest signal received on a PHY, in hundredths of a dB above that of LE 1M (the project's radio model).
+pub(super) const fn sensitivity_offset(phy: Phy) -> i32 {
+    match phy {
+        Phy::OneM => 0,
+        Phy::TwoM => 200,
+        Phy::CodedS2 => -300,
+        Phy::CodedS8 => -800,
+    }
+}
+
 impl Default for RadioSpec {
     /// A legacy radio as good as the radio model has it: 0 dBm (a guess: what most adapters send adverts with), −96 dBm, one
     /// advertising set, continuous scanning, manufacturer data.
@@ -96,7 +106,7 @@ impl Default for RadioSpec {
             scan: ScanPlan::continuous(SCAN_WINDOW),
             extended: None,
             sets: 1,
-            ad_header: 4,
+            ad_header: AD_HEADER,
             tells_sent: false,
         }
     }

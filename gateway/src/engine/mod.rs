@@ -37,8 +37,7 @@ mod wishes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ble_bearer::sim::RadioSpec;
-use ble_bearer::{Bearer, BearerEvent, Clock};
+use ble_bearer::{Bearer, BearerEvent, Clock, airtime};
 use mesh_agent::api::{
     Airtime, Done, ErrorCode, Event, Pong, Refusal, Request, RouteAdd, RouteRemove, Status,
 };
@@ -557,10 +556,10 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         self.state.doubt(self.node.unanswered());
         loop {
             self.mesh_commands();
-            let (bearer, airtime) = (&mut self.bearer, &mut self.airtime);
+            let (bearer, sent_for) = (&mut self.bearer, &mut self.airtime);
             let send = |link: LinkId, frame: &[u8], copies: u8| {
                 if !peering::is_connection(link) {
-                    *airtime = *airtime + RadioSpec::default().shape(frame.len()).busy();
+                    *sent_for = *sent_for + airtime::of_frame(frame.len());
                 }
                 if bearer.try_send(link, frame, copies).is_err() {
                     tracing::debug!(link = link.0, "the bearer is full: a frame is lost");

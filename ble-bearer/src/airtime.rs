@@ -1,16 +1,15 @@
-//! How long things take on the air.
+//! How long things take on the air: real or simulated, the formula stands here once.
 //!
-//! Owns airtimes of advertising PDUs and the shape of advertising events. Leaves what is in them to the controller,
-//! who hears them to the air.
+//! Owns airtimes of advertising PDUs and the shape of advertising events. What is in them is for whoever advertises.
 
 use mesh_protocol::Duration;
 
 /// From the end of one PDU of an advertising event to the start of the next ("about 150 µs" in the project's radio
 /// model).
-pub(super) const CHANNEL_HOP: Duration = Duration::from_micros(150);
+const CHANNEL_HOP: Duration = Duration::from_micros(150);
 /// From the end of the last ADV_EXT_IND to the AUX_ADV_IND it points to: the shortest that is allowed, T_MAFS (Core
 /// Specification, Vol 6 Part B, 4.1.2).
-pub(super) const AUX_OFFSET: Duration = Duration::from_micros(300);
+const AUX_OFFSET: Duration = Duration::from_micros(300);
 /// Bytes of AdvData that a legacy PDU can carry (Core Specification, Vol 6 Part B, 2.3.1.3).
 pub const LEGACY_ADV_DATA: usize = 31;
 /// Payload of an ADV_EXT_IND that points to an AUX: header 1, flags 1, ADI 2, AuxPtr 3.
@@ -24,6 +23,14 @@ const WITH_ADDRESS: usize = 245;
 const AUX_PAYLOAD: usize = 10;
 /// The advertising channels: 37, 38 and 39.
 pub const CHANNELS: usize = 3;
+/// Bytes of the AD structure around each frame, which is manufacturer data: length, type and company.
+pub const AD_HEADER: usize = 4;
+
+/// How long one advertising event with a frame of so many bytes occupies the air, all its PDUs added up; long frames on LE 1M.
+#[must_use]
+pub const fn of_frame(frame: usize) -> Duration {
+    Shape::of(frame + AD_HEADER, Phy::OneM).busy()
+}
 
 /// How bits become waves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,16 +58,6 @@ impl Phy {
             Self::CodedS2 => 462 + 16 * bytes,
             Self::CodedS8 => 720 + 64 * bytes,
         })
-    }
-
-    /// The weakest signal received, in hundredths of a dB above that of LE 1M (the project's radio model).
-    pub(super) const fn sensitivity_offset(self) -> i32 {
-        match self {
-            Self::OneM => 0,
-            Self::TwoM => 200,
-            Self::CodedS2 => -300,
-            Self::CodedS8 => -800,
-        }
     }
 }
 
@@ -105,7 +102,7 @@ impl Shape {
     }
 
     /// When PDU `n` starts, from the start of the event: 0 to 2 on the advertising channels, 3 the AUX_ADV_IND.
-    pub(super) const fn start(self, n: usize) -> Duration {
+    pub(crate) const fn start(self, n: usize) -> Duration {
         let step = self.primary().as_micros() + CHANNEL_HOP.as_micros();
         if n < CHANNELS {
             Duration::from_micros(step * n as u64)
@@ -122,7 +119,7 @@ impl Shape {
     }
 
     /// How many PDUs it has.
-    pub(super) const fn pdus(self) -> usize {
+    pub(crate) const fn pdus(self) -> usize {
         match self {
             Self::Legacy(_) => CHANNELS,
             Self::Extended(..) => CHANNELS + 1,
@@ -130,7 +127,7 @@ impl Shape {
     }
 
     /// How long PDU `n` is on the air.
-    pub(super) const fn length(self, n: usize) -> Duration {
+    pub(crate) const fn length(self, n: usize) -> Duration {
         match self.auxiliary() {
             Some(auxiliary) if n >= CHANNELS => auxiliary,
             _ => self.primary(),
@@ -178,5 +175,12 @@ mod tests {
         // The address has moved.
         assert_eq!(event(249, Phy::OneM).primary().as_micros(), 80 + 8 * 13);
         assert_eq!(event(249, Phy::OneM).auxiliary().map(Duration::as_micros), Some(80 + 8 * 253));
+    }
+
+    #[test]
+    fn a_frame_has_the_airtime_of_its_manufacturer_data_on_three_channels() {
+        assert_eq!(of_frame(27).as_micros(), 3 * 376);
+        assert_eq!(of_frame(1).as_micros(), 3 * (80 + 8 * 11));
+        assert_eq!(of_frame(28).as_micros(), 3 * 136 + 80 + 8 * 42);
     }
 }
