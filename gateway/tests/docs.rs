@@ -207,6 +207,29 @@ fn every_file_named_is_there() {
     }
 }
 
+// ---- architecture.md ----
+
+/// More terms than this nobody learns.
+const TERMS_MOST: usize = 60;
+
+#[test]
+fn the_glossary_is_short_sorted_and_leads_to_the_code() {
+    let page = read("docs/architecture.md");
+    let terms: Vec<_> = rows(section(&page, "## Glossary")).into_iter().skip(1).collect();
+    assert!((1..=TERMS_MOST).contains(&terms.len()), "{} terms", terms.len());
+    for row in &terms {
+        let [term, _, path] = row.as_slice() else {
+            panic!("not a term, its meaning and its place: {row:?}");
+        };
+        let path = path.trim_matches('`');
+        assert!(!path.is_empty() && root().join(path).exists(), "{term}: there is no {path}");
+    }
+    for pair in terms.windows(2) {
+        let (before, after) = (pair[0][0].to_lowercase(), pair[1][0].to_lowercase());
+        assert!(before < after, "{after} belongs before {before}");
+    }
+}
+
 // ---- protocol.md ----
 
 #[test]
