@@ -15,7 +15,7 @@ use crate::agents::{Limits, Listen, TokenCheck};
 use crate::cli::frame::key_file;
 use crate::cli::output::line;
 use crate::datadir::{self, DataDir};
-use crate::engine::{Identity, Membership};
+use crate::engine::{EngineConfig, Membership};
 use crate::gateway::{Gateway, Plan};
 use crate::network::{NETWORK_FILE, Network};
 use crate::radio::{self, NoRadio, Patient};
@@ -117,7 +117,7 @@ async fn on_air<B: Bearer + 'static>(
     json: bool,
 ) -> anyhow::Result<()> {
     let plan = Plan {
-        identity: identity(settings, &network.node, network.address),
+        config: engine_config(settings, &network.node, network.address),
         // Whoever made the data directory left a record that no SEQ had been used.
         membership: Membership::new(*network.key.as_bytes(), network.epoch, false),
         ttl: settings.mesh.ttl,
@@ -134,8 +134,8 @@ async fn on_air<B: Bearer + 'static>(
     serve(gateway, signals).await
 }
 
-fn identity(settings: &Settings, name: &str, address: Address) -> Identity {
-    Identity {
+fn engine_config(settings: &Settings, name: &str, address: Address) -> EngineConfig {
+    EngineConfig {
         name: settings.gateway.name.clone().unwrap_or_else(|| name.to_owned()),
         address,
         adapter: settings.radio.adapter.to_string(),
@@ -169,7 +169,7 @@ async fn simulated(settings: &Settings, data_dir: &Path, signals: Signals, json:
     };
     let (simulated, [Seat { bearer, clock, .. }]) = SimulatedAir::start(&simulation);
     let plan = Plan {
-        identity: identity(settings, "gateway", simulated.network().gateway_address(0)),
+        config: engine_config(settings, "gateway", simulated.network().gateway_address(0)),
         membership: Membership::new(key, simulated.network().epoch(), run == 0),
         ttl: settings.mesh.ttl,
         seed: Rng::stream(settings.sim.seed, "gateways").next_u64(),

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::access::Audit;
 use crate::agents::{Listen, ListenError, Listener};
-use crate::engine::{Engine, EngineError, Identity, Membership, Parts};
+use crate::engine::{Engine, EngineConfig, EngineError, Membership, Parts};
 use crate::peering::{self, IdentityError, PeerConfig};
 use crate::store::{Store, StoreError};
 
@@ -22,7 +22,7 @@ pub(crate) const COMMANDS: usize = 256;
 #[derive(Debug)]
 pub struct Plan<'a, B, C> {
     /// Who it is, and its bounds.
-    pub identity: Identity,
+    pub config: EngineConfig,
     /// Its network.
     pub membership: Membership,
     /// Hops allowed to its messages, 1 to 15.
@@ -90,11 +90,11 @@ impl Gateway {
         B: Bearer + 'static,
         C: Clock,
     {
-        let Plan { identity, membership, ttl, seed, bearer, clock, data_dir, listen, peers } = plan;
+        let Plan { config, membership, ttl, seed, bearer, clock, data_dir, listen, peers } = plan;
         let opened = Store::open(data_dir);
         let (store, recovered) =
             opened.map_err(|error| if membership.fresh { error.of_a_fresh_key() } else { error })?;
-        let me = (identity.address, identity.agent_name());
+        let me = (config.address, config.agent_name());
         let (bearer, peering, door, connecting) =
             peering::start(bearer, peering::Identity::open(data_dir)?, membership.peer_key.clone(), me);
         let listener = Listener::bind(listen).await?.with_tls(door);
@@ -102,7 +102,7 @@ impl Gateway {
         let (requests, commands) = mpsc::channel(COMMANDS);
         let (doors, audit) = (listener.counters(), listener.audit().clone());
         let parts = Parts {
-            identity,
+            config,
             membership,
             ttl,
             seed,
@@ -195,7 +195,7 @@ mod tests {
     use crate::radio::NoRadio;
 
     async fn gateway(data_dir: &Path) -> Gateway {
-        let identity = Identity {
+        let config = EngineConfig {
             name: Name::new("gateway").unwrap().to_string(),
             address: Address::new(1),
             adapter: "none".into(),
@@ -208,7 +208,7 @@ mod tests {
         };
         let listen = Listen { tcp: None, unix: None, token: TokenCheck::open(), limits: Limits::default() };
         let plan = Plan {
-            identity,
+            config,
             membership: Membership::new([7; 16], 1, true),
             ttl: 5,
             seed: 1,

@@ -381,8 +381,8 @@ async fn islander(n: u16, dir: &Path) -> (Gateway, SimulatedAir) {
     let (air, [Seat { bearer, clock, .. }]) = SimulatedAir::start(&simulation);
     let address = air.network().gateway_address(0);
     let plan = plan(address.bits(), nowhere(), dir, Membership::new(key, air.network().epoch(), true));
-    let Plan { identity, membership, ttl, seed, data_dir, listen, peers, .. } = plan;
-    let plan = Plan { identity, membership, ttl, seed, bearer, clock, data_dir, listen, peers };
+    let Plan { config, membership, ttl, seed, data_dir, listen, peers, .. } = plan;
+    let plan = Plan { config, membership, ttl, seed, bearer, clock, data_dir, listen, peers };
     (Gateway::start(plan).await.unwrap(), air)
 }
 

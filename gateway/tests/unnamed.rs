@@ -207,7 +207,7 @@ async fn after_5000_unnamed_sends_that_nobody_acknowledged_others_are_still_told
     let (end_a, end_b) = cable();
     let a = gateway(1, end_a, dirs[0].path()).await;
     let mut roomy = plan(2, end_b, dirs[1].path(), Membership::new([7; 16], 1, true));
-    roomy.identity.inbox_messages = 10_000;
+    roomy.config.inbox_messages = 10_000;
     let b = Gateway::start(roomy).await.unwrap();
     agent(&b, "bob").await.handle().bye().await;
     for n in 1..=10 {

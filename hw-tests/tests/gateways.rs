@@ -10,7 +10,7 @@ use firmware_sim::virtual_controller::ControllerKind;
 use mesh_agent::api::{Body, Destination, Hello, Name, Outcome, SendRequest};
 use mesh_agent::{Client, Endpoint};
 use mesh_gateway::agents::{Limits, Listen, TokenCheck};
-use mesh_gateway::engine::{Identity, Membership};
+use mesh_gateway::engine::{EngineConfig, Membership};
 use mesh_gateway::gateway::{Gateway, Plan};
 use mesh_protocol::{Duration, MessageType, Priority};
 
@@ -38,7 +38,7 @@ async fn gateway(server: &Server, place: usize, dir: &Path) -> Gateway {
     let bearer = HciBearer::open(port, HciOptions::new(place as u64), clock).await.unwrap();
     let network = server.network();
     let plan = Plan {
-        identity: Identity {
+        config: EngineConfig {
             name: format!("gateway-{place}"),
             address: server.places()[place].address,
             adapter: "tcp".into(),

@@ -13,7 +13,7 @@ use mesh_protocol::{Duration, Rng};
 
 use crate::agents::{Limits, Listen, TokenCheck};
 use crate::cli::output::line;
-use crate::engine::{Identity, Membership};
+use crate::engine::{EngineConfig, Membership};
 use crate::gateway::{Gateway, Plan};
 use crate::simulated::{AIR_ENDED, Seat, SimulatedAir, Simulation};
 pub use report::{Report, Summary};
@@ -127,7 +127,7 @@ async fn gateway(
 ) -> anyhow::Result<Gateway> {
     let Seat { bearer, clock, .. } = seat;
     let plan = Plan {
-        identity: Identity {
+        config: EngineConfig {
             name: ["west", "east"][usize::from(n % 2)].into(),
             address: air.network().gateway_address(n),
             adapter: "sim".into(),

@@ -51,7 +51,7 @@ impl State {
         if let Some(key_of_it) = request.key
             && let Some(first) = sender.keys.find(key_of_it)
         {
-            let id = MessageRef { node: self.identity.address, id: first.id };
+            let id = MessageRef { node: self.config.address, id: first.id };
             self.note(session, key, request, Verdict::Again(id));
             self.again(session, key, request.reference, key_of_it, first);
             return Ok(());
@@ -116,7 +116,7 @@ impl State {
             self.give_up_ack(gives_way);
         }
         self.recent.remember(id, from, request.to);
-        self.note(session, key, request, Verdict::Accepted(MessageRef { node: self.identity.address, id }));
+        self.note(session, key, request, Verdict::Accepted(MessageRef { node: self.config.address, id }));
         self.remember(key, request, id);
 
         let only_here = mesh.is_none();
@@ -129,7 +129,7 @@ impl State {
         if only_here {
             self.accepted(session, key, request, id);
             let outcome = if one { Outcome::Delivered } else { Outcome::Sent };
-            let (kind, priority, to) = (request.kind, request.priority, Some(self.identity.address));
+            let (kind, priority, to) = (request.kind, request.priority, Some(self.config.address));
             self.ledger.settled(self.now, Settled { to, kind, priority, outcome, age: Some(Duration::ZERO) });
             let receipt = self.receipt(request.reference, id, outcome, Some(0), None);
             self.notify(from, receipt, request.durable);
@@ -137,8 +137,8 @@ impl State {
         }
         // One that is left out is never longer than what may be asked for.
         let longest = holder.and_then(|holder| holder.quota).map(|quota| quota.deadline());
-        let usual = longest
-            .map_or(self.identity.default_deadline, |longest| longest.min(self.identity.default_deadline));
+        let usual =
+            longest.map_or(self.config.default_deadline, |longest| longest.min(self.config.default_deadline));
         let deadline_ms =
             request.deadline_ms.unwrap_or_else(|| u32::try_from(usual.as_millis()).unwrap_or(u32::MAX));
         let accepted = Accepted {
@@ -174,7 +174,7 @@ impl State {
         let Some((asker, asked)) = self.sent(answered).filter(|(asker, _)| *asker != from) else {
             return Ok(());
         };
-        if !asked.may_answer(&Destination::agent_on(from, self.identity.address)) {
+        if !asked.may_answer(&Destination::agent_on(from, self.config.address)) {
             return no(
                 "was not sent to you",
                 "give the id of a message that came to you, or leave reply_to out",
@@ -182,7 +182,7 @@ impl State {
         }
         match to {
             Destination::Agent { name, .. } if *name != asker => {}
-            Destination::Node(node) if *node != self.identity.address || asker != self.own_agent() => {}
+            Destination::Node(node) if *node != self.config.address || asker != self.own_agent() => {}
             _ => return Ok(()),
         }
         no(
@@ -193,7 +193,7 @@ impl State {
 
     /// Who sent a message of this gateway's, and to whom; where that is still known.
     pub(super) fn sent(&self, message: MessageRef) -> Option<(Name, Destination)> {
-        let id = Some(message.id).filter(|_| message.node == self.identity.address)?;
+        let id = Some(message.id).filter(|_| message.node == self.config.address)?;
         let under_way = || self.outgoing.get(id).map(|accepted| (accepted.from, accepted.to));
         self.recent.find(id).or_else(under_way)
     }
@@ -266,7 +266,7 @@ impl State {
         from: Name,
         to: &Destination,
     ) -> Result<(Vec<AgentKey>, Option<()>), Refusal> {
-        let me = self.identity.address;
+        let me = self.config.address;
         let others = |wants: &dyn Fn(&Agent) -> bool| {
             self.agents
                 .values()
@@ -295,7 +295,7 @@ impl State {
 
     /// The agent that answers for this node: the one that bears the gateway's own name.
     pub(super) fn own_agent(&self) -> Name {
-        self.identity.agent_name()
+        self.config.agent_name()
     }
 
     pub(super) fn deliver_here(
@@ -313,8 +313,8 @@ impl State {
         }
         let message = Message {
             cursor: None,
-            id: MessageRef { node: self.identity.address, id },
-            from: Destination::agent_on(from, self.identity.address),
+            id: MessageRef { node: self.config.address, id },
+            from: Destination::agent_on(from, self.config.address),
             to: request.to,
             kind: request.kind,
             priority: request.priority,
@@ -391,7 +391,7 @@ impl State {
         id: MessageId,
         durable: bool,
     ) {
-        let id = MessageRef { node: self.identity.address, id };
+        let id = MessageRef { node: self.config.address, id };
         let accepted = api::Accepted { reference, id, durable, at_us: self.now.as_micros() };
         self.tell(session, Event::Accepted(accepted));
     }
@@ -428,9 +428,9 @@ impl State {
 
     pub(super) fn inbox_bound(&self) -> InboxBound {
         InboxBound {
-            messages: self.identity.inbox_messages,
-            bytes: self.identity.inbox_bytes,
-            total_bytes: self.identity.inbox_total_bytes,
+            messages: self.config.inbox_messages,
+            bytes: self.config.inbox_bytes,
+            total_bytes: self.config.inbox_total_bytes,
         }
     }
 }

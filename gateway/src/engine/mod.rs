@@ -60,7 +60,7 @@ use records::Seqs;
 use state::{MeshCommand, Start, State};
 
 pub use records::fresh_seq;
-pub use state::Identity;
+pub use state::EngineConfig;
 
 /// Replay marks of all sources go to disk at most this often, with other writes. That of a source whose message is delivered
 /// goes with the message; a restarted gateway takes again at most what was no message.
@@ -172,7 +172,7 @@ pub struct Engine<B, C: Clock> {
 #[derive(Debug)]
 pub struct Parts<B, C> {
     /// Who it is, and its bounds.
-    pub identity: Identity,
+    pub config: EngineConfig,
     /// Its network.
     pub membership: Membership,
     /// Hops allowed to its messages, 1 to 15.
@@ -207,7 +207,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     /// used, without a record of how far.
     pub fn new(parts: Parts<B, C>) -> Result<Self, EngineError> {
         let Parts {
-            identity,
+            config,
             membership,
             ttl,
             seed,
@@ -222,7 +222,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             peers,
         } = parts;
         let now = clock.now();
-        let recovered = records::recover(recovered, membership.fingerprint, identity.address);
+        let recovered = records::recover(recovered, membership.fingerprint, config.address);
         if recovered.unreadable > 0 {
             tracing::error!(
                 records = recovered.unreadable,
@@ -233,7 +233,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             Seqs::Known(seqs) => seqs.start(recovered.lost, SEQ_BLOCK, SEQ_LEAP).min(SEQ_MAX + 1),
             _ if membership.fresh => 0,
             Seqs::OfAddress(found) => {
-                return Err(EngineError::OtherAddress { found, own: identity.address });
+                return Err(EngineError::OtherAddress { found, own: config.address });
             }
             Seqs::OfOtherKey => return Err(EngineError::OtherKey),
             Seqs::Unknown => return Err(EngineError::NoSeqRecord),
@@ -251,8 +251,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             None => 1 + Rng::stream(seed, "first message number").below(FIRST_IDS) as u32,
         };
         let start = Start { id, seq };
-        let config = Config {
-            address: identity.address,
+        let node_config = Config {
+            address: config.address,
             keys: Keyring::new(EpochKeys::derive(&membership.key, membership.epoch)),
             seed,
             ttl,
@@ -260,7 +260,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             seq_start: start.seq,
             seq_block: SEQ_BLOCK,
         };
-        let mut node = Box::new(GatewayNode::new(now, config));
+        let mut node = Box::new(GatewayNode::new(now, node_config));
         node.restore_transfers(recovered.transfers_ahead);
         for mark in &recovered.marks {
             node.restore_mark(*mark);
@@ -270,7 +270,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 tracing::warn!(%destination, %next_hop, %error, "a route of before the restart is left out");
             }
         }
-        let mut state = State::new(now, identity, Journal::new(store), recovered, start, peers);
+        let mut state = State::new(now, config, Journal::new(store), recovered, start, peers);
         state.audit = audit;
         peering.want(state.peers.wanted());
         Ok(Self {

@@ -27,7 +27,7 @@ impl State {
     /// the disk too should it get that far. What is in memory goes on. What was accepted before and has got on since is not taken
     /// back: it is written with the rest, and told then.
     pub(super) fn break_promises(&mut self, broken: Vec<After>) {
-        let own = self.identity.address;
+        let own = self.config.address;
         let refused: BTreeSet<MessageRef> = broken
             .iter()
             .filter_map(|after| match *after {
@@ -56,7 +56,7 @@ impl State {
             }
             After::Again { session, agent, reference, key, first } => {
                 // Still known, it was on disk before the store failed.
-                let id = MessageRef { node: self.identity.address, id: first.id };
+                let id = MessageRef { node: self.config.address, id: first.id };
                 match self.agents.get(&agent).and_then(|sender| sender.keys.find(key)) {
                     Some(known) if known == first && !refused.contains(&id) => {
                         self.say_accepted(session, reference, first.id, first.durable);

@@ -208,7 +208,7 @@ impl State {
 
     /// An agent of this name is at that node; another may be connected here. Then both operators hear of it.
     fn note_namesake(&mut self, hash: NameHash, node: Address) {
-        if node == self.identity.address {
+        if node == self.config.address {
             return;
         }
         let Some(&key) = self.by_hash.get(&hash) else { return };
@@ -253,7 +253,7 @@ impl State {
                 self.count("epoch_wanted");
             }
             MeshEvent::AddressConflict { seq } => {
-                let address = self.identity.address;
+                let address = self.config.address;
                 tracing::error!(%address, seq, "another node sends under this gateway's address, see `status`: invite one of the two \
                      again under another name");
                 self.count("address_conflicts");

@@ -60,9 +60,9 @@ pub(super) fn status(
     let connected = local.clone().filter(|agent| agent.is_connected()).count() as u64;
     Status {
         reference,
-        gateway: state.identity.name.clone(),
-        node: state.identity.address,
-        adapter: state.identity.adapter.clone(),
+        gateway: state.config.name.clone(),
+        node: state.config.address,
+        adapter: state.config.adapter.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch: node.epoch(),
         uptime_ms: state.now.since(state.started).as_millis(),
@@ -140,7 +140,7 @@ pub(super) fn problems(
         problems.push(format!("no neighbour is heard, for {silent} s now; the last was {}", last.address));
     }
     if let Some(conflict) = node.conflict(state.now) {
-        let address = state.identity.address;
+        let address = state.config.address;
         let silence = match conflict.silent_until {
             Some(until) => {
                 format!("nothing is sent for another {} s", until.since(state.now).as_millis() / 1_000)
@@ -285,7 +285,7 @@ pub(super) fn routes(state: &State, node: &GatewayNode, reference: Option<u64>) 
 pub(super) fn agents(state: &State, reference: Option<u64>) -> Agents {
     let local = state.agents.values().filter(|agent| !agent.is_passing()).map(|agent| AgentEntry {
         name: agent.name,
-        node: state.identity.address,
+        node: state.config.address,
         local: true,
         connected: Some(agent.is_connected()),
         last_heard_ms: None,

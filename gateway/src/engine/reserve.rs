@@ -65,14 +65,14 @@ impl State {
     /// Goes on towards the use of SEQs below `up_to`: stages the next record.
     pub(super) fn reserve_seqs(&mut self, up_to: u32) {
         let record = self.seqs.toward(up_to);
-        self.journal.stage(records::put_seqs(self.fingerprint, self.identity.address, record));
+        self.journal.stage(records::put_seqs(self.fingerprint, self.config.address, record));
         self.journal.after(After::SeqReserved(up_to));
     }
 
     /// Stages how far numbers were used, for a stop in order: none is lost by it. `next_seq` is the first SEQ that was not.
     pub(super) fn stage_used(&mut self, next_seq: u32) {
         let seqs = Numbers { unused_from: next_seq, next_block: SEQ_FIRST_BLOCK };
-        self.journal.stage(records::put_seqs(self.fingerprint, self.identity.address, seqs));
+        self.journal.stage(records::put_seqs(self.fingerprint, self.config.address, seqs));
         self.journal
             .stage(records::put_ids(Numbers { unused_from: self.next_id, next_block: FIRST_ID_BLOCK }));
     }

@@ -51,7 +51,7 @@ impl State {
         };
         let Some(agent) = self.agents.get_mut(&key) else { return };
         let changed = std::mem::replace(&mut agent.owner, owner) != owner;
-        let credits = hello.credits.min(self.identity.max_credits);
+        let credits = hello.credits.min(self.config.max_credits);
         // A cursor from another life of this agent says nothing about this one.
         let resume = hello.resume.filter(|cursor| agent.knows(*cursor));
         let (old, resumed_from) = agent.attach(session, port, holder, credits, resume);
@@ -67,8 +67,8 @@ impl State {
         self.sessions.insert(session, key);
         let welcome = Welcome {
             name,
-            gateway: self.identity.name.clone(),
-            node: self.identity.address,
+            gateway: self.config.name.clone(),
+            node: self.config.address,
             session: session.0,
             resumed_from,
             credits,
@@ -98,8 +98,8 @@ impl State {
             let (durable, token) = (accepted.durable, accepted.token);
             let message = Message {
                 cursor: None,
-                id: MessageRef { node: self.identity.address, id },
-                from: Destination::agent_on(accepted.from, self.identity.address),
+                id: MessageRef { node: self.config.address, id },
+                from: Destination::agent_on(accepted.from, self.config.address),
                 to: accepted.to,
                 kind: accepted.kind,
                 priority: accepted.priority,
@@ -121,7 +121,7 @@ impl State {
     /// the one that is worth least gives way. Those with limits push out none but their own, and leave some room to others.
     fn make_room(&mut self, name: Name, new: bool, holder: Option<Holder>) -> Result<(), Refusal> {
         let lasting = || self.agents.values().filter(|agent| !agent.is_passing());
-        let (all, most) = (lasting().count(), self.identity.max_agents);
+        let (all, most) = (lasting().count(), self.config.max_agents);
         let quota = holder.and_then(|holder| Some((holder.token, holder.quota?)));
         let (full, over) = match quota {
             None => (new && all >= most, None),

@@ -26,9 +26,9 @@ impl State {
         Receipt {
             cursor: None,
             reference,
-            id: MessageRef { node: self.identity.address, id },
+            id: MessageRef { node: self.config.address, id },
             outcome,
-            at_node: Some(self.identity.address),
+            at_node: Some(self.config.address),
             why,
             hops,
             at_us: self.now.as_micros(),
@@ -101,7 +101,7 @@ impl State {
         at: Option<Address>,
         why: Option<String>,
     ) {
-        let node = if hops == Some(0) { Some(self.identity.address) } else { at };
+        let node = if hops == Some(0) { Some(self.config.address) } else { at };
         let node = node.or_else(|| self.outgoing.receiver(id));
         self.settle_for(node, id, outcome, hops, at, why);
     }
@@ -129,7 +129,7 @@ impl State {
                 }
                 false => (Outcome::Rejected, "its access token was removed before it was sent"),
             };
-            self.settle_for(None, id, outcome, None, Some(self.identity.address), Some(why.into()));
+            self.settle_for(None, id, outcome, None, Some(self.config.address), Some(why.into()));
         }
     }
 

@@ -59,7 +59,7 @@ pub(super) enum MeshCommand {
 
 /// What a gateway is told of itself and its bounds.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub struct EngineConfig {
     /// The gateway's name.
     pub name: String,
     /// Its address in the mesh.
@@ -80,7 +80,7 @@ pub struct Identity {
     pub inbox_total_bytes: usize,
 }
 
-impl Identity {
+impl EngineConfig {
     /// The name under which the gateway itself is an agent.
     #[must_use]
     pub fn agent_name(&self) -> Name {
@@ -98,7 +98,7 @@ pub(super) struct Start {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) identity: Identity,
+    pub(super) config: EngineConfig,
     pub(super) started: Instant,
     pub(super) now: Instant,
     pub(super) journal: Journal,
@@ -145,7 +145,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(
         now: Instant,
-        identity: Identity,
+        config: EngineConfig,
         journal: Journal,
         recovered: records::Recovered,
         start: Start,
@@ -157,7 +157,7 @@ impl State {
             _ => Numbers { unused_from: start.seq, next_block: SEQ_FIRST_BLOCK },
         };
         let mut state = Self {
-            identity,
+            config,
             started: now,
             now,
             journal,

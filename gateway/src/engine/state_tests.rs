@@ -4,7 +4,7 @@ use mesh_agent::api::{Body, Destination, ErrorCode, Event, Hello, Name, Pong, Re
 use mesh_protocol::{Address, Duration, Instant, MessageId, MessageType, NameHash};
 
 use super::journal::Journal;
-use super::state::{Identity, Start, State};
+use super::state::{EngineConfig, Start, State};
 use super::wishes::{Delivered, OF_ONE};
 use super::{Membership, records};
 use crate::agents::{QueueBound, SessionEvents, SessionId, port};
@@ -17,7 +17,7 @@ fn state() -> (State, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let (store, found) = Store::open(dir.path()).unwrap();
     let recovered = records::recover(found, Membership::new([7; 16], 1, true).fingerprint, OWN);
-    let identity = Identity {
+    let config = EngineConfig {
         name: "here".into(),
         address: OWN,
         adapter: "none".into(),
@@ -29,7 +29,7 @@ fn state() -> (State, tempfile::TempDir) {
         inbox_total_bytes: 1 << 20,
     };
     let start = Start { id: 1, seq: 0 };
-    (State::new(Instant::ZERO, identity, Journal::new(store), recovered, start, Vec::new()), dir)
+    (State::new(Instant::ZERO, config, Journal::new(store), recovered, start, Vec::new()), dir)
 }
 
 fn attach(state: &mut State, name: Name, session: SessionId, events: usize) -> SessionEvents {

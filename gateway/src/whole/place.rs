@@ -12,7 +12,7 @@ use super::ground::Site;
 use super::{Beside, OfficeError};
 use crate::access::Audit;
 use crate::agents::{Limits, Lobby};
-use crate::engine::{Engine, EngineError, Identity, Membership, Parts};
+use crate::engine::{Engine, EngineConfig, EngineError, Membership, Parts};
 use crate::gateway::COMMANDS;
 use crate::peering::Peering;
 use crate::store::{Disk, Hand, Store};
@@ -72,7 +72,7 @@ impl Place {
         let (requests, commands) = mpsc::channel(COMMANDS);
         let lobby = Lobby::new(requests, Limits::default(), Beside::new(clock.clone()));
         let parts = Parts {
-            identity: self.identity(),
+            config: self.engine_config(),
             membership: Membership::new(network.key(), network.epoch(), std::mem::take(&mut self.fresh)),
             ttl: self.ttl,
             seed: self.rng.next_u64(),
@@ -93,8 +93,8 @@ impl Place {
         Ok(())
     }
 
-    fn identity(&self) -> Identity {
-        Identity {
+    fn engine_config(&self) -> EngineConfig {
+        EngineConfig {
             name: self.name.clone(),
             address: self.address,
             adapter: "sim".into(),

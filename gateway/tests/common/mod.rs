@@ -10,7 +10,7 @@ use ble_bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full, WallClock};
 use mesh_agent::api::{Hello, Name};
 use mesh_agent::{Client, Endpoint};
 use mesh_gateway::agents::{Limits, Listen, TokenCheck};
-use mesh_gateway::engine::{Identity, Membership};
+use mesh_gateway::engine::{EngineConfig, Membership};
 use mesh_gateway::gateway::{Gateway, Plan};
 use mesh_protocol::{Address, Duration, LEGACY_FRAME, LinkId, LinkInfo, LinkKind};
 use tokio::sync::mpsc;
@@ -76,7 +76,7 @@ impl Bearer for Cable {
 /// A gateway at `address` over any bearer.
 pub(crate) fn plan<B>(address: u16, bearer: B, dir: &Path, membership: Membership) -> Plan<'_, B, WallClock> {
     Plan {
-        identity: Identity {
+        config: EngineConfig {
             name: format!("gateway-{address}"),
             address: Address::new(address),
             adapter: "cable".into(),
