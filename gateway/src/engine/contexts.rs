@@ -76,7 +76,7 @@ struct Receiver {
 
 /// The sender's end.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct SenderContexts {
     receivers: BTreeMap<Address, Receiver>,
     /// The newest of all receivers that gave way.
     forgotten: MessageId,
@@ -84,7 +84,7 @@ pub(super) struct Told {
     uses: u64,
 }
 
-impl Told {
+impl SenderContexts {
     /// How to say this to a node in the message of this number.
     pub(super) fn form(&mut self, to: Address, id: MessageId, context: Context) -> Form {
         if !self.receivers.contains_key(&to) && self.receivers.len() >= TO_NODES {
@@ -175,11 +175,11 @@ pub(super) struct Definition {
 
 /// The receiver's end.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct ReceiverContexts {
     definitions: BTreeMap<(Address, ContextId), Definition>,
 }
 
-impl Heard {
+impl ReceiverContexts {
     /// The definitions as the store had them.
     pub(super) fn recovered(rows: impl IntoIterator<Item = ((Address, ContextId), Definition)>) -> Self {
         Self { definitions: rows.into_iter().collect() }
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_context_is_used_once_its_definition_is_delivered_and_by_later_messages_only() {
-        let mut told = Told::default();
+        let mut told = SenderContexts::default();
         let defining = told.form(FAR, id(5), context("alice"));
         assert!(matches!(defining, Form::Defining(_)));
         assert_eq!(told.form(FAR, id(6), context("alice")), Form::Whole, "it may still be lost");
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn nothing_older_than_what_is_on_its_way_defines_anything() {
-        let mut told = Told::default();
+        let mut told = SenderContexts::default();
         let defining = told.form(FAR, id(5), context("alice"));
         told.delivered(FAR, id(5), defining);
         assert!(matches!(told.form(FAR, id(10), context("alice")), Form::Short(_)), "and takes long");
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_definition_that_was_not_delivered_is_made_again() {
-        let mut told = Told::default();
+        let mut told = SenderContexts::default();
         let first = told.form(FAR, id(5), context("alice"));
         told.given_up(FAR, id(5), first);
         let second = told.form(FAR, id(6), context("alice"));
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_context_used_longest_ago_gives_way_and_one_on_its_way_does_not() {
-        let mut told = Told::default();
+        let mut told = SenderContexts::default();
         for n in 0..CONTEXTS as u32 {
             let form = told.form(FAR, id(1 + n), context(&format!("agent-{n}")));
             assert!(matches!(form, Form::Defining(_)));
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn who_keeps_no_contexts_is_soon_told_everything() {
-        let mut told = Told::default();
+        let mut told = SenderContexts::default();
         for n in 1..=u32::from(REFUSED_MOST) {
             let defining = told.form(FAR, id(10 * n), context("alice"));
             assert!(matches!(defining, Form::Defining(_)));
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_number_means_what_it_meant_when_the_message_was_numbered() {
-        let mut heard = Heard::default();
+        let mut heard = ReceiverContexts::default();
         let zero = ContextId::new(0);
         assert_eq!(heard.meant(FAR, id(9), zero), None);
         for (by, from) in [(5, "alice"), (8, "carol")] {
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_full_table_takes_no_new_number() {
-        let mut heard = Heard::default();
+        let mut heard = ReceiverContexts::default();
         for n in 0..KEPT {
             let (source, number) = (Address::new(1 + (n / CONTEXTS) as u16), ContextId::new(n as u8));
             assert!(heard.takes(source, id(1), number));

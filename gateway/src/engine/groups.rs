@@ -7,7 +7,7 @@ use mesh_protocol::{Address, GATEWAY_GROUPS, NameHash};
 
 use super::inbox::Agent;
 use super::journal::After;
-use super::state::{MeshCommand, State};
+use super::state::{EngineState, MeshCommand};
 use crate::access::Holder;
 use crate::agents::SessionId;
 use crate::store::AgentKey;
@@ -16,7 +16,7 @@ fn too_many_groups(why: String) -> Refusal {
     Refusal::new(ErrorCode::TooLarge, why).hint("unsubscribe from some").field("groups")
 }
 
-impl State {
+impl EngineState {
     pub(super) fn subscribe(&mut self, session: SessionId, key: AgentKey, request: Subscribe) {
         let Subscribe { reference, groups, types } = request;
         let known = self.agents.get(&key).map(|agent| &agent.groups);

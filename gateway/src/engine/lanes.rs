@@ -41,8 +41,8 @@ impl Lanes {
     }
 
     /// Takes the next message of the first lane whose destination may have one, and says of which lane.
-    pub(super) fn pop(&mut self, may_fly: impl Fn(Address) -> bool) -> Option<(Lane, MessageId)> {
-        let at = self.turns.iter().position(|(_, to)| may_fly(*to))?;
+    pub(super) fn pop(&mut self, may_send: impl Fn(Address) -> bool) -> Option<(Lane, MessageId)> {
+        let at = self.turns.iter().position(|(_, to)| may_send(*to))?;
         let lane = self.turns.remove(at)?;
         let waiting = self.lanes.get_mut(&lane)?;
         let id = waiting.pop_front()?;

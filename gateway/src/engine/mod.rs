@@ -3,15 +3,16 @@
 //! Owns the loop: bearer, agents, timer, disk, shutdown, and a full drain of the node behind each. What inputs mean is
 //! in `state`; agents' sockets are in [`crate::agents`].
 
-mod accept;
+mod acceptance;
 mod accounts;
 mod air_watch;
+mod completion;
 mod contexts;
+mod counts;
 #[cfg(test)]
 mod damage_tests;
 mod directory;
 mod encoding;
-mod figures;
 mod groups;
 mod inbox;
 mod incoming;
@@ -22,17 +23,16 @@ mod numbers;
 mod outgoing;
 mod peers;
 mod promises;
-mod receive;
+mod receipt_requests;
 mod recent;
+mod reception;
 mod records;
 mod report;
 mod reserve;
 mod sessions;
-mod settle;
 mod state;
 #[cfg(test)]
 mod state_tests;
-mod wishes;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -55,9 +55,9 @@ use crate::store::{NEW_ADDRESS, Op, Recovered, Store, StoreError};
 use air_watch::AirWatch;
 use journal::{After, Journal};
 use numbers::{FIRST_IDS, ID_BLOCK, SEQ_BLOCK, SEQ_LEAP};
-use receive::Shell;
+use reception::Shell;
 use records::Seqs;
-use state::{MeshCommand, Start, State};
+use state::{EngineState, MeshCommand, Start};
 
 pub use records::fresh_seq;
 pub use state::EngineConfig;
@@ -147,7 +147,7 @@ pub struct Engine<B, C: Clock> {
     node: Box<GatewayNode>,
     bearer: B,
     clock: C,
-    state: State,
+    state: EngineState,
     deadline: Option<Instant>,
     /// Whether the bearer has said that it has nothing to tell any more.
     bearer_gone: bool,
@@ -270,7 +270,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 tracing::warn!(%destination, %next_hop, %error, "a route of before the restart is left out");
             }
         }
-        let mut state = State::new(now, config, Journal::new(store), recovered, start, peers);
+        let mut state = EngineState::new(now, config, Journal::new(store), recovered, start, peers);
         state.audit = audit;
         peering.want(state.peers.wanted());
         Ok(Self {
@@ -623,13 +623,13 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     fn pump(&mut self) {
         let now = self.state.now;
         loop {
-            let departing = if self.node.has_room() { self.state.outgoing.depart() } else { None };
-            let Some((departure, envelope)) = departing else {
+            let next = if self.node.has_room() { self.state.outgoing.dequeue() } else { None };
+            let Some((dequeued, envelope)) = next else {
                 let silent = self.node.unanswered().next();
                 match silent.filter(|_| self.state.outgoing.is_crowded()) {
                     Some(id) => {
                         self.node.cancel(id);
-                        self.state.outgoing.set_aside(id);
+                        self.state.outgoing.defer(id);
                         self.state.count("messages_set_aside");
                         continue;
                     }
@@ -637,19 +637,19 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 }
             };
             let delivery = mesh_protocol::Delivery {
-                id: departure.id,
-                destination: departure.destination,
-                priority: departure.priority,
-                deadline: departure.deadline,
+                id: dequeued.id,
+                destination: dequeued.destination,
+                priority: dequeued.priority,
+                deadline: dequeued.deadline,
             };
             let first = self.node.first_part_len(delivery.destination, delivery.priority, envelope.len());
             let first = &envelope[..first.min(envelope.len())];
             match self.node.send(now, delivery, envelope.len(), first) {
                 Ok(()) => {}
                 Err(SendError::OutboxFull | SendError::IdInUse) => {
-                    return self.state.outgoing.stay(departure.id, departure.destination);
+                    return self.state.outgoing.requeue(dequeued.id, dequeued.destination);
                 }
-                Err(error) => self.state.unsendable(departure.id, &error.to_string()),
+                Err(error) => self.state.unsendable(dequeued.id, &error.to_string()),
             }
         }
     }

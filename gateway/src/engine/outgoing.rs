@@ -1,6 +1,6 @@
 //! Messages of local agents on their way into the mesh.
 //!
-//! Owns what was accepted and is not settled: waiting for the disk, for a name, for room in the node, or flying. Keeps
+//! Owns what was accepted and is not settled: waiting for the disk, for a name, for room in the node, or in flight. Keeps
 //! no promises itself: the steps that need the disk are in `state`.
 //!
 //! Full: a new message is refused; nothing accepted is ever dropped.
@@ -15,7 +15,7 @@ use mesh_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::accounts::Charge;
-use super::contexts::{Context, Form, Told};
+use super::contexts::{Context, Form, SenderContexts};
 use super::lanes::Lanes;
 use crate::agents::is_passing;
 use crate::share::for_priority;
@@ -27,12 +27,12 @@ const BYTES: usize = 32 * 1024 * 1024;
 const SHARE: usize = 4;
 /// Messages of each priority in the node at a time: the node has 16 places, and the lower classes leave some of
 /// them to the higher ones, so that a CRITICAL message never waits for a LOW one to be answered.
-const FLYING: [usize; 4] = [16, 14, 12, 10];
+const IN_FLIGHT: [usize; 4] = [16, 14, 12, 10];
 /// Of these, to one destination: one that sleeps does not take the places of all others. The node sends two long ones
 /// to one receiver at a time; four keep it busy with short ones.
-const FLYING_TO_ONE: usize = 4;
-/// Of all in the node, those that were set aside: enough to notice that a receiver is back, and little air. A guess.
-const FLYING_ASIDE: usize = 2;
+const IN_FLIGHT_TO_ONE: usize = 4;
+/// Of all in the node, those that were deferred: enough to notice that a receiver is back, and little air. A guess.
+const IN_FLIGHT_DEFERRED: usize = 2;
 
 /// So often may a message that says its names be answered that it does not: as often as one that did not was said, about. A guess.
 const LATE_ANSWERS: u8 = 4;
@@ -57,7 +57,7 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
-    /// Whether one agent is to acknowledge it, and the sender to be told so.
+    /// Whether one agent is to acknowledge it, and the sender to be notified.
     pub(super) fn wants_ack(&self) -> bool {
         let one = matches!(self.to, Destination::Agent { .. } | Destination::Node(_));
         one && self.receipt == ReceiptWish::Processed
@@ -73,7 +73,7 @@ enum Phase {
     /// Waits for room in the node.
     Queued(Address),
     /// The node has it, for this destination.
-    Flying(Address),
+    InFlight(Address),
 }
 
 #[derive(Debug)]
@@ -90,10 +90,10 @@ struct Outbound {
     /// Whether it may have been sent before: by an earlier run of the gateway, or before it was put behind others.
     sent_before: bool,
     /// Whether its receiver has long been silent: it goes behind all others, whatever its priority.
-    aside: bool,
-    /// The envelope, while it flies in parts.
-    flight: Vec<u8>,
-    /// How it says its names, while it flies.
+    deferred: bool,
+    /// The envelope, while it is in flight in parts.
+    encoded: Vec<u8>,
+    /// How it says its names, while it is in flight.
     form: Form,
     /// Whether its names are to be said in full: its receiver did not know the context.
     in_full: bool,
@@ -103,7 +103,7 @@ struct Outbound {
 
 /// What the node is to send next.
 #[derive(Debug)]
-pub(super) struct Departure {
+pub(super) struct Dequeued {
     pub(super) id: MessageId,
     pub(super) destination: Address,
     pub(super) priority: Priority,
@@ -114,18 +114,18 @@ pub(super) struct Departure {
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     messages: BTreeMap<MessageId, Outbound>,
-    /// Deadlines of what is not flying; the node watches the others.
+    /// Deadlines of what is not in flight; the node watches the others.
     deadlines: BTreeSet<(Instant, MessageId)>,
     queues: [Lanes; 4],
-    /// What was set aside.
-    aside: Lanes,
-    flying: BTreeMap<Address, usize>,
+    /// What was deferred.
+    deferred: Lanes,
+    in_flight: BTreeMap<Address, usize>,
     bytes: usize,
     /// Messages and bytes of each agent.
     of_agent: BTreeMap<Name, (usize, usize)>,
     /// How many of each agent will wait for an ack once they are delivered.
     wishing: BTreeMap<Name, usize>,
-    told: Told,
+    contexts: SenderContexts,
 }
 
 impl Outgoing {
@@ -174,8 +174,8 @@ impl Outgoing {
             name,
             misdirected: false,
             sent_before,
-            aside: false,
-            flight: Vec::new(),
+            deferred: false,
+            encoded: Vec::new(),
             form: Form::Whole,
             in_full: false,
             late_answers: 0,
@@ -226,7 +226,7 @@ impl Outgoing {
         if let Some(outbound) = self.messages.get_mut(&id) {
             outbound.phase = Phase::Queued(destination);
             let lane = (outbound.accepted.from, destination);
-            let lanes = lanes(&mut self.queues, &mut self.aside, outbound);
+            let lanes = lanes(&mut self.queues, &mut self.deferred, outbound);
             lanes.push(lane, id);
         }
     }
@@ -256,7 +256,7 @@ impl Outgoing {
             .collect();
         for (id, from, before) in moved {
             if let Some(outbound) = self.messages.get(&id) {
-                lanes(&mut self.queues, &mut self.aside, outbound).forget((from, before), id);
+                lanes(&mut self.queues, &mut self.deferred, outbound).forget((from, before), id);
             }
             self.queue(id, node);
         }
@@ -297,92 +297,92 @@ impl Outgoing {
     }
 
     /// The most urgent message that the node may have now, and its envelope.
-    pub(super) fn depart(&mut self) -> Option<(Departure, &[u8])> {
+    pub(super) fn dequeue(&mut self) -> Option<(Dequeued, &[u8])> {
         let (id, destination) = self.next_queued()?;
         let outbound = self.messages.get_mut(&id)?;
         let priority = outbound.accepted.priority;
         self.deadlines.remove(&(outbound.deadline, id));
-        *self.flying.entry(destination).or_default() += 1;
-        outbound.phase = Phase::Flying(destination);
-        outbound.write(id, destination, &mut self.told);
-        let departure = Departure { id, destination, priority, deadline: outbound.deadline };
-        Some((departure, &outbound.flight))
+        *self.in_flight.entry(destination).or_default() += 1;
+        outbound.phase = Phase::InFlight(destination);
+        outbound.write(id, destination, &mut self.contexts);
+        let dequeued = Dequeued { id, destination, priority, deadline: outbound.deadline };
+        Some((dequeued, &outbound.encoded))
     }
 
     fn next_queued(&mut self) -> Option<(MessageId, Address)> {
-        let all: usize = self.flying.values().sum();
-        let may_fly = |to: Address| self.flying.get(&to).is_none_or(|count| *count < FLYING_TO_ONE);
-        let classes = FLYING.into_iter().zip(&mut self.queues);
-        for (bound, lanes) in classes.chain([(FLYING_ASIDE, &mut self.aside)]) {
+        let all: usize = self.in_flight.values().sum();
+        let may_send = |to: Address| self.in_flight.get(&to).is_none_or(|count| *count < IN_FLIGHT_TO_ONE);
+        let classes = IN_FLIGHT.into_iter().zip(&mut self.queues);
+        for (bound, lanes) in classes.chain([(IN_FLIGHT_DEFERRED, &mut self.deferred)]) {
             if all >= bound {
                 return None;
             }
-            if let Some(((_, destination), id)) = lanes.pop(may_fly) {
+            if let Some(((_, destination), id)) = lanes.pop(may_send) {
                 return Some((id, destination));
             }
         }
         None
     }
 
-    /// Whether something waits for a place in the node that those flying may have.
+    /// Whether something waits for a place in the node that those in flight may have.
     pub(super) fn is_crowded(&self) -> bool {
-        self.queues.iter().chain([&self.aside]).any(|lanes| !lanes.is_empty())
+        self.queues.iter().chain([&self.deferred]).any(|lanes| !lanes.is_empty())
     }
 
-    /// A node has answered: what was set aside for it takes its old place.
-    pub(super) fn awake(&mut self, destination: Address) {
-        for id in self.aside.take(destination) {
+    /// A node has answered: what was deferred for it takes its old place.
+    pub(super) fn resume(&mut self, destination: Address) {
+        for id in self.deferred.take(destination) {
             if let Some(outbound) = self.messages.get_mut(&id) {
-                outbound.aside = false;
+                outbound.deferred = false;
             }
             self.queue(id, destination);
         }
     }
 
     /// Notes that the node has given it up or given it back, or is done with it.
-    fn land(&mut self, id: MessageId, destination: Address, form: Form) {
-        self.told.given_up(destination, id, form);
-        if let Some(count) = self.flying.get_mut(&destination) {
+    fn release(&mut self, id: MessageId, destination: Address, form: Form) {
+        self.contexts.given_up(destination, id, form);
+        if let Some(count) = self.in_flight.get_mut(&destination) {
             *count -= 1;
             if *count == 0 {
-                self.flying.remove(&destination);
+                self.in_flight.remove(&destination);
             }
         }
     }
 
     /// Nobody has answered it for long: it goes behind all that waits, and may have been delivered.
-    pub(super) fn set_aside(&mut self, id: MessageId) {
+    pub(super) fn defer(&mut self, id: MessageId) {
         let Some(outbound) = self.messages.get_mut(&id) else { return };
-        let Phase::Flying(destination) = outbound.phase else { return };
+        let Phase::InFlight(destination) = outbound.phase else { return };
         outbound.sent_before = true;
-        outbound.aside = true;
-        outbound.flight = Vec::new();
+        outbound.deferred = true;
+        outbound.encoded = Vec::new();
         let form = outbound.form;
         self.deadlines.insert((outbound.deadline, id));
-        self.land(id, destination, form);
+        self.release(id, destination, form);
         self.queue(id, destination);
     }
 
     /// The node would not take it after all: it goes back to the head of its queue.
-    pub(super) fn stay(&mut self, id: MessageId, destination: Address) {
+    pub(super) fn requeue(&mut self, id: MessageId, destination: Address) {
         if let Some(outbound) = self.messages.get_mut(&id) {
             self.deadlines.insert((outbound.deadline, id));
             outbound.phase = Phase::Queued(destination);
-            outbound.flight = Vec::new();
+            outbound.encoded = Vec::new();
             let lane = (outbound.accepted.from, destination);
-            let lanes = lanes(&mut self.queues, &mut self.aside, outbound);
+            let lanes = lanes(&mut self.queues, &mut self.deferred, outbound);
             lanes.push_first(lane, id);
             let form = outbound.form;
-            self.land(id, destination, form);
+            self.release(id, destination, form);
         }
     }
 
     /// The node delivered it: what it defined is known there now.
     pub(super) fn delivered(&mut self, id: MessageId) {
         if let Some(outbound) = self.messages.get(&id)
-            && let Phase::Flying(destination) = outbound.phase
+            && let Phase::InFlight(destination) = outbound.phase
         {
-            self.told.delivered(destination, id, outbound.form);
+            self.contexts.delivered(destination, id, outbound.form);
         }
     }
 
@@ -390,7 +390,7 @@ impl Outgoing {
     /// message that has them all.
     pub(super) fn say_in_full(&mut self, id: MessageId) -> bool {
         let Some(outbound) = self.messages.get_mut(&id) else { return false };
-        let Phase::Flying(destination) = outbound.phase else { return false };
+        let Phase::InFlight(destination) = outbound.phase else { return false };
         // An answer to what was said before may be late.
         let late = outbound.form == Form::Whole;
         if late && outbound.late_answers >= LATE_ANSWERS {
@@ -400,18 +400,18 @@ impl Outgoing {
         // What was said since may have been delivered: *expired* would be too much said from now on.
         outbound.sent_before |= late;
         outbound.in_full = true;
-        self.stay(id, destination);
+        self.requeue(id, destination);
         if !late {
-            self.told.refused(destination, id);
+            self.contexts.refused(destination, id);
         }
         true
     }
 
-    /// Fills `out` with the flying envelope's bytes from `offset` on.
+    /// Fills `out` with the envelope in flight's bytes from `offset` on.
     pub(super) fn load(&self, id: MessageId, offset: u32, out: &mut [u8]) -> bool {
         let offset = offset as usize;
-        let flight = self.messages.get(&id).map(|outbound| outbound.flight.as_slice());
-        match flight.and_then(|flight| flight.get(offset..offset + out.len())) {
+        let encoded = self.messages.get(&id).map(|outbound| outbound.encoded.as_slice());
+        match encoded.and_then(|encoded| encoded.get(offset..offset + out.len())) {
             Some(bytes) => {
                 out.copy_from_slice(bytes);
                 true
@@ -420,10 +420,10 @@ impl Outgoing {
         }
     }
 
-    /// The one node that a flying message goes to.
+    /// The one node that a message in flight goes to.
     pub(super) fn receiver(&self, id: MessageId) -> Option<Address> {
         match self.messages.get(&id)?.phase {
-            Phase::Flying(node) => Some(node).filter(|node| node.is_node()),
+            Phase::InFlight(node) => Some(node).filter(|node| node.is_node()),
             _ => None,
         }
     }
@@ -439,13 +439,13 @@ impl Outgoing {
         outbound.misdirected = true;
         // What it said before may still come there.
         outbound.in_full = true;
-        outbound.aside = false;
+        outbound.deferred = false;
         let before = std::mem::replace(&mut outbound.phase, Phase::Naming(name));
-        if let Phase::Flying(destination) = before {
+        if let Phase::InFlight(destination) = before {
             self.deadlines.insert((outbound.deadline, id));
-            outbound.flight = Vec::new();
+            outbound.encoded = Vec::new();
             let form = outbound.form;
-            self.land(id, destination, form);
+            self.release(id, destination, form);
         }
         Some(name)
     }
@@ -470,9 +470,9 @@ impl Outgoing {
             }
         }
         match outbound.phase {
-            Phase::Flying(destination) => self.land(id, destination, outbound.form),
+            Phase::InFlight(destination) => self.release(id, destination, outbound.form),
             Phase::Queued(destination) => {
-                let lanes = lanes(&mut self.queues, &mut self.aside, &outbound);
+                let lanes = lanes(&mut self.queues, &mut self.deferred, &outbound);
                 lanes.forget((from, destination), id);
                 self.deadlines.remove(&(outbound.deadline, id));
             }
@@ -481,7 +481,7 @@ impl Outgoing {
         Some(outbound.accepted)
     }
 
-    /// A message whose deadline has passed before it could fly, and why it could not.
+    /// A message whose deadline has passed before it was in flight, and why it could not.
     pub(super) fn overdue(&self, now: Instant) -> Option<(MessageId, &'static str, Option<NameHash>)> {
         let &(deadline, id) = self.deadlines.first()?;
         if deadline > now {
@@ -490,7 +490,7 @@ impl Outgoing {
         Some(match self.messages.get(&id)?.phase {
             Phase::Naming(name) => (id, "no node answered for that name before the deadline", Some(name)),
             Phase::Storing => (id, "the deadline passed before it was stored", None),
-            Phase::Queued(_) | Phase::Flying(_) => {
+            Phase::Queued(_) | Phase::InFlight(_) => {
                 (id, "the deadline passed while other messages went before it", None)
             }
         })
@@ -502,13 +502,13 @@ impl Outgoing {
 }
 
 /// Where a message waits for room in the node.
-fn lanes<'a>(queues: &'a mut [Lanes; 4], aside: &'a mut Lanes, outbound: &Outbound) -> &'a mut Lanes {
-    if outbound.aside { aside } else { &mut queues[outbound.accepted.priority as usize] }
+fn lanes<'a>(queues: &'a mut [Lanes; 4], deferred: &'a mut Lanes, outbound: &Outbound) -> &'a mut Lanes {
+    if outbound.deferred { deferred } else { &mut queues[outbound.accepted.priority as usize] }
 }
 
 impl Outbound {
     /// Writes the message as it crosses the mesh.
-    fn write(&mut self, id: MessageId, destination: Address, told: &mut Told) {
+    fn write(&mut self, id: MessageId, destination: Address, contexts: &mut SenderContexts) {
         let accepted = &self.accepted;
         let to = match &accepted.to {
             Destination::Agent { name, .. } | Destination::Group(name) => name.as_str(),
@@ -533,7 +533,7 @@ impl Outbound {
         let plain = plain || is_passing(&accepted.from) || to_passing;
         // A short form has room for the number of the receiver's own message.
         let answers_it = reply_to.is_none_or(|reply_to| reply_to.node == destination);
-        self.form = if plain { Form::Whole } else { told.form(destination, id, Context::of(&envelope)) };
+        self.form = if plain { Form::Whole } else { contexts.form(destination, id, Context::of(&envelope)) };
         if matches!(self.form, Form::Short(_)) && !answers_it {
             self.form = Form::Whole;
         }
@@ -547,6 +547,6 @@ impl Outbound {
         let mut head = [0; ENVELOPE_HEAD_MAX];
         // Names and bodies were bounded when the message was accepted.
         let len = letter.write_head(&mut head).unwrap_or(0);
-        self.flight = [&head[..len], envelope.body].concat();
+        self.encoded = [&head[..len], envelope.body].concat();
     }
 }

@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 use mesh_agent::api::{ErrorCode, Event, MessageRef, Refusal};
 use mesh_protocol::Reason;
 
-use super::accept::{STORE_FAILED, refused};
+use super::acceptance::{STORE_FAILED, refused};
 use super::journal::After;
 use super::records;
-use super::state::{MeshCommand, State};
+use super::state::{EngineState, MeshCommand};
 use crate::agents::SessionId;
 use crate::store::Op;
 
-impl State {
+impl EngineState {
     pub(super) fn promise(&mut self, durable: bool, after: After) {
         if durable {
             self.journal.after(after);

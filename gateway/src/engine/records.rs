@@ -15,7 +15,7 @@ use super::keys::{KeyRecord, Keys};
 use super::numbers::{ID_BLOCK, Numbers, SEQ_BLOCK};
 use super::outgoing::Accepted;
 use super::peers::PeerRecord;
-use super::wishes::Delivered;
+use super::receipt_requests::Delivered;
 use crate::store;
 
 /// In the place of a version: what is left of a message of the outbox that was delivered and waits for its ack.

@@ -12,7 +12,7 @@ use mesh_agent::api::{
 use mesh_protocol::{Duration, GatewayNode, frame::SEQ_MAX};
 
 use super::air_watch::{AirWatch, THERE};
-use super::state::State;
+use super::state::EngineState;
 use crate::agents::Counters;
 use crate::peering::Peering;
 use crate::store::NEW_ADDRESS;
@@ -23,7 +23,7 @@ const REPLAY_WARN_PERCENT: usize = 80;
 const THRESHOLD: f32 = 0.8;
 
 pub(super) fn status(
-    state: &State,
+    state: &EngineState,
     node: &GatewayNode,
     doors: &Counters,
     adapter: &ble_bearer::Health,
@@ -97,7 +97,7 @@ pub(super) fn status(
 
 /// What is not well, in sentences.
 pub(super) fn problems(
-    state: &State,
+    state: &EngineState,
     node: &GatewayNode,
     peering: &Peering,
     watch: &AirWatch,
@@ -186,7 +186,12 @@ fn used_up(which: &str, next: u32, last: u32) -> Option<String> {
     }
 }
 
-pub(super) fn peers(state: &State, node: &GatewayNode, peering: &Peering, reference: Option<u64>) -> Peers {
+pub(super) fn peers(
+    state: &EngineState,
+    node: &GatewayNode,
+    peering: &Peering,
+    reference: Option<u64>,
+) -> Peers {
     let share = |delivery: u8| f32::from(delivery) / 255.0;
     let mut peers: Vec<Peer> = node
         .neighbours()
@@ -207,13 +212,13 @@ pub(super) fn peers(state: &State, node: &GatewayNode, peering: &Peering, refere
 
 /// How well messages get through: to whom they went, and to whom they could go without a relay.
 pub(super) fn deliveries(
-    state: &State,
+    state: &EngineState,
     node: &GatewayNode,
     airtime: Airtime,
     reference: Option<u64>,
 ) -> Deliveries {
     let share = |delivery: u8| f32::from(delivery) / 255.0;
-    let mut figures = state.ledger.nodes();
+    let mut figures = state.counts.nodes();
     for neighbour in node.neighbours() {
         figures.entry(neighbour.address).or_default();
     }
@@ -243,17 +248,17 @@ pub(super) fn deliveries(
     Deliveries {
         reference,
         threshold: THRESHOLD,
-        overall: state.ledger.overall(),
+        overall: state.counts.overall(),
         peers: peers.collect(),
-        by_type: counts(&state.ledger.by_type),
-        by_priority: counts(&state.ledger.by_priority),
-        by_outcome: counts(&state.ledger.by_outcome),
+        by_type: counts(&state.counts.by_type),
+        by_priority: counts(&state.counts.by_priority),
+        by_outcome: counts(&state.counts.by_outcome),
         airtime,
     }
 }
 
 /// The ways to other nodes: those of the table, and for other nodes heard of the flood that reaches them.
-pub(super) fn routes(state: &State, node: &GatewayNode, reference: Option<u64>) -> Routes {
+pub(super) fn routes(state: &EngineState, node: &GatewayNode, reference: Option<u64>) -> Routes {
     let age = |since| state.now.since(since).as_millis();
     let path_to = |destination| node.paths().find(|path| path.destination == destination);
     let given = node.routes().map(|route| Route {
@@ -282,7 +287,7 @@ pub(super) fn routes(state: &State, node: &GatewayNode, reference: Option<u64>) 
     Routes { reference, routes }
 }
 
-pub(super) fn agents(state: &State, reference: Option<u64>) -> Agents {
+pub(super) fn agents(state: &EngineState, reference: Option<u64>) -> Agents {
     let local = state.agents.values().filter(|agent| !agent.is_passing()).map(|agent| AgentEntry {
         name: agent.name,
         node: state.config.address,

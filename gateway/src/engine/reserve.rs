@@ -5,15 +5,15 @@
 use mesh_agent::api::{ErrorCode, Refusal};
 use mesh_protocol::{MessageId, SEQ_FIRST_BLOCK};
 
-use super::accept::refused;
+use super::acceptance::refused;
 use super::journal::After;
 use super::numbers::{FIRST_ID_BLOCK, Numbers};
 use super::records;
-use super::state::{State, UNWRITTEN_BYTES};
+use super::state::{EngineState, UNWRITTEN_BYTES};
 use crate::agents::MAX_BATCH;
 use crate::store::NEW_ADDRESS;
 
-impl State {
+impl EngineState {
     pub(super) fn take_id(&mut self, durable: bool) -> Result<MessageId, Refusal> {
         // A number used by a message that is not synced must be reserved on disk already, or it could come again.
         if !durable && self.next_id >= self.ids_reserved {

@@ -1,6 +1,6 @@
 //! Sessions and inboxes: who is attached, and what it has acknowledged.
 //!
-//! Owns what agents ask about themselves. What they send is `accept`'s.
+//! Owns what agents ask about themselves. What they send is `acceptance`'s.
 
 use mesh_agent::api::{
     self, AgentForget, Destination, Done, ErrorCode, ErrorEvent, Event, Hello, Message, MessageRef, Name,
@@ -11,7 +11,7 @@ use mesh_protocol::{Address, NameHash, Verdict};
 use super::encoding::encode;
 use super::inbox::{Acked, Agent, Item, TooSlow, Wish, Worth};
 use super::journal::After;
-use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, MeshCommand, State};
+use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, EngineState, MeshCommand};
 use crate::access::Holder;
 use crate::agents::{SessionId, SessionPort};
 use crate::share::but_a_sixteenth;
@@ -20,7 +20,7 @@ use crate::store::{AgentKey, Op};
 /// What to do while the store does not write.
 const STORE_AGAIN: &str = "see `mesh-gateway status`; the store is tried again by itself";
 
-impl State {
+impl EngineState {
     pub(super) fn attach(
         &mut self,
         session: SessionId,
@@ -109,7 +109,7 @@ impl State {
                 body: accepted.body,
             };
             if self.put(key, Item::Message(message, wish), durable, token) {
-                self.settle(id, Outcome::Delivered, Some(0), None, None);
+                self.complete(id, Outcome::Delivered, Some(0), None, None);
             }
         }
         if !self.outgoing.waits_for(hash) {
@@ -145,7 +145,7 @@ impl State {
         // An ack may never come: who waits for one is worth no more than who has not read that it came.
         let worth = |agent: &Agent| {
             let worth = agent.worth()?;
-            Some(if self.wishes.is_from(agent.name) { Worth::Receipts } else { worth })
+            Some(if self.receipt_requests.is_from(agent.name) { Worth::Receipts } else { worth })
         };
         let absent = self.agents.values().filter_map(|agent| Some((worth(agent)?, agent)));
         let least = absent
@@ -215,7 +215,7 @@ impl State {
         agent.groups.keys().for_each(|group| self.leave(group));
         self.by_name.remove(&agent.name);
         self.by_hash.remove(&NameHash::of(agent.name.as_str()));
-        for id in self.wishes.forget(agent.name) {
+        for id in self.receipt_requests.forget(agent.name) {
             self.journal.stage(Op::DeleteOutbox { id });
         }
     }

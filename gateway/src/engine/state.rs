@@ -9,18 +9,18 @@ use mesh_agent::api::Name;
 use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, SEQ_FIRST_BLOCK, Verdict};
 
 use super::accounts::Accounts;
-use super::contexts::Heard;
+use super::contexts::ReceiverContexts;
+use super::counts::MessageCounts;
 use super::directory::Directory;
-use super::figures::Ledger;
 use super::inbox::{Agent, Held};
 use super::incoming::Incoming;
 use super::journal::Journal;
 use super::numbers::{FIRST_ID_BLOCK, ID_BLOCK, Numbers, Reservations, SEQ_BLOCK};
 use super::outgoing::Outgoing;
 use super::peers::PeerBook;
+use super::receipt_requests::ReceiptRequests;
 use super::recent::Recent;
 use super::records::{self, Seqs};
-use super::wishes::Wishes;
 use crate::access::Audit;
 use crate::agents::SessionId;
 use crate::peering::PeerConfig;
@@ -97,7 +97,7 @@ pub(super) struct Start {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct EngineState {
     pub(super) config: EngineConfig,
     pub(super) started: Instant,
     pub(super) now: Instant,
@@ -116,11 +116,11 @@ pub(super) struct State {
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
     /// What sources said once, to refer to it.
-    pub(super) heard: Heard,
+    pub(super) contexts: ReceiverContexts,
     pub(super) directory: Directory,
     /// Agents that are connected here and were heard of from another node, and when. None is absent.
     pub(super) namesakes: BTreeMap<Name, (Address, Instant)>,
-    pub(super) wishes: Wishes,
+    pub(super) receipt_requests: ReceiptRequests,
     pub(super) recent: Recent,
     pub(super) next_id: u32,
     pub(super) ids_reserved: u32,
@@ -135,14 +135,14 @@ pub(super) struct State {
     pub(super) fingerprint: [u8; 8],
     pub(super) counters: BTreeMap<&'static str, u64>,
     pub(super) bearer_problem: Option<String>,
-    pub(super) ledger: Ledger,
+    pub(super) counts: MessageCounts,
     pub(super) peers: PeerBook,
     pub(super) audit: Audit,
     /// What waits of the messages that came with each token.
     pub(super) accounts: Accounts,
 }
 
-impl State {
+impl EngineState {
     pub(super) fn new(
         now: Instant,
         config: EngineConfig,
@@ -171,10 +171,10 @@ impl State {
             next_agent: 0,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
-            heard: Heard::recovered(recovered.contexts),
+            contexts: ReceiverContexts::recovered(recovered.contexts),
             directory: Directory::default(),
             namesakes: BTreeMap::new(),
-            wishes: Wishes::default(),
+            receipt_requests: ReceiptRequests::default(),
             recent: Recent::default(),
             next_id: start.id,
             ids_reserved: start.id,
@@ -187,7 +187,7 @@ impl State {
             fingerprint: recovered.fingerprint,
             counters: BTreeMap::new(),
             bearer_problem: None,
-            ledger: Ledger::default(),
+            counts: MessageCounts::default(),
             peers: PeerBook::new(peers, recovered.peers),
             audit: Audit::off(),
             accounts: recovered.accounts,
@@ -215,7 +215,7 @@ impl State {
         }
         for (id, delivered) in recovered.waiting {
             if state.by_name.contains_key(&delivered.from) {
-                state.wishes.insert(now, id, delivered, true);
+                state.receipt_requests.insert(now, id, delivered, true);
             } else {
                 // It was a session's own, which the power ended.
                 state.journal.stage(Op::DeleteOutbox { id });

@@ -4,8 +4,8 @@ use mesh_agent::api::{Body, Destination, ErrorCode, Event, Hello, Name, Pong, Re
 use mesh_protocol::{Address, Duration, Instant, MessageId, MessageType, NameHash};
 
 use super::journal::Journal;
-use super::state::{EngineConfig, Start, State};
-use super::wishes::{Delivered, OF_ONE};
+use super::receipt_requests::{Delivered, OF_ONE};
+use super::state::{EngineConfig, EngineState, Start};
 use super::{Membership, records};
 use crate::agents::{QueueBound, SessionEvents, SessionId, port};
 use crate::store::Store;
@@ -13,7 +13,7 @@ use crate::store::Store;
 const OWN: Address = Address::new(2);
 
 /// A gateway's state on a new disk; no message number is reserved yet. The directory goes with the test.
-fn state() -> (State, tempfile::TempDir) {
+fn state() -> (EngineState, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let (store, found) = Store::open(dir.path()).unwrap();
     let recovered = records::recover(found, Membership::new([7; 16], 1, true).fingerprint, OWN);
@@ -29,10 +29,10 @@ fn state() -> (State, tempfile::TempDir) {
         inbox_total_bytes: 1 << 20,
     };
     let start = Start { id: 1, seq: 0 };
-    (State::new(Instant::ZERO, config, Journal::new(store), recovered, start, Vec::new()), dir)
+    (EngineState::new(Instant::ZERO, config, Journal::new(store), recovered, start, Vec::new()), dir)
 }
 
-fn attach(state: &mut State, name: Name, session: SessionId, events: usize) -> SessionEvents {
+fn attach(state: &mut EngineState, name: Name, session: SessionId, events: usize) -> SessionEvents {
     let (port, read) = port(QueueBound { events, bytes: 1 << 20 });
     state.attach(session, port, (name, false), &Hello::new(name), None);
     read
@@ -64,13 +64,13 @@ fn a_message_that_is_refused_for_want_of_a_number_gives_up_nobodys_ack() {
     let key = state.agent_of(session).unwrap();
     for id in 0..OF_ONE as u32 {
         let delivered = Delivered { from: bob, reference: None };
-        state.wishes.insert(Instant::ZERO, MessageId(10_000 + id), delivered, false);
+        state.receipt_requests.insert(Instant::ZERO, MessageId(10_000 + id), delivered, false);
     }
     state.now = Instant::ZERO + Duration::from_secs(2 * 86_400);
     let to = Destination::agent_on(Name::new("eve").unwrap(), Address::new(9));
     let mut ask = SendRequest::new(to, MessageType::Task, Body::text("x"));
     (ask.receipt, ask.durable) = (ReceiptWish::Processed, false);
-    let given_up = |state: &State| state.counters.get("acks_given_up").copied();
+    let given_up = |state: &EngineState| state.counters.get("acks_given_up").copied();
     // The disk is not asked here, so that no number is reserved.
     let refusal = state.try_send(session, key, &ask).unwrap_err();
     assert_eq!((refusal.code, given_up(&state)), (ErrorCode::Busy, None));

@@ -5,16 +5,16 @@
 use mesh_agent::api::{Event, MessageRef, Name, Outcome, Receipt};
 use mesh_protocol::{Address, Instant, MessageId, Outcome as MeshOutcome, Priority, Reason};
 
-use super::figures::Settled;
+use super::counts::Completed;
 use super::inbox::{Agent, Item};
 use super::outgoing::Accepted;
+use super::receipt_requests::{Delivered, Full, MESSAGES, OF_ONE};
 use super::records;
-use super::state::{MeshCommand, State};
-use super::wishes::{Delivered, Full, MESSAGES, OF_ONE};
+use super::state::{EngineState, MeshCommand};
 use crate::share::but_a_sixteenth;
 use crate::store::Op;
 
-impl State {
+impl EngineState {
     pub(super) fn receipt(
         &self,
         reference: Option<u64>,
@@ -48,7 +48,7 @@ impl State {
 
     /// The receiving agent, on another node, has acknowledged a message.
     pub(super) fn acknowledged(&mut self, id: MessageId) {
-        let Some((Delivered { from, reference }, durable)) = self.wishes.take(id) else { return };
+        let Some((Delivered { from, reference }, durable)) = self.receipt_requests.take(id) else { return };
         if durable {
             self.journal.stage(Op::DeleteOutbox { id });
         }
@@ -61,24 +61,25 @@ impl State {
     pub(super) fn room_to_wait(&self, from: Name, limited: Option<Name>) -> Result<Option<MessageId>, Full> {
         let agent = |name| self.by_name.get(&name).and_then(|key| self.agents.get(key));
         let of_token = |token| {
-            let all = self.wishes.of_agents().chain(self.outgoing.wishing());
+            let all = self.receipt_requests.of_agents().chain(self.outgoing.wishing());
             let its = all.filter(|(name, _)| agent(**name).is_some_and(|agent| agent.owner == Some(token)));
             its.map(|(_, count)| count).sum::<usize>()
         };
         // What is under way of one that is gone will not wait. It is not sorted out while even with that there is room.
         let is_full = |most| {
-            let waiting = self.wishes.len();
+            let waiting = self.receipt_requests.len();
             let there = self.outgoing.wishing().filter(|(name, _)| agent(**name).is_some());
             waiting + self.outgoing.len() >= most
                 && waiting + there.map(|(_, count)| count).sum::<usize>() >= most
         };
         let most = if limited.is_some() { but_a_sixteenth(MESSAGES) } else { MESSAGES };
-        let oldest = if self.wishes.of(from) + self.outgoing.wishing_of(from) >= OF_ONE {
-            self.wishes.oldest(self.now, |name| name == from)
+        let oldest = if self.receipt_requests.of(from) + self.outgoing.wishing_of(from) >= OF_ONE {
+            self.receipt_requests.oldest(self.now, |name| name == from)
         } else if limited.is_some_and(|token| of_token(token) >= OF_ONE) {
-            self.wishes.oldest(self.now, |name| agent(name).and_then(|agent| agent.owner) == limited)
+            self.receipt_requests
+                .oldest(self.now, |name| agent(name).and_then(|agent| agent.owner) == limited)
         } else if is_full(most) {
-            self.wishes.oldest(self.now, |_| true)
+            self.receipt_requests.oldest(self.now, |_| true)
         } else {
             return Ok(None);
         };
@@ -88,12 +89,12 @@ impl State {
     /// The sender of this message waits for its ack no longer.
     pub(super) fn give_up_ack(&mut self, id: MessageId) {
         self.count("acks_given_up");
-        if let Some((_, true)) = self.wishes.take(id) {
+        if let Some((_, true)) = self.receipt_requests.take(id) {
             self.journal.stage(Op::DeleteOutbox { id });
         }
     }
 
-    pub(super) fn settle(
+    pub(super) fn complete(
         &mut self,
         id: MessageId,
         outcome: Outcome,
@@ -103,7 +104,7 @@ impl State {
     ) {
         let node = if hops == Some(0) { Some(self.config.address) } else { at };
         let node = node.or_else(|| self.outgoing.receiver(id));
-        self.settle_for(node, id, outcome, hops, at, why);
+        self.complete_for(node, id, outcome, hops, at, why);
     }
 
     /// The receiver's node has refused a message.
@@ -111,7 +112,7 @@ impl State {
         // That an agent is missing or reads nothing is not its node's fault: the way there has just been shown to work.
         let of_the_agent = matches!(reason, Reason::NoSuchAgent | Reason::InboxFull);
         let node = at.filter(|_| !of_the_agent);
-        self.settle_for(node, id, Outcome::Rejected, hops, at, Some(reason.text().into()));
+        self.complete_for(node, id, Outcome::Rejected, hops, at, Some(reason.text().into()));
     }
 
     /// What waits of the messages that came with these tokens is not sent: they were removed.
@@ -129,12 +130,12 @@ impl State {
                 }
                 false => (Outcome::Rejected, "its access token was removed before it was sent"),
             };
-            self.settle_for(None, id, outcome, None, Some(self.config.address), Some(why.into()));
+            self.complete_for(None, id, outcome, None, Some(self.config.address), Some(why.into()));
         }
     }
 
-    /// As [`Self::settle`]; it counts in the figures of `node`.
-    fn settle_for(
+    /// As [`Self::complete`]; it counts in the figures of `node`.
+    fn complete_for(
         &mut self,
         node: Option<Address>,
         id: MessageId,
@@ -153,7 +154,7 @@ impl State {
         let age = self.outgoing.age(id, self.now);
         let Some(accepted) = self.outgoing.remove(id) else { return };
         let Accepted { kind, priority, .. } = accepted;
-        self.ledger.settled(self.now, Settled { to: node, kind, priority, outcome, age });
+        self.counts.completed(self.now, Completed { to: node, kind, priority, outcome, age });
         // One who is gone is never told, and one who comes under its name later has not asked.
         let waits = outcome == Outcome::Delivered
             && accepted.wants_ack()
@@ -161,7 +162,7 @@ impl State {
             && self.by_name.contains_key(&accepted.from);
         let left = Delivered { from: accepted.from, reference: accepted.reference };
         if waits {
-            self.wishes.insert(self.now, id, left, accepted.durable);
+            self.receipt_requests.insert(self.now, id, left, accepted.durable);
         }
         if accepted.durable {
             self.journal.stage(match waits {
@@ -188,22 +189,22 @@ impl State {
         if let (Some(node), MeshOutcome::Delivered | MeshOutcome::Processed | MeshOutcome::Rejected(_)) =
             (to, outcome)
         {
-            self.outgoing.awake(node);
+            self.outgoing.resume(node);
         }
         if matches!(outcome, MeshOutcome::Delivered | MeshOutcome::Processed) {
             self.outgoing.delivered(id);
         }
         match outcome {
-            MeshOutcome::Delivered => self.settle(id, Outcome::Delivered, hops, to, None),
-            MeshOutcome::Processed => self.settle(id, Outcome::Processed, hops, to, None),
-            MeshOutcome::Sent => self.settle(id, Outcome::Sent, None, None, None),
+            MeshOutcome::Delivered => self.complete(id, Outcome::Delivered, hops, to, None),
+            MeshOutcome::Processed => self.complete(id, Outcome::Processed, hops, to, None),
+            MeshOutcome::Sent => self.complete(id, Outcome::Sent, None, None, None),
             MeshOutcome::Unknown => {
                 let why = "the deadline passed without an answer; it may have been delivered".to_owned();
-                self.settle(id, Outcome::Unknown, None, None, Some(why));
+                self.complete(id, Outcome::Unknown, None, None, Some(why));
             }
             MeshOutcome::Expired => {
                 let why = "the deadline passed before all of it was on the air".to_owned();
-                self.settle(id, Outcome::Expired, None, None, Some(why));
+                self.complete(id, Outcome::Expired, None, None, Some(why));
             }
             MeshOutcome::Rejected(Reason::NoSuchAgent) => match self.outgoing.misdirected(id) {
                 Some(name) => {
@@ -222,7 +223,7 @@ impl State {
             }
             MeshOutcome::Rejected(Reason::Forgotten) => {
                 let why = "it is older than all that the destination remembers of this node; it may have been delivered";
-                self.settle(id, Outcome::Unknown, hops, to, Some(why.to_owned()));
+                self.complete(id, Outcome::Unknown, hops, to, Some(why.to_owned()));
             }
             MeshOutcome::Rejected(reason) => self.rejected(id, reason, hops, to),
         }
@@ -231,14 +232,14 @@ impl State {
     /// A message that the node cannot take at all.
     pub(super) fn unsendable(&mut self, id: MessageId, why: &str) {
         // It went nowhere, so it says nothing of any node.
-        self.settle_for(None, id, Outcome::Rejected, None, None, Some(why.to_owned()));
+        self.complete_for(None, id, Outcome::Rejected, None, None, Some(why.to_owned()));
     }
 
     // ---- the clock ----
 
     pub(super) fn timeout(&mut self) {
         while let Some((id, why, name)) = self.outgoing.overdue(self.now) {
-            self.settle(id, Outcome::Expired, None, None, Some(why.to_owned()));
+            self.complete(id, Outcome::Expired, None, None, Some(why.to_owned()));
             if let Some(name) = name
                 && !self.outgoing.waits_for(name)
             {

@@ -1,6 +1,6 @@
 //! Messages of local agents: refused, delivered here, or accepted for the mesh.
 //!
-//! Owns the order of acceptance: staged, synced, only then said and started. What becomes of them is `settle`'s.
+//! Owns the order of acceptance: staged, synced, only then said and started. What becomes of them is `completion`'s.
 
 use std::fmt::Display;
 
@@ -11,14 +11,14 @@ use mesh_agent::api::{
 use mesh_protocol::{Address, Duration, MessageId, NameHash, Priority};
 
 use super::accounts::Charge;
+use super::counts::Completed;
 use super::encoding::encode;
-use super::figures::Settled;
 use super::inbox::{Agent, InboxBound, Item, Wish};
 use super::journal::After;
 use super::keys::First;
 use super::outgoing::Accepted;
-use super::state::{MeshCommand, State, UNWRITTEN_BYTES, wants};
-use super::wishes::Full;
+use super::receipt_requests::Full;
+use super::state::{EngineState, MeshCommand, UNWRITTEN_BYTES, wants};
 use crate::access::{Entry, Holder, Quota, Verdict};
 use crate::agents::SessionId;
 use crate::store::{AgentKey, Op};
@@ -32,7 +32,7 @@ pub(super) fn refused(code: ErrorCode, why: impl Display) -> Refusal {
     Refusal::new(code, format!("cannot accept the message: {why}"))
 }
 
-impl State {
+impl EngineState {
     pub(super) fn send(&mut self, session: SessionId, key: AgentKey, request: SendRequest) {
         if let Err(refusal) = self.try_send(session, key, &request) {
             self.note(session, key, &request, Verdict::Refused(refusal.code));
@@ -130,7 +130,8 @@ impl State {
             self.accepted(session, key, request, id);
             let outcome = if one { Outcome::Delivered } else { Outcome::Sent };
             let (kind, priority, to) = (request.kind, request.priority, Some(self.config.address));
-            self.ledger.settled(self.now, Settled { to, kind, priority, outcome, age: Some(Duration::ZERO) });
+            self.counts
+                .completed(self.now, Completed { to, kind, priority, outcome, age: Some(Duration::ZERO) });
             let receipt = self.receipt(request.reference, id, outcome, Some(0), None);
             self.notify(from, receipt, request.durable);
             return Ok(());

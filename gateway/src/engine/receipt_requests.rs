@@ -34,12 +34,12 @@ struct Wish {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Wishes {
+pub(super) struct ReceiptRequests {
     waiting: BTreeMap<MessageId, Wish>,
     of_agent: BTreeMap<Name, usize>,
 }
 
-impl Wishes {
+impl ReceiptRequests {
     /// A message was delivered, and its sender waits for the ack.
     pub(super) fn insert(&mut self, now: Instant, id: MessageId, delivered: Delivered, durable: bool) {
         *self.of_agent.entry(delivered.from).or_default() += 1;
@@ -113,22 +113,27 @@ mod tests {
     fn what_waited_for_a_day_gives_way_and_of_one_who_is_gone_nothing_is_left() {
         let [alice, bob] = ["alice", "bob"].map(|name| Name::new(name).unwrap());
         let of = |from| Delivered { from, reference: None };
-        let mut wishes = Wishes::default();
+        let mut receipt_requests = ReceiptRequests::default();
         let second = Duration::from_secs(1);
         for (id, from, durable) in [(0, bob, true), (1, alice, true), (2, alice, false), (3, alice, true)] {
-            wishes.insert(Instant::ZERO + Duration::from_secs(id.into()), MessageId(id), of(from), durable);
+            receipt_requests.insert(
+                Instant::ZERO + Duration::from_secs(id.into()),
+                MessageId(id),
+                of(from),
+                durable,
+            );
         }
-        let oldest = |wishes: &Wishes, after, whose: Option<Name>| {
-            wishes.oldest(Instant::ZERO + after, |name| whose.is_none_or(|whose| whose == name))
+        let oldest = |receipt_requests: &ReceiptRequests, after, whose: Option<Name>| {
+            receipt_requests.oldest(Instant::ZERO + after, |name| whose.is_none_or(|whose| whose == name))
         };
         let day = GIVES_WAY_AFTER;
-        assert_eq!(oldest(&wishes, day, None), Some(MessageId(0)));
-        assert_eq!(oldest(&wishes, day, Some(alice)), None, "not a day yet");
-        assert_eq!(oldest(&wishes, day + second, Some(alice)), Some(MessageId(1)));
-        assert_eq!(wishes.take(MessageId(1)), Some((of(alice), true)));
-        assert_eq!(wishes.take(MessageId(1)), None);
-        assert_eq!(wishes.forget(alice), [MessageId(3)], "the store does not know the other one");
-        assert_eq!((wishes.take(MessageId(2)), wishes.take(MessageId(3))), (None, None));
-        assert!(!wishes.is_from(alice) && wishes.is_from(bob));
+        assert_eq!(oldest(&receipt_requests, day, None), Some(MessageId(0)));
+        assert_eq!(oldest(&receipt_requests, day, Some(alice)), None, "not a day yet");
+        assert_eq!(oldest(&receipt_requests, day + second, Some(alice)), Some(MessageId(1)));
+        assert_eq!(receipt_requests.take(MessageId(1)), Some((of(alice), true)));
+        assert_eq!(receipt_requests.take(MessageId(1)), None);
+        assert_eq!(receipt_requests.forget(alice), [MessageId(3)], "the store does not know the other one");
+        assert_eq!((receipt_requests.take(MessageId(2)), receipt_requests.take(MessageId(3))), (None, None));
+        assert!(!receipt_requests.is_from(alice) && receipt_requests.is_from(bob));
     }
 }

@@ -14,13 +14,13 @@ use super::inbox::{Item, Wish};
 use super::incoming::{Known, Parts};
 use super::journal::After;
 use super::records;
-use super::state::{MeshCommand, NAMESAKE_NEWS, State, wants};
+use super::state::{EngineState, MeshCommand, NAMESAKE_NEWS, wants};
 use crate::store::{NEW_ADDRESS, Op};
 
 /// Type, flags and names; the message that is answered; the body; the context that is defined.
 type Meaning<'a> = (Context, Option<mesh_protocol::MessageRef>, &'a [u8], Option<ContextId>);
 
-impl State {
+impl EngineState {
     pub(super) fn received(&mut self, received: &Received<'_>) -> Answer {
         let whole = match received.part {
             None => None,
@@ -137,7 +137,7 @@ impl State {
         if let Some(number) = defines {
             let definition = Definition { by: id, context };
             let record = encode(&definition);
-            self.heard.take(source, number, definition);
+            self.contexts.take(source, number, definition);
             self.journal.stage(Op::PutContext { source, context: number, record });
         }
         if durable {
@@ -168,7 +168,7 @@ impl State {
         match letter {
             Letter::Whole { defines, envelope } => {
                 let defines = defines.filter(|_| destination.is_node());
-                if defines.is_some_and(|number| !self.heard.takes(source, id, number)) {
+                if defines.is_some_and(|number| !self.contexts.takes(source, id, number)) {
                     return Err(Reason::UnknownContext);
                 }
                 let context = Context::of(&envelope);
@@ -178,7 +178,8 @@ impl State {
                 Ok((context, envelope.reply_to, envelope.body, defines))
             }
             Letter::Short { context, reply_to, body } => {
-                let meant = if destination.is_node() { self.heard.meant(source, id, context) } else { None };
+                let meant =
+                    if destination.is_node() { self.contexts.meant(source, id, context) } else { None };
                 let context = *meant.ok_or(Reason::UnknownContext)?;
                 if context.text && std::str::from_utf8(body).is_err() {
                     return Err(Reason::Malformed);
@@ -279,7 +280,7 @@ impl State {
 
 /// The node's host: the state for what it says, a bearer for what it sends.
 pub(super) struct Shell<'a, F> {
-    pub(super) state: &'a mut State,
+    pub(super) state: &'a mut EngineState,
     pub(super) send: F,
 }
 

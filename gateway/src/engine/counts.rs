@@ -61,7 +61,7 @@ impl Window {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct MessageCounts {
     overall: Window,
     nodes: BTreeMap<Address, Window>,
     pub(super) by_type: BTreeMap<&'static str, u64>,
@@ -71,7 +71,7 @@ pub(super) struct Ledger {
 
 /// A message that ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Settled {
+pub(super) struct Completed {
     /// The node whose figures it counts in: the one it was for, if that is known and had its part in how it ended.
     pub(super) to: Option<Address>,
     pub(super) kind: MessageType,
@@ -81,9 +81,9 @@ pub(super) struct Settled {
     pub(super) age: Option<Duration>,
 }
 
-impl Ledger {
-    pub(super) fn settled(&mut self, now: Instant, settled: Settled) {
-        let Settled { to, kind, priority, outcome, age } = settled;
+impl MessageCounts {
+    pub(super) fn completed(&mut self, now: Instant, message: Completed) {
+        let Completed { to, kind, priority, outcome, age } = message;
         let delivered = matches!(outcome, Outcome::Delivered | Outcome::Processed);
         let end = End { well: delivered || outcome == Outcome::Sent, latency: age.filter(|_| delivered) };
         self.overall.push(now, end);
@@ -128,8 +128,8 @@ const fn word(outcome: Outcome) -> &'static str {
 mod tests {
     use super::*;
 
-    fn settled(to: u16, outcome: Outcome, ms: u64) -> Settled {
-        Settled {
+    fn settled(to: u16, outcome: Outcome, ms: u64) -> Completed {
+        Completed {
             to: Some(Address::new(to)),
             kind: MessageType::Task,
             priority: Priority::High,
@@ -140,39 +140,39 @@ mod tests {
 
     #[test]
     fn figures_are_of_what_ended_and_absent_without() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.overall(), Figures::default());
+        let mut counts = MessageCounts::default();
+        assert_eq!(counts.overall(), Figures::default());
         for n in 1..=99 {
-            ledger.settled(Instant::ZERO, settled(2, Outcome::Delivered, n));
+            counts.completed(Instant::ZERO, settled(2, Outcome::Delivered, n));
         }
-        ledger.settled(Instant::ZERO, settled(2, Outcome::Unknown, 60_000));
-        ledger.settled(Instant::ZERO, settled(0xFFFF, Outcome::Sent, 10));
-        let to_two = ledger.nodes()[&Address::new(2)];
+        counts.completed(Instant::ZERO, settled(2, Outcome::Unknown, 60_000));
+        counts.completed(Instant::ZERO, settled(0xFFFF, Outcome::Sent, 10));
+        let to_two = counts.nodes()[&Address::new(2)];
         assert_eq!(to_two.settled, 100);
         assert_eq!(to_two.success_rate, Some(0.99));
         let latencies = [to_two.average_latency_ms, to_two.p50_latency_ms, to_two.p99_latency_ms];
         assert_eq!(latencies, [Some(50.0), Some(50.0), Some(99.0)], "what never arrived has no latency");
-        assert_eq!(ledger.nodes().len(), 1, "everyone is no node");
-        assert_eq!(ledger.overall().settled, 101);
-        assert_eq!(ledger.by_outcome, BTreeMap::from([("delivered", 99), ("sent", 1), ("unknown", 1)]));
-        assert_eq!(ledger.by_type, BTreeMap::from([("TASK", 101)]));
+        assert_eq!(counts.nodes().len(), 1, "everyone is no node");
+        assert_eq!(counts.overall().settled, 101);
+        assert_eq!(counts.by_outcome, BTreeMap::from([("delivered", 99), ("sent", 1), ("unknown", 1)]));
+        assert_eq!(counts.by_type, BTreeMap::from([("TASK", 101)]));
     }
 
     #[test]
     fn old_ends_leave_the_window_and_old_nodes_the_table() {
-        let mut ledger = Ledger::default();
+        let mut counts = MessageCounts::default();
         for _ in 0..10 {
-            ledger.settled(Instant::ZERO, settled(1, Outcome::Unknown, 0));
+            counts.completed(Instant::ZERO, settled(1, Outcome::Unknown, 0));
         }
         for n in 0..Figures::WINDOW as u64 {
-            ledger.settled(Instant::ZERO + Duration::from_secs(n), settled(1, Outcome::Delivered, 5));
+            counts.completed(Instant::ZERO + Duration::from_secs(n), settled(1, Outcome::Delivered, 5));
         }
-        assert_eq!(ledger.nodes()[&Address::new(1)].success_rate, Some(1.0));
+        assert_eq!(counts.nodes()[&Address::new(1)].success_rate, Some(1.0));
         for node in 2..=NODES as u16 + 1 {
             let now = Instant::ZERO + Duration::from_secs(1_000 + u64::from(node));
-            ledger.settled(now, settled(node, Outcome::Delivered, 5));
+            counts.completed(now, settled(node, Outcome::Delivered, 5));
         }
-        assert_eq!(ledger.nodes().len(), NODES);
-        assert!(!ledger.nodes().contains_key(&Address::new(1)));
+        assert_eq!(counts.nodes().len(), NODES);
+        assert!(!counts.nodes().contains_key(&Address::new(1)));
     }
 }
