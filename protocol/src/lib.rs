@@ -92,48 +92,82 @@
 //! ```
 #![cfg_attr(not(test), no_std)]
 
+#[cfg(feature = "node")]
 mod air_queue;
+#[cfg(feature = "node")]
 mod block;
+#[cfg(feature = "node")]
 mod contest;
+#[cfg(feature = "node")]
 mod control;
+#[cfg(feature = "node")]
 mod crypto;
+#[cfg(feature = "node")]
 mod envelope;
+#[cfg(feature = "node")]
 mod finished;
+#[cfg(feature = "node")]
 pub mod frame;
+#[cfg(feature = "node")]
 mod neighbours;
+#[cfg(feature = "node")]
 mod node;
+#[cfg(feature = "node")]
 mod outbox;
+#[cfg(feature = "node")]
 mod paths;
+#[cfg(feature = "node")]
 mod reassembly;
+#[cfg(feature = "node")]
 mod replay;
 mod rng;
+#[cfg(feature = "node")]
 mod routes;
+#[cfg(feature = "node")]
 mod seen;
+#[cfg(feature = "node")]
 mod segment;
+#[cfg(feature = "node")]
 mod seq;
+#[cfg(feature = "node")]
 mod shares;
+#[cfg(feature = "node")]
 mod stats;
 mod time;
 mod types;
 
+#[cfg(feature = "node")]
 pub use block::{BlockHead, MESSAGE_MAX, PART_LEN, Part};
+#[cfg(feature = "node")]
 pub use contest::Conflict;
+#[cfg(feature = "node")]
 pub use control::{Ack, CONTROL_MAX, Control, HELLO_REPORTS, HelloReport, NameHash, Reason, Verdict};
+#[cfg(feature = "node")]
 pub use crypto::{EpochKeys, Keyring, Mic, NONCE_LEN, NetKey};
+#[cfg(feature = "node")]
 pub use envelope::{
     BODY_MAX, CONTEXTS, ContextId, ENVELOPE_HEAD_MAX, Envelope, EnvelopeError, Letter, MessageRef, NAME_MAX,
 };
+#[cfg(feature = "node")]
 pub use neighbours::{ALIVE_FOR as NEIGHBOUR_ALIVE_FOR, Neighbour};
+#[cfg(feature = "node")]
 pub use node::{Answer, Config, Event, Host, Node, Received, RouteError, SendError, Transmit};
+#[cfg(feature = "node")]
 pub use outbox::{Delivery, Outcome};
+#[cfg(feature = "node")]
 pub use paths::Path;
+#[cfg(feature = "node")]
 pub use replay::{JUMP as SEQ_JUMP, ReplayMark};
 pub use rng::Rng;
+#[cfg(feature = "node")]
 pub use routes::{Route, RouteOrigin};
+#[cfg(feature = "node")]
 pub use segment::{
     BLOCK_MAX, SEGMENT_LEN, SEGMENTS_MAX, SHORT_SEGMENT_LEN, Segment, TransferId, block_crc, segments,
 };
+#[cfg(feature = "node")]
 pub use seq::FIRST_BLOCK as SEQ_FIRST_BLOCK;
+#[cfg(feature = "node")]
 pub use stats::{Discard, Stats};
 pub use time::{Duration, Instant};
 pub use types::{Address, LinkId, LinkInfo, LinkKind, MessageId, MessageType, Priority};
@@ -144,11 +178,14 @@ pub const MAX_FRAME: usize = 245;
 pub const LEGACY_FRAME: usize = 27;
 
 /// The node of a sensor or relay: one link, a network of 128 nodes, 16 KiB of RAM.
+#[cfg(feature = "node")]
 pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8>;
 /// The node of a gateway: a network of 2,048 nodes, 16 messages under way.
+#[cfg(feature = "node")]
 pub type GatewayNode = Node<8, 2048, 128, 1024, 16, 16, 64, MAX_FRAME, GATEWAY_GROUPS>;
 /// Groups that a [`GatewayNode`] can be in, all its agents together. A guess: several for each of a hundred agents
 /// that share most of theirs.
 pub const GATEWAY_GROUPS: usize = 256;
 
+#[cfg(feature = "node")]
 const _: () = assert!(size_of::<SmallNode>() <= 16 * 1024, "a small node has 16 KiB of RAM");

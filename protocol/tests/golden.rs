@@ -1,6 +1,7 @@
 //! The golden frame of the wire format, byte for byte, over the public API.
 //!
 //! A change here is a change of the wire format: it needs a new version, not a new expectation.
+#![cfg(feature = "node")]
 
 use mesh_protocol::frame::{Frame, Kind, decode, encode, overhead, retarget_next, retarget_ttl};
 use mesh_protocol::{Address, Discard, EpochKeys, Keyring, LEGACY_FRAME, MAX_FRAME, Mic, NetKey, Priority};

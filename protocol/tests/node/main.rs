@@ -2,6 +2,7 @@
 //!
 //! `net` is the air, the clock and the hosts; every other file tells one part of the story. Nothing sleeps, and
 //! the clock moves only to what some node said is due, so a timer that is late or early fails a test.
+#![cfg(feature = "node")]
 
 mod bounds;
 mod contract;
