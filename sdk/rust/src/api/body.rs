@@ -10,7 +10,6 @@ use base64::Engine as _;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The body of a message: text (UTF-8) or bytes. Cloning it copies no bytes.
@@ -202,15 +201,6 @@ impl de::Visitor<'_> for Base64Visitor {
             Ok(bytes) => Ok(Base64(bytes.into())),
             Err(why) => Err(E::custom(format_args!("`data` is not base64 with padding: {why}"))),
         }
-    }
-}
-
-impl JsonSchema for Base64 {
-    fn schema_name() -> Cow<'static, str> {
-        "Base64".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "contentEncoding": "base64" })
     }
 }
 

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 
 use mesh_protocol::Address;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::destination::address_text;
 use super::two_forms;
 
 /// How well messages get through.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Deliveries {
     /// The number the question had.
@@ -37,7 +37,8 @@ pub struct Deliveries {
 two_forms!(Deliveries { reference, threshold, overall, peers, by_type, by_priority, by_outcome, airtime });
 
 /// What became of messages, lately: of the last [`Figures::WINDOW`] that ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Figures {
     /// How many ended.
@@ -64,12 +65,13 @@ impl Figures {
 }
 
 /// How well messages get through to one node.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct PeerDeliveries {
     /// Its address.
     #[serde(with = "address_text")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub node: Address,
     /// What became of messages to it.
     #[serde(flatten)]
@@ -92,7 +94,8 @@ pub struct PeerDeliveries {
 two_forms!(PeerDeliveries { node, figures, last_heard_ms, delivery_in, delivery_out, hops, healthy });
 
 /// What the air was used for, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Airtime {
     /// Frames given to the radio.
     pub frames_sent: u64,

@@ -3,12 +3,10 @@
 //! Owns the spelling (`bob@0x0003`, `group:kitchen`, `0x0001/17`) in both directions. Who answers to a name is the
 //! engine's business.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use mesh_protocol::{Address, MessageId};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::name::{Name, NameError};
@@ -135,19 +133,6 @@ impl<'de> Deserialize<'de> for Destination {
     }
 }
 
-impl JsonSchema for Destination {
-    fn schema_name() -> Cow<'static, str> {
-        "Destination".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "description": "\"bob\", \"bob@0x0003\", \"node:0x0003\", \"group:kitchen\" or \"everyone\".",
-            "pattern": "^(everyone|node:0x[0-9a-fA-F]{4}|group:[A-Za-z0-9._-]{1,32}|[A-Za-z0-9._-]{1,32}(@0x[0-9a-fA-F]{4})?)$",
-        })
-    }
-}
-
 /// What a message is called in the whole network: the node that accepted it and the number that node gave to it.
 ///
 /// As text `0x0001/17`.
@@ -199,19 +184,6 @@ impl<'de> Deserialize<'de> for MessageRef {
             return deserializer.deserialize_str(Spelled::new("a message's name such as \"0x0001/17\""));
         }
         Self::deserialize(deserializer)
-    }
-}
-
-impl JsonSchema for MessageRef {
-    fn schema_name() -> Cow<'static, str> {
-        "MessageRef".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "description": "A message: the node that accepted it and the number it gave, as in \"0x0001/17\".",
-            "pattern": "^0x[0-9a-fA-F]{4}/[0-9]{1,10}$",
-        })
     }
 }
 

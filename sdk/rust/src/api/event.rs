@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 
 use mesh_protocol::{Address, MessageType, Priority};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::body::Base64;
@@ -13,10 +12,11 @@ use super::deliveries::{Deliveries, PeerDeliveries};
 use super::destination::{address_text, optional_address_text};
 use super::error::ErrorEvent;
 use super::report::{AgentEntry, Agents, Peer, PeerLink, Peers, Route, Routes, Status};
-use super::{Body, Destination, MessageRef, Name, schema, two_forms};
+use super::{Body, Destination, MessageRef, Name, two_forms};
 
 /// What the gateway tells an agent: in JSON an object with `"ev"`, in postcard the variant's number and its fields.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self", tag = "ev", rename_all = "snake_case")]
 pub enum Event {
     /// The hello was good; the session has begun.
@@ -141,7 +141,8 @@ impl Event {
 }
 
 /// The session has begun.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Welcome {
     /// The agent's name: as asked for, or the one the gateway gives to a session that named none.
@@ -150,7 +151,7 @@ pub struct Welcome {
     pub gateway: String,
     /// The gateway's address in the mesh.
     #[serde(with = "address_text")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub node: Address,
     /// The number of this session; no other session of this run of the gateway has it.
     pub session: u64,
@@ -164,7 +165,8 @@ pub struct Welcome {
 two_forms!(Welcome { name, gateway, node, session, resumed_from, credits, max_body });
 
 /// The gateway has taken a message over.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Accepted {
     /// The number the sender gave.
@@ -180,7 +182,8 @@ pub struct Accepted {
 two_forms!(Accepted { reference, id, durable, at_us });
 
 /// What became of a message, in words that mean one thing each (`docs/agents.md`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The destination verified it, and stored it if it promises to.
@@ -198,7 +201,8 @@ pub enum Outcome {
 }
 
 /// What became of a message.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Receipt {
     /// Its place in the agent's inbox, to be acknowledged; absent for a message that was not durable.
@@ -218,7 +222,7 @@ pub struct Receipt {
         skip_serializing_if = "Option::is_none",
         with = "optional_address_text"
     )]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub at_node: Option<Address>,
     /// Why, where it went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -257,21 +261,25 @@ pub struct Message {
 }
 
 /// [`Message`] as JSON has it: the body in one of two fields.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[schemars(
-    title = "Message",
-    description = "A message for the agent; its body is `text` or `data`, not both."
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(
+        title = "Message",
+        description = "A message for the agent; its body is `text` or `data`, not both."
+    )
 )]
-struct Json<'a> {
+pub(super) struct MessageJson<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cursor: Option<u64>,
     id: MessageRef,
     from: Destination,
     to: Destination,
     #[serde(rename = "type")]
-    #[schemars(with = "schema::TypeName")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::TypeName"))]
     kind: MessageType,
-    #[schemars(with = "schema::PriorityName")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::PriorityName"))]
     priority: Priority,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reply_to: Option<MessageRef>,
@@ -287,29 +295,22 @@ impl Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let &Self { cursor, id, from, to, kind, priority, reply_to, hops, at_us, ref body } = self;
         let (text, data) = body.to_fields();
-        Json { cursor, id, from, to, kind, priority, reply_to, hops, at_us, text, data }.serialize(serializer)
+        MessageJson { cursor, id, from, to, kind, priority, reply_to, hops, at_us, text, data }
+            .serialize(serializer)
     }
 
     fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = Json::deserialize(deserializer)?;
-        let Json { cursor, id, from, to, kind, priority, reply_to, hops, at_us, text, data } = json;
+        let json = MessageJson::deserialize(deserializer)?;
+        let MessageJson { cursor, id, from, to, kind, priority, reply_to, hops, at_us, text, data } = json;
         let body = Body::from_fields(text, data).map_err(de::Error::custom)?;
         Ok(Self { cursor, id, from, to, kind, priority, reply_to, hops, at_us, body })
     }
 }
 two_forms!(Message { cursor, id, from, to, kind, priority, reply_to, hops, at_us, body });
 
-impl JsonSchema for Message {
-    fn schema_name() -> Cow<'static, str> {
-        "Message".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Json::json_schema(generator)
-    }
-}
-
 /// The answer to `ping`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Pong {
     /// The number the ping had.
@@ -319,7 +320,8 @@ pub struct Pong {
 two_forms!(Pong { reference });
 
 /// What was asked for holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Done {
     /// The number the ping had.
@@ -329,7 +331,8 @@ pub struct Done {
 two_forms!(Done { reference });
 
 /// The groups the agent now hears.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Subscribed {
     /// The number the request gave.
@@ -341,7 +344,8 @@ pub struct Subscribed {
 two_forms!(Subscribed { reference, groups });
 
 /// The last event of a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Goodbye {
     /// Why the session ends.

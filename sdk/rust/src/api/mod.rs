@@ -25,11 +25,14 @@ mod destination;
 mod error;
 mod event;
 mod name;
+mod operator;
 mod report;
 mod request;
 #[cfg(test)]
 pub(crate) mod samples;
+#[cfg(feature = "schema")]
 pub mod schema;
+mod send;
 #[cfg(test)]
 mod tests;
 
@@ -39,14 +42,13 @@ pub use destination::{Destination, DestinationError, MessageRef, MessageRefError
 pub use error::{ErrorCode, ErrorEvent, Refusal};
 pub use event::{Accepted, Done, Event, Goodbye, Message, Outcome, Pong, Receipt, Subscribed, Welcome};
 pub use name::{Name, NameError};
+pub use operator::{AgentForget, LinkAdd, LinkRemove, RouteAdd, RouteRemove};
 pub use report::{
     AgentEntry, Agents, Health, LinkState, Peer, PeerLink, Peers, Route, RouteOrigin, Routes, Status,
     StatusAgents, StatusNetwork, StatusRadio, StatusStore,
 };
-pub use request::{
-    Ack, AgentForget, Ask, Bye, Credit, Hello, LinkAdd, LinkRemove, ReceiptWish, Request, RouteAdd,
-    RouteRemove, SendRequest, Subscribe, Token, Unsubscribe,
-};
+pub use request::{Ack, Ask, Bye, Credit, Hello, Request, Subscribe, Token, Unsubscribe};
+pub use send::{ReceiptWish, SendRequest};
 
 /// The longest body of a message, in bytes, before any encoding.
 pub const MAX_BODY: usize = 65_536;

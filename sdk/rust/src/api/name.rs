@@ -2,13 +2,12 @@
 //!
 //! Owns the rule for names and nothing about who bears one.
 
-use std::borrow::{Borrow, Cow};
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::MAX_NAME;
@@ -143,15 +142,6 @@ impl de::Visitor<'_> for NameVisitor {
     }
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Name, E> {
         Name::new(text).map_err(E::custom)
-    }
-}
-
-impl JsonSchema for Name {
-    fn schema_name() -> Cow<'static, str> {
-        "Name".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,32}$", "not": { "const": "everyone" } })
     }
 }
 

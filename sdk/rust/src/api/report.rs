@@ -2,18 +2,17 @@
 //!
 //! Owns the fields and their written forms. The figures are the engine's, which must have measured them.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use mesh_protocol::Address;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::destination::{address_text, optional_address_text};
 use super::{Name, two_forms};
 
 /// How the gateway is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Status {
     /// The number the question had.
@@ -23,7 +22,7 @@ pub struct Status {
     pub gateway: String,
     /// Its address in the mesh.
     #[serde(with = "address_text")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub node: Address,
     /// The adapter it uses, such as `hci0` or `sim`.
     pub adapter: String,
@@ -69,7 +68,8 @@ two_forms!(Status {
 });
 
 /// The network key's use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StatusNetwork {
     /// How much of the sequence numbers of this gateway's address is used, in percent. From 75 on a new address is due; at 100
     /// nothing is sent any more.
@@ -77,7 +77,8 @@ pub struct StatusNetwork {
 }
 
 /// How many agents there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StatusAgents {
     /// Agents with a session on this gateway.
     pub connected: u64,
@@ -88,7 +89,8 @@ pub struct StatusAgents {
 }
 
 /// What the radio did since the start.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct StatusRadio {
     /// Frames given to the bearer.
@@ -125,7 +127,8 @@ two_forms!(StatusRadio {
 });
 
 /// How the store is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StatusStore {
     /// Whether the last write succeeded.
     pub healthy: bool,
@@ -177,20 +180,9 @@ impl<'de> Deserialize<'de> for Health {
     }
 }
 
-impl JsonSchema for Health {
-    fn schema_name() -> Cow<'static, str> {
-        "Health".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "\"ok\", or the list of what is not well.",
-            "anyOf": [{ "const": "ok" }, { "type": "array", "items": { "type": "string" } }],
-        })
-    }
-}
-
 /// Which nodes are near.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Peers {
     /// The number the question had.
@@ -208,7 +200,8 @@ pub struct Peers {
 two_forms!(Peers { reference, peers, links, fingerprint });
 
 /// Whether a gateway is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LinkState {
     /// It is being connected for the first time.
@@ -220,7 +213,8 @@ pub enum LinkState {
 }
 
 /// A gateway that is connected over IP, or is to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct PeerLink {
     /// What it is called here; of one that connected by itself, what it calls itself.
@@ -231,7 +225,7 @@ pub struct PeerLink {
     pub state: LinkState,
     /// Its address in the mesh, once it has been connected.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_address_text")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub node: Option<Address>,
     /// Why it is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -248,12 +242,13 @@ pub struct PeerLink {
 two_forms!(PeerLink { name, address, state, node, why, since_ms, last_heard_ms, fingerprint });
 
 /// A node that was heard.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Peer {
     /// Its address.
     #[serde(with = "address_text")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub node: Address,
     /// How loud it was heard last, in dBm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -273,7 +268,8 @@ pub struct Peer {
 two_forms!(Peer { node, rssi, last_heard_ms, delivery_in, delivery_out, hops });
 
 /// How far nodes are reached.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Routes {
     /// The number the question had.
@@ -285,7 +281,8 @@ pub struct Routes {
 two_forms!(Routes { reference, routes });
 
 /// Who made a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RouteOrigin {
     /// A person did.
@@ -295,16 +292,17 @@ pub enum RouteOrigin {
 }
 
 /// A way to a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Route {
     /// The node it leads to.
     #[serde(with = "address_text")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub destination: Address,
     /// The neighbour it begins with; absent where frames are flooded and every neighbour may be the first.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_address_text")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub next_hop: Option<Address>,
     /// What it costs; smaller is better. A learned route costs its hops.
     pub cost: u32,
@@ -319,7 +317,8 @@ pub struct Route {
 two_forms!(Route { destination, next_hop, cost, origin, round_trip_ms, age_ms });
 
 /// Which agents are known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Agents {
     /// The number the question had.
@@ -331,14 +330,15 @@ pub struct Agents {
 two_forms!(Agents { reference, agents });
 
 /// An agent someone may write to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct AgentEntry {
     /// Its name.
     pub name: Name,
     /// The node it is on.
     #[serde(with = "address_text")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub node: Address,
     /// Whether that is this gateway.
     pub local: bool,

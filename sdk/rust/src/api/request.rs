@@ -3,23 +3,19 @@
 //! Owns the fields, their defaults and their written forms. The rules of a session (hello first, the longest body) are
 //! the session's, in the gateway.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
 
-use mesh_protocol::{Address, MessageType, Priority};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use mesh_protocol::MessageType;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroize;
 
-use super::body::Base64;
-use super::destination::address_text;
-use super::{
-    Body, DEFAULT_CREDITS, Destination, MAX_DEADLINE_MS, Message, MessageRef, Name, schema, two_forms,
-};
+use super::operator::{AgentForget, LinkAdd, LinkRemove, RouteAdd, RouteRemove};
+use super::send::SendRequest;
+use super::{DEFAULT_CREDITS, Name, two_forms};
 
 /// What an agent asks of the gateway: in JSON an object with `"op"`, in postcard the variant's number and its fields.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self", tag = "op", rename_all = "snake_case")]
 pub enum Request {
     /// The first request of every session: who the agent is.
@@ -129,7 +125,8 @@ impl Request {
 }
 
 /// Who an agent is and how it wants to be served.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Hello {
     /// The name others reach the agent by. One session at a time bears it. Absent: the gateway gives the session a name, and
@@ -168,7 +165,8 @@ impl Hello {
 }
 
 /// An access token. It is wiped from memory when dropped and never shown.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Token(String);
 
@@ -198,155 +196,9 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Which receipt a sender waits for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ReceiptWish {
-    /// When the destination's gateway has the message.
-    #[default]
-    Delivered,
-    /// When the receiving agent has acknowledged it.
-    Processed,
-}
-
-/// A message to send.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SendRequest {
-    /// Repeated in `accepted`, `receipt` and `error`, so that the sender knows which message they are about.
-    pub reference: Option<u64>,
-    /// Where it goes.
-    pub to: Destination,
-    /// What it asks of the receiver; `type` in JSON.
-    pub kind: MessageType,
-    /// How urgent it is.
-    pub priority: Priority,
-    /// Milliseconds after which it is worth nothing; `None` leaves it to the gateway.
-    pub deadline_ms: Option<u32>,
-    /// Whether *accepted* must mean written and synced.
-    pub durable: bool,
-    /// The message this one answers.
-    pub reply_to: Option<MessageRef>,
-    /// Which receipt the sender waits for.
-    pub receipt: ReceiptWish,
-    /// What it says, at most [`super::MAX_BODY`] bytes; `text` or `data` in JSON.
-    pub body: Body,
-    /// A number of the sender's own that makes the message safe to send again: a second one with the key of a recent one
-    /// is answered by the `accepted` of the first, and not sent.
-    pub key: Option<u64>,
-}
-
-impl SendRequest {
-    /// A MEDIUM message without a deadline. It is durable, but for a QUERY: the answer is its receipt, and who has none asks
-    /// again.
-    #[must_use]
-    pub fn new(to: Destination, kind: MessageType, body: impl Into<Body>) -> Self {
-        Self {
-            reference: None,
-            to,
-            kind,
-            priority: Priority::Medium,
-            deadline_ms: None,
-            durable: kind != MessageType::Query,
-            reply_to: None,
-            receipt: ReceiptWish::Delivered,
-            body: body.into(),
-            key: None,
-        }
-    }
-
-    /// The answer to a message: a RESPONSE to its sender, as urgent as it was. It is durable, but for one to a QUERY.
-    #[must_use]
-    pub fn answer(message: &Message, body: impl Into<Body>) -> Self {
-        let new = Self::new(message.from, MessageType::Response, body);
-        let durable = message.kind != MessageType::Query;
-        Self { priority: message.priority, reply_to: Some(message.id), durable, ..new }
-    }
-
-    /// The same with this priority.
-    #[must_use]
-    pub fn with_priority(self, priority: Priority) -> Self {
-        Self { priority, ..self }
-    }
-
-    /// The same, written and synced before it is *accepted*, or not.
-    #[must_use]
-    pub fn with_durable(self, durable: bool) -> Self {
-        Self { durable, ..self }
-    }
-
-    /// The same with a deadline: worth nothing after this span, to the millisecond, at most [`super::MAX_DEADLINE_MS`].
-    #[must_use]
-    pub fn within(self, span: Duration) -> Self {
-        let ms = u32::try_from(span.as_millis()).unwrap_or(u32::MAX);
-        Self { deadline_ms: Some(ms.min(MAX_DEADLINE_MS)), ..self }
-    }
-}
-
-/// [`SendRequest`] as JSON has it: the body in one of two fields.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(title = "SendRequest", description = "A message to send; its body is `text` or `data`, not both.")]
-struct Json<'a> {
-    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-    reference: Option<u64>,
-    to: Destination,
-    #[serde(rename = "type")]
-    #[schemars(with = "schema::TypeName")]
-    kind: MessageType,
-    #[serde(default)]
-    #[schemars(with = "schema::PriorityName")]
-    priority: Priority,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    deadline_ms: Option<u32>,
-    #[serde(default = "yes")]
-    durable: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    reply_to: Option<MessageRef>,
-    #[serde(default)]
-    receipt: ReceiptWish,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    text: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    data: Option<Base64>,
-}
-
-const fn yes() -> bool {
-    true
-}
-
-impl SendRequest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let &Self { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, ref body, key } =
-            self;
-        let (text, data) = body.to_fields();
-        let json =
-            Json { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, key, text, data };
-        json.serialize(serializer)
-    }
-
-    fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = Json::deserialize(deserializer)?;
-        let Json { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, key, text, data } =
-            json;
-        let body = Body::from_fields(text, data).map_err(de::Error::custom)?;
-        Ok(Self { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, body, key })
-    }
-}
-two_forms!(SendRequest { reference, to, kind, priority, deadline_ms, durable, reply_to, receipt, body, key });
-
-impl JsonSchema for SendRequest {
-    fn schema_name() -> Cow<'static, str> {
-        "SendRequest".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Json::json_schema(generator)
-    }
-}
-
 /// Everything up to a cursor has been handled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Ack {
     /// The cursor of the last event handled, with everything before it.
@@ -355,7 +207,8 @@ pub struct Ack {
 two_forms!(Ack { cursor });
 
 /// More messages may be sent to the agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Credit {
     /// How many more.
@@ -364,7 +217,8 @@ pub struct Credit {
 two_forms!(Credit { n });
 
 /// Groups the agent wants to hear.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Subscribe {
     /// Repeated in the answer.
@@ -375,13 +229,14 @@ pub struct Subscribe {
     /// Of what is sent to these groups, only messages of these types; absent means all. What is sent to the agent itself or to
     /// everyone comes whatever its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<schema::TypeName>>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<super::schema::TypeName>>"))]
     pub types: Option<Vec<MessageType>>,
 }
 two_forms!(Subscribe { reference, groups, types });
 
 /// Groups the agent no longer wants to hear.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Unsubscribe {
     /// Repeated in the answer.
@@ -393,7 +248,8 @@ pub struct Unsubscribe {
 two_forms!(Unsubscribe { reference, groups });
 
 /// A question to the gateway itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Ask {
     /// Repeated in the answer.
@@ -402,88 +258,9 @@ pub struct Ask {
 }
 two_forms!(Ask { reference });
 
-/// A gateway to be connected with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct LinkAdd {
-    /// Repeated in the answer.
-    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<u64>,
-    /// What it is called on this gateway.
-    pub name: Name,
-    /// Where it listens for agents and gateways: host and port.
-    pub address: String,
-    /// The SHA-256 of its certificate, in hexadecimal; absent: the first one it shows is kept to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
-}
-two_forms!(LinkAdd { reference, name, address, fingerprint });
-
-/// A gateway that is no longer to be connected with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct LinkRemove {
-    /// Repeated in the answer.
-    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<u64>,
-    /// What it is called on this gateway.
-    pub name: Name,
-}
-two_forms!(LinkRemove { reference, name });
-
-/// A way to a node, by an operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct RouteAdd {
-    /// Repeated in the answer.
-    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<u64>,
-    /// The node it leads to.
-    #[serde(with = "address_text")]
-    #[schemars(with = "String")]
-    pub destination: Address,
-    /// The neighbour it begins with.
-    #[serde(with = "address_text")]
-    #[schemars(with = "String")]
-    pub next_hop: Address,
-    /// What it costs; smaller is better.
-    #[serde(default = "one")]
-    pub cost: u16,
-}
-two_forms!(RouteAdd { reference, destination, next_hop, cost });
-
-const fn one() -> u16 {
-    1
-}
-
-/// A way that is no longer to be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct RouteRemove {
-    /// Repeated in the answer.
-    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<u64>,
-    /// The node it led to.
-    #[serde(with = "address_text")]
-    #[schemars(with = "String")]
-    pub destination: Address,
-}
-two_forms!(RouteRemove { reference, destination });
-
-/// An agent that the gateway is to forget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct AgentForget {
-    /// Repeated in the answer.
-    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<u64>,
-    /// Its name. One that is connected is not forgotten, but for whoever asks: that is forgotten when its session ends.
-    pub name: Name,
-}
-two_forms!(AgentForget { reference, name });
-
 /// The end of a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Bye {}
 two_forms!(Bye {});
