@@ -3,7 +3,9 @@
 mod common;
 
 use common::{agent, cable, gateway, name};
-use mesh_agent::api::{Body, Destination, ErrorCode, Hello, MessageRef, Outcome, ReceiptWish, SendRequest};
+use mesh_agent::api::{
+    Body, Destination, ErrorCode, Hello, MessageRef, Outcome, ReceiptRequest, SendRequest,
+};
 use mesh_agent::{Client, ClientError, Endpoint, Handle};
 use mesh_gateway::gateway::Gateway;
 use mesh_protocol::{MessageType, Priority};
@@ -198,7 +200,7 @@ async fn processed_is_said_when_the_agent_has_acknowledged_it() {
     let mut bob = agent(&two.b, "bob").await;
     let mut near = agent(&two.a, "near").await;
     for (to, client) in [("bob", &mut bob), ("near", &mut near)] {
-        let request = SendRequest { receipt: ReceiptWish::Processed, ..text(to, "do it") };
+        let request = SendRequest { receipt: ReceiptRequest::Processed, ..text(to, "do it") };
         let pending = alice.handle().send(request).await.unwrap();
         // The client acknowledges a message when the next one is asked for.
         client.inbox().next_message().await.unwrap();

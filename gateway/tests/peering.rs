@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use common::{Cable, agent, cable, name, plan};
-use mesh_agent::api::{Body, Destination, LinkState, Name, Outcome, PeerLink, ReceiptWish, SendRequest};
+use mesh_agent::api::{Body, Destination, LinkState, Name, Outcome, PeerLink, ReceiptRequest, SendRequest};
 use mesh_agent::{Client, Handle};
 use mesh_gateway::engine::Membership;
 use mesh_gateway::gateway::{Gateway, Plan};
@@ -71,7 +71,7 @@ async fn two_islands_of_radio_are_one_mesh() {
     for priority in Priority::ALL {
         let mut send = to("dave", &format!("{priority}"));
         send.priority = priority;
-        send.receipt = ReceiptWish::Delivered;
+        send.receipt = ReceiptRequest::Delivered;
         let receipt = alice.handle().send(send).await.unwrap().receipt().await.unwrap();
         assert_eq!((receipt.outcome, receipt.at_node), (Outcome::Delivered, Some(Address::new(4))));
         assert_eq!(receipt.hops, Some(3), "radio, connection, radio");

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use ble_bearer::{Bearer, Trace, Traced};
 use common::{agent, cable, cable_with_a_plug, gateway, name, plan, program};
-use mesh_agent::api::{Body, Destination, Hello, Outcome, ReceiptWish, SendRequest};
+use mesh_agent::api::{Body, Destination, Hello, Outcome, ReceiptRequest, SendRequest};
 use mesh_agent::{Client, Endpoint, Incoming};
 use mesh_gateway::engine::{self, Membership};
 use mesh_gateway::gateway::{Gateway, Plan};
@@ -250,7 +250,7 @@ async fn processed_is_told_though_the_senders_gateway_lost_its_power_meanwhile()
     bob.inbox().set_auto_ack(false);
     let alice = agent(&away, "alice").await;
     let to_bob = SendRequest::new(Destination::agent(name("bob")), MessageType::Task, Body::text("do it"));
-    for processed in [ReceiptWish::Processed, ReceiptWish::Delivered] {
+    for processed in [ReceiptRequest::Processed, ReceiptRequest::Delivered] {
         alice.handle().send(SendRequest { receipt: processed, ..to_bob.clone() }).await.unwrap();
     }
     let mut last = None;

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::{agent, cable, gateway, name, plan};
-use mesh_agent::api::{Body, ErrorCode, ErrorEvent, Hello, Outcome, ReceiptWish, SendRequest, Token};
+use mesh_agent::api::{Body, ErrorCode, ErrorEvent, Hello, Outcome, ReceiptRequest, SendRequest, Token};
 use mesh_agent::{Client, ClientError, Endpoint, Incoming};
 use mesh_gateway::access::{self, Grant, NamePattern};
 use mesh_gateway::agents::TokenCheck;
@@ -238,7 +238,7 @@ async fn one_token_leaves_others_room_to_be_told_processed_whatever_names_it_use
     let (all, limited) =
         tokens(folder.path(), |grant| Grant { max_agents: Some(3), max_messages: Some(5_000), ..grant });
     let gateway = start(folder.path()).await;
-    let task = || SendRequest { receipt: ReceiptWish::Processed, durable: false, ..task("nobody@0x0009") };
+    let task = || SendRequest { receipt: ReceiptRequest::Processed, durable: false, ..task("nobody@0x0009") };
     let mut there = Vec::new();
     for (n, messages) in [(0, 500), (1, 524)] {
         let hasty = attach(&gateway, &format!("hasty-{n}"), &limited).await.unwrap();
@@ -250,7 +250,7 @@ async fn one_token_leaves_others_room_to_be_told_processed_whatever_names_it_use
     for hasty in &there {
         let error = refused(sends(hasty, task()).await);
         assert!(error.code == ErrorCode::Busy && error.message.contains("to be acknowledged"), "{error}");
-        sends(hasty, SendRequest { receipt: ReceiptWish::Delivered, ..task() }).await.unwrap();
+        sends(hasty, SendRequest { receipt: ReceiptRequest::Delivered, ..task() }).await.unwrap();
     }
     // Those of one agent count while they are on their way, too.
     let alice = attach(&gateway, "alice", &all).await.unwrap();
@@ -269,7 +269,7 @@ async fn an_agent_whose_only_claim_is_an_ack_that_never_came_gives_way_also_afte
     // Each keeps a hundred agents.
     let (a, b) = (gateway(1, end_a, dirs[0].path()).await, gateway(2, end_b, dirs[1].path()).await);
     agent(&b, "bob").await.handle().bye().await;
-    let wish = SendRequest { receipt: ReceiptWish::Processed, ..task("bob") };
+    let wish = SendRequest { receipt: ReceiptRequest::Processed, ..task("bob") };
     for n in 0..100u64 {
         let sender = agent(&a, &format!("cli-{n}")).await;
         sends(&sender, wish.clone()).await.unwrap();

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::{agent, cable, gateway, name, plan};
-use mesh_agent::api::{Body, ErrorCode, Hello, MessageRef, Outcome, ReceiptWish, SendRequest};
+use mesh_agent::api::{Body, ErrorCode, Hello, MessageRef, Outcome, ReceiptRequest, SendRequest};
 use mesh_agent::{Client, ClientError, Endpoint};
 use mesh_gateway::engine::Membership;
 use mesh_gateway::gateway::Gateway;
@@ -185,7 +185,7 @@ async fn status_counts_the_agents_elsewhere_that_agents_lists() {
 /// A task that its sender wants to be told the ack of.
 fn task(to: &str) -> SendRequest {
     let task = SendRequest::new(to.parse().unwrap(), MessageType::Task, Body::text("water the plants"));
-    SendRequest { receipt: ReceiptWish::Processed, ..task }
+    SendRequest { receipt: ReceiptRequest::Processed, ..task }
 }
 
 /// Waits until this gateway has been told so often that a message was delivered.

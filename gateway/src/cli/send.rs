@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use mesh_agent::api::{Accepted, Event, ReceiptWish, SendRequest};
+use mesh_agent::api::{Accepted, Event, ReceiptRequest, SendRequest};
 use mesh_agent::{ClientError, Connection, Handle};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -84,9 +84,9 @@ async fn send(args: SendArgs, out: Output) -> anyhow::Result<()> {
     let unheard = async {
         match wish {
             // The gateway tells what became of every message, by its own clock and deadline.
-            ReceiptWish::Delivered => std::future::pending().await,
+            ReceiptRequest::Delivered => std::future::pending().await,
             // Whether the agent acknowledges it is the agent's to decide.
-            ReceiptWish::Processed => sleep(patience).await,
+            ReceiptRequest::Processed => sleep(patience).await,
         }
     };
     let meanwhile = format!("{id} is kept there, connecting again");

@@ -5,7 +5,7 @@
 use std::fmt::Display;
 
 use mesh_agent::api::{
-    self, Destination, ErrorCode, Event, Message, MessageRef, Name, Outcome, ReceiptWish, Refusal,
+    self, Destination, ErrorCode, Event, Message, MessageRef, Name, Outcome, ReceiptRequest, Refusal,
     SendRequest,
 };
 use mesh_protocol::{Address, Duration, MessageId, NameHash, Priority};
@@ -101,7 +101,7 @@ impl EngineState {
             self.has_quota(token, &quota, local.len() + usize::from(mesh.is_some()), request.body.len())?;
         }
         let mut gives_way = None;
-        if mesh.is_some() && one && request.receipt == ReceiptWish::Processed {
+        if mesh.is_some() && one && request.receipt == ReceiptRequest::Processed {
             let limited = holder.filter(|holder| holder.quota.is_some()).map(|holder| holder.token);
             gives_way = self.room_to_wait(from, limited).map_err(|Full| {
                 let why = "too many messages, of yours or of all, wait to be acknowledged";
@@ -325,7 +325,7 @@ impl EngineState {
             body: request.body.clone(),
         };
         let wish =
-            (request.receipt == ReceiptWish::Processed).then_some(Wish::Agent(from, request.reference));
+            (request.receipt == ReceiptRequest::Processed).then_some(Wish::Agent(from, request.reference));
         self.put(to, Item::Message(message, wish), request.durable, token);
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_agent::api::{Body, Destination, MessageRef, Name, ReceiptWish};
+use mesh_agent::api::{Body, Destination, MessageRef, Name, ReceiptRequest};
 use mesh_protocol::{
     Address, Duration, ENVELOPE_HEAD_MAX, Envelope, Instant, Letter, MessageId, MessageType, NameHash,
     Priority,
@@ -50,7 +50,7 @@ pub(super) struct Accepted {
     pub(super) deadline_ms: u32,
     pub(super) durable: bool,
     pub(super) reply_to: Option<MessageRef>,
-    pub(super) receipt: ReceiptWish,
+    pub(super) receipt: ReceiptRequest,
     pub(super) body: Body,
     /// The token that it came with. Absent in records of before.
     pub(super) token: Option<Name>,
@@ -60,7 +60,7 @@ impl Accepted {
     /// Whether one agent is to acknowledge it, and the sender to be notified.
     pub(super) fn wants_ack(&self) -> bool {
         let one = matches!(self.to, Destination::Agent { .. } | Destination::Node(_));
-        one && self.receipt == ReceiptWish::Processed
+        one && self.receipt == ReceiptRequest::Processed
     }
 }
 
@@ -521,7 +521,7 @@ impl Outbound {
             kind: accepted.kind,
             from: accepted.from.as_str(),
             to,
-            processed: accepted.receipt == ReceiptWish::Processed && destination.is_node(),
+            processed: accepted.receipt == ReceiptRequest::Processed && destination.is_node(),
             reply_to,
             text: accepted.body.is_text(),
             body: accepted.body.bytes(),

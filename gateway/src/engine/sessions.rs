@@ -4,7 +4,7 @@
 
 use mesh_agent::api::{
     self, AgentForget, Destination, Done, ErrorCode, ErrorEvent, Event, Hello, Message, MessageRef, Name,
-    Outcome, ReceiptWish, Refusal, Welcome,
+    Outcome, ReceiptRequest, Refusal, Welcome,
 };
 use mesh_protocol::{Address, NameHash, Verdict};
 
@@ -93,7 +93,7 @@ impl EngineState {
         let waiting: Vec<_> = self.outgoing.naming(hash).collect();
         for id in waiting {
             let Some(accepted) = self.outgoing.get(id).cloned() else { continue };
-            let wish = (accepted.receipt == ReceiptWish::Processed)
+            let wish = (accepted.receipt == ReceiptRequest::Processed)
                 .then_some(Wish::Agent(accepted.from, accepted.reference));
             let (durable, token) = (accepted.durable, accepted.token);
             let message = Message {

@@ -1,6 +1,6 @@
 //! What the engine does with requests, beside what is seen from a socket.
 
-use mesh_agent::api::{Body, Destination, ErrorCode, Event, Hello, Name, Pong, ReceiptWish, SendRequest};
+use mesh_agent::api::{Body, Destination, ErrorCode, Event, Hello, Name, Pong, ReceiptRequest, SendRequest};
 use mesh_protocol::{Address, Duration, Instant, MessageId, MessageType, NameHash};
 
 use super::journal::Journal;
@@ -69,7 +69,7 @@ fn a_message_that_is_refused_for_want_of_a_number_gives_up_nobodys_ack() {
     state.now = Instant::ZERO + Duration::from_secs(2 * 86_400);
     let to = Destination::agent_on(Name::new("eve").unwrap(), Address::new(9));
     let mut ask = SendRequest::new(to, MessageType::Task, Body::text("x"));
-    (ask.receipt, ask.durable) = (ReceiptWish::Processed, false);
+    (ask.receipt, ask.durable) = (ReceiptRequest::Processed, false);
     let given_up = |state: &EngineState| state.counters.get("acks_given_up").copied();
     // The disk is not asked here, so that no number is reserved.
     let refusal = state.try_send(session, key, &ask).unwrap_err();

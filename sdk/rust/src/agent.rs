@@ -1,7 +1,7 @@
 //! An agent that stays: sessions with its gateway, one after the other.
 //!
-//! Owns how one is set up. What is asked again after a reconnect is the link's, how it tries is
-//! [`crate::link::comeback`]'s.
+//! Owns how one is set up. What is asked again after a reconnect is the link's, when it tries is
+//! [`crate::link::reconnect`]'s.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::api::codec::Codec;
 use crate::api::{Hello, Name, Token, Welcome};
 use crate::link::Link;
-use crate::link::comeback::{Backoff, Comeback};
 use crate::link::dial::Dial;
+use crate::link::reconnect::{Backoff, Reconnect};
 use crate::{Client, ClientError, Endpoint, Handle, Inbox, Time, Wall};
 
 /// How long nothing may come before an agent asks the gateway whether it is still there. A guess: a gateway that lost its
 /// power says no goodbye, and a minute is soon enough to notice.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// An agent that stays connected. When the connection is lost it comes back, after a pause that grows from one attempt to
+/// An agent that stays connected. When the connection is lost it reconnects, after a pause that grows from one attempt to
 /// the next, and goes on where it was:
 ///
 /// - messages without *accepted* are sent again, under a key, so that none goes out twice;
@@ -29,10 +29,10 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 ///
 /// What it asks while the gateway is away waits: at most 1,024 messages or 8 MiB, beyond which [`Handle::send`] waits for
 /// room. It gives up for good when another session takes the name, when the token is wrong, or when what answers is no
-/// gateway: then everything that waits is told so.
+/// gateway: then everything that waits ends with that error.
 ///
-/// Where a gateway lost the connection and its memory, nobody knows what became of messages: that is
-/// [`ClientError::Lost`] for those who wait.
+/// If a gateway has lost its store as well, the outcome of messages is not known: whoever waits for it gets
+/// [`ClientError::Lost`].
 #[derive(Debug)]
 pub struct Agent(Client);
 
@@ -56,7 +56,7 @@ impl Agent {
         self.0.welcome()
     }
 
-    /// To ask with.
+    /// What requests go through.
     #[must_use]
     pub fn handle(&self) -> &Handle {
         self.0.handle()
@@ -67,14 +67,14 @@ impl Agent {
         self.0.inbox()
     }
 
-    /// The two ends apart. The agent leaves when the inbox and every handle are dropped.
+    /// Both parts by themselves. The agent leaves when the inbox and every handle are dropped.
     #[must_use]
     pub fn split(self) -> (Handle, Inbox) {
         self.0.split()
     }
 }
 
-/// How an [`Agent`] is to be.
+/// Settings of an [`Agent`] before it connects.
 #[derive(Debug)]
 pub struct AgentBuilder {
     hello: Hello,
@@ -92,7 +92,7 @@ impl AgentBuilder {
         Self { dial: Dial::endpoint(endpoint), ..self }
     }
 
-    /// A way of one's own to the gateway, taken anew for each session: through a tunnel, or in a simulation. It should
+    /// Opens the stream to the gateway by a function, once for each session: through a tunnel, or in a simulation. It should
     /// fail with [`ClientError::NoGateway`] or [`ClientError::Lost`] where another attempt may help.
     #[must_use]
     pub fn dial<F, S>(self, dial: impl Fn() -> F + Send + Sync + 'static) -> Self
@@ -125,13 +125,13 @@ impl AgentBuilder {
         self
     }
 
-    /// How it is written; postcard unless said.
+    /// The codec; postcard unless said.
     #[must_use]
     pub fn codec(self, codec: Codec) -> Self {
         Self { codec, ..self }
     }
 
-    /// The pauses between attempts to come back.
+    /// The pauses between attempts to reconnect.
     #[must_use]
     pub fn backoff(self, backoff: Backoff) -> Self {
         Self { backoff, ..self }
@@ -159,19 +159,19 @@ impl AgentBuilder {
         self.connect_in(Wall::default()).await
     }
 
-    /// The same in a time of its own instead of the wall's.
+    /// The same with a clock of its own instead of the wall's.
     ///
     /// # Errors
     /// As [`Self::connect`].
     pub async fn connect_in(self, time: impl Time) -> Result<Agent, ClientError> {
         let Self { hello, dial, codec, backoff, heartbeat, patient } = self;
         let first = time.first_number();
-        let mut comeback = Comeback::new(dial, hello, codec, backoff, heartbeat, first);
+        let mut reconnect = Reconnect::new(dial, hello, codec, backoff, heartbeat, first);
         let session = match patient {
-            true => comeback.begin(&time).await?,
-            false => comeback.attempt(comeback.hello(), &time).await?,
+            true => reconnect.begin(&time).await?,
+            false => reconnect.attempt(reconnect.hello(), &time).await?,
         };
         let welcome = session.welcome.clone();
-        Ok(Agent(Client::new(welcome, Link::start(session, codec, time, first, Some(comeback)))))
+        Ok(Agent(Client::new(welcome, Link::start(session, codec, time, first, Some(reconnect)))))
     }
 }

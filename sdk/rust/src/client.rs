@@ -1,7 +1,7 @@
 //! One session with a gateway.
 //!
-//! It does not connect again by itself: a lost connection is an error on everything that waits, and what to do about it is
-//! the caller's to decide. [`crate::Agent`] decides to come back.
+//! It does not reconnect: a lost connection is an error for everything that waits, and what to do about it is
+//! the caller's to decide. [`crate::Agent`] reconnects.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use crate::link::dial::{Session, Stream};
 use crate::link::{Link, Owner};
 use crate::{ClientError, Endpoint, Handle, Inbox, Time, Wall};
 
-/// One session with a gateway. When the connection is lost, it is over, and everything that waits is told so.
+/// One session with a gateway. When the connection is lost, it is over, and everything that waits ends with
+/// an error.
 #[derive(Debug)]
 pub struct Client {
     welcome: Welcome,
@@ -38,7 +39,7 @@ impl Client {
         Self::begin(Stream::connect(endpoint).await?, hello, codec, Wall::default()).await
     }
 
-    /// The same over a stream that leads to a gateway already, in a time of its own instead of the wall's ([`Wall`]).
+    /// The same over a stream that leads to a gateway already, with a clock of its own instead of the wall's ([`Wall`]).
     ///
     /// # Errors
     /// If the stream ends, or the gateway does not take the agent.
@@ -67,7 +68,7 @@ impl Client {
         &self.welcome
     }
 
-    /// To ask with.
+    /// What requests go through.
     #[must_use]
     pub fn handle(&self) -> &Handle {
         &self.handle
@@ -78,7 +79,7 @@ impl Client {
         &mut self.inbox
     }
 
-    /// The two ends apart. The session ends when the inbox and every handle are dropped.
+    /// Both parts by themselves. The session ends when the inbox and every handle are dropped.
     #[must_use]
     pub fn split(self) -> (Handle, Inbox) {
         (self.handle, self.inbox)

@@ -21,7 +21,7 @@ pub enum Endpoint {
 pub struct EndpointError(String);
 
 impl Default for Endpoint {
-    /// Where a gateway listens unless told otherwise.
+    /// Where a gateway listens unless the settings say otherwise.
     fn default() -> Self {
         Self::Tcp("127.0.0.1:7700".into())
     }

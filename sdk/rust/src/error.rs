@@ -17,7 +17,7 @@ pub enum Absence {
     NotAllowed,
     /// Something listens there and says nothing.
     Silent,
-    /// The way there is cut.
+    /// The network does not lead there.
     Unreachable,
 }
 
@@ -53,7 +53,7 @@ pub enum ClientError {
     NoGateway {
         /// Where it was looked for.
         endpoint: Endpoint,
-        /// What kind of thing is in the way.
+        /// What kind of obstacle it is.
         cause: Absence,
         /// What the system says.
         why: String,

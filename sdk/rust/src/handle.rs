@@ -1,4 +1,4 @@
-//! To ask a gateway with.
+//! Requests to a gateway.
 //!
 //! Owns what can be asked and what is checked before; the session under it is [`crate::link`]'s.
 
@@ -12,12 +12,12 @@ use crate::api::{
     MessageRef, Name, Peers, Refusal, Request, RouteAdd, RouteRemove, Routes, SendRequest, Status, Subscribe,
     Unsubscribe,
 };
-use crate::link::state::{Answer, Curious};
+use crate::link::state::{Answer, Waiters};
 use crate::link::{Link, Owner, Shared};
 use crate::{ClientError, Connection, Pending};
 
-/// To ask the gateway with. Clones are the same agent. Of an [`crate::Agent`], what is asked while the gateway is away waits
-/// for it, and what has no answer yet is asked again.
+/// Sends messages and requests to the gateway. Clones are the same agent. With an [`crate::Agent`], what is asked while the gateway
+/// is away waits for it, and what has no answer yet is asked again.
 #[derive(Clone, Debug)]
 pub struct Handle {
     owner: Arc<Owner>,
@@ -28,18 +28,18 @@ impl Handle {
         Self { owner }
     }
 
-    /// Hands a message to the gateway; waits only while too much is on its way to it. The request's `reference` is set
+    /// Hands a message to the gateway; waits only while too much is in flight. The request's `reference` is set
     /// here. The returned [`Pending`] may be dropped by those who do not care.
     ///
     /// # Errors
-    /// If the body is too long or the connection is lost. What the gateway thinks of it, the [`Pending`] tells.
+    /// If the body is too long or the connection is lost. Whether the gateway accepts it, the [`Pending`] says.
     pub async fn send(&self, send: SendRequest) -> Result<Pending, ClientError> {
         let link = self.owner.link();
         let mut shared = room_for(link, &send).await?;
         let (accepted, on_accepted) = oneshot::channel();
         let (receipt, on_receipt) = oneshot::channel();
-        let curious = Curious { accepted: Some(accepted), receipt: Some(receipt), answer: None };
-        link.send(&mut shared, send, curious)?;
+        let waiters = Waiters { accepted: Some(accepted), receipt: Some(receipt), answer: None };
+        link.send(&mut shared, send, waiters)?;
         Ok(Pending::new(Arc::clone(&self.owner), on_accepted, on_receipt))
     }
 
@@ -54,10 +54,10 @@ impl Handle {
         let link = self.owner.link();
         let (accepted, on_accepted) = oneshot::channel();
         let (answer, on_answer) = oneshot::channel();
-        let curious = Curious { accepted: Some(accepted), receipt: None, answer: Some(answer) };
+        let waiters = Waiters { accepted: Some(accepted), receipt: None, answer: Some(answer) };
         {
             let mut shared = room_for(link, &send).await?;
-            link.send(&mut shared, send, curious)?;
+            link.send(&mut shared, send, waiters)?;
         }
         let id = link.wait(on_accepted).await?.id;
         let _forget = Forget { link, id };
@@ -68,7 +68,7 @@ impl Handle {
     }
 
     /// Says that the message of this cursor has been handled; for those who turned [`crate::Inbox::set_auto_ack`] off. In any
-    /// order: the gateway is told when nothing before it is open.
+    /// order: the gateway gets the acknowledgement when nothing before it is open.
     ///
     /// # Errors
     /// If the connection is lost.
@@ -77,7 +77,7 @@ impl Handle {
     }
 
     /// Also receives what is sent to these groups, of these types or of all. What is sent to the agent itself or to everyone
-    /// comes whatever its type. Returns all groups the agent now hears.
+    /// comes whatever its type. Returns all groups the agent is subscribed to.
     ///
     /// # Errors
     /// If the gateway refuses or the connection is lost.
@@ -90,7 +90,7 @@ impl Handle {
         Ok(self.owner.link().groups(request).await?.groups)
     }
 
-    /// No longer receives what is sent to these groups. Returns the groups the agent still hears.
+    /// No longer receives what is sent to these groups. Returns the groups the agent is still subscribed to.
     ///
     /// # Errors
     /// If the gateway refuses or the connection is lost.
@@ -187,7 +187,7 @@ impl Handle {
         self.change(|reference| Request::LinkRemove(LinkRemove { reference, name })).await
     }
 
-    /// From now on the gateway sends to `destination` by way of its neighbour `next_hop`.
+    /// Adds an operator's route: the gateway sends to `destination` through its neighbour `next_hop`.
     ///
     /// # Errors
     /// If the gateway refuses, or as [`Self::status`].
@@ -200,7 +200,7 @@ impl Handle {
         self.change(|reference| Request::RouteAdd(RouteAdd { reference, destination, next_hop, cost })).await
     }
 
-    /// No longer sends to `destination` by a way of an operator's.
+    /// Removes the operator's route to `destination`.
     ///
     /// # Errors
     /// If there is no such route, or as [`Self::status`].
@@ -224,7 +224,7 @@ impl Handle {
         }
     }
 
-    /// How it stands with the gateway, now and at every change.
+    /// The state of the connection to the gateway, now and at every change.
     #[must_use]
     pub fn connection(&self) -> watch::Receiver<Connection> {
         self.owner.link().connection()

@@ -37,7 +37,7 @@ impl Incoming {
     }
 }
 
-/// Where messages come from. Each is acknowledged when the next one is asked for, unless told otherwise: until then the
+/// Where messages come from. Each is acknowledged when the next one is asked for, unless that is turned off: until then the
 /// gateway shows it again to the next run of the program.
 #[derive(Debug)]
 pub struct Inbox {

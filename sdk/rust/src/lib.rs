@@ -1,4 +1,4 @@
-//! Talk through a mesh gateway: an asynchronous client, and the words that agents and gateways have in common.
+//! Talk through a mesh gateway: an asynchronous client, and the types that agents and gateways have in common.
 //!
 //! ```no_run
 //! use mesh_agent::api::SendRequest;
@@ -22,8 +22,8 @@
 //! # }
 //! ```
 //!
-//! [`Agent`] stays: it comes back by itself when its gateway was away, and nothing is lost or doubled on the way.
-//! [`Client`] is one session, for those who want to decide what follows it. Both give a [`Handle`] to ask with, cheap to
+//! [`Agent`] stays connected: it reconnects when its gateway was away, and no message is lost or doubled by that.
+//! [`Client`] is one session, for those who want to decide what follows it. Both give a [`Handle`] for requests, cheap to
 //! clone, and the [`Inbox`] that messages come from.
 //!
 //! Many things at once go through one handle:
@@ -36,7 +36,7 @@
 //! let mut sent = Vec::new();
 //! for n in 0..1_000 {
 //!     let task = SendRequest::new("bob@0x0003".parse()?, MessageType::Task, format!("lamp {n} on"));
-//!     // Waits only while too much is on its way.
+//!     // Waits only while too much is in flight.
 //!     sent.push(handle.send(task.with_priority(Priority::High).within(Duration::from_secs(30))).await?);
 //! }
 //! for pending in sent {
@@ -77,7 +77,7 @@ pub use error::{Absence, ClientError};
 pub use handle::Handle;
 pub use inbox::{Inbox, Incoming};
 pub use link::Connection;
-pub use link::comeback::Backoff;
+pub use link::reconnect::Backoff;
 pub use mesh_protocol::{Address, MessageId, MessageType, Priority};
 pub use pending::Pending;
 pub use tcp::{TcpError, connect_tcp, host_port};

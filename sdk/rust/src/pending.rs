@@ -1,4 +1,4 @@
-//! A message on its way, and what becomes of it.
+//! A message in flight, and its outcome.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::api::{Accepted, Receipt};
 use crate::link::Owner;
 use crate::link::state::Awaited;
 
-/// A message on its way. Dropping it forgets about the message, which goes on; while it is there, the session stays.
+/// A message in flight. Dropping it gives up the wait and not the message; while it is there, the session stays.
 #[derive(Debug)]
 pub struct Pending {
     owner: Arc<Owner>,
@@ -26,7 +26,7 @@ impl Pending {
         Self { owner, accepted: Acceptance::Coming(accepted), receipt }
     }
 
-    /// Waits until the gateway has taken the message over. Asked again, it says the same.
+    /// Waits until the gateway has taken the message over. A second call returns the same.
     ///
     /// # Errors
     /// If the gateway refuses it, or the connection is lost.
@@ -41,7 +41,7 @@ impl Pending {
         }
     }
 
-    /// Waits until it is known what became of the message. Not delivered is a receipt too, not an error.
+    /// Waits until the outcome of the message is known. *Not delivered* is a receipt too, and no error.
     ///
     /// # Errors
     /// If the gateway refuses the message, or the connection is lost.

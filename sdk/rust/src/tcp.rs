@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_lets_the_next_one_try_at_once_and_the_first_reason_is_told() {
+    async fn a_refusal_lets_the_next_one_try_at_once_and_the_first_reason_is_reported() {
         let three = addresses(&["192.0.2.1:1", "192.0.2.2:2", "192.0.2.3:3"]);
         let refuse = async |address: SocketAddr| {
             Err::<SocketAddr, _>(io::Error::other(format!("no {}", address.port())))

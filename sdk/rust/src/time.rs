@@ -1,4 +1,4 @@
-//! The time a client lives in: the wall's, or a simulated one.
+//! The clock of a client: the wall's, or a simulated one.
 //!
 //! Owns the seam that lets a whole system, its agents among it, run in simulated time. Says nothing about calendars.
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// them whole.
 const NUMBER_BITS: u32 = 52;
 
-/// What a client asks of time, and of chance.
+/// What a client needs of a clock, and of randomness.
 pub trait Time: Clone + Send + Sync + 'static {
     /// Where the numbers of the requests begin of a client that starts now. Receipts come with the number of the run
     /// that sent the message, and a repeat is known by it: no earlier run of the agent may have been near this one.
@@ -21,7 +21,7 @@ pub trait Time: Clone + Send + Sync + 'static {
     /// The time since some moment that stays the same. Never runs backwards.
     fn now(&self) -> Duration;
 
-    /// Waits so long.
+    /// Waits for this span.
     fn pause(&self, span: Duration) -> impl Future<Output = ()> + Send;
 }
 
@@ -38,7 +38,7 @@ impl Default for Wall {
 }
 
 impl Time for Wall {
-    /// By chance, as the system deals it to hash maps. The time of day would not do: machines without a clock of their own
+    /// Random, as the system seeds hash maps. The time of day would not do: machines without a clock of their own
     /// begin at the same one each time.
     fn first_number(&self) -> u64 {
         RandomState::new().build_hasher().finish() >> (u64::BITS - NUMBER_BITS)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mesh_agent::Endpoint;
-use mesh_agent::api::{Destination, MessageRef, Name, ReceiptWish};
+use mesh_agent::api::{Destination, MessageRef, Name, ReceiptRequest};
 use mesh_protocol::{Address, MessageType, Priority};
 
 use super::values::{self, DemoSpeed, Seeds};
@@ -246,14 +246,14 @@ pub(super) struct SendArgs {
     pub(super) body: OsString,
 }
 
-/// [`ReceiptWish`] as a flag.
+/// [`ReceiptRequest`] as a flag.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum ReceiptArg {
     Delivered,
     Processed,
 }
 
-impl From<ReceiptArg> for ReceiptWish {
+impl From<ReceiptArg> for ReceiptRequest {
     fn from(receipt: ReceiptArg) -> Self {
         match receipt {
             ReceiptArg::Delivered => Self::Delivered,

@@ -1,6 +1,6 @@
-//! The body of a message: bytes that are shared, not copied, on their way from one session to another.
+//! The body of a message: bytes that are shared, not copied, between sessions.
 //!
-//! Owns the two ways to write a body, `text` and `data` (base64 in JSON, raw bytes in postcard). Its size is checked
+//! Owns the two forms of a body, `text` and `data` (base64 in JSON, raw bytes in postcard). Its size is checked
 //! by the session ([`super::MAX_BODY`]).
 
 use std::borrow::Cow;
@@ -39,7 +39,7 @@ impl Body {
         Self { bytes, text }
     }
 
-    /// The bytes of the body, whichever way it is written.
+    /// The bytes of the body, in whichever form it is written.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes

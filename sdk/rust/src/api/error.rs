@@ -25,7 +25,7 @@ pub enum ErrorCode {
     UnknownReceiver,
     /// The body, the line or the frame is over its bound.
     TooLarge,
-    /// The agent has too much on its way already; try again after a receipt.
+    /// The agent has too much in flight already; try again after a receipt.
     Busy,
     /// The agent's credits do not allow this.
     NoCredit,
@@ -65,7 +65,7 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// Why something is not done, before it is known whom that is told and as the answer to what.
+/// Why something is not done, before it is known which request of which agent that answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// For programs.

@@ -1,4 +1,4 @@
-//! What the gateway tells an agent.
+//! What the gateway sends to an agent.
 //!
 //! Owns the fields and their written forms; the engine decides what happens and the session carries it.
 
@@ -14,7 +14,7 @@ use super::error::ErrorEvent;
 use super::report::{AgentEntry, Agents, Peer, PeerLink, Peers, Route, Routes, Status};
 use super::{Body, Destination, MessageRef, Name, two_forms};
 
-/// What the gateway tells an agent: in JSON an object with `"ev"`, in postcard the variant's number and its fields.
+/// What the gateway sends to an agent: in JSON an object with `"ev"`, in postcard the variant's number and its fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self", tag = "ev", rename_all = "snake_case")]
@@ -194,7 +194,7 @@ pub enum Outcome {
     Sent,
     /// Its deadline passed first.
     Expired,
-    /// Someone on the way would not take it; `where` and `why` say who and for what.
+    /// A node refused it; `where` and `why` say who and for what.
     Rejected,
     /// No answer came. It may have arrived.
     Unknown,

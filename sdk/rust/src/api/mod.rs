@@ -48,7 +48,7 @@ pub use report::{
     StatusAgents, StatusNetwork, StatusRadio, StatusStore,
 };
 pub use request::{Ack, Ask, Bye, Credit, Hello, Request, Subscribe, Token, Unsubscribe};
-pub use send::{ReceiptWish, SendRequest};
+pub use send::{ReceiptRequest, SendRequest};
 
 /// The longest body of a message, in bytes, before any encoding.
 pub const MAX_BODY: usize = 65_536;

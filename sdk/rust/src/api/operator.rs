@@ -39,7 +39,7 @@ pub struct LinkRemove {
 }
 two_forms!(LinkRemove { reference, name });
 
-/// A way to a node, by an operator.
+/// An operator's route to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self", deny_unknown_fields)]
@@ -65,7 +65,7 @@ const fn one() -> u16 {
     1
 }
 
-/// A way that is no longer to be used.
+/// An operator's route that is to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self", deny_unknown_fields)]

@@ -1,4 +1,4 @@
-//! What the gateway tells of itself: status, peers, routes, agents.
+//! What the gateway reports: status, peers, routes, agents.
 //!
 //! Owns the fields and their written forms. The figures are the engine's, which must have measured them.
 
@@ -36,7 +36,7 @@ pub struct Status {
     pub network: StatusNetwork,
     /// How many agents there are.
     pub agents: StatusAgents,
-    /// Messages accepted and not yet settled by a receipt.
+    /// Messages accepted and not yet completed by a receipt.
     pub outbox: u64,
     /// Events kept for agents that have not acknowledged them.
     pub inbox: u64,
@@ -291,7 +291,7 @@ pub enum RouteOrigin {
     Learned,
 }
 
-/// A way to a node.
+/// A route or path to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]

@@ -48,9 +48,9 @@ pub enum Request {
     LinkAdd(LinkAdd),
     /// No longer connect with another gateway. Answered by `done` or `error`.
     LinkRemove(LinkRemove),
-    /// Send to a node by way of a neighbour. Answered by `done` or `error`.
+    /// Send to a node through a neighbour. Answered by `done` or `error`.
     RouteAdd(RouteAdd),
-    /// No longer send to a node by way of a neighbour. Answered by `done` or `error`.
+    /// No longer send to a node through a neighbour. Answered by `done` or `error`.
     RouteRemove(RouteRemove),
     /// Forget an agent of the gateway, with its inbox. Answered by `done` or `error`.
     AgentForget(AgentForget),

@@ -28,7 +28,7 @@ pub(crate) fn requests() -> Vec<Request> {
         deadline_ms: Some(30_000),
         durable: false,
         reply_to: Some(id(17)),
-        receipt: ReceiptWish::Processed,
+        receipt: ReceiptRequest::Processed,
         body: Body::data(vec![0, 1, 254, 255]),
         key: Some(u64::MAX - 1),
     };

@@ -15,7 +15,7 @@ use super::{Body, Destination, MAX_DEADLINE_MS, Message, MessageRef, two_forms};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum ReceiptWish {
+pub enum ReceiptRequest {
     /// When the destination's gateway has the message.
     #[default]
     Delivered,
@@ -41,7 +41,7 @@ pub struct SendRequest {
     /// The message this one answers.
     pub reply_to: Option<MessageRef>,
     /// Which receipt the sender waits for.
-    pub receipt: ReceiptWish,
+    pub receipt: ReceiptRequest,
     /// What it says, at most [`super::MAX_BODY`] bytes; `text` or `data` in JSON.
     pub body: Body,
     /// A number of the sender's own that makes the message safe to send again: a second one with the key of a recent one
@@ -62,7 +62,7 @@ impl SendRequest {
             deadline_ms: None,
             durable: kind != MessageType::Query,
             reply_to: None,
-            receipt: ReceiptWish::Delivered,
+            receipt: ReceiptRequest::Delivered,
             body: body.into(),
             key: None,
         }
@@ -124,7 +124,7 @@ pub(super) struct SendJson<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reply_to: Option<MessageRef>,
     #[serde(default)]
-    receipt: ReceiptWish,
+    receipt: ReceiptRequest,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

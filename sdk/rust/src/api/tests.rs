@@ -122,13 +122,13 @@ fn the_field_that_is_wrong_is_named() {
         let stream = format!("{{\"op\":\"ping\"}}\n{line}\n");
         let values = decoded::<Request>(stream.as_bytes(), 9, Bounds::REQUEST);
         let [Ok(_), Err(error)] = &values[..] else { panic!("{line}: {values:?}") };
-        let told = ErrorEvent::from(error);
-        assert_eq!(told.field.as_deref(), expected, "{line}");
+        let event = ErrorEvent::from(error);
+        assert_eq!(event.field.as_deref(), expected, "{line}");
         if let Some(field) = expected {
-            assert!(told.message.contains(&format!("`{field}`")) || field == "op", "{}", told.message);
+            assert!(event.message.contains(&format!("`{field}`")) || field == "op", "{}", event.message);
         }
-        assert!(told.hint.is_some() && !told.message.contains("mesh-gateway schema"), "{told:?}");
-        assert_eq!(told.to_string(), error.to_string());
+        assert!(event.hint.is_some() && !event.message.contains("mesh-gateway schema"), "{event:?}");
+        assert_eq!(event.to_string(), error.to_string());
     }
     let many: String = (0..20).map(|n| format!(r#","x{n}":1"#)).collect();
     let values = decoded::<Request>(format!("{{\"op\":\"ping\"{many}}}\n").as_bytes(), 9, Bounds::REQUEST);

@@ -22,7 +22,7 @@ const READ: usize = 32 * 1024;
 
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A way to a gateway that can be taken again and again.
+/// How to open a stream to a gateway, once for each session.
 pub(crate) struct Dial(Box<dyn Fn() -> Later<Result<Stream, ClientError>> + Send + Sync>);
 
 impl fmt::Debug for Dial {

@@ -1,15 +1,15 @@
 //! What the gateway says, taken to whoever waits for it.
 //!
-//! Owns which event answers what. Who waits is [`State`]'s.
+//! Owns which event answers what. Who waits is [`ClientState`]'s.
 
-use super::state::{Again, Answer, Asked, State, Waiter};
+use super::state::{Answer, Asked, ClientState, Resend, Waiter};
 use crate::api::{
-    Accepted, Destination, ErrorEvent, Event, Message, MessageRef, Outcome, Receipt, ReceiptWish, Request,
+    Accepted, Destination, ErrorEvent, Event, Message, MessageRef, Outcome, Receipt, ReceiptRequest, Request,
     Subscribe, Subscribed,
 };
 use crate::{ClientError, Incoming};
 
-impl State {
+impl ClientState {
     /// Takes an event to whoever waits for it. True if there is something new to read.
     pub(crate) fn dispatch(&mut self, event: Event) -> bool {
         match event {
@@ -54,10 +54,10 @@ impl State {
         if self.stays {
             match request {
                 Request::Subscribe(Subscribe { groups, types, .. }) => {
-                    let heard = groups.into_iter().filter(|group| subscribed.groups.contains(group));
-                    self.hears.extend(heard.map(|group| (group, types.clone())));
+                    let taken = groups.into_iter().filter(|group| subscribed.groups.contains(group));
+                    self.subscriptions.extend(taken.map(|group| (group, types.clone())));
                 }
-                _ => self.hears.retain(|group, _| subscribed.groups.contains(group)),
+                _ => self.subscriptions.retain(|group, _| subscribed.groups.contains(group)),
             }
         }
         let _ = waiter.send(Ok(subscribed));
@@ -73,9 +73,9 @@ impl State {
         self.groups.remove(at)
     }
 
-    /// It need not be sent again.
-    pub(super) fn no_more_again(&mut self, again: Option<Box<Again>>) {
-        if let Some(Request::Send(send)) = again.map(|again| again.request) {
+    /// The message has been accepted or refused: it need not be sent again, and its room is free.
+    pub(super) fn forget_resend(&mut self, resend: Option<Box<Resend>>) {
+        if let Some(Request::Send(send)) = resend.map(|resend| resend.request) {
             self.unaccepted -= 1;
             self.unaccepted_bytes -= send.body.len();
             self.freed = true;
@@ -89,13 +89,13 @@ impl State {
         };
         sending.id = Some(accepted.id);
         sending.durable = accepted.durable;
-        let again = sending.again.take();
-        let waiter = sending.curious.accepted.take();
+        let resend = sending.resend.take();
+        let waiter = sending.waiters.accepted.take();
         // Who has stopped waiting would never be removed: its answer is an ordinary message.
-        if let Some(answer) = sending.curious.answer.take().filter(|answer| !answer.is_closed()) {
+        if let Some(answer) = sending.waiters.answer.take().filter(|answer| !answer.is_closed()) {
             self.queries.insert(accepted.id, (sending.to, answer));
         }
-        self.no_more_again(again);
+        self.forget_resend(resend);
         if let Some(waiter) = waiter {
             let _ = waiter.send(Ok(accepted));
         }
@@ -105,6 +105,7 @@ impl State {
         if !self.mail.is_new(receipt.cursor) {
             return false;
         }
+        // One of an earlier run of this agent, or one whose waiter was dropped with its session: it is for the application.
         let Some(reference) = receipt.reference.filter(|reference| self.sends.contains_key(reference)) else {
             self.mail.put(Incoming::Receipt(receipt));
             return true;
@@ -112,16 +113,18 @@ impl State {
         self.mail.passed(receipt.cursor);
         let &Receipt { id, at_us, .. } = &receipt;
         let durable = receipt.cursor.is_some();
+        // The *accepted* may have been lost with an earlier session; the receipt says as much.
         self.accepted(reference, Accepted { reference: Some(reference), id, durable, at_us });
-        let wish = self.sends[&reference].wish;
-        if receipt.outcome == Outcome::Delivered && wish == ReceiptWish::Processed {
+        let receipt_request = self.sends[&reference].receipt_request;
+        // *Processed* follows, or the reason why it will not.
+        if receipt.outcome == Outcome::Delivered && receipt_request == ReceiptRequest::Processed {
             return false;
         }
         let arrived = matches!(receipt.outcome, Outcome::Delivered | Outcome::Processed | Outcome::Sent);
         if !arrived && let Some((_, waiter)) = self.queries.remove(&receipt.id) {
             let _ = waiter.send(Ok(Answer::Undelivered(receipt.clone())));
         }
-        if let Some(waiter) = self.sends.remove(&reference).and_then(|sending| sending.curious.receipt) {
+        if let Some(waiter) = self.sends.remove(&reference).and_then(|sending| sending.waiters.receipt) {
             let _ = waiter.send(Ok(receipt));
         }
         false
@@ -129,6 +132,7 @@ impl State {
 
     fn message(&mut self, message: Message) -> bool {
         if !self.mail.is_new(message.cursor) {
+            // Shown before, in an earlier session; it costs a credit all the same.
             self.mail.spend();
             return false;
         }
@@ -162,8 +166,8 @@ impl State {
             return false;
         }
         if let Some(sending) = error.reference.and_then(|reference| self.sends.remove(&reference)) {
-            self.no_more_again(sending.again);
-            sending.curious.refuse(&ClientError::Refused(error));
+            self.forget_resend(sending.resend);
+            sending.waiters.refuse(&ClientError::Refused(error));
             return false;
         }
         if let Some(asked) = error.reference.and_then(|reference| self.asks.remove(&reference)) {

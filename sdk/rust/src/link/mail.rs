@@ -27,8 +27,8 @@ pub(crate) struct Mail {
     /// No credits are given back while it is not known what became of messages that were sent again: an answer to one
     /// would come before its number is known.
     held: bool,
-    /// Raised when the gateway has forgotten the inbox, and its cursors begin anew.
-    life: u32,
+    /// Raised when the gateway has forgotten the inbox, and its cursors begin at 1 again.
+    generation: u32,
 }
 
 impl Mail {
@@ -42,7 +42,7 @@ impl Mail {
             credits: welcome.credits,
             spent: 0,
             held: false,
-            life: 0,
+            generation: 0,
         }
     }
 
@@ -60,7 +60,7 @@ impl Mail {
         self.unread.push_back(incoming);
     }
 
-    /// Something came and went to whoever waits for it.
+    /// Something came and went to whoever waits for it: it counts as handled, and the inbox never shows it.
     pub(crate) fn passed(&mut self, cursor: Option<u64>) {
         if let Some(cursor) = cursor {
             self.highest = self.highest.max(cursor);
@@ -82,17 +82,19 @@ impl Mail {
         incoming
     }
 
-    /// Which of the gateway's lives the cursors belong to that are given out now.
-    pub(crate) const fn life(&self) -> u32 {
-        self.life
+    /// Which generation of cursors is given out now.
+    pub(crate) const fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// The application has handled this cursor. The acknowledgement to send, if it is time for one.
     pub(crate) fn handled(&mut self, cursor: u64) -> Option<Ack> {
+        // Handled before, or of a session whose cursors the gateway has forgotten.
         if !self.open.remove(&cursor) {
             return None;
         }
         self.handled_since_ack += 1;
+        // With nothing left to read, the application may wait for long: it is acknowledged at once.
         if self.unread.is_empty() || self.handled_since_ack >= ACK_EVERY { self.ack() } else { None }
     }
 
@@ -114,6 +116,7 @@ impl Mail {
 
     /// The credits to give back, if there are enough of them to be worth a request.
     pub(crate) fn credit(&mut self) -> Option<Credit> {
+        // Half at a time: one request for many messages, and the gateway never runs dry.
         if self.held || self.spent == 0 || self.spent < self.credits / 2 {
             return None;
         }
@@ -131,8 +134,8 @@ impl Mail {
             self.highest = self.highest.max(welcome.resumed_from);
             return true;
         }
-        // Its cursors begin anew; those in hand mean nothing to it.
-        self.life += 1;
+        // Its cursors begin at 1 again; those in hand mean nothing to it.
+        self.generation += 1;
         self.open.clear();
         self.unread.iter_mut().for_each(Incoming::forget_cursor);
         self.highest = welcome.resumed_from;

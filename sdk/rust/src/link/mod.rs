@@ -1,13 +1,13 @@
 //! The connection under a client: one task that reads and writes, and what its handles share.
 //!
 //! Requests are encoded into one buffer by whoever asks, and the [`task`] writes all of it at once; [`events`] are taken to
-//! those who wait for them, whom [`state`] knows. When a session ends, [`comeback`] begins another one, for those who want
+//! those who wait for them, whom [`state`] knows. When a session ends, [`reconnect`] begins another one, for those who want
 //! that.
 
-pub(crate) mod comeback;
 pub(crate) mod dial;
 mod events;
 mod mail;
+pub(crate) mod reconnect;
 pub(crate) mod state;
 mod task;
 
@@ -24,9 +24,9 @@ use crate::api::codec::{Codec, encode};
 use crate::api::{Ack, Ask, Bye, Event, Request, SendRequest, Subscribed};
 use crate::error::lost;
 use crate::{ClientError, Incoming, Time};
-use comeback::Comeback;
 use dial::Session;
-use state::{Curious, State};
+use reconnect::Reconnect;
+use state::{ClientState, Waiters};
 
 /// How many bytes may wait to be written before senders wait, in bytes. A guess: four of the largest messages.
 const OUTGOING: usize = 256 * 1024;
@@ -58,8 +58,8 @@ pub(crate) struct Link {
     /// Something is to be read.
     to_read: Notify,
     connection: watch::Sender<Connection>,
-    /// How often something came.
-    heard: AtomicU64,
+    /// How often something came: the silence is measured by it.
+    reads: AtomicU64,
     clock: Clock,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Link {
 /// reconnect in between would miss it.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) state: State,
+    pub(crate) state: ClientState,
     outgoing: Outgoing,
 }
 
@@ -80,7 +80,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// Requests on their way to the gateway.
+/// Requests that wait to be written.
 #[derive(Debug)]
 struct Outgoing {
     codec: Codec,
@@ -92,7 +92,7 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    /// Queues a request to be written, and tells the writer if there was nothing. False if there is no session now.
+    /// Queues a request to be written, and wakes the writer if there was nothing. False if there is no session now.
     fn put(&mut self, request: &Request, to_write: &Notify) -> Result<bool, ClientError> {
         if self.bye {
             return Err(lost("bye was said"));
@@ -126,28 +126,28 @@ impl Drop for Owner {
 }
 
 impl Link {
-    /// Starts the task of a session, and of those that follow if there is a way to come back.
+    /// Starts the task of a session, and of those that follow if it is to reconnect.
     pub(crate) fn start(
         session: Session,
         codec: Codec,
         time: impl Time,
         first: u64,
-        comeback: Option<Comeback>,
+        reconnect: Option<Reconnect>,
     ) -> Arc<Owner> {
         let clock = time.clone();
         let link = Arc::new(Self {
             shared: Mutex::new(Shared {
-                state: State::new(&session.welcome, first, comeback.is_some()),
+                state: ClientState::new(&session.welcome, first, reconnect.is_some()),
                 outgoing: Outgoing { codec, bytes: Vec::new(), away: false, bye: false },
             }),
             to_write: Notify::new(),
             room: Notify::new(),
             to_read: Notify::new(),
             connection: watch::Sender::new(Connection::Up),
-            heard: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
             clock: Clock(Box::new(move || clock.now())),
         });
-        tokio::spawn(Arc::clone(&link).run(session, time, comeback));
+        tokio::spawn(Arc::clone(&link).run(session, time, reconnect));
         Arc::new(Owner(link))
     }
 
@@ -158,14 +158,14 @@ impl Link {
 
     // ---- asking ----
 
-    /// Waits while too much is on its way to the gateway.
+    /// Waits until one more request may be in flight to the gateway.
     pub(crate) async fn room(&self) -> Result<MutexGuard<'_, Shared>, ClientError> {
         loop {
             if let Some(shared) = self.room_now()? {
                 return Ok(shared);
             }
             let mut room = pin!(self.room.notified());
-            // Enabled before looking again, so that what is written in between is not missed.
+            // Enabled before the second look, so that a wake-up in between is not missed.
             room.as_mut().enable();
             if let Some(shared) = self.room_now()? {
                 return Ok(shared);
@@ -188,10 +188,10 @@ impl Link {
         &self,
         shared: &mut Shared,
         send: SendRequest,
-        curious: Curious,
+        waiters: Waiters,
     ) -> Result<(), ClientError> {
         let Shared { state, outgoing } = shared;
-        state.send(send, curious, || (self.clock.0)(), |request| outgoing.put(request, &self.to_write))
+        state.send(send, waiters, || (self.clock.0)(), |request| outgoing.put(request, &self.to_write))
     }
 
     /// Asks the gateway itself.
@@ -204,7 +204,7 @@ impl Link {
         self.wait(answer).await
     }
 
-    /// Changes the groups that the agent hears.
+    /// Changes the groups that the agent has subscribed to.
     pub(crate) async fn groups(
         &self,
         request: impl FnOnce(Option<u64>) -> Request,
@@ -268,15 +268,16 @@ impl Link {
         ack.map_or(Ok(()), |ack| shared.outgoing.put(&Request::Ack(ack), &self.to_write).map(drop))
     }
 
-    /// Gives back the credits that are due. Nobody is told of a lost connection here.
+    /// Gives back the credits that are due. A lost connection is no error here.
     fn give_back(&self, shared: &mut Shared) {
         if let Some(credit) = shared.state.mail.credit() {
             let _ = shared.outgoing.put(&Request::Credit(credit), &self.to_write);
         }
     }
 
-    /// Waits for something to read. What was taken before, and in which of the gateway's lives, is handled when this is
-    /// first looked at; what is taken now stands there instead, if that is wanted. Cancel safe.
+    /// Waits for something to read. What was taken before, under which
+    /// generation of cursors, is handled when this is first polled; what is taken now stands there instead, if that is wanted. Cancel
+    /// safe.
     pub(crate) async fn next(
         &self,
         in_hand: &mut Option<(u64, u32)>,
@@ -285,18 +286,18 @@ impl Link {
         loop {
             {
                 let mut shared = self.lock();
-                if let Some((cursor, life)) = in_hand.take()
-                    && life == shared.state.mail.life()
+                if let Some((cursor, generation)) = in_hand.take()
+                    && generation == shared.state.mail.generation()
                 {
                     let ack = shared.state.mail.handled(cursor);
-                    // A lost connection is told when everything that had come has been taken.
+                    // A lost connection is an error only when everything that had come has been taken.
                     let _ = self.acknowledge(&mut shared, ack);
                 }
                 let taken = shared.state.mail.take();
                 self.give_back(&mut shared);
                 if let Some(incoming) = taken {
-                    let life = shared.state.mail.life();
-                    *in_hand = incoming.cursor().filter(|_| auto_ack).map(|cursor| (cursor, life));
+                    let generation = shared.state.mail.generation();
+                    *in_hand = incoming.cursor().filter(|_| auto_ack).map(|cursor| (cursor, generation));
                     return Ok(incoming);
                 }
                 if let Some(why) = shared.state.closed() {

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use super::mail::Mail;
 use crate::ClientError;
 use crate::api::{
-    Accepted, Ask, Destination, Event, Message, MessageRef, Name, Receipt, ReceiptWish, Request, SendRequest,
-    Subscribe, Subscribed, Welcome,
+    Accepted, Ask, Destination, Event, Message, MessageRef, Name, Receipt, ReceiptRequest, Request,
+    SendRequest, Subscribe, Subscribed, Welcome,
 };
 use crate::error::lost;
 
@@ -25,7 +25,7 @@ pub(crate) const UNACCEPTED_BYTES: usize = 8 * 1024 * 1024;
 /// Questions to the gateway that may wait for an answer. A guess: far more than anyone has.
 pub(crate) const ASKED: usize = 1_024;
 
-/// Someone who waits for a `T`. Dropped when the connection is lost for good.
+/// Whoever waits for a `T`. Dropped when the connection is lost for good.
 pub(crate) type Waiter<T> = oneshot::Sender<Result<T, ClientError>>;
 /// The other end.
 pub(crate) type Awaited<T> = oneshot::Receiver<Result<T, ClientError>>;
@@ -39,29 +39,29 @@ pub(crate) enum Answer {
     Undelivered(Receipt),
 }
 
-/// Who wants to know what of a message.
+/// Who waits for what of a message.
 #[derive(Debug, Default)]
-pub(crate) struct Curious {
+pub(crate) struct Waiters {
     pub(crate) accepted: Option<Waiter<Accepted>>,
     pub(crate) receipt: Option<Waiter<Receipt>>,
     pub(crate) answer: Option<Waiter<Answer>>,
 }
 
-/// A message on its way.
+/// A message that has no receipt yet.
 #[derive(Debug)]
 pub(super) struct Sending {
     pub(super) to: Destination,
-    pub(super) wish: ReceiptWish,
+    pub(super) receipt_request: ReceiptRequest,
     pub(super) durable: bool,
-    pub(super) curious: Curious,
+    pub(super) waiters: Waiters,
     /// Once it is accepted.
     pub(super) id: Option<MessageRef>,
     /// How to send it again, until it is accepted.
-    pub(super) again: Option<Box<Again>>,
+    pub(super) resend: Option<Box<Resend>>,
 }
 
 #[derive(Debug)]
-pub(super) struct Again {
+pub(super) struct Resend {
     pub(super) request: Request,
     /// When it is worth nothing any more.
     pub(super) until: Option<Duration>,
@@ -78,7 +78,7 @@ pub(super) struct Asked<T> {
 
 /// Everything that is waited for.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct ClientState {
     /// Whether another session follows one that ends: what was asked is then kept until it is answered.
     pub(super) stays: bool,
     pub(super) last_reference: u64,
@@ -89,10 +89,10 @@ pub(crate) struct State {
     pub(super) queries: BTreeMap<MessageRef, (Destination, Waiter<Answer>)>,
     pub(super) asks: BTreeMap<u64, Asked<Event>>,
     pub(super) groups: VecDeque<Asked<Subscribed>>,
-    /// Groups that the agent wants to hear, so that a gateway that has forgotten them is told again.
-    pub(super) hears: BTreeMap<Name, Option<Vec<MessageType>>>,
+    /// What the agent has subscribed to: a gateway forgets it with the session, and the next one asks for it again.
+    pub(super) subscriptions: BTreeMap<Name, Option<Vec<MessageType>>>,
     pub(crate) mail: Mail,
-    /// The ping behind all that was sent again.
+    /// The ping behind all that was sent again: its answer means that everything before it was answered.
     pub(super) barrier: Option<u64>,
     /// Whether there is room again where there was none.
     pub(super) freed: bool,
@@ -102,7 +102,7 @@ pub(crate) struct State {
     pub(super) closed: Option<ClientError>,
 }
 
-impl State {
+impl ClientState {
     /// Requests have numbers from `first` on.
     pub(crate) fn new(welcome: &Welcome, first: u64, stays: bool) -> Self {
         Self {
@@ -114,7 +114,7 @@ impl State {
             queries: BTreeMap::new(),
             asks: BTreeMap::new(),
             groups: VecDeque::new(),
-            hears: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
             mail: Mail::new(welcome),
             barrier: None,
             freed: false,
@@ -156,34 +156,36 @@ impl State {
 
     // ---- asking ----
 
-    /// Notes a message and who wants to hear of it, and has it written.
+    /// Keeps a message with those who wait for its outcome, and has it written.
     pub(crate) fn send(
         &mut self,
         mut send: SendRequest,
-        curious: Curious,
+        waiters: Waiters,
         now: impl FnOnce() -> Duration,
         write: impl FnOnce(&Request) -> Result<bool, ClientError>,
     ) -> Result<(), ClientError> {
         let reference = self.number();
         send.reference = Some(reference);
-        let (to, wish, durable, len) = (send.to, send.receipt, send.durable, send.body.len());
+        let (to, receipt_request, durable, len) = (send.to, send.receipt, send.durable, send.body.len());
         let deadline = send.deadline_ms;
         if self.stays {
+            // Under a key the gateway knows it again, should its *accepted* be lost. A key of the application goes first.
             send.key.get_or_insert(reference);
         }
         let request = Request::Send(send);
+        // Written before it is kept: what cannot be written leaves nothing behind.
         let sent = write(&request)?;
-        let again = self.stays.then(|| {
+        let resend = self.stays.then(|| {
             let until = deadline.map(|ms| now() + Duration::from_millis(ms.into()));
             self.unaccepted += 1;
             self.unaccepted_bytes += len;
-            Box::new(Again { request, until, sent })
+            Box::new(Resend { request, until, sent })
         });
-        self.sends.insert(reference, Sending { to, wish, durable, curious, id: None, again });
+        self.sends.insert(reference, Sending { to, receipt_request, durable, waiters, id: None, resend });
         Ok(())
     }
 
-    /// Notes a question and who waits for its answer, and has it written.
+    /// Keeps a question with whoever waits for its answer, and has it written.
     pub(crate) fn ask(
         &mut self,
         question: impl FnOnce(Ask) -> Request,
@@ -202,7 +204,7 @@ impl State {
         Request::Ping(Ask { reference: Some(self.number()) })
     }
 
-    /// Notes a change of groups and who waits for the result, and has it written. An older gateway's answers have
+    /// Keeps a change of groups with whoever waits for the result, and has it written. An older gateway's answers have
     /// no number; they come in order.
     pub(crate) fn groups(
         &mut self,
@@ -232,34 +234,37 @@ impl State {
         self.groups.clear();
     }
 
-    /// A session has ended and another one is to follow. Of what was accepted and is not durable, nobody will tell.
+    /// A session has ended and another one is to follow. What was accepted and is not durable gets no receipt in another
+    /// session.
     pub(crate) fn suspend(&mut self, why: &ClientError) {
         (self.ended, self.barrier) = (None, None);
         self.give_up(why, |sending| sending.id.is_some() && !sending.durable);
     }
 
-    /// Tells those who wait that the deadline of their message has passed before it was accepted.
+    /// Ends what was not accepted before its deadline: the error says whether a session has had it.
     pub(crate) fn overdue(&mut self, now: Duration) {
         for sent in [true, false] {
             self.give_up(&ClientError::Overdue { sent }, |sending| {
                 let late =
-                    |again: &Again| again.sent == sent && again.until.is_some_and(|until| until <= now);
-                sending.again.as_deref().is_some_and(late)
+                    |resend: &Resend| resend.sent == sent && resend.until.is_some_and(|until| until <= now);
+                sending.resend.as_deref().is_some_and(late)
             });
         }
     }
 
+    /// Ends what is meant, with this reason.
     fn give_up(&mut self, why: &ClientError, whom: impl Fn(&Sending) -> bool) {
+        // Collected first: giving one up changes the table.
         let gone: Vec<u64> =
             self.sends.iter().filter(|(_, sending)| whom(sending)).map(|(reference, _)| *reference).collect();
         for reference in gone {
-            let Some(Sending { mut curious, id, again, .. }) = self.sends.remove(&reference) else {
+            let Some(Sending { mut waiters, id, resend, .. }) = self.sends.remove(&reference) else {
                 continue;
             };
-            self.no_more_again(again);
+            self.forget_resend(resend);
             // The answer to what was accepted is waited for by its name.
-            curious.answer = curious.answer.or_else(|| self.queries.remove(&id?).map(|(_, waiter)| waiter));
-            curious.refuse(why);
+            waiters.answer = waiters.answer.or_else(|| self.queries.remove(&id?).map(|(_, waiter)| waiter));
+            waiters.refuse(why);
         }
     }
 
@@ -277,35 +282,40 @@ impl State {
             self.give_up(&why, |sending| sending.id.is_some());
         }
         self.overdue(now);
-        // What it hears already comes before what it was about to change. Nobody waits for that answer.
-        let hears = self.hearing().into_iter().map(|request| Asked { waiter: oneshot::channel().0, request });
-        let groups: VecDeque<Asked<Subscribed>> = hears.chain(std::mem::take(&mut self.groups)).collect();
+        // What it has subscribed to comes before what it was about to change. Nobody waits for that answer.
+        let subscriptions = self
+            .subscribe_requests()
+            .into_iter()
+            .map(|request| Asked { waiter: oneshot::channel().0, request });
+        let groups: VecDeque<Asked<Subscribed>> =
+            subscriptions.chain(std::mem::take(&mut self.groups)).collect();
         for asked in &groups {
             write(&asked.request)?;
         }
         self.groups = groups;
         for sending in self.sends.values_mut() {
-            let Some(again) = sending.again.as_deref_mut() else { continue };
-            if let (Request::Send(send), Some(until)) = (&mut again.request, again.until) {
+            let Some(resend) = sending.resend.as_deref_mut() else { continue };
+            if let (Request::Send(send), Some(until)) = (&mut resend.request, resend.until) {
                 // What is left of it; it was more than nothing just now.
                 let left = until.saturating_sub(now).as_millis().max(1);
                 send.deadline_ms = Some(u32::try_from(left).unwrap_or(u32::MAX));
             }
-            again.sent = write(&again.request)?;
+            resend.sent = write(&resend.request)?;
         }
         for asked in self.asks.values() {
             write(&asked.request)?;
         }
+        // No credit is given before this comes back: an answer could come before the number of its question is known.
         let barrier = self.number();
         self.barrier = Some(barrier);
         write(&Request::Ping(Ask { reference: Some(barrier) }))?;
         Ok(())
     }
 
-    /// The requests that make the gateway send what the agent wants to hear.
-    fn hearing(&self) -> Vec<Request> {
+    /// The requests that subscribe again to what the agent has subscribed to: one for each set of types.
+    fn subscribe_requests(&self) -> Vec<Request> {
         let mut by_types: Vec<(&Option<Vec<MessageType>>, Vec<Name>)> = Vec::new();
-        for (name, types) in &self.hears {
+        for (name, types) in &self.subscriptions {
             match by_types.iter_mut().find(|(known, _)| *known == types) {
                 Some((_, groups)) => groups.push(*name),
                 None => by_types.push((types, vec![*name])),
@@ -318,7 +328,7 @@ impl State {
     }
 }
 
-impl Curious {
+impl Waiters {
     pub(super) fn refuse(self, why: &ClientError) {
         let Self { accepted, receipt, answer } = self;
         let _ = accepted.map(|waiter| waiter.send(Err(why.clone())));

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::comeback::Comeback;
 use super::dial::{Session, fill};
+use super::reconnect::Reconnect;
 use super::{Connection, Link, Shared};
 use crate::api::codec::Decoder;
 use crate::error::lost;
@@ -24,27 +24,28 @@ impl Link {
         self: Arc<Self>,
         mut session: Session,
         time: impl Time,
-        mut comeback: Option<Comeback>,
+        mut reconnect: Option<Reconnect>,
     ) {
-        let heartbeat = comeback.as_ref().map(|comeback| comeback.heartbeat);
+        let heartbeat = reconnect.as_ref().map(|reconnect| reconnect.heartbeat);
         let why = loop {
             let began = time.now();
             let Err(why) = self.session(session, &time, heartbeat).await;
-            // What had come is there to be read.
+            // What had come before the end is there to be read.
             self.to_read.notify_one();
-            let Some(comeback) = comeback.as_mut().filter(|_| why.is_passing()) else { break why };
+            let Some(reconnect) = reconnect.as_mut().filter(|_| why.is_passing()) else { break why };
             if self.suspend(&why) {
                 break why;
             }
-            comeback.lasted(time.now().saturating_sub(began));
-            let (again, asked) = match comeback.again(&self, &time, why).await {
-                Ok(again) => again,
+            // Before the next attempt: after a session that lasted, the pauses are short again.
+            reconnect.lasted(time.now().saturating_sub(began));
+            let (next, asked) = match reconnect.next_session(&self, &time, why).await {
+                Ok(next) => next,
                 Err(why) => break why,
             };
-            if let Err(why) = self.resume(&again, asked, time.now()) {
+            if let Err(why) = self.resume(&next, asked, time.now()) {
                 break why;
             }
-            session = again;
+            session = next;
         };
         self.lock().state.close(why.clone());
         self.to_read.notify_one();
@@ -56,6 +57,7 @@ impl Link {
     fn suspend(&self, why: &ClientError) -> bool {
         let Shared { state, outgoing } = &mut *self.lock();
         outgoing.away = true;
+        // What is not written now is kept in the state, and written in the next session.
         outgoing.bytes.clear();
         state.suspend(why);
         outgoing.bye
@@ -93,7 +95,7 @@ impl Link {
                 None => std::future::pending().await,
             }
         };
-        // What the gateway says is the better reason, and no dice decide which of two is told.
+        // Biased: what the gateway says is the better reason, and the same one is reported whatever the order of the tasks.
         tokio::select! {
             biased;
             why = self.read(&mut reader, decoder) => why,
@@ -110,7 +112,7 @@ impl Link {
     ) -> Result<Infallible, ClientError> {
         let mut events = Vec::new();
         loop {
-            // Read without the lock: whoever asks meanwhile need not wait.
+            // Decoded without the lock: whoever asks meanwhile need not wait.
             let whole = loop {
                 match decoder.decode() {
                     Ok(Some(event)) => events.push(event),
@@ -125,7 +127,7 @@ impl Link {
                     news |= shared.state.dispatch(event);
                 }
                 let ack = shared.state.mail.ack();
-                // After bye there is nothing to ask, but still something to hear.
+                // After bye nothing can be asked, but events still come.
                 let _ = self.acknowledge(&mut shared, ack);
                 self.give_back(&mut shared);
                 (shared.state.take_freed(), shared.state.take_ended())
@@ -141,7 +143,8 @@ impl Link {
             }
             whole?;
             fill(reader, &mut decoder).await?;
-            self.heard.fetch_add(1, Ordering::Relaxed);
+            // Any byte counts, half a line too: a long event over a slow link is no silence.
+            self.reads.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -170,12 +173,13 @@ impl Link {
         }
     }
 
-    /// Returns when the gateway has said nothing for twice this span, though it was asked whether it is there.
+    /// Returns when nothing has come from the gateway for twice this span, though it was asked whether it is there. TCP alone does
+    /// not notice a gateway that has lost its power.
     async fn silence(&self, time: &impl Time, span: Duration) -> Result<Infallible, ClientError> {
         loop {
-            let heard = self.heard.load(Ordering::Relaxed);
+            let reads = self.reads.load(Ordering::Relaxed);
             time.pause(span).await;
-            if self.heard.load(Ordering::Relaxed) != heard {
+            if self.reads.load(Ordering::Relaxed) != reads {
                 continue;
             }
             {
@@ -185,7 +189,7 @@ impl Link {
                 let _ = outgoing.put(&ping, &self.to_write);
             }
             time.pause(span).await;
-            if self.heard.load(Ordering::Relaxed) == heard {
+            if self.reads.load(Ordering::Relaxed) == reads {
                 return Err(lost(format_args!("nothing came from it for {} s", 2 * span.as_secs())));
             }
         }

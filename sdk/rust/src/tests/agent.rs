@@ -14,7 +14,7 @@ use crate::link::state::UNACCEPTED;
 use crate::{Agent, ClientError, Connection};
 
 /// Lets every other task get on as far as it can.
-async fn settle() {
+async fn run_other_tasks() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -41,7 +41,7 @@ async fn what_was_not_accepted_is_sent_again_in_order_under_the_same_key() {
     assert!(matches!(pending[2].accepted().await, Err(ClientError::Refused(_))));
     drop(session);
     // What is asked while the gateway is away waits, and comes behind.
-    settle().await;
+    run_other_tasks().await;
     pending.push(handle.send(SendRequest { key: Some(99), ..send("bob", "late") }).await.unwrap());
 
     let (mut session, hello) = gateway.welcome(0).await;
@@ -134,7 +134,7 @@ async fn attempts_go_on_with_growing_pauses_until_the_gateway_is_back() {
     let (mut session, _) = gateway.welcome(0).await;
     session.barrier().await;
     connection.wait_for(|now| matches!(now, Connection::Up)).await.unwrap();
-    // A session that did not last leaves the pauses as they were; one that did begins them anew.
+    // A session that did not last leaves the pauses as they were; one that did makes them short again.
     for (lasted, attempts) in [(1, 10), (11, 0)] {
         tokio::time::sleep(Duration::from_secs(lasted)).await;
         drop(session);
@@ -203,7 +203,7 @@ async fn groups_and_questions_are_asked_for_again() {
         let handle = handle.clone();
         async move { handle.unsubscribe(vec![name("hall")]).await }
     });
-    settle().await;
+    run_other_tasks().await;
     let ping = tokio::spawn(async move { handle.ping().await });
     let unsubscribe = session.read().await;
     let number = unsubscribe.reference();
@@ -239,15 +239,15 @@ async fn groups_and_questions_are_asked_for_again() {
 async fn of_what_is_not_durable_nobody_tells_after_a_loss() {
     let (mut gateway, mut session, agent) = Gateway::welcomed().await;
     let fleeting = SendRequest { durable: false, ..send("bob", "now") };
-    let mut told = agent.handle().send(fleeting.clone()).await.unwrap();
+    let mut pending = agent.handle().send(fleeting.clone()).await.unwrap();
     let untold = agent.handle().send(fleeting).await.unwrap();
     let (first, second) = (session.sent().await, session.sent().await);
     let Event::Accepted(mut taken) = accepted(first.reference, 1) else { unreachable!() };
     taken.durable = false;
     session.say(Event::Accepted(taken)).await;
-    told.accepted().await.unwrap();
+    pending.accepted().await.unwrap();
     drop(session);
-    assert!(matches!(told.receipt().await, Err(ClientError::Lost(_))), "it is not waited for without end");
+    assert!(matches!(pending.receipt().await, Err(ClientError::Lost(_))), "it is not waited for without end");
     // The other one was not accepted as far as anyone knows.
     let (mut session, _) = gateway.welcome(0).await;
     assert_eq!(session.sent().await, second);
@@ -285,7 +285,7 @@ async fn a_deadline_goes_on_while_the_gateway_is_away() {
     let first = session.sent().await;
     gateway.switch(true);
     drop(session);
-    settle().await;
+    run_other_tasks().await;
     let mut unsent = handle.send(within(5)).await.unwrap();
     let before = tokio::time::Instant::now();
     let overdue = sent.accepted().await.unwrap_err();
@@ -315,7 +315,7 @@ async fn no_more_waits_for_acceptance_than_the_gateway_knows_again() {
     }
     let one_more = tokio::spawn(async move { handle.send(send("bob", "more")).await });
     let first = session.sent().await;
-    settle().await;
+    run_other_tasks().await;
     assert!(!one_more.is_finished(), "it waits for room");
     session.say(accepted(first.reference, 1)).await;
     one_more.await.unwrap().unwrap();
@@ -345,7 +345,7 @@ async fn an_agent_can_leave_while_its_gateway_is_away() {
         let (mut gateway, session, agent) = Gateway::welcomed().await;
         gateway.switch(true);
         drop(session);
-        settle().await;
+        run_other_tasks().await;
         let pending = agent.handle().send(send("bob", "?")).await.unwrap();
         let (handle, mut inbox) = agent.split();
         if all_at_once {
@@ -356,7 +356,7 @@ async fn an_agent_can_leave_while_its_gateway_is_away() {
             assert!(why.contains("bye was said while the gateway was away"), "{why}");
             assert!(inbox.next().await.is_err());
         }
-        settle().await;
+        run_other_tasks().await;
         gateway.switch(false);
         let missed = gateway.missed();
         tokio::time::sleep(Duration::from_secs(3_600)).await;

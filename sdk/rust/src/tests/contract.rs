@@ -41,7 +41,7 @@ fn holds<T: Serialize + DeserializeOwned + PartialEq + Debug>(line: &Line) {
         value.unwrap_or_else(|| panic!("line {} is not whole", line.number))
     };
     let value: T = read(Codec::Json, format!("{}\n", line.text).as_bytes());
-    // By way of text: as a value, a short fraction would be a long one.
+    // Through text: as a value, a short fraction would be a long one.
     let written: Value = serde_json::from_str(&serde_json::to_string(&value).unwrap()).unwrap();
     // What was left out has its default; all that stands there must come back.
     for (field, there) in line.json().as_object().unwrap() {

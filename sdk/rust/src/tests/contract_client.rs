@@ -8,11 +8,13 @@ use tokio::task::JoinHandle;
 
 use super::contract::{Line, Side, contract};
 use crate::api::codec::Codec;
-use crate::api::{Done, Event, Message, MessageRef, Receipt, ReceiptWish, Request, SendRequest, Subscribed};
+use crate::api::{
+    Done, Event, Message, MessageRef, Receipt, ReceiptRequest, Request, SendRequest, Subscribed,
+};
 use crate::{Client, ClientError, Handle, Inbox, Incoming, Pending, Wall};
 
-/// What became of something asked, as the event that told it.
-type Told = Result<Event, ClientError>;
+/// What became of something asked, as the event that says so.
+type Answered = Result<Event, ClientError>;
 
 /// A connection whose far end is the contract.
 struct Play {
@@ -27,14 +29,14 @@ struct Play {
     /// Messages without a `ref` that have no *accepted* yet, by the client's number.
     unnumbered: VecDeque<u64>,
     /// Messages handed over, by the client's number, and which receipt each waits for.
-    pending: BTreeMap<u64, (Pending, ReceiptWish)>,
-    receipts: BTreeMap<MessageRef, (JoinHandle<Result<Receipt, ClientError>>, ReceiptWish)>,
+    pending: BTreeMap<u64, (Pending, ReceiptRequest)>,
+    receipts: BTreeMap<MessageRef, (JoinHandle<Result<Receipt, ClientError>>, ReceiptRequest)>,
     /// Queries, by their name once they have one.
     asked: BTreeMap<u64, JoinHandle<Result<Message, ClientError>>>,
     answers: BTreeMap<MessageRef, JoinHandle<Result<Message, ClientError>>>,
     /// Questions to the gateway, by the client's number.
-    questions: BTreeMap<u64, JoinHandle<Told>>,
-    groups: VecDeque<JoinHandle<Told>>,
+    questions: BTreeMap<u64, JoinHandle<Answered>>,
+    groups: VecDeque<JoinHandle<Answered>>,
 }
 
 impl Play {
@@ -70,7 +72,7 @@ impl Play {
             self.stream.read_line(&mut text).await.unwrap();
             let mut here: Value = serde_json::from_str(&text).unwrap_or_else(|why| panic!("{text:?}: {why}"));
             let number = here.get("ref").cloned();
-            // The client numbers in its own way, and writes what the contract leaves to the defaults.
+            // The client uses numbers of its own, and writes what the contract leaves to the defaults.
             here.as_object_mut().unwrap().remove("ref");
             there.as_object_mut().unwrap().remove("ref");
             let defaults = [
@@ -123,21 +125,21 @@ impl Play {
             }
             Request::Subscribe(asked) => {
                 let handle = self.handle();
-                let told = tokio::spawn(async move {
+                let answered = tokio::spawn(async move {
                     let groups = handle.subscribe(asked.groups, asked.types).await?;
                     Ok(Event::Subscribed(Subscribed { reference: None, groups }))
                 });
-                self.groups.push_back(told);
+                self.groups.push_back(answered);
                 self.hears(line).await;
                 return;
             }
             Request::Unsubscribe(asked) => {
                 let handle = self.handle();
-                let told = tokio::spawn(async move {
+                let answered = tokio::spawn(async move {
                     let groups = handle.unsubscribe(asked.groups).await?;
                     Ok(Event::Subscribed(Subscribed { reference: None, groups }))
                 });
-                self.groups.push_back(told);
+                self.groups.push_back(answered);
                 self.hears(line).await;
                 return;
             }
@@ -145,7 +147,7 @@ impl Play {
         };
         let handle = self.handle();
         let done = || Event::Done(Done { reference: None });
-        let told = tokio::spawn(async move {
+        let answered = tokio::spawn(async move {
             Ok(match question {
                 Request::Status(_) => Event::Status(Box::new(handle.status().await?)),
                 Request::Peers(_) => Event::Peers(handle.peers().await?),
@@ -176,16 +178,16 @@ impl Play {
                     handle.ping().await?;
                     Event::Pong(crate::api::Pong { reference: None })
                 }
-                other => panic!("the client has no way to say {other:?}"),
+                other => panic!("the client cannot say {other:?}"),
             })
         });
         let number = self.hears(line).await.as_u64().expect("a number");
         self.numbers.insert(reference.unwrap(), number);
-        self.questions.insert(number, told);
+        self.questions.insert(number, answered);
     }
 
     async fn send(&mut self, line: &Line, send: SendRequest, reference: Option<u64>, has_answer: bool) {
-        let wish = send.receipt;
+        let receipt_request = send.receipt;
         let (mut query, mut pending) = (None, None);
         if has_answer {
             let handle = self.handle();
@@ -199,11 +201,11 @@ impl Play {
             None => self.unnumbered.push_back(number),
         }
         query.map(|query| self.asked.insert(number, query));
-        pending.map(|pending| self.pending.insert(number, (pending, wish)));
+        pending.map(|pending| self.pending.insert(number, (pending, receipt_request)));
     }
 
     /// The gateway says this line, and the client takes it for what it is.
-    async fn told(&mut self, line: &Line) {
+    async fn answered(&mut self, line: &Line) {
         let event: Event = serde_json::from_str(&line.text).unwrap();
         // With the client's number in place of the contract's.
         let number = match &event {
@@ -228,7 +230,7 @@ impl Play {
             Err(ClientError::Refused(error)) => Event::Error(error),
             Err(other) => panic!("line {}: {other}", line.number),
         };
-        // By way of text: as a value, a short fraction would be a long one.
+        // Through text: as a value, a short fraction would be a long one.
         let mut here: Value = serde_json::from_str(&serde_json::to_string(&here).unwrap()).unwrap();
         for value in [&mut here, &mut json] {
             value.as_object_mut().unwrap().remove("ref");
@@ -237,7 +239,7 @@ impl Play {
     }
 
     /// What the client makes of an event, from where it gives it out; nothing where it keeps it to itself.
-    async fn taken(&mut self, event: Event, number: Option<u64>) -> Option<Told> {
+    async fn taken(&mut self, event: Event, number: Option<u64>) -> Option<Answered> {
         match event {
             Event::Welcome(_) => {
                 let client = self.joining.take().unwrap().await.unwrap();
@@ -256,15 +258,15 @@ impl Play {
                     self.answers.insert(accepted.id, query);
                     return None;
                 }
-                let (mut pending, wish) = self.pending.remove(&number).unwrap();
-                let told = pending.accepted().await.map(Event::Accepted);
+                let (mut pending, receipt_request) = self.pending.remove(&number).unwrap();
+                let answered = pending.accepted().await.map(Event::Accepted);
                 // A repeat gets no receipt of its own.
                 let receipt = tokio::spawn(pending.receipt());
-                self.receipts.entry(accepted.id).or_insert((receipt, wish));
-                Some(told)
+                self.receipts.entry(accepted.id).or_insert((receipt, receipt_request));
+                Some(answered)
             }
             Event::Receipt(receipt) => {
-                let Some((_, wish)) = self.receipts.get(&receipt.id) else {
+                let Some((_, receipt_request)) = self.receipts.get(&receipt.id) else {
                     // A query waits for its answer instead.
                     return if self.answers.contains_key(&receipt.id) {
                         None
@@ -272,11 +274,13 @@ impl Play {
                         Some(self.incoming().await)
                     };
                 };
-                if *wish == ReceiptWish::Processed && receipt.outcome == crate::api::Outcome::Delivered {
+                if *receipt_request == ReceiptRequest::Processed
+                    && receipt.outcome == crate::api::Outcome::Delivered
+                {
                     return None;
                 }
-                let (told, _) = self.receipts.remove(&receipt.id).unwrap();
-                Some(told.await.unwrap().map(Event::Receipt))
+                let (answered, _) = self.receipts.remove(&receipt.id).unwrap();
+                Some(answered.await.unwrap().map(Event::Receipt))
             }
             Event::Message(message) => match message.reply_to.and_then(|id| self.answers.remove(&id)) {
                 Some(answer) => Some(answer.await.unwrap().map(Event::Message)),
@@ -303,7 +307,7 @@ impl Play {
     }
 
     /// The next thing in the inbox.
-    async fn incoming(&mut self) -> Told {
+    async fn incoming(&mut self) -> Answered {
         self.inbox.as_mut().expect("a session").next().await.map(|incoming| match incoming {
             Incoming::Message(message) => Event::Message(message),
             Incoming::Receipt(receipt) => Event::Receipt(receipt),
@@ -332,7 +336,7 @@ async fn play(lines: &[&Line]) {
                 let has_answer = lines.clone().any(is_answer);
                 play.say(line, has_answer).await;
             }
-            Side::Gateway => play.told(line).await,
+            Side::Gateway => play.answered(line).await,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A gateway by hand: it reads what agents ask, and says what it is told to.
+//! A gateway by hand: it reads what agents ask, and says what the test has it say.
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,7 +28,7 @@ pub(super) struct Session {
 }
 
 impl Gateway {
-    /// The gateway, and an agent that knows the way to it.
+    /// The gateway, and an agent that can connect to it.
     pub(super) fn new() -> (Self, AgentBuilder) {
         let (knock, knocks) = mpsc::unbounded_channel();
         let (off, missed) = (Arc::new(Mutex::new(false)), Arc::new(Mutex::new(0)));
@@ -62,7 +62,7 @@ impl Gateway {
         *self.missed.lock().unwrap()
     }
 
-    /// Whether nobody is at the door.
+    /// Whether nobody tries to connect.
     pub(super) fn is_left_alone(&mut self) -> bool {
         self.knocks.try_recv().is_err()
     }

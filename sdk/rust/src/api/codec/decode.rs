@@ -19,7 +19,7 @@ pub struct Decoder {
     /// How far after `start` has been searched for the end of a line, so that a line in a thousand pieces is
     /// searched once.
     searched: usize,
-    /// Whether a carriage return within this line has been looked at: one is enough to tell.
+    /// Whether a carriage return within this line has been looked at: one is enough to know.
     returned: bool,
     lost: bool,
 }

@@ -110,7 +110,7 @@ pub(super) fn unreadable<T: DeserializeOwned>(line: &[u8], why: &serde_json::Err
 }
 
 /// The field of the line that it cannot be read for: the one that is missing, or the one without which something else is wrong
-/// or nothing. The reader itself has no place to tell, as it looks for `op` first.
+/// or nothing. The reader itself does not know the place, as it looks for `op` first.
 fn wrong_field<T: DeserializeOwned>(line: &[u8], what: &str) -> Option<String> {
     /// More fields than any request has, and few enough to read a line so often.
     const FIELDS: usize = 16;
@@ -129,7 +129,7 @@ fn wrong_field<T: DeserializeOwned>(line: &[u8], what: &str) -> Option<String> {
         |object| T::deserialize(Value::Object(object)).err().map(|why: serde_json::Error| why.to_string());
     // What is wrong with the text alone, such as a field that is there twice, is gone by now.
     let whole = wrong(object.clone())?;
-    // Without its tag it is always wrong, in another way: that one comes last.
+    // Without its tag it is always wrong, but with another error: the tag is tried last.
     let tags = ["op", "ev"];
     let fields = object.keys().filter(|field| !tags.contains(&field.as_str()));
     let found = fields.chain(object.keys().filter(|field| tags.contains(&field.as_str()))).find(|field| {

@@ -1,6 +1,6 @@
-//! How an agent comes back to its gateway: when it tries, and what it says.
+//! How an agent reconnects to its gateway: when it tries, and what it says.
 //!
-//! Owns the pauses. What is told again in the new session is [`super::state`]'s.
+//! Owns the pauses. What is asked again in the new session is [`super::state`]'s.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{ClientError, Time};
 /// How long a gateway may take from the connection to the welcome. As long as it waits itself for a hello.
 pub(crate) const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 
-/// The pauses between attempts to connect: each about twice the one before, up to a bound, and less by chance by up to a
+/// The pauses between attempts to connect: each about twice the one before, up to a bound, less a random part of up to
 /// half, so that the agents of a gateway that restarts do not all come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
@@ -44,9 +44,9 @@ impl Backoff {
     }
 }
 
-/// What an agent needs to come back.
+/// What an agent needs to reconnect.
 #[derive(Debug)]
-pub(crate) struct Comeback {
+pub(crate) struct Reconnect {
     dial: Dial,
     hello: Hello,
     codec: Codec,
@@ -57,7 +57,7 @@ pub(crate) struct Comeback {
     pub(crate) heartbeat: Duration,
 }
 
-impl Comeback {
+impl Reconnect {
     pub(crate) fn new(
         dial: Dial,
         hello: Hello,
@@ -111,7 +111,7 @@ impl Comeback {
 
     /// Tries to begin another session until that works, is hopeless, or is not wanted any more; and the cursor behind
     /// which it goes on.
-    pub(crate) async fn again(
+    pub(crate) async fn next_session(
         &mut self,
         link: &Link,
         time: &impl Time,
