@@ -149,15 +149,17 @@ pub use envelope::{
     BODY_MAX, CONTEXTS, ContextId, ENVELOPE_HEAD_MAX, Envelope, EnvelopeError, Letter, MessageRef, NAME_MAX,
 };
 #[cfg(feature = "node")]
-pub use neighbours::{ALIVE_FOR as NEIGHBOUR_ALIVE_FOR, Neighbour};
+pub use neighbours::{ALIVE_FOR as NEIGHBOUR_ALIVE_FOR, Neighbour, Neighbours};
 #[cfg(feature = "node")]
-pub use node::{Answer, Config, Event, Host, Node, Received, RouteError, SendError, Transmit};
+pub use node::{
+    Answer, AnyNode, Capacity, Config, Event, Host, Node, Received, RouteError, SendError, Transmit,
+};
 #[cfg(feature = "node")]
 pub use outbox::{Delivery, Outcome};
 #[cfg(feature = "node")]
 pub use paths::Path;
 #[cfg(feature = "node")]
-pub use replay::{JUMP as SEQ_JUMP, ReplayMark};
+pub use replay::{JUMP as SEQ_JUMP, ReplayMark, ReplayMarks};
 pub use rng::Rng;
 #[cfg(feature = "node")]
 pub use routes::{Route, RouteOrigin};
@@ -187,5 +189,8 @@ pub type GatewayNode = Node<8, 2048, 128, 1024, 16, 16, 64, MAX_FRAME, GATEWAY_G
 /// that share most of theirs.
 pub const GATEWAY_GROUPS: usize = 256;
 
+// No change of a type makes the tables larger unseen.
+#[cfg(all(feature = "node", target_pointer_width = "64"))]
+const _: () = assert!(size_of::<SmallNode>() <= 16_016 && size_of::<GatewayNode>() <= 125_152);
 #[cfg(feature = "node")]
 const _: () = assert!(size_of::<SmallNode>() <= 16 * 1024, "a small node has 16 KiB of RAM");

@@ -55,6 +55,18 @@ struct Entry {
     covered: u8,
 }
 
+/// The neighbours of a node, in no order.
+#[derive(Clone, Debug)]
+pub struct Neighbours<'a>(core::slice::Iter<'a, Entry>);
+
+impl<'a> Iterator for Neighbours<'a> {
+    type Item = &'a Neighbour;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|entry| &entry.neighbour)
+    }
+}
+
 /// At most `N` neighbours.
 #[derive(Clone, Debug)]
 pub(crate) struct NeighbourTable<const N: usize> {
@@ -177,8 +189,8 @@ impl<const N: usize> NeighbourTable<N> {
         self.iter().any(|known| known.address == address && now.since(known.last_heard) > ALIVE_FOR)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Neighbour> + '_ {
-        self.entries.iter().map(|entry| &entry.neighbour)
+    pub(crate) fn iter(&self) -> Neighbours<'_> {
+        Neighbours(self.entries.iter())
     }
 
     fn entry(&mut self, now: Instant, address: Address) -> &mut Entry {

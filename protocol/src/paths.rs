@@ -98,7 +98,7 @@ impl<const N: usize> PathTable<N> {
         base.times(1 << attempt.min(5)).min(RTO_MAX)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Path> + '_ {
+    pub(crate) fn iter(&self) -> core::slice::Iter<'_, Path> {
         self.paths.iter()
     }
 }

@@ -64,6 +64,18 @@ struct Window {
     refused: u16,
 }
 
+/// The marks of the sources that a node has taken something from.
+#[derive(Clone, Debug)]
+pub struct ReplayMarks<'a>(core::slice::Iter<'a, Window>);
+
+impl Iterator for ReplayMarks<'_> {
+    type Item = ReplayMark;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.find(|window| window.taken).map(|window| window.mark)
+    }
+}
+
 /// Frames of a source far ahead of its window, none of which was taken.
 #[derive(Clone, Copy, Debug)]
 struct Claim {
@@ -252,8 +264,8 @@ impl<const N: usize> ReplayTable<N> {
     }
 
     /// The marks of sources that something was taken from.
-    pub(crate) fn marks(&self) -> impl Iterator<Item = ReplayMark> + '_ {
-        self.windows.iter().filter(|window| window.taken).map(|window| window.mark)
+    pub(crate) fn marks(&self) -> ReplayMarks<'_> {
+        ReplayMarks(self.windows.iter())
     }
 
     /// The mark of one source.

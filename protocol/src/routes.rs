@@ -72,7 +72,7 @@ impl<const N: usize> RouteTable<N> {
         self.routes.iter().find(|known| known.destination == destination).map(|known| known.next_hop)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> + '_ {
+    pub(crate) fn iter(&self) -> core::slice::Iter<'_, Route> {
         self.routes.iter()
     }
 }

@@ -30,6 +30,21 @@ pub struct Config {
     pub seq_block: u32,
 }
 
+/// How many entries the tables of a node have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Nodes whose frames it takes.
+    pub sources: usize,
+    /// Neighbours, paths and routes, so many of each.
+    pub peers: usize,
+    /// Own messages on their way.
+    pub outbox: usize,
+    /// Frames that wait for the air.
+    pub queue: usize,
+    /// Groups that it is in.
+    pub groups: usize,
+}
+
 /// A frame to hand to a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {

@@ -5,72 +5,65 @@ use crate::control::Control;
 use crate::outbox::Progress;
 use crate::{Address, Discard, Instant, Priority};
 
-impl<
-    const LINKS: usize,
-    const SOURCES: usize,
-    const PEERS: usize,
-    const SEEN: usize,
-    const REASM: usize,
-    const OUTBOX: usize,
-    const QUEUE: usize,
-    const FRAME: usize,
-    const GROUPS: usize,
-> Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME, GROUPS>
-{
-    /// Does what is due at `now` and not a frame: acks, deadlines, retransmissions, hellos.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.contest.end_silence(now);
-        for _ in 0..self.queue.expire(now) {
-            self.stats.count(Discard::Stale);
-        }
-        while let Some(due) = self.reassembly.due_ack(now) {
-            self.control(due.to, due.priority.min(Priority::High), Control::Ack(due.ack), due.again);
-        }
-        for _ in 0..self.reassembly.expire(now) {
-            self.stats.count(Discard::ReassemblyAbandoned);
-        }
-        // An outcome must not be lost: without room for the event it stays due.
-        while !self.events.is_full() {
-            match self.outbox.handle_timeout(now) {
-                Some(progress) => self.progress(progress, None),
-                None => break,
+every_size!(
+    /// The clock's side.
+    impl Node {
+        /// Does what is due at `now` and not a frame: acks, deadlines, retransmissions, hellos.
+        pub fn handle_timeout(&mut self, now: Instant) {
+            self.contest.end_silence(now);
+            for _ in 0..self.queue.expire(now) {
+                self.stats.count(Discard::Stale);
+            }
+            while let Some(due) = self.reassembly.due_ack(now) {
+                self.control(due.to, due.priority.min(Priority::High), Control::Ack(due.ack), due.again);
+            }
+            for _ in 0..self.reassembly.expire(now) {
+                self.stats.count(Discard::ReassemblyAbandoned);
+            }
+            // An outcome must not be lost: without room for the event it stays due.
+            while !self.events.is_full() {
+                match self.outbox.handle_timeout(now) {
+                    Some(progress) => self.progress(progress, None),
+                    None => break,
+                }
+            }
+            if self.hello_at <= now {
+                self.hello_at = next_hello(now, &mut self.rng, self.hello_count);
+                if !self.links.is_empty() {
+                    let reports = self.neighbours.reports(now);
+                    let count = self.hello_count as u8;
+                    self.hello_count = self.hello_count.saturating_add(1);
+                    self.control(Address::EVERYONE, Priority::Low, Control::Hello { count, reports }, false);
+                }
             }
         }
-        if self.hello_at <= now {
-            self.hello_at = next_hello(now, &mut self.rng, self.hello_count);
-            if !self.links.is_empty() {
-                let reports = self.neighbours.reports(now);
-                let count = self.hello_count as u8;
-                self.hello_count = self.hello_count.saturating_add(1);
-                self.control(Address::EVERYONE, Priority::Low, Control::Hello { count, reports }, false);
-            }
+
+        /// When something is due next; exact: nothing is due before.
+        #[must_use]
+        pub fn poll_timeout(&self) -> Option<Instant> {
+            let timers = [
+                Some(self.hello_at),
+                self.queue.next_expiry(),
+                self.reassembly.next_timeout(),
+                self.outbox.next_timeout(),
+                self.contest.silent_until(),
+            ];
+            let frames = self.links.iter().filter_map(|link| {
+                let next =
+                    [self.next_own(link.id), self.queue.next_due(link.id)].into_iter().flatten().min()?;
+                Some(next.max(link.free_at))
+            });
+            timers.into_iter().flatten().chain(frames).min()
+        }
+
+        /// Turns what the outbox says into an event.
+        pub(super) fn progress(&mut self, progress: Progress, hops: Option<u8>) {
+            let (Progress::Done(id, _) | Progress::WantsPart { id, .. }) = progress;
+            self.queue.said(id, u64::MAX);
+            self.push_event(match progress {
+                Progress::Done(id, outcome) => Queued::Done { id, outcome, hops },
+                Progress::WantsPart { id, offset, len } => Queued::NextPart { id, offset, len },
+            });
         }
     }
-
-    /// When something is due next; exact: nothing is due before.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let timers = [
-            Some(self.hello_at),
-            self.queue.next_expiry(),
-            self.reassembly.next_timeout(),
-            self.outbox.next_timeout(),
-            self.contest.silent_until(),
-        ];
-        let frames = self.links.iter().filter_map(|link| {
-            let next = [self.next_own(link.id), self.queue.next_due(link.id)].into_iter().flatten().min()?;
-            Some(next.max(link.free_at))
-        });
-        timers.into_iter().flatten().chain(frames).min()
-    }
-
-    /// Turns what the outbox says into an event.
-    pub(super) fn progress(&mut self, progress: Progress, hops: Option<u8>) {
-        let (Progress::Done(id, _) | Progress::WantsPart { id, .. }) = progress;
-        self.queue.said(id, u64::MAX);
-        self.push_event(match progress {
-            Progress::Done(id, outcome) => Queued::Done { id, outcome, hops },
-            Progress::WantsPart { id, offset, len } => Queued::NextPart { id, offset, len },
-        });
-    }
-}
+);

@@ -6,7 +6,7 @@ use mesh_protocol::{
     Segment, SendError, SmallNode, Verdict, segments,
 };
 
-use crate::net::{EPOCH, INFO, LINK, Log, Machine, Net, T0, address, config, ms, seal, secs, text};
+use crate::net::{EPOCH, INFO, LINK, Log, Net, RSSI, T0, address, config, ms, seal, secs, text};
 
 /// A single frame from `src` to `dst`, one hop from here.
 fn single(src: u16, dst: Address, seq: u32, priority: Priority, body: &[u8]) -> Vec<u8> {
@@ -295,13 +295,13 @@ fn own_controls_the_newest_is_not_taken_and_is_counted() {
 #[test]
 fn events_a_host_that_does_not_drain_loses_the_newest_and_the_sender_is_not_told_it_arrived() {
     let mut node = SmallNode::new(T0, config(1));
-    assert!(node.link_up(T0, LINK, INFO));
+    assert!(node.handle_link_up(T0, LINK, INFO));
     for seq in 0..8 {
         let mut frame = single(100, address(0), seq, Priority::High, &[seq as u8, 0, b'x']);
-        assert_eq!(node.take(T0, LINK, &mut frame), Ok(()));
+        assert_eq!(node.handle_frame(T0, LINK, &mut frame, RSSI), Ok(()));
     }
     let mut ninth = single(100, address(0), 8, Priority::High, &[8, 0, b'x']);
-    assert_eq!(node.take(T0, LINK, &mut ninth), Err(Discard::EventQueueFull));
+    assert_eq!(node.handle_frame(T0, LINK, &mut ninth, RSSI), Err(Discard::EventQueueFull));
 
     let mut received = Vec::new();
     while let Some(event) = node.poll_event() {
@@ -312,7 +312,7 @@ fn events_a_host_that_does_not_drain_loses_the_newest_and_the_sender_is_not_told
     assert_eq!(received, (0..8).collect::<Vec<_>>());
     // Sent again under a new SEQ, it is taken.
     let mut again = single(100, address(0), 9, Priority::High, &[8, 0, b'x']);
-    assert_eq!(node.take(T0, LINK, &mut again), Ok(()));
+    assert_eq!(node.handle_frame(T0, LINK, &mut again, RSSI), Ok(()));
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn events_a_lost_one_is_counted_once() {
     let mut node = SmallNode::new(T0, config(1));
     for seq in 0..9 {
         let mut frame = single(100, address(0), seq, Priority::High, &[seq as u8, 0, b'x']);
-        let _ = node.take(T0, LINK, &mut frame);
+        let _ = node.handle_frame(T0, LINK, &mut frame, RSSI);
     }
     assert_eq!(node.stats().discarded(Discard::EventQueueFull), 1);
 }

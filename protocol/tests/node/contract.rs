@@ -5,13 +5,14 @@
 //! needs no test: the crate is `no_std` and names no allocator, and `./ci.sh nostd` builds it where there is none.
 
 use mesh_protocol::{
-    Address, Config, Duration, GatewayNode, Instant, LinkId, LinkInfo, LinkKind, Outcome, Priority, SmallNode,
+    Address, AnyNode, Config, Duration, GatewayNode, Instant, LinkId, LinkInfo, LinkKind, Outcome, Priority,
+    SmallNode,
 };
 
-use crate::net::{INFO, Machine, Net, OnAir, T0, address, config, ms, secs, text};
+use crate::net::{INFO, Net, OnAir, T0, address, config, ms, secs, text};
 
 /// A minute in the life of five nodes, with loss, every class, parts, many receivers and a power cut.
-fn a_busy_minute<M: Machine>(seed: u64) -> Net<M> {
+fn a_busy_minute<M: AnyNode + Clone>(seed: u64) -> Net<M> {
     let mut net = Net::<M>::with(5, |config| config.seed += seed * 1_000);
     for (a, b) in [(0, 1), (1, 2), (2, 3), (3, 4), (1, 3)] {
         net.join(a, b);

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::frame::{Frame, encode};
 use mesh_protocol::{
-    Address, Answer, Config, Delivery, Discard, Duration, EpochKeys, Event, Host, Instant, Keyring,
-    LEGACY_FRAME, LinkId, LinkInfo, LinkKind, MAX_FRAME, MessageId, NameHash, NetKey, Node, Outcome,
-    Priority, Received, Rng, SendError, SmallNode, Verdict,
+    Address, Answer, AnyNode, Config, Delivery, Discard, Duration, EpochKeys, Event, Host, Instant, Keyring,
+    LEGACY_FRAME, LinkId, LinkInfo, LinkKind, MAX_FRAME, MessageId, NameHash, NetKey, Outcome, Priority,
+    Received, Rng, SendError, SmallNode, Verdict,
 };
 
 pub(crate) const EPOCH: u32 = 6;
@@ -18,6 +18,8 @@ pub(crate) const T0: Instant = Instant::ZERO;
 /// What a raw-HCI bearer says of legacy advertising.
 pub(crate) const INFO: LinkInfo =
     LinkInfo { mtu: LEGACY_FRAME, kind: LinkKind::Broadcast, min_gap: Duration::from_millis(12) };
+/// How strongly every frame comes in.
+pub(crate) const RSSI: Option<i8> = Some(-60);
 /// From the start of a frame to its reception: about the airtime of a legacy advert on three channels.
 pub(crate) const AIRTIME: Duration = Duration::from_micros(1_200);
 /// Steps of one run; more means that the nodes never come to rest.
@@ -268,64 +270,6 @@ impl Host for Silence {
     }
 }
 
-/// What the harness needs of a node, whatever its sizes.
-pub(crate) trait Machine: Clone {
-    fn switch_on(now: Instant, config: Config) -> Self;
-    fn link_up(&mut self, now: Instant, link: LinkId, info: LinkInfo) -> bool;
-    fn take(&mut self, now: Instant, link: LinkId, bytes: &mut [u8]) -> Result<(), Discard>;
-    fn drain(&mut self, now: Instant, host: &mut impl Host) -> Option<Instant>;
-    fn due(&self) -> Option<Instant>;
-    fn first_len(&self, to: Address, priority: Priority, total: usize) -> usize;
-    fn submit(
-        &mut self,
-        now: Instant,
-        delivery: Delivery,
-        total: usize,
-        first: &[u8],
-    ) -> Result<(), SendError>;
-}
-
-impl<
-    const LINKS: usize,
-    const SOURCES: usize,
-    const PEERS: usize,
-    const SEEN: usize,
-    const REASM: usize,
-    const OUTBOX: usize,
-    const QUEUE: usize,
-    const FRAME: usize,
-    const GROUPS: usize,
-> Machine for Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME, GROUPS>
-{
-    fn switch_on(now: Instant, config: Config) -> Self {
-        Self::new(now, config)
-    }
-    fn link_up(&mut self, now: Instant, link: LinkId, info: LinkInfo) -> bool {
-        self.handle_link_up(now, link, info)
-    }
-    fn take(&mut self, now: Instant, link: LinkId, bytes: &mut [u8]) -> Result<(), Discard> {
-        self.handle_frame(now, link, bytes, Some(-60))
-    }
-    fn drain(&mut self, now: Instant, host: &mut impl Host) -> Option<Instant> {
-        self.drive(now, host)
-    }
-    fn due(&self) -> Option<Instant> {
-        self.poll_timeout()
-    }
-    fn first_len(&self, to: Address, priority: Priority, total: usize) -> usize {
-        self.first_part_len(to, priority, total)
-    }
-    fn submit(
-        &mut self,
-        now: Instant,
-        delivery: Delivery,
-        total: usize,
-        first: &[u8],
-    ) -> Result<(), SendError> {
-        self.send(now, delivery, total, first)
-    }
-}
-
 /// A frame as it left a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OnAir {
@@ -367,7 +311,7 @@ pub(crate) struct Net<M = SmallNode> {
     next_id: u32,
 }
 
-impl<M: Machine> Net<M> {
+impl<M: AnyNode + Clone> Net<M> {
     /// `count` nodes that do not hear each other yet.
     pub(crate) fn new(count: usize) -> Self {
         Self::with(count, |_| {})
@@ -390,8 +334,8 @@ impl<M: Machine> Net<M> {
         for n in 0..count {
             let mut config = config(n as u16 + 1);
             change(&mut config);
-            let mut node = M::switch_on(T0, config);
-            assert!(node.link_up(T0, LINK, INFO));
+            let mut node = M::new(T0, config);
+            assert!(node.handle_link_up(T0, LINK, INFO));
             net.stations.push(Station { node, app: App::new(), due: Some(T0), on: true });
         }
         net
@@ -456,8 +400,8 @@ impl<M: Machine> Net<M> {
 
     /// A new start with an empty memory; the host's memory is what `app` says.
     pub(crate) fn switch_on(&mut self, at: usize, config: Config, app: App) {
-        let mut node = M::switch_on(self.now, config);
-        assert!(node.link_up(self.now, LINK, INFO));
+        let mut node = M::new(self.now, config);
+        assert!(node.handle_link_up(self.now, LINK, INFO));
         self.stations[at] = Station { node, app, due: Some(self.now), on: true };
     }
 
@@ -487,8 +431,8 @@ impl<M: Machine> Net<M> {
         let now = self.now;
         let delivery = Delivery { id: MessageId(id), destination: to, priority, deadline: now + within };
         let station = &mut self.stations[from];
-        let first = &bytes[..station.node.first_len(to, priority, bytes.len())];
-        station.node.submit(now, delivery, bytes.len(), first)?;
+        let first = &bytes[..station.node.first_part_len(to, priority, bytes.len())];
+        station.node.send(now, delivery, bytes.len(), first)?;
         station.app.outgoing.insert(id, bytes.to_vec());
         self.drive(from);
         Ok(id)
@@ -496,7 +440,7 @@ impl<M: Machine> Net<M> {
 
     /// A frame from nowhere into a node, then the drain.
     pub(crate) fn inject(&mut self, to: usize, bytes: &[u8]) -> Result<(), Discard> {
-        let taken = self.stations[to].node.take(self.now, LINK, &mut bytes.to_vec());
+        let taken = self.stations[to].node.handle_frame(self.now, LINK, &mut bytes.to_vec(), RSSI);
         self.drive(to);
         taken
     }
@@ -509,8 +453,8 @@ impl<M: Machine> Net<M> {
             return;
         }
         station.app.now = now;
-        let next = station.node.drain(now, &mut station.app);
-        assert_eq!(next, station.node.due(), "station {at}");
+        let next = station.node.drive(now, &mut station.app);
+        assert_eq!(next, station.node.poll_timeout(), "station {at}");
         assert!(next.is_none_or(|next| next > now), "station {at}: due now, after a drain");
         station.due = next;
         for (link, bytes) in std::mem::take(&mut station.app.on_air) {
@@ -563,7 +507,7 @@ impl<M: Machine> Net<M> {
                 && let Some((_, (to, link, mut bytes))) = self.under_way.pop_first()
             {
                 if self.stations[to].on {
-                    let _ = self.stations[to].node.take(next, link, &mut bytes);
+                    let _ = self.stations[to].node.handle_frame(next, link, &mut bytes, RSSI);
                     self.drive(to);
                 }
                 continue;
@@ -581,12 +525,12 @@ impl<M: Machine> Net<M> {
     /// A copy of the node, driven a microsecond before its deadline, must have nothing to say.
     fn nothing_is_due_before(&self, at: usize, due: Instant) {
         // Just switched on: it was the power that was due.
-        if self.stations[at].node.due() != Some(due) {
+        if self.stations[at].node.poll_timeout() != Some(due) {
             return;
         }
         let early = due - Duration::from_micros(1);
         let mut copy = self.stations[at].node.clone();
-        let next = copy.drain(early, &mut Silence(early));
+        let next = copy.drive(early, &mut Silence(early));
         assert_eq!(next, Some(due), "station {at}: driven early, it changed its mind");
     }
 

@@ -2,9 +2,11 @@
 //! keeps its share.
 
 use mesh_protocol::frame::{Frame, Kind};
-use mesh_protocol::{Address, Discard, GatewayNode, MessageId, Mic, Outcome, Priority, SmallNode, Verdict};
+use mesh_protocol::{
+    Address, AnyNode, Discard, GatewayNode, MessageId, Mic, Outcome, Priority, SmallNode, Verdict,
+};
 
-use crate::net::{INFO, Log, Machine, Net, address, ms, open, seal, secs, text};
+use crate::net::{INFO, Log, Net, address, ms, open, seal, secs, text};
 
 fn passing(seq: u32, priority: Priority) -> Vec<u8> {
     seal(&Frame {
@@ -92,7 +94,7 @@ fn waiting_relays_leave_in_the_order_of_their_urgency() {
 }
 
 /// Whether LOW had every twentieth frame of a busy station: at most 19 others pass it in a row.
-fn low_had_its_twentieth<M: Machine>(net: &Net<M>, at: usize) -> bool {
+fn low_had_its_twentieth<M: AnyNode + Clone>(net: &Net<M>, at: usize) -> bool {
     let sent: Vec<Priority> =
         net.air.iter().filter(|frame| frame.from == at).map(|frame| open(&frame.bytes).priority).collect();
     let low = sent.iter().filter(|class| **class == Priority::Low).count();
@@ -115,7 +117,7 @@ fn under_a_flood_of_critical_a_relay_gives_low_its_twentieth() {
 }
 
 /// Keeps `count` CRITICAL messages under way at station 0 until the LOW one is done; returns the LOW one's outcome.
-fn low_under_own_critical<M: Machine>(net: &mut Net<M>, to: Address, count: usize) -> Outcome {
+fn low_under_own_critical<M: AnyNode + Clone>(net: &mut Net<M>, to: Address, count: usize) -> Outcome {
     let low = net.send(0, address(1), Priority::Low, secs(120), &text(600)).unwrap();
     let mut latest: Vec<u32> = Vec::new();
     while net.outcome(0, low).is_none() {
