@@ -100,7 +100,7 @@ impl Gateway {
         let listener = Listener::bind(listen).await?.with_tls(door);
         let tcp = listener.tcp_address();
         let (requests, commands) = mpsc::channel(COMMANDS);
-        let (doors, audit) = (listener.counters(), listener.audit().clone());
+        let (transport_counters, audit) = (listener.counters(), listener.audit().clone());
         let parts = Parts {
             config,
             membership,
@@ -111,7 +111,7 @@ impl Gateway {
             store,
             recovered,
             commands,
-            doors,
+            transport_counters,
             audit: audit.clone(),
             peering,
             peers,

@@ -18,7 +18,7 @@ use super::journal::After;
 use super::keys::First;
 use super::outgoing::Accepted;
 use super::receipt_requests::Full;
-use super::state::{EngineState, MeshCommand, UNWRITTEN_BYTES, wants};
+use super::state::{EngineState, UNWRITTEN_BYTES, wants};
 use crate::access::{Entry, Holder, Quota, Verdict};
 use crate::agents::SessionId;
 use crate::store::{AgentKey, Op};
@@ -223,7 +223,7 @@ impl EngineState {
         }
         let hash = NameHash::of(name.as_str());
         if self.directory.find(hash).is_none() && self.directory.seek(self.now, hash) {
-            self.mesh.push(MeshCommand::Find { name: hash, priority: Priority::Low });
+            self.commands.find(hash, Priority::Low);
         }
     }
 
@@ -255,7 +255,7 @@ impl EngineState {
         key: u64,
         first: First,
     ) {
-        self.count("messages_sent_again");
+        self.counts.count("messages_sent_again");
         // The first may still wait for the disk.
         let durable = first.durable && self.journal.is_busy();
         self.promise(durable, After::Again { session, agent, reference, key, first });
@@ -337,7 +337,7 @@ impl EngineState {
         if let Item::Message(message, _) = &item
             && !agent.has_room_for(bound, message.priority)
         {
-            self.count("inbox_full");
+            self.counts.count("inbox_full");
             return false;
         }
         let charge = self.accounts.charge(token, item.body_len());
@@ -424,7 +424,7 @@ impl EngineState {
                 }
             }
         }
-        self.mesh.push(MeshCommand::Pump);
+        self.commands.refill();
     }
 
     pub(super) fn inbox_bound(&self) -> InboxBound {

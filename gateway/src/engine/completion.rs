@@ -10,7 +10,7 @@ use super::inbox::{Agent, Item};
 use super::outgoing::Accepted;
 use super::receipt_requests::{Delivered, Full, MESSAGES, OF_ONE};
 use super::records;
-use super::state::{EngineState, MeshCommand};
+use super::state::EngineState;
 use crate::share::but_a_sixteenth;
 use crate::store::Op;
 
@@ -88,7 +88,7 @@ impl EngineState {
 
     /// The sender of this message waits for its ack no longer.
     pub(super) fn give_up_ack(&mut self, id: MessageId) {
-        self.count("acks_given_up");
+        self.counts.count("acks_given_up");
         if let Some((_, true)) = self.receipt_requests.take(id) {
             self.journal.stage(Op::DeleteOutbox { id });
         }
@@ -170,7 +170,7 @@ impl EngineState {
                 false => Op::DeleteOutbox { id },
             });
         }
-        self.count(match outcome {
+        self.counts.count(match outcome {
             Outcome::Delivered => "messages_delivered",
             Outcome::Processed => "messages_processed",
             Outcome::Sent => "messages_sent",
@@ -181,7 +181,7 @@ impl EngineState {
         let mut receipt = self.receipt(accepted.reference, id, outcome, hops, why);
         receipt.at_node = at.or(receipt.at_node);
         self.notify(accepted.from, receipt, accepted.durable);
-        self.mesh.push(MeshCommand::Pump);
+        self.commands.refill();
     }
 
     pub(super) fn done(&mut self, id: MessageId, outcome: MeshOutcome, hops: Option<u8>) {
@@ -218,8 +218,8 @@ impl EngineState {
                 None => self.rejected(id, Reason::NoSuchAgent, hops, to),
             },
             MeshOutcome::Rejected(Reason::UnknownContext) if self.outgoing.say_in_full(id) => {
-                self.count("messages_said_in_full");
-                self.mesh.push(MeshCommand::Pump);
+                self.counts.count("messages_said_in_full");
+                self.commands.refill();
             }
             MeshOutcome::Rejected(Reason::Forgotten) => {
                 let why = "it is older than all that the destination remembers of this node; it may have been delivered";
@@ -247,10 +247,10 @@ impl EngineState {
             }
         }
         for (name, priority) in self.directory.due(self.now) {
-            self.mesh.push(MeshCommand::Find { name, priority });
+            self.commands.find(name, priority);
         }
         for _ in 0..self.incoming.expire(self.now) {
-            self.count("assemblies_given_up");
+            self.counts.count("assemblies_given_up");
         }
     }
 
@@ -258,7 +258,7 @@ impl EngineState {
     pub(super) fn doubt(&mut self, unanswered: impl Iterator<Item = MessageId>) {
         let silent = unanswered.filter_map(|id| self.outgoing.named_receiver(id)).collect();
         for (name, priority) in self.directory.doubt(self.now, &silent) {
-            self.mesh.push(MeshCommand::Find { name, priority });
+            self.commands.find(name, priority);
         }
     }
 

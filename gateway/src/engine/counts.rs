@@ -1,9 +1,9 @@
-//! How well messages get through, from the messages that ended.
+//! What is counted: how often things happened, and how well messages get through, from the messages that ended.
 //!
-//! Owns the counts and the windows they are taken from. A message counts when it is settled. One between two agents of this gateway
+//! Owns the counts and the windows they are taken from. A message counts when it is completed. One between two agents of this gateway
 //! counts for the gateway's own address, and takes no time: it is delivered when it is accepted. What is near and how well it hears is the node's to know.
 //!
-//! Full: of nodes that messages went to, the one that was settled longest ago gives way.
+//! Full: of nodes that messages went to, the one that a message to was completed longest ago gives way.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -61,12 +61,14 @@ impl Window {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct MessageCounts {
+pub(super) struct Counts {
+    /// How often each thing happened, under the name that `status` has for it.
+    events: BTreeMap<&'static str, u64>,
     overall: Window,
     nodes: BTreeMap<Address, Window>,
-    pub(super) by_type: BTreeMap<&'static str, u64>,
-    pub(super) by_priority: BTreeMap<&'static str, u64>,
-    pub(super) by_outcome: BTreeMap<&'static str, u64>,
+    by_type: BTreeMap<&'static str, u64>,
+    by_priority: BTreeMap<&'static str, u64>,
+    by_outcome: BTreeMap<&'static str, u64>,
 }
 
 /// A message that ended.
@@ -81,7 +83,17 @@ pub(super) struct Completed {
     pub(super) age: Option<Duration>,
 }
 
-impl MessageCounts {
+impl Counts {
+    /// Something happened once more.
+    pub(super) fn count(&mut self, what: &'static str) {
+        *self.events.entry(what).or_default() += 1;
+    }
+
+    /// How often each thing happened.
+    pub(super) fn events(&self) -> &BTreeMap<&'static str, u64> {
+        &self.events
+    }
+
     pub(super) fn completed(&mut self, now: Instant, message: Completed) {
         let Completed { to, kind, priority, outcome, age } = message;
         let delivered = matches!(outcome, Outcome::Delivered | Outcome::Processed);
@@ -100,6 +112,21 @@ impl MessageCounts {
         *self.by_type.entry(kind.name()).or_default() += 1;
         *self.by_priority.entry(priority.name()).or_default() += 1;
         *self.by_outcome.entry(word(outcome)).or_default() += 1;
+    }
+
+    /// Completed messages of each type.
+    pub(super) fn by_type(&self) -> &BTreeMap<&'static str, u64> {
+        &self.by_type
+    }
+
+    /// Completed messages of each priority.
+    pub(super) fn by_priority(&self) -> &BTreeMap<&'static str, u64> {
+        &self.by_priority
+    }
+
+    /// Completed messages by what became of them.
+    pub(super) fn by_outcome(&self) -> &BTreeMap<&'static str, u64> {
+        &self.by_outcome
     }
 
     pub(super) fn overall(&self) -> Figures {
@@ -140,7 +167,7 @@ mod tests {
 
     #[test]
     fn figures_are_of_what_ended_and_absent_without() {
-        let mut counts = MessageCounts::default();
+        let mut counts = Counts::default();
         assert_eq!(counts.overall(), Figures::default());
         for n in 1..=99 {
             counts.completed(Instant::ZERO, settled(2, Outcome::Delivered, n));
@@ -160,7 +187,7 @@ mod tests {
 
     #[test]
     fn old_ends_leave_the_window_and_old_nodes_the_table() {
-        let mut counts = MessageCounts::default();
+        let mut counts = Counts::default();
         for _ in 0..10 {
             counts.completed(Instant::ZERO, settled(1, Outcome::Unknown, 0));
         }

@@ -7,7 +7,7 @@ use mesh_protocol::{Address, GATEWAY_GROUPS, NameHash};
 
 use super::inbox::Agent;
 use super::journal::After;
-use super::state::{EngineState, MeshCommand};
+use super::state::EngineState;
 use crate::access::Holder;
 use crate::agents::SessionId;
 use crate::store::AgentKey;
@@ -75,7 +75,7 @@ impl EngineState {
         let members = self.members.entry(address).or_default();
         *members += 1;
         if *members == 1 {
-            self.mesh.push(MeshCommand::Join(address));
+            self.commands.join(address);
         }
     }
 
@@ -86,7 +86,7 @@ impl EngineState {
         *members -= 1;
         if *members == 0 {
             self.members.remove(&address);
-            self.mesh.push(MeshCommand::Leave(address));
+            self.commands.leave(address);
         }
     }
 

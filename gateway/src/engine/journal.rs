@@ -52,6 +52,8 @@ impl After {
 #[derive(Debug)]
 pub(super) struct Journal {
     store: Store,
+    /// How many writes of earlier runs it has lost.
+    lost: u64,
     progress: watch::Receiver<Progress>,
     ops: Vec<Op>,
     /// About how many bytes the staged ones hold.
@@ -64,10 +66,11 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store, lost: u64) -> Self {
         let progress = store.progress();
         Self {
             store,
+            lost,
             progress,
             ops: Vec::new(),
             staged: 0,
@@ -158,6 +161,11 @@ impl Journal {
     /// About how many bytes are staged or wait for the disk.
     pub(super) fn unwritten_bytes(&self) -> u64 {
         self.staged + self.store.stats().waiting_bytes
+    }
+
+    /// How many writes of earlier runs the store has lost.
+    pub(super) const fn lost(&self) -> u64 {
+        self.lost
     }
 
     pub(super) fn stats(&self) -> Stats {

@@ -10,7 +10,7 @@ use mesh_protocol::Reason;
 use super::acceptance::{STORE_FAILED, refused};
 use super::journal::After;
 use super::records;
-use super::state::{EngineState, MeshCommand};
+use super::state::EngineState;
 use crate::agents::SessionId;
 use crate::store::Op;
 
@@ -85,7 +85,7 @@ impl EngineState {
                     self.journal.stage(Op::PutDelivered { source: to, id, record: records::FLOOR.to_vec() });
                 }
                 let verdict = mesh_protocol::Verdict::Rejected(Reason::Storage);
-                self.mesh.push(MeshCommand::Report { to, id, priority, verdict });
+                self.commands.report(to, id, priority, verdict);
             }
             After::Detach(session) => self.let_go(session),
             After::Launch(_) | After::SeqReserved(_) | After::IdsReserved(_) => {}
@@ -118,11 +118,11 @@ impl EngineState {
             After::Launch(id) => self.launch(id),
             After::Report { to, id, priority, verdict } => {
                 self.incoming.synced(to, id);
-                self.mesh.push(MeshCommand::Report { to, id, priority, verdict });
+                self.commands.report(to, id, priority, verdict);
             }
             After::SeqReserved(up_to) if !self.seqs.grant(up_to) => self.reserve_seqs(up_to),
             After::IdsReserved(up_to) if !self.ids.grant(up_to) => self.stage_ids(up_to),
-            After::SeqReserved(up_to) => self.mesh.push(MeshCommand::SeqReserved(up_to)),
+            After::SeqReserved(up_to) => self.commands.seq_reserved(up_to),
             After::IdsReserved(up_to) => self.ids_reserved = up_to,
             After::Detach(session) => self.let_go(session),
         }

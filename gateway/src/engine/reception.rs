@@ -2,11 +2,8 @@
 //!
 //! Owns the verdict on what arrives: nothing is called delivered before it is synced.
 
-use mesh_agent::api::{Body, Destination, Message, MessageRef, Name};
-use mesh_protocol::{
-    Address, Answer, ContextId, Event as MeshEvent, Host, Letter, LinkId, MessageId, NameHash, Reason,
-    Received, Verdict,
-};
+use mesh_agent::api::{Body, Destination, Message, MessageRef};
+use mesh_protocol::{Address, Answer, ContextId, Letter, NameHash, Reason, Received, Verdict};
 
 use super::contexts::{Context, Definition};
 use super::encoding::encode;
@@ -14,8 +11,8 @@ use super::inbox::{Item, Wish};
 use super::incoming::{Known, Parts};
 use super::journal::After;
 use super::records;
-use super::state::{EngineState, MeshCommand, NAMESAKE_NEWS, wants};
-use crate::store::{NEW_ADDRESS, Op};
+use super::state::{EngineState, wants};
+use crate::store::Op;
 
 /// Type, flags and names; the message that is answered; the body; the context that is defined.
 type Meaning<'a> = (Context, Option<mesh_protocol::MessageRef>, &'a [u8], Option<ContextId>);
@@ -33,7 +30,7 @@ impl EngineState {
                     Parts::Restart if received.is_last() => return Answer::Verdict(Verdict::Restart),
                     Parts::Restart => {
                         let &Received { source: to, id, priority, .. } = received;
-                        self.mesh.push(MeshCommand::Report { to, id, priority, verdict: Verdict::Restart });
+                        self.commands.report(to, id, priority, Verdict::Restart);
                         return Answer::None;
                     }
                 }
@@ -50,17 +47,17 @@ impl EngineState {
     pub(super) fn message(&mut self, received: &Received<'_>, bytes: &[u8]) -> Option<Verdict> {
         let &Received { source, id, priority, hops, destination, .. } = received;
         let Ok(letter) = Letter::parse(bytes) else {
-            self.count("messages_malformed");
+            self.counts.count("messages_malformed");
             return Some(Verdict::Rejected(Reason::Malformed));
         };
         match self.incoming.known(source, id) {
             Known::Yes => {
-                self.count("messages_repeated");
+                self.counts.count("messages_repeated");
                 return Some(Verdict::Delivered);
             }
             Known::Storing => return None,
             Known::Forgotten => {
-                self.count("messages_forgotten");
+                self.counts.count("messages_forgotten");
                 return Some(Verdict::Rejected(Reason::Forgotten));
             }
             Known::No => {}
@@ -68,7 +65,7 @@ impl EngineState {
         let (context, reply_to, body, defines) = match self.meaning(received, letter) {
             Ok(meaning) => meaning,
             Err(reason) => {
-                self.count(match reason {
+                self.counts.count(match reason {
                     Reason::UnknownContext => "messages_of_unknown_context",
                     Reason::NoSuchAgent => "messages_for_nobody",
                     _ => "messages_malformed",
@@ -90,11 +87,11 @@ impl EngineState {
         } else {
             let name = context.to.unwrap_or_else(|| self.own_agent());
             let Some(key) = self.by_name.get(&name).copied() else {
-                self.count("messages_for_nobody");
+                self.counts.count("messages_for_nobody");
                 return Some(Verdict::Rejected(Reason::NoSuchAgent));
             };
             if self.agents.get(&key).is_some_and(|agent| !agent.has_room_for(self.inbox_bound(), priority)) {
-                self.count("inbox_full");
+                self.counts.count("inbox_full");
                 return Some(Verdict::Rejected(Reason::InboxFull));
             }
             (vec![key], Destination::agent_on(name, destination))
@@ -113,7 +110,7 @@ impl EngineState {
         if let Some((asker, asked)) = reply_to.and_then(|answered| self.sent(answered)) {
             let to_another = matches!(to, Destination::Agent { name, .. } if name != asker);
             if to_another || !asked.may_answer(&sender) {
-                self.count("answers_of_others");
+                self.counts.count("answers_of_others");
                 reply_to = None;
             }
         }
@@ -151,7 +148,7 @@ impl EngineState {
                 self.journal.stage(Op::DeleteDelivered { source, id });
             }
         }
-        self.count("messages_received");
+        self.counts.count("messages_received");
         if !durable {
             return Some(Verdict::Delivered);
         }
@@ -188,110 +185,5 @@ impl EngineState {
                 Ok((context, reply_to.map(answered), body, None))
             }
         }
-    }
-
-    pub(super) fn learn(&mut self, hash: NameHash, name: Option<Name>, node: Address) {
-        self.note_namesake(hash, node);
-        if self.directory.learn(self.now, hash, name, node) {
-            self.outgoing.rebind(hash, node);
-            self.mesh.push(MeshCommand::Pump);
-        }
-        if self.outgoing.waits_for(hash) {
-            self.outgoing.named(hash, node);
-            self.mesh.push(MeshCommand::Pump);
-        }
-    }
-
-    /// Whether to say that an absent agent is here. One that is there, anywhere, answers the first question, and then there is no second.
-    fn answers_for_absent(&mut self, source: Address, name: NameHash) -> bool {
-        self.directory.find(name).is_none() && self.directory.asks_again(self.now, source, name)
-    }
-
-    /// An agent of this name is at that node; another may be connected here. Then both operators hear of it.
-    fn note_namesake(&mut self, hash: NameHash, node: Address) {
-        if node == self.config.address {
-            return;
-        }
-        let Some(&key) = self.by_hash.get(&hash) else { return };
-        let Some(agent) = self.agents.get(&key).filter(|agent| agent.is_connected()) else { return };
-        let before = self.namesakes.insert(agent.name, (node, self.now));
-        if before.is_none_or(|(before, at)| before != node || self.now.since(at) >= NAMESAKE_NEWS) {
-            tracing::warn!(agent = %agent.name, %node, "an agent of this name is connected there as well as here");
-            self.mesh.push(MeshCommand::Announce { to: node, name: hash });
-        }
-    }
-
-    /// Agents that are connected here and elsewhere.
-    pub(super) fn connected_twice(&self) -> impl Iterator<Item = (Name, Address)> + '_ {
-        let news = self.namesakes.iter().filter(|(_, (_, at))| self.now.since(*at) < NAMESAKE_NEWS);
-        news.map(|(name, (node, _))| (*name, *node))
-    }
-
-    /// An event of the node, with the answer it can have at once.
-    pub(super) fn mesh_event(&mut self, event: MeshEvent<'_>) -> Answer {
-        match event {
-            MeshEvent::Received(received) => return self.received(&received),
-            MeshEvent::Done { id, outcome, hops } => self.done(id, outcome, hops),
-            MeshEvent::Processed { id, .. } => self.acknowledged(id),
-            MeshEvent::NameWanted { source, name } => {
-                if let Some(&key) = self.by_hash.get(&name)
-                    && (self.is_connected(key) || self.answers_for_absent(source, name))
-                {
-                    self.mesh.push(MeshCommand::Announce { to: source, name });
-                }
-            }
-            MeshEvent::NameAt { source, name } => {
-                let asked = self.outgoing_name(name);
-                self.learn(name, asked, source);
-            }
-            MeshEvent::ReserveSeq { up_to } => {
-                self.reserve_seqs(up_to);
-            }
-            MeshEvent::EpochWanted => {
-                tracing::warn!(
-                    "three quarters of this address's SEQs are used; before they end, {NEW_ADDRESS}"
-                );
-                self.count("epoch_wanted");
-            }
-            MeshEvent::AddressConflict { seq } => {
-                let address = self.config.address;
-                tracing::error!(%address, seq, "another node sends under this gateway's address, see `status`: invite one of the two \
-                     again under another name");
-                self.count("address_conflicts");
-                // Whoever hears this gateway now knows where it is, and does not follow one who is far ahead of it.
-                let names: Vec<Name> = self
-                    .agents
-                    .values()
-                    .filter(|agent| agent.is_connected())
-                    .map(|agent| agent.name)
-                    .collect();
-                names.into_iter().for_each(|name| self.announce(name));
-            }
-            _ => {}
-        }
-        Answer::None
-    }
-
-    /// The name behind a hash, if a message waits for it.
-    pub(super) fn outgoing_name(&self, hash: NameHash) -> Option<Name> {
-        self.outgoing.name_of(hash)
-    }
-}
-
-/// The node's host: the state for what it says, a bearer for what it sends.
-pub(super) struct Shell<'a, F> {
-    pub(super) state: &'a mut EngineState,
-    pub(super) send: F,
-}
-
-impl<F: FnMut(LinkId, &[u8], u8)> Host for Shell<'_, F> {
-    fn transmit(&mut self, link: LinkId, frame: &[u8], copies: u8) {
-        (self.send)(link, frame, copies);
-    }
-    fn event(&mut self, event: MeshEvent<'_>) -> Answer {
-        self.state.mesh_event(event)
-    }
-    fn load(&mut self, id: MessageId, offset: u32, out: &mut [u8]) -> bool {
-        self.state.outgoing.load(id, offset, out)
     }
 }

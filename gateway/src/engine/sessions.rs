@@ -11,7 +11,7 @@ use mesh_protocol::{Address, NameHash, Verdict};
 use super::encoding::encode;
 use super::inbox::{Acked, Agent, Item, TooSlow, Wish, Worth};
 use super::journal::After;
-use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, EngineState, MeshCommand};
+use super::state::{ANNOUNCE_BURST, ANNOUNCE_EVERY, EngineState};
 use crate::access::Holder;
 use crate::agents::{SessionId, SessionPort};
 use crate::share::but_a_sixteenth;
@@ -170,7 +170,7 @@ impl EngineState {
         let (key, name) = (gone.key, gone.name);
         if worth != Worth::Nothing {
             tracing::warn!(agent = %name, ?worth, "forgotten with all it had, to make room for a new one: raise agents.max_agents");
-            self.count("agents_forgotten");
+            self.counts.count("agents_forgotten");
         }
         self.drop_agent(key);
         self.journal.stage(Op::DeleteAgent { agent: key });
@@ -266,8 +266,7 @@ impl EngineState {
         }
         if self.announced < ANNOUNCE_BURST {
             self.announced += 1;
-            self.mesh
-                .push(MeshCommand::Announce { to: Address::EVERYONE, name: NameHash::of(name.as_str()) });
+            self.commands.announce(Address::EVERYONE, NameHash::of(name.as_str()));
         }
     }
 
@@ -346,13 +345,13 @@ impl EngineState {
         let Some(key) = self.agent_of(session) else { return };
         let Some(agent) = self.agents.get_mut(&key) else { return };
         if agent.session() == Some(session) && agent.tell(event) == Err(TooSlow) {
-            self.count("sessions_too_slow");
+            self.counts.count("sessions_too_slow");
             self.let_go(session);
         }
     }
 
     pub(super) fn refuse(&mut self, session: SessionId, reference: Option<u64>, refusal: Refusal) {
-        self.count("requests_refused");
+        self.counts.count("requests_refused");
         self.tell(session, Event::Error(ErrorEvent::about(reference, refusal)));
     }
 
@@ -399,12 +398,9 @@ impl EngineState {
 
     fn processed(&mut self, message: &Message, wish: Wish, durable: bool) {
         match wish {
-            Wish::Node => self.mesh.push(MeshCommand::Report {
-                to: message.id.node,
-                id: message.id.id,
-                priority: message.priority,
-                verdict: Verdict::Processed,
-            }),
+            Wish::Node => {
+                self.commands.report(message.id.node, message.id.id, message.priority, Verdict::Processed)
+            }
             Wish::Agent(sender, reference) => {
                 let receipt = self.receipt(reference, message.id.id, Outcome::Processed, Some(0), None);
                 self.notify(sender, receipt, durable);

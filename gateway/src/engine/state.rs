@@ -1,29 +1,28 @@
 //! Everything behind the engine's loop: agents, messages under way, names, and the journal that makes them last.
 //!
-//! Owns the meaning of requests and mesh events, as plain functions of (input, time). Knows no sockets and no bearer;
-//! what the node is to do is left in `mesh`, for the loop to carry out.
+//! Owns the meaning of requests and the node's events, as plain functions of (input, time). Knows no sockets and no bearer;
+//! what the node is to do is left in `commands`, for the loop to carry out.
 
 use std::collections::BTreeMap;
 
 use mesh_agent::api::Name;
-use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority, SEQ_FIRST_BLOCK, Verdict};
+use mesh_protocol::{Address, Duration, Instant, NameHash, SEQ_FIRST_BLOCK};
 
 use super::accounts::Accounts;
 use super::contexts::ReceiverContexts;
-use super::counts::MessageCounts;
+use super::counts::Counts;
 use super::directory::Directory;
 use super::inbox::{Agent, Held};
 use super::incoming::Incoming;
 use super::journal::Journal;
+use super::node_commands::NodeCommands;
 use super::numbers::{FIRST_ID_BLOCK, ID_BLOCK, Numbers, Reservations, SEQ_BLOCK};
 use super::outgoing::Outgoing;
-use super::peers::PeerBook;
 use super::receipt_requests::ReceiptRequests;
 use super::recent::Recent;
 use super::records::{self, Seqs};
 use crate::access::Audit;
 use crate::agents::SessionId;
-use crate::peering::PeerConfig;
 use crate::store::{AgentKey, Op};
 
 /// Agents announced at once, and how often one more: names beyond it are found when they are asked for. Guesses.
@@ -33,30 +32,6 @@ pub(super) const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
 pub(super) const NAMESAKE_NEWS: Duration = Duration::from_secs(600);
 /// Bytes that may wait for the disk before durable messages are refused. A guess: a second of a slow SD card.
 pub(super) const UNWRITTEN_BYTES: u64 = 16 * 1024 * 1024;
-/// What the node is to do.
-#[derive(Debug)]
-pub(super) enum MeshCommand {
-    Report {
-        to: Address,
-        id: MessageId,
-        priority: Priority,
-        verdict: Verdict,
-    },
-    Announce {
-        to: Address,
-        name: NameHash,
-    },
-    Find {
-        name: NameHash,
-        priority: Priority,
-    },
-    Join(Address),
-    Leave(Address),
-    SeqReserved(u32),
-    /// Bytes of a message that is done may be forgotten.
-    Pump,
-}
-
 /// What a gateway is told of itself and its bounds.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -99,10 +74,9 @@ pub(super) struct Start {
 #[derive(Debug)]
 pub(super) struct EngineState {
     pub(super) config: EngineConfig,
-    pub(super) started: Instant,
     pub(super) now: Instant,
     pub(super) journal: Journal,
-    pub(super) mesh: Vec<MeshCommand>,
+    pub(super) commands: NodeCommands,
     pub(super) agents: BTreeMap<AgentKey, Agent>,
     /// Bytes in all inboxes together.
     pub(super) held: Held,
@@ -124,8 +98,6 @@ pub(super) struct EngineState {
     pub(super) recent: Recent,
     pub(super) next_id: u32,
     pub(super) ids_reserved: u32,
-    /// How many writes of earlier runs the store has lost.
-    pub(super) store_lost: u64,
     /// Below this they are reserved or asked for.
     pub(super) ids_asked: u32,
     pub(super) ids: Reservations,
@@ -133,10 +105,7 @@ pub(super) struct EngineState {
     pub(super) announced: u32,
     pub(super) announce_at: Instant,
     pub(super) fingerprint: [u8; 8],
-    pub(super) counters: BTreeMap<&'static str, u64>,
-    pub(super) bearer_problem: Option<String>,
-    pub(super) counts: MessageCounts,
-    pub(super) peers: PeerBook,
+    pub(super) counts: Counts,
     pub(super) audit: Audit,
     /// What waits of the messages that came with each token.
     pub(super) accounts: Accounts,
@@ -149,7 +118,6 @@ impl EngineState {
         journal: Journal,
         recovered: records::Recovered,
         start: Start,
-        peers: Vec<PeerConfig>,
     ) -> Self {
         let ids = recovered.ids.unwrap_or(Numbers { unused_from: start.id, next_block: FIRST_ID_BLOCK });
         let seqs = match recovered.seqs {
@@ -158,10 +126,9 @@ impl EngineState {
         };
         let mut state = Self {
             config,
-            started: now,
             now,
             journal,
-            mesh: Vec::new(),
+            commands: NodeCommands::default(),
             agents: BTreeMap::new(),
             held: Held::default(),
             by_name: BTreeMap::new(),
@@ -178,17 +145,13 @@ impl EngineState {
             recent: Recent::default(),
             next_id: start.id,
             ids_reserved: start.id,
-            store_lost: recovered.known_lost,
             ids_asked: start.id,
             ids: Reservations::new(ids, FIRST_ID_BLOCK, ID_BLOCK),
             seqs: Reservations::new(seqs, SEQ_FIRST_BLOCK, SEQ_BLOCK),
             announced: 0,
             announce_at: now,
             fingerprint: recovered.fingerprint,
-            counters: BTreeMap::new(),
-            bearer_problem: None,
-            counts: MessageCounts::default(),
-            peers: PeerBook::new(peers, recovered.peers),
+            counts: Counts::default(),
             audit: Audit::off(),
             accounts: recovered.accounts,
         };
@@ -251,10 +214,6 @@ impl EngineState {
         // Most are connected, and need no hash of their name for each message.
         let elsewhere = || self.directory.find(NameHash::of(name.as_str())).is_some();
         (self.is_connected(key) || !elsewhere()).then_some(key)
-    }
-
-    pub(super) fn count(&mut self, what: &'static str) {
-        *self.counters.entry(what).or_default() += 1;
     }
 }
 

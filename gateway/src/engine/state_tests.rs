@@ -29,7 +29,7 @@ fn state() -> (EngineState, tempfile::TempDir) {
         inbox_total_bytes: 1 << 20,
     };
     let start = Start { id: 1, seq: 0 };
-    (EngineState::new(Instant::ZERO, config, Journal::new(store), recovered, start, Vec::new()), dir)
+    (EngineState::new(Instant::ZERO, config, Journal::new(store, 0), recovered, start), dir)
 }
 
 fn attach(state: &mut EngineState, name: Name, session: SessionId, events: usize) -> SessionEvents {
@@ -50,7 +50,7 @@ fn a_session_that_was_too_slow_leaves_no_more_behind_than_one_that_ended() {
     while state.agent_of(session).is_some() {
         state.tell(session, Event::Pong(Pong { reference: None }));
     }
-    assert_eq!(state.counters.get("sessions_too_slow"), Some(&1));
+    assert_eq!(state.counts.events().get("sessions_too_slow"), Some(&1));
     assert!(!state.is_connected(key) && state.namesakes.is_empty(), "who is absent has no namesake");
     assert_eq!(state.directory.find(hash), None, "it was here last");
     assert_eq!(state.is_here(bob), Some(key));
@@ -70,7 +70,7 @@ fn a_message_that_is_refused_for_want_of_a_number_gives_up_nobodys_ack() {
     let to = Destination::agent_on(Name::new("eve").unwrap(), Address::new(9));
     let mut ask = SendRequest::new(to, MessageType::Task, Body::text("x"));
     (ask.receipt, ask.durable) = (ReceiptRequest::Processed, false);
-    let given_up = |state: &EngineState| state.counters.get("acks_given_up").copied();
+    let given_up = |state: &EngineState| state.counts.events().get("acks_given_up").copied();
     // The disk is not asked here, so that no number is reserved.
     let refusal = state.try_send(session, key, &ask).unwrap_err();
     assert_eq!((refusal.code, given_up(&state)), (ErrorCode::Busy, None));

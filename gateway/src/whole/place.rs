@@ -81,7 +81,7 @@ impl Place {
             store,
             recovered,
             commands,
-            doors: lobby.counters(),
+            transport_counters: lobby.counters(),
             audit: Audit::off(),
             peering: Peering::none(),
             peers: Vec::new(),
