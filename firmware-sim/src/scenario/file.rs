@@ -1,15 +1,17 @@
 //! How a scenario is written down: TOML, as `docs/scenarios.md` teaches it.
 //!
 //! Owns reading and writing, and the words for what is wrong in a file: where it stands and what to do. The keys are in
-//! `tables`, single values in `values`, what they mean together in `resolve`, `names` and `events`, the way back in
-//! `write`.
+//! `tables`, single values in `values`, what they mean together in `resolve`, `layout`, `names` and `events`, from a scenario back
+//! to text in `write`, and what is wrong in `wrong`.
 
 mod events;
+mod layout;
 mod names;
 mod resolve;
 mod tables;
 mod values;
 mod write;
+mod wrong;
 
 use std::fs;
 use std::io;

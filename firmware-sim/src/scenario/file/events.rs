@@ -6,9 +6,9 @@ use mesh_protocol::Duration;
 use toml::Spanned;
 
 use super::names::Names;
-use super::resolve::{Wrong, one_of, time, wrong};
 use super::tables::{DelayTable, FaultTable, RuleTable, TrafficTable};
-use super::values::written;
+use super::values::{time, written};
+use super::wrong::{Wrong, one_of, wrong};
 use crate::scenario::{Fault, FaultKind, Pattern, Traffic, Verdict, Who, defaults};
 
 pub(super) fn traffic(
@@ -82,7 +82,7 @@ pub(super) fn traffic(
 pub(super) fn fault(table: Spanned<FaultTable>, names: &Names, end: Duration) -> Result<Fault, Wrong> {
     let at = table.span().start;
     let table = table.into_inner();
-    let (when_at, when) = (table.at.span().start, table.at.into_inner().0);
+    let (when_at, when) = (table.at.span().start, table.at.get_ref().0);
     if when >= end {
         let [when, end] = [when, end].map(|time| written(time.as_micros()));
         return wrong(
@@ -92,8 +92,12 @@ pub(super) fn fault(table: Spanned<FaultTable>, names: &Names, end: Duration) ->
             ),
         );
     }
+    Ok(Fault { at: when, what: fault_kind(at, table, names)? })
+}
+
+fn fault_kind(at: usize, table: FaultTable, names: &Names) -> Result<FaultKind, Wrong> {
     let plain = |table: Option<RuleTable>, verdict| table.map(|table| rule(&table, verdict, names));
-    let what = one_of(
+    one_of(
         at,
         "this fault",
         [
@@ -157,8 +161,7 @@ pub(super) fn fault(table: Spanned<FaultTable>, names: &Names, end: Duration) ->
                 }),
             ),
         ],
-    )?;
-    Ok(Fault { at: when, what })
+    )
 }
 
 fn rule(table: &RuleTable, verdict: Verdict, names: &Names) -> Result<FaultKind, Wrong> {

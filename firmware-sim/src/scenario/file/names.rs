@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use toml::Spanned;
 
-use super::resolve::{Wrong, place, wrong};
+use super::layout::place;
 use super::tables::{NodeTable, Routes};
 use super::values::{NodeRef, WhoRef};
+use super::wrong::{Wrong, wrong};
 use crate::scenario::{Layout, NodeOptions, Who};
 
 /// The longest name of a node or a scenario, in characters. A guess: it has to fit a column of a report.

@@ -5,30 +5,17 @@
 
 use std::collections::BTreeSet;
 
-use mesh_protocol::Duration;
 use toml::Spanned;
 
 use super::events::{fault, traffic};
+use super::layout::layout;
 use super::names::{NAME_MAX, Names, is_title, nodes};
-use super::tables::{
-    FileTable, LayoutTable, LinksTable, PlaceTable, RadioTable, SigTable, StacksTable, WlanTable,
-};
-use super::values::{Time, written};
+use super::tables::{FileTable, LinksTable, RadioTable, SigTable, StacksTable, WlanTable};
+use super::values::{time, written};
+use super::wrong::{Wrong, one_of, wrong};
 use crate::scenario::{
-    GivenLink, Layout, LinkRule, MESSAGES_MAX, NODES_MAX, Place, Radio, Scenario, SigOptions, Stacks, Wlan,
-    defaults,
+    GivenLink, LinkRule, MESSAGES_MAX, Radio, Scenario, SigOptions, Stacks, Wlan, defaults,
 };
-
-/// What is wrong, and where: an offset into the text.
-#[derive(Debug)]
-pub(super) struct Wrong {
-    pub(super) at: usize,
-    pub(super) what: String,
-}
-
-pub(super) fn wrong<T>(at: usize, what: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong { at, what: what.into() })
-}
 
 /// The scenario of a file; `stem` is its name where the file says none.
 pub(super) fn scenario(file: FileTable, stem: &str) -> Result<Scenario, Wrong> {
@@ -86,97 +73,6 @@ pub(super) fn scenario(file: FileTable, stem: &str) -> Result<Scenario, Wrong> {
     // Stable: of several at one moment, the first in the file comes first.
     scenario.faults.sort_by_key(|fault| fault.at);
     Ok(scenario)
-}
-
-pub(super) fn time<const MIN: u64, const MAX: u64>(time: Time<MIN, MAX>) -> Duration {
-    time.0
-}
-
-/// The one kind that is there.
-pub(super) fn one_of<T, const N: usize>(
-    at: usize,
-    of: &str,
-    kinds: [(&str, Option<Result<T, Wrong>>); N],
-) -> Result<T, Wrong> {
-    let names = kinds.each_ref().map(|(name, _)| format!("`{name}`")).join(", ");
-    let mut found = kinds.into_iter().filter_map(|(name, kind)| Some((name, kind?)));
-    match (found.next(), found.next()) {
-        (Some((_, kind)), None) => kind,
-        (None, _) => wrong(at, format!("{of} says nothing of its kind; add one of {names}")),
-        (Some((first, _)), Some((second, _))) => {
-            wrong(at, format!("{of} has both `{first}` and `{second}`; keep one of them"))
-        }
-    }
-}
-
-fn layout(table: Spanned<LayoutTable>) -> Result<Layout, Wrong> {
-    let at = table.span().start;
-    let table = table.into_inner();
-    one_of(
-        at,
-        "the layout",
-        [
-            ("line", table.line.map(|row| Ok(Layout::Line { nodes: row.nodes.0, spacing: row.spacing.0 }))),
-            (
-                "diagonal",
-                table.diagonal.map(|row| Ok(Layout::Diagonal { nodes: row.nodes.0, spacing: row.spacing.0 })),
-            ),
-            (
-                "grid",
-                table.grid.map(|grid| {
-                    let at = grid.span().start;
-                    let grid = grid.into_inner();
-                    let nodes = u64::from(grid.columns.0) * u64::from(grid.rows.0);
-                    if nodes > NODES_MAX.into() {
-                        return wrong(
-                            at,
-                            format!("a grid of {nodes} nodes is too large; write at most {NODES_MAX}"),
-                        );
-                    }
-                    Ok(Layout::Grid {
-                        columns: grid.columns.0,
-                        rows: grid.rows.0,
-                        spacing: grid.spacing.0,
-                        scatter: grid.scatter.map_or(0.0, |metres| metres.0),
-                    })
-                }),
-            ),
-            (
-                "disc",
-                table.disc.map(|disc| {
-                    Ok(Layout::Disc {
-                        nodes: disc.nodes.0,
-                        radius: disc.radius.0,
-                        apart: disc.apart.map_or(0.0, |metres| metres.0),
-                    })
-                }),
-            ),
-            (
-                "office",
-                table.office.map(|office| {
-                    Ok(Layout::Office {
-                        nodes: office.nodes.0,
-                        floors: office.floors.0,
-                        width: office.width.0,
-                        depth: office.depth.0,
-                        height: office.height.map_or(defaults::FLOOR_HEIGHT, |metres| metres.0),
-                    })
-                }),
-            ),
-            (
-                "given",
-                table.given.map(|places| {
-                    let at = places.span().start;
-                    let places = places.into_inner();
-                    if !(1..=NODES_MAX as usize).contains(&places.len()) {
-                        let count = places.len();
-                        return wrong(at, format!("{count} places are given; give 1 to {NODES_MAX}"));
-                    }
-                    Ok(Layout::Given(places.iter().map(|table| place(table, |_| 0.0)).collect()))
-                }),
-            ),
-        ],
-    )
 }
 
 fn links(table: Option<Spanned<LinksTable>>, names: &Names) -> Result<LinkRule, Wrong> {
@@ -282,9 +178,4 @@ fn sig(table: SigTable) -> SigOptions {
 /// A number whose range the tables keep below 256.
 fn small(number: u32) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
-}
-
-pub(super) fn place(table: &PlaceTable, ground: impl Fn(u32) -> f64) -> Place {
-    let floor = table.floor.map_or(0, |floor| floor.0);
-    Place { x: table.x.0, y: table.y.0, z: table.z.map_or_else(|| ground(floor), |z| z.0), floor }
 }

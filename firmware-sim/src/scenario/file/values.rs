@@ -23,6 +23,11 @@ const UNITS: [(&str, u64); 5] = [("h", 3_600 * S), ("m", 60 * S), ("s", S), ("ms
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Time<const MIN: u64, const MAX: u64>(pub(super) Duration);
 
+/// The span of a time.
+pub(super) const fn time<const MIN: u64, const MAX: u64>(time: Time<MIN, MAX>) -> Duration {
+    time.0
+}
+
 impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Time<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(TimeVisitor::<MIN, MAX>)

@@ -1,0 +1,111 @@
+//! What goes wrong in a scenario.
+//!
+//! Owns its meaning as plain data. What it does to a run is `chaos`' business.
+
+use mesh_protocol::Duration;
+use serde::{Deserialize, Serialize};
+
+/// Something that goes wrong at a moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// When, after the settling.
+    pub at: Duration,
+    /// What.
+    pub what: FaultKind,
+}
+
+/// What can go wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FaultKind {
+    /// Power is cut: what is in RAM is gone, what is on its way out too.
+    Crash {
+        /// Which node.
+        node: u32,
+        /// Off for this long.
+        down: Duration,
+        /// What the last write to its flash came to.
+        flash: Flash,
+    },
+    /// These nodes neither hear the others nor are heard by them.
+    Partition {
+        /// One side.
+        nodes: Vec<u32>,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// A rule for what is on its way to hosts.
+    Rule {
+        /// What happens.
+        verdict: Verdict,
+        /// To which share of it, 0 to 1.
+        share: f64,
+        /// Only from this node.
+        from: Option<u32>,
+        /// Only to this node.
+        to: Option<u32>,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// A node's clock runs ahead at once.
+    ClockJump {
+        /// Which node.
+        node: u32,
+        /// By how much.
+        by: Duration,
+    },
+    /// Someone without keys sends frames that look like ours.
+    Forge {
+        /// Where it stands: as this node.
+        near: u32,
+        /// How many a second.
+        rate: f64,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// Someone without keys sends again what it heard.
+    Replay {
+        /// Where it stands: as this node.
+        near: u32,
+        /// So much later.
+        after: Duration,
+        /// How many a second at most.
+        rate: f64,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// Someone with the network's key sends well-sealed nonsense: random kinds, addresses and bodies from an address of
+    /// its own.
+    Member {
+        /// Where it stands: as this node.
+        near: u32,
+        /// How many a second.
+        rate: f64,
+        /// For how long.
+        lasts: Duration,
+    },
+}
+
+/// What a power cut does to the write under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flash {
+    /// Nothing: it was done.
+    Kept,
+    /// It never happened.
+    Lost,
+    /// Half of it happened, and a checksum tells.
+    Torn,
+}
+
+/// What a rule does to a reception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is not received.
+    Drop,
+    /// It comes later.
+    Delay(Duration),
+    /// It comes twice.
+    Duplicate,
+    /// One bit of it is wrong.
+    Corrupt,
+}
