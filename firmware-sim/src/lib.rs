@@ -23,8 +23,6 @@ pub mod capture;
 pub mod chaos;
 mod device;
 pub mod fuzz;
-mod layout;
-mod network;
 pub mod parallel;
 pub mod play;
 pub mod record;
@@ -36,8 +34,7 @@ pub mod stack;
 mod trace;
 pub mod validate;
 pub mod virtual_controller;
+pub mod world;
 
 pub use device::{Delivered, Device, Letter, LocalClock, Look, Note, Options};
-pub use layout::Layout;
-pub use network::{ISLANDS, Network, RUNS};
 pub use trace::Trace;

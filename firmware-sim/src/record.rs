@@ -5,22 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::play::{self, StackKind};
+pub use crate::play::Mark;
+use crate::play::{self, MARK_EVERY};
 use crate::scenario::Scenario;
-
-/// Events between two marks. A guess: near enough to find the place, and the file stays small.
-pub(crate) const MARK_EVERY: u64 = 1_000;
-
-/// Where a run stood.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// How many events had happened.
-    pub events: u64,
-    /// Simulated time in microseconds.
-    pub at_us: u64,
-    /// The trace hash so far.
-    pub trace: String,
-}
+use crate::stack::StackKind;
 
 /// A recorded run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +57,7 @@ impl Recording {
     /// # Errors
     /// What is wrong with them.
     pub fn scenario(&self) -> Result<(Scenario, StackKind), String> {
-        let stack = StackKind::ALL.into_iter().find(|stack| stack.name() == self.stack);
+        let stack = StackKind::named(&self.stack);
         let stack =
             stack.ok_or_else(|| format!("reading the recording: there is no stack {:?}", self.stack))?;
         let scenario = Scenario::parse("recording", &self.source).map_err(|error| error.to_string())?;

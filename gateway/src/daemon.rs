@@ -7,7 +7,7 @@ use std::pin::pin;
 
 use anyhow::Context;
 use ble_bearer::{Bearer, WallClock};
-use firmware_sim::RUNS;
+use firmware_sim::world::RUNS;
 use mesh_protocol::{Address, Duration, Rng};
 
 use crate::access::Audit;

@@ -2,8 +2,10 @@
 //!
 //! Owns putting a world together and keeping it going. The gateways on it are the same as on a radio.
 
-use ble_bearer::sim::{Pacer, SimBearer, SimClock, StationId, World};
-use firmware_sim::{Device, Layout, Network};
+use ble_bearer::sim::{AirSettings, Pacer, World};
+use firmware_sim::Device;
+pub use firmware_sim::world::Seat;
+use firmware_sim::world::{Network, RelayField, WorldBuilder};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -33,22 +35,11 @@ pub struct Simulation {
 #[derive(Debug)]
 pub struct SimulatedAir {
     network: Network,
-    layout: Layout,
+    field: RelayField,
     pacer: Pacer<Device>,
     running: JoinHandle<()>,
     /// Closed when `running` ends.
     alive: watch::Receiver<()>,
-}
-
-/// A place on the air, for one gateway.
-#[derive(Debug)]
-pub struct Seat {
-    /// Which station it is.
-    pub station: StationId,
-    /// How the gateway sends and receives.
-    pub bearer: SimBearer,
-    /// Its time.
-    pub clock: SimClock,
 }
 
 impl SimulatedAir {
@@ -57,14 +48,13 @@ impl SimulatedAir {
     #[must_use]
     pub fn start<const GATEWAYS: usize>(simulation: &Simulation) -> (Self, [Seat; GATEWAYS]) {
         let network = Network::new(simulation.key).island(simulation.island, simulation.run);
-        let layout = Layout::field(simulation.nodes, simulation.seed);
-        let loss_ppm = (simulation.loss_percent.clamp(0.0, 100.0) * 10_000.0) as u32;
-        let mut world = World::new(simulation.seed, network.topology(loss_ppm));
-        let seats = std::array::from_fn(|n| {
-            let (station, bearer, clock) = world.seat(layout.gateways[n % layout.gateways.len()]);
-            Seat { station, bearer, clock }
-        });
-        network.populate(&mut world, &layout, simulation.seed);
+        let field = RelayField::new(simulation.nodes, simulation.seed);
+        let topology = RelayField::topology(simulation.loss_percent);
+        let mut world = WorldBuilder::new(simulation.seed, topology, AirSettings::default(), ());
+        world.seats(&std::array::from_fn::<_, GATEWAYS, _>(|n| field.gateways[n % field.gateways.len()]));
+        world.relays(&network, &field, simulation.seed);
+        let (world, mut seats) = world.build();
+        let seats = std::array::from_fn(|_| seats.remove(0));
         let pacer = Pacer::new(world, simulation.speed);
         let runner = pacer.clone();
         let (alive, watched) = watch::channel(());
@@ -72,7 +62,7 @@ impl SimulatedAir {
             let _alive = alive;
             runner.run().await;
         });
-        (Self { network, layout, pacer, running, alive: watched }, seats)
+        (Self { network, field, pacer, running, alive: watched }, seats)
     }
 
     /// Waits until it goes on no more, which is only when a simulated device has panicked. Cancel safe.
@@ -89,8 +79,8 @@ impl SimulatedAir {
 
     /// Where everything stands.
     #[must_use]
-    pub const fn layout(&self) -> &Layout {
-        &self.layout
+    pub const fn field(&self) -> &RelayField {
+        &self.field
     }
 
     /// Looks into the world.

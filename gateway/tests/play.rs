@@ -98,7 +98,7 @@ fn one_seed_is_one_run_of_a_scenario_and_another_seed_another() {
 #[test]
 fn devices_are_those_of_a_run_without_gateways_and_only_gateways_have_seats() {
     let (world, seats) = with_seats(&small(), 1);
-    let numbers: BTreeSet<u32> = seats.iter().map(|seat| seat.number).collect();
+    let numbers: BTreeSet<u32> = seats.iter().map(|seat| seat.station.0).collect();
     assert_eq!(numbers, [0, 3, 6].into());
     for number in 0..7 {
         let station = world.station(ble_bearer::sim::StationId(number));

@@ -18,25 +18,14 @@ use mesh_protocol::{Duration, Instant};
 
 use crate::Device;
 use crate::scenario::{Fault, FaultKind, Flash};
-use crate::stack::{Arrival, Order, Refused, Settled, Stack};
+use crate::stack::{Arrival, Order, Refused, Settled, StackNode};
 
 pub use attacker::{Attacker, attackers};
 pub use invariants::{ALLOWANCES, Allowance, Counts, Invariants, Violation};
 pub use rules::Rules;
 pub use schedule::Schedule;
 
-/// A station that faults can befall.
-pub trait Faulty: Station {
-    /// Power is cut: RAM is gone, and `flash` says what became of a write under way. Until the restart the world neither
-    /// runs it nor lets it hear.
-    fn cut(&mut self, now: Instant, flash: Flash);
-
-    /// Power is back.
-    fn restart(&mut self, now: Instant);
-
-    /// Its clock jumps ahead.
-    fn jump(&mut self, now: Instant, by: Duration);
-}
+pub use crate::stack::Faulty;
 
 impl Faulty for Device {
     fn cut(&mut self, _now: Instant, flash: Flash) {
@@ -120,21 +109,21 @@ impl<S: Station> Station for Place<S> {
 }
 
 /// An attacker takes no messages and has none.
-impl<S: Stack> Stack for Place<S> {
+impl<S: StackNode> StackNode for Place<S> {
     fn post(&mut self, now: Instant, order: &Order) -> Result<u32, Refused> {
         self.node_mut().map_or(Err(Refused::Down), |node| node.post(now, order))
     }
 
     fn arrivals(&mut self) -> Vec<Arrival> {
-        self.node_mut().map(Stack::arrivals).unwrap_or_default()
+        self.node_mut().map(StackNode::arrivals).unwrap_or_default()
     }
 
     fn settled(&mut self) -> Vec<Settled> {
-        self.node_mut().map(Stack::settled).unwrap_or_default()
+        self.node_mut().map(StackNode::settled).unwrap_or_default()
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.node().map(Stack::counters).unwrap_or_default()
+        self.node().map(StackNode::counters).unwrap_or_default()
     }
 }
 

@@ -63,8 +63,10 @@ fn stacks(text: &str) -> Result<Stacks, String> {
         return Ok(Stacks(StackKind::ALL.to_vec()));
     }
     let named = text.split(',').map(|name| {
-        let found = StackKind::ALL.into_iter().find(|stack| stack.name() == name);
-        found.ok_or_else(|| format!("{name:?} is no stack: mesh, sig, flood, several with commas, or all"))
+        StackKind::named(name).ok_or_else(|| {
+            let known = StackKind::ALL.map(StackKind::name).join(", ");
+            format!("{name:?} is no stack: {known}, several with commas, or all")
+        })
     });
     Ok(Stacks(named.collect::<Result<_, _>>()?))
 }

@@ -5,18 +5,18 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ble_bearer::sim::{AirSettings, Position, RadioSpec, StationId, World};
+use ble_bearer::sim::{RadioSpec, StationId, World};
 use mesh_protocol::{Address, Duration, Envelope, Instant, NetKey, Rng};
 
 use super::case::{Mode, faults_end};
 use super::{Failure, Stats};
 use crate::chaos::{Allowance, Both, Invariants, Place, Rules, Schedule, Violation, attackers};
 use crate::device::letter;
-use crate::play::StackKind;
-use crate::play::field::{position, spec, topology};
-use crate::scenario::{Layout, NodeOptions, Pattern, Scenario, Traffic, Who};
-use crate::stack::mesh::{address, routes};
-use crate::{Device, Letter, Network, Options};
+use crate::scenario::{Layout, Pattern, Scenario, Traffic, Who};
+use crate::stack::Stack;
+use crate::stack::mesh::{Mesh, address, options};
+use crate::world::{Network, WorldBuilder};
+use crate::{Device, Letter, Options};
 
 /// The run is looked at this often: what has gone wrong ends it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -78,25 +78,20 @@ fn run(case: &Scenario, seed: u64, withheld: Option<&Allowance>) -> Result<Stats
     let mut invariants = Invariants::new(&key, network.epoch(), nodes, members);
     withheld.into_iter().for_each(|allowance| invariants.withhold(allowance));
     let watchers = Both(Rules::new(&case.faults, nodes, start, seed), invariants);
-    let settings = AirSettings { capture_db: case.radio.capture_db, wlan: None };
-    let mut world = Field::with_observer(seed, topology(case, nodes), settings, watchers);
-    let position = |node: u32| places.get(node as usize).map_or(Position::default(), position);
-    let spec = spec(&case.radio, StackKind::Mesh, 0);
+    let mut world = WorldBuilder::of_scenario(case, seed, watchers);
     let mut seeds = Rng::stream(seed, "devices");
     let mut rest = Rng::stream(seed, "what a scenario does not say");
-    for node in 0..nodes {
-        let options = options(case, case.nodes.get(&node), &mut rest);
+    world.nodes(case, seed, |node, radio| {
+        let options = random_options(options(case, node), &mut rest);
         let seed = seeds.next_u64();
         let mut device = Device::with(Instant::ZERO, address(node), &key, network.epoch(), seed, options);
         device.watch();
-        world.add_with(position(node), spec.clone(), Place::Node(device));
-    }
-    for (near, attacker) in strangers {
-        world.add_with(position(near), RadioSpec::default(), Place::Attacker(Box::new(attacker)));
-    }
+        (Mesh::radio(radio, &case.stacks), Some(Place::Node(device)))
+    });
+    world.attackers(case, seed, &RadioSpec::default(), strangers);
 
     let mut play = Play {
-        world,
+        world: world.build().0,
         schedule: Schedule::new(&case.faults, start),
         posts: posts(case, nodes, start, seed),
         stats: Stats { cases: 1, ..Stats::default() },
@@ -196,21 +191,14 @@ impl Play {
     }
 }
 
-/// What a scenario says of a node, and by chance what it does not.
-fn options(case: &Scenario, node: Option<&NodeOptions>, rng: &mut Rng) -> Options {
+/// By chance what a scenario does not say of a node.
+fn random_options(options: Options, rng: &mut Rng) -> Options {
     Options {
-        ttl: case.stacks.mesh_ttl,
-        relay: node.and_then(|node| node.relay).unwrap_or(true),
-        gateway: node.is_some_and(|node| node.gateway),
-        names: Vec::new(),
         // Small blocks and slow flash, so that a cut often meets a write.
         seq_block: [8, 8, 32, 1_024][rng.below(4) as usize],
         flash_write: Duration::from_millis([0, 3, 80, 500][rng.below(4) as usize]),
         durable: rng.chance(500_000),
-        // From float to integer, Rust cuts what is too large or no number.
-        used: 0,
-        drift_ppb: node.map_or(0.0, |node| node.drift_ppm * 1_000.0).round() as i64,
-        routes: node.map(routes).unwrap_or_default(),
+        ..options
     }
 }
 

@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use mesh_protocol::Instant;
 
-use super::StackKind;
 use super::due::Due;
 pub use super::due::Message;
 use crate::results::MessageResult;
 use crate::scenario::{Fault, FaultKind, Scenario};
-use crate::stack::{Arrival, Fate, Order, Target};
+use crate::stack::{Arrival, Fate, Order, StackKind, Target};
 
 /// See the module.
 ///
@@ -192,7 +191,7 @@ impl Course {
     fn settle_if_done(&mut self, number: usize, now: Instant) {
         let message = &self.messages[number];
         let settings = &self.scenario.traffic[message.traffic as usize];
-        let told = message.fate.is_some() || !self.stack.tells(settings.bytes, message.to.is_some());
+        let told = message.fate.is_some() || !self.stack.reports(settings.bytes, message.to.is_some());
         let failed = message
             .fate
             .as_deref()
@@ -225,7 +224,7 @@ impl Course {
     /// Whether a message was taken and lost, and its sender not told in time. Of stacks that tell; a sender whose power was cut
     /// is told nothing.
     fn is_silent(&self, message: &MessageResult, now: Instant) -> bool {
-        let Some(sent) = message.sent_us.filter(|_| self.stack == StackKind::Mesh && message.reached == 0)
+        let Some(sent) = message.sent_us.filter(|_| self.stack.reports_losses() && message.reached == 0)
         else {
             return false;
         };

@@ -6,6 +6,7 @@
 pub mod course;
 mod due;
 pub mod field;
+mod mark;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -15,52 +16,17 @@ use ble_bearer::sim::{AirCounters, RadioSpec, StationId, Step};
 use mesh_protocol::Instant;
 
 use self::course::{Course, Message};
-use self::field::{Field, devices, dice, spec};
+use self::field::Field;
+pub(crate) use self::mark::MARK_EVERY;
+pub use self::mark::Mark;
 pub use self::watch::{At, Watch};
 use self::watch::{Extras, Follow, Sniffer};
-use crate::Network;
-use crate::chaos::{Faulty, Schedule};
-use crate::record::Mark;
+use crate::chaos::Schedule;
 use crate::results::{LinkResult, NodeResult, RunResult};
 use crate::scenario::Scenario;
-use crate::stack::flood::Flood;
-use crate::stack::sig::Sig;
-use crate::stack::{Order, Refused, Stack, Target};
-
-/// A network stack that can play a scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StackKind {
-    /// Ours.
-    Mesh,
-    /// The SIG baseline.
-    Sig,
-    /// Plain flooding.
-    Flood,
-}
-
-impl StackKind {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Mesh, Self::Sig, Self::Flood];
-
-    /// Its name on the command line and in results.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mesh => "mesh",
-            Self::Sig => "sig",
-            Self::Flood => "flood",
-        }
-    }
-
-    /// What its frame is for the sender: `data`, `ack`, `relay`...
-    fn cause(self, keys: &watch::Keys, sender: u32, frame: &[u8]) -> &'static str {
-        match self {
-            Self::Mesh => keys.cause(sender, frame),
-            Self::Sig => crate::stack::sig::cause(frame, sender),
-            Self::Flood => crate::stack::flood::cause(frame, sender),
-        }
-    }
-}
+pub use crate::stack::StackKind;
+use crate::stack::{Order, Refused, Stack, StackNode, Target, WithStack};
+use crate::world::Network;
 
 /// Plays a scenario with a stack; the same seed gives the same result on every machine. With `timeline`, one message is
 /// followed, for which the scenario is played a second time.
@@ -97,26 +63,27 @@ pub fn capture(
 }
 
 fn play_with(scenario: &Scenario, stack: StackKind, seed: u64, extras: Extras) -> (RunResult, Watch) {
-    let relays = |number: u32| scenario.nodes.get(&number).and_then(|node| node.relay).unwrap_or(true);
-    let dice = dice(seed);
-    match stack {
-        StackKind::Mesh => Run::new(scenario, stack, seed, extras, devices(scenario, seed)).finish(),
-        StackKind::Sig => Run::new(scenario, stack, seed, extras, |number| {
-            Sig::new(scenario.stacks.sig.clone(), relays(number), number, dice(number))
-        })
-        .finish(),
-        StackKind::Flood => {
-            let frame = spec(&scenario.radio, stack, 0).mtu();
-            Run::new(scenario, stack, seed, extras, |number| {
-                Flood::new(scenario.stacks.flood_ttl, frame, relays(number), number, dice(number))
-            })
-            .finish()
-        }
+    stack.run(Play { scenario, stack, seed, extras })
+}
+
+/// What is to be played, with a stack that is known by its name.
+struct Play<'a> {
+    scenario: &'a Scenario,
+    stack: StackKind,
+    seed: u64,
+    extras: Extras,
+}
+
+impl WithStack for Play<'_> {
+    type Output = (RunResult, Watch);
+
+    fn with<S: Stack>(self) -> Self::Output {
+        Run::<S>::new(self).finish()
     }
 }
 
 /// A scenario being played.
-struct Run<S: Stack + Faulty> {
+struct Run<S: Stack> {
     stack: StackKind,
     seed: u64,
     world: Field<S>,
@@ -124,16 +91,12 @@ struct Run<S: Stack + Faulty> {
     course: Course,
 }
 
-impl<S: Stack + Faulty> Run<S> {
-    fn new(
-        scenario: &Scenario,
-        stack: StackKind,
-        seed: u64,
-        extras: Extras,
-        node: impl Fn(u32) -> S,
-    ) -> Self {
-        let watch = Watch::new(stack, &Network::random(seed), spec(&scenario.radio, stack, 0), extras);
-        let (world, _) = field::field(scenario, stack, seed, watch, |number| Some(node(number)));
+impl<S: Stack> Run<S> {
+    fn new(Play { scenario, stack, seed, extras }: Play<'_>) -> Self {
+        let radio = S::radio(&scenario.radio, &scenario.stacks);
+        let watch = Watch::new(stack, &Network::random(seed), radio, extras);
+        let node = S::nodes(scenario, seed);
+        let (world, _) = field::field(scenario, seed, watch, |number| Some(node(number)));
         Self {
             stack,
             seed,
@@ -201,7 +164,7 @@ impl<S: Stack + Faulty> Run<S> {
 ///
 /// # Errors
 /// [`Refused`], and nothing is sent.
-pub fn post<S: Stack>(world: &mut Field<S>, from: u32, order: &Order) -> Result<u32, Refused> {
+pub fn post<S: StackNode>(world: &mut Field<S>, from: u32, order: &Order) -> Result<u32, Refused> {
     let id = StationId(from);
     let up = world.air().is_powered(id);
     let posted = world.poke(id, |node, now, _| if up { node.post(now, order) } else { Err(Refused::Down) });
@@ -216,7 +179,7 @@ pub fn post<S: Stack>(world: &mut Field<S>, from: u32, order: &Order) -> Result<
 
 /// What a run has come to by now.
 #[must_use]
-pub fn result<S: Stack>(world: &Field<S>, course: &Course, seed: u64) -> RunResult {
+pub fn result<S: StackNode>(world: &Field<S>, course: &Course, seed: u64) -> RunResult {
     let scenario = course.scenario();
     let now = world.now();
     let watch = &world.observer().1;
@@ -289,35 +252,7 @@ pub fn play_all(
     })
 }
 
-impl StackKind {
-    /// The AD structure around its frames, behind the length: type, and for manufacturer data the company.
-    const fn ad_type(self) -> &'static [u8] {
-        match self {
-            Self::Mesh | Self::Flood => &[0xff, 0xff, 0xff],
-            Self::Sig => &[0x2a],
-        }
-    }
-
-    /// From which node to which node a frame carries a part of a message; `None` for one that carries none, or for many.
-    fn route(self, keys: &watch::Keys, frame: &[u8]) -> Option<(u32, u32)> {
-        match self {
-            Self::Mesh => keys.route(frame),
-            Self::Sig => crate::stack::sig::route(frame),
-            Self::Flood => crate::stack::flood::route(frame),
-        }
-    }
-
-    /// Whether a sender is told what became of such a message.
-    const fn tells(self, bytes: u32, to_one: bool) -> bool {
-        match self {
-            Self::Mesh => true,
-            Self::Sig => to_one && bytes > crate::stack::sig::UNSEGMENTED,
-            Self::Flood => false,
-        }
-    }
-}
-
-fn air_counters<S: Stack>(world: &Field<S>) -> BTreeMap<String, u64> {
+fn air_counters<S: StackNode>(world: &Field<S>) -> BTreeMap<String, u64> {
     let AirCounters { events, airtime_us, heard, boundary, half_duplex, collision, weak, link_loss, cut } =
         world.counters();
     [

@@ -6,57 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use ble_bearer::sim::{CHANNELS, Observer, RadioSpec, Reception, Shape, StationId};
-use mesh_protocol::{Control, EpochKeys, Instant, Keyring, MAX_FRAME, NetKey, frame};
+use mesh_protocol::Instant;
 
-use super::StackKind;
+use super::mark::{MARK_EVERY, Mark};
+use crate::Trace;
 use crate::capture::{Capture, Pdu, PduKind};
-use crate::record::{MARK_EVERY, Mark};
 use crate::results::{RunResult, TimelineStep};
-use crate::stack::mesh::number;
-use crate::stack::{Arrival, Settled, Stack};
-use crate::{Network, Trace};
+use crate::stack::mesh::FrameKeys;
+use crate::stack::{Arrival, Settled, StackKind, StackNode};
+use crate::world::Network;
 
 /// Steps of a timeline that are kept. A guess: more cannot be looked at.
 const STEPS: usize = 400;
-
-/// The network's keys, to look into frames of ours with.
-#[derive(Debug)]
-pub(super) struct Keys(Keyring);
-
-impl Keys {
-    fn open<'b>(&self, bytes: &[u8], buffer: &'b mut [u8; MAX_FRAME]) -> Option<frame::Verified<'b>> {
-        let buffer = buffer.get_mut(..bytes.len())?;
-        buffer.copy_from_slice(bytes);
-        frame::decode(buffer, &self.0).ok()
-    }
-
-    /// From which node to which node a frame of ours carries a part of a message.
-    pub(super) fn route(&self, bytes: &[u8]) -> Option<(u32, u32)> {
-        let mut buffer = [0; MAX_FRAME];
-        let verified = self.open(bytes, &mut buffer)?;
-        let frame = verified.frame();
-        (frame.kind != frame::Kind::Control && frame.dst.is_node())
-            .then(|| (number(frame.src), number(frame.dst)))
-    }
-
-    /// What a frame of ours is for the node that sends it.
-    pub(super) fn cause(&self, sender: u32, bytes: &[u8]) -> &'static str {
-        let mut buffer = [0; MAX_FRAME];
-        let Some(verified) = self.open(bytes, &mut buffer) else { return "other" };
-        let frame = verified.frame();
-        if number(frame.src) != sender {
-            return "relay";
-        }
-        match frame.kind {
-            frame::Kind::Single | frame::Kind::Segment => "data",
-            frame::Kind::Control => match Control::parse(frame.body) {
-                Ok(Control::Hello { .. }) => "hello",
-                Ok(Control::Ack(..)) => "ack",
-                _ => "control",
-            },
-        }
-    }
-}
 
 /// One message to be followed.
 #[derive(Clone, Copy, Debug)]
@@ -157,7 +118,7 @@ pub(super) struct Seen {
 pub struct Watch {
     stack: StackKind,
     spec: RadioSpec,
-    keys: Keys,
+    keys: FrameKeys,
     trace: Trace,
     nodes: Vec<Seen>,
     /// For each receiver, how often it heard each sender.
@@ -173,11 +134,10 @@ pub struct Watch {
 
 impl Watch {
     pub(super) fn new(stack: StackKind, network: &Network, spec: RadioSpec, extras: Extras) -> Self {
-        let keys = EpochKeys::derive(&NetKey::new(network.key()), network.epoch());
         Self {
             stack,
             spec,
-            keys: Keys(Keyring::new(keys)),
+            keys: FrameKeys::new(network),
             trace: Trace::default(),
             nodes: Vec::new(),
             links: Vec::new(),
@@ -315,7 +275,7 @@ impl Watch {
     }
 }
 
-impl<S: Stack> Observer<S> for Watch {
+impl<S: StackNode> Observer<S> for Watch {
     fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
         self.trace.sent(now, from, frame);
         self.mark(now);

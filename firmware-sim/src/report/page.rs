@@ -13,6 +13,7 @@ use super::words::{
 };
 use super::{plots, tables};
 use crate::results::Campaign;
+use crate::stack::StackKind;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -41,7 +42,10 @@ pub fn html(campaign: &Campaign) -> String {
     };
     let names: Vec<String> = stacks
         .iter()
-        .map(|stack| if stack.stack == "mesh" { "mesh (ours)".to_owned() } else { shorten(&stack.stack, 20) })
+        .map(|stack| {
+            StackKind::named(&stack.stack)
+                .map_or_else(|| shorten(&stack.stack, 20), |kind| kind.title().to_owned())
+        })
         .collect();
     let mut out = head(campaign);
     title(&mut out, campaign, &stacks);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::results::{Campaign, MessageResult, RunResult};
+use crate::stack::StackKind;
 
 /// A percentile of fewer samples than this is marked wherever it is shown. A guess: below, even a median moves a lot
 /// with a single message.
@@ -162,7 +163,10 @@ pub fn summary(campaign: &Campaign) -> Vec<StackSummary> {
 pub(super) fn by_stack(campaign: &Campaign) -> Vec<(&str, Vec<&RunResult>)> {
     let mut stacks: BTreeMap<(usize, &str), Vec<&RunResult>> = BTreeMap::new();
     for run in &campaign.runs {
-        stacks.entry((rank(&["mesh", "sig", "flood"], &run.stack), &run.stack)).or_default().push(run);
+        stacks
+            .entry((rank(&StackKind::ALL.map(StackKind::name), &run.stack), &run.stack))
+            .or_default()
+            .push(run);
     }
     stacks
         .into_iter()

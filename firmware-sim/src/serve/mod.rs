@@ -33,10 +33,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::Network;
 use crate::scenario::Scenario;
 use crate::stack::mesh;
 use crate::virtual_controller::{ControllerCounters, ControllerKind};
+use crate::world::Network;
 use site::{Site, Tally};
 
 /// News that wait for whoever asks; more are lost, as counters have them all. A guess.

@@ -11,7 +11,7 @@ use mesh_protocol::{Duration, Instant};
 
 use crate::scenario::{ClosedLoop, Scenario, Who};
 use crate::stack::mesh::Mesh;
-use crate::stack::{Order, Stack, Target};
+use crate::stack::{Order, StackNode, Target};
 
 /// Before a loop tries again what was refused. A guess.
 const AGAIN: Duration = Duration::from_secs(1);

@@ -4,18 +4,17 @@
 
 use std::sync::Arc;
 
-use ble_bearer::sim::{AirSettings, Observer, Radio, Reception, Station, StationId, Wlan};
-use mesh_protocol::{Instant, NetKey, Rng};
+use ble_bearer::sim::{Observer, Radio, Reception, Station, StationId};
+use mesh_protocol::{Instant, Rng};
 use tokio::sync::Notify;
 
 use super::residents::{Resident, residents};
 use super::{Field, Options};
-use crate::Network;
-use crate::play::StackKind;
-use crate::play::field::{position, spec, topology};
 use crate::scenario::Scenario;
-use crate::stack::mesh::{Mesh, routes};
+use crate::stack::Stack;
+use crate::stack::mesh::{Mesh, options as device_options};
 use crate::virtual_controller::VirtualController;
+use crate::world::{Network, WorldBuilder};
 
 /// A station.
 #[derive(Debug)]
@@ -100,46 +99,29 @@ impl Observer<Site> for Tally {
 /// The world of a scenario whose gateways are places for hosts; and how much of its traffic is left out.
 pub(super) fn field(scenario: &Scenario, options: Options) -> (Field, u64) {
     let seed = options.seed;
-    let wlan = scenario.wlan.as_ref().map(|wlan| Wlan {
-        duty_ppm: (wlan.duty * 1e6).round() as u32,
-        burst: wlan.burst,
-        dbm: wlan.dbm,
-    });
-    let settings = AirSettings { capture_db: scenario.radio.capture_db, wlan };
     // Nobody stands here who means harm: what goes wrong is left out.
     let scenario = &Scenario { faults: Vec::new(), ..scenario.clone() };
-    let places = scenario.places(seed);
-    let tally = Tally(vec![0; places.len()]);
-    let mut world = Field::with_observer(seed, topology(scenario, places.len() as u32), settings, tally);
-    let key = NetKey::new(Network::random(seed).key());
+    let tally = Tally(vec![0; scenario.node_count() as usize]);
+    let mut world = WorldBuilder::of_scenario(scenario, seed, tally);
+    let network = Network::random(seed);
     let dice = Rng::stream(seed, "nodes");
     let (mut said, left_out) = residents(scenario, seed);
-    for (number, place) in (0..).zip(&places) {
+    world.nodes(scenario, seed, |number, radio| {
         let node = scenario.nodes.get(&number).cloned().unwrap_or_default();
-        let mut radio = scenario.radio.clone();
-        radio.tx_dbm = node.tx_dbm.unwrap_or(radio.tx_dbm);
-        let rng = dice.clone().fork(u64::from(number));
+        let mut rng = dice.clone().fork(u64::from(number));
         if node.gateway {
             let tx_dbm = radio.tx_dbm.round().clamp(-127.0, 20.0) as i8;
             let controller = VirtualController::new(options.controller, StationId(number), tx_dbm, rng);
             let host = Host { controller, waits: Arc::default() };
-            world.add_with(position(place), options.controller.spec(&radio), Site::Host(Box::new(host)));
+            (options.controller.spec(radio), Some(Site::Host(Box::new(host))))
         } else {
-            let mut rng = rng;
-            let options = crate::Options {
-                ttl: scenario.stacks.mesh_ttl,
-                relay: node.relay.unwrap_or(true),
-                drift_ppb: (node.drift_ppm * 1_000.0).round() as i64,
-                routes: routes(&node),
-                // Whoever has a name answers queries that are sent to it.
-                names: node.name.into_iter().collect(),
-                ..crate::Options::default()
-            };
-            let mesh = Mesh::new(number, options, rng.next_u64(), &key);
+            // Whoever has a name answers queries that are sent to it.
+            let named =
+                crate::Options { names: node.name.into_iter().collect(), ..device_options(scenario, number) };
+            let mesh = Mesh::new(number, named, rng.next_u64(), &network);
             let resident = Resident::new(mesh, said.remove(&number).unwrap_or_default());
-            let spec = spec(&radio, StackKind::Mesh, 0);
-            world.add_with(position(place), spec, Site::Device(Box::new(resident)));
+            (Mesh::radio(radio, &scenario.stacks), Some(Site::Device(Box::new(resident))))
         }
-    }
-    (world, left_out)
+    });
+    (world.build().0, left_out)
 }

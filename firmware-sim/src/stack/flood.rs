@@ -17,12 +17,19 @@
 //! All numbers are little-endian. A message is known by its source and the SEQ of its first part. Its first byte says
 //! whether it wants an answer, or is one. All parts but the last fill the frame.
 
-use std::collections::{BTreeMap, VecDeque};
+mod assembly;
+mod recent;
+
+use std::collections::VecDeque;
 
 use mesh_protocol::{Duration, Instant, Rng};
 
+use self::assembly::Assemblies;
+use self::recent::RecentFrames;
 use super::echo::{Echoes, Opcode};
-use super::{Arrival, Order, Refused, Sets, Settled, Target};
+use super::mesh::FrameKeys;
+use super::{Arrival, Order, Refused, Sets, Settled, Stack, Target, node_seeds, relays, station};
+use crate::scenario::Scenario;
 
 /// Copies of each frame: as the SIG baseline, so that the two compare.
 const COPIES: u8 = 3;
@@ -38,38 +45,8 @@ const EVERYONE: u16 = u16::MAX;
 const RELAY_QUEUE: usize = 32;
 /// Messages of its own that wait. A guess.
 const OUTBOX: usize = 32;
-/// Messages put together at a time; the one longest without a new part goes first. A guess.
-const ASSEMBLIES: usize = 16;
-/// Sets of recent frames, a power of two. With [`WAYS`], 256 frames: a guess.
-const SETS: usize = 64;
-/// Frames in each of these sets: half a cache line.
-const WAYS: usize = 4;
 /// A node's first SEQ is drawn below this. A guess: then nodes hardly ever number their messages alike.
 const FIRST_SEQS: u64 = 1 << 16;
-/// A key that no frame has: they use 48 bits.
-const NONE: u64 = u64::MAX;
-
-/// Recent frames: which ones came before. A set has the oldest out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[repr(align(64))]
-struct Seen([[u64; WAYS]; SETS]);
-
-impl Seen {
-    /// Whether the frame came before; remembers it if not.
-    #[inline]
-    fn again(&mut self, key: u64) -> bool {
-        // Multiplicative hashing (Knuth): consecutive SEQs fall into different sets.
-        let set = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SETS.trailing_zeros());
-        let ways = &mut self.0[set as usize % SETS];
-        // All of them without a branch between: cheaper than stopping at the right one.
-        if ways.iter().fold(false, |found, &way| found | (way == key)) {
-            return true;
-        }
-        ways.rotate_right(1);
-        ways[0] = key;
-        false
-    }
-}
 
 /// A message of its own that waits, or is partly sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,16 +57,6 @@ struct Outgoing {
     next: u8,
 }
 
-/// A message of which parts have come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Assembly {
-    last: u8,
-    bytes: Vec<u8>,
-    have: [u64; 4],
-    missing: u32,
-    touched: u64,
-}
-
 /// What a node counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
@@ -98,7 +65,6 @@ struct Counts {
     duplicates: u64,
     malformed: u64,
     radio_full: u64,
-    reassembly_given_up: u64,
     relay_full: u64,
     relayed: u64,
 }
@@ -109,7 +75,7 @@ struct Counts {
 /// calls [`Flood::run`]. It has no timers.
 #[derive(Clone, Debug)]
 pub struct Flood {
-    seen: Seen,
+    recent: RecentFrames,
     duplicates: u64,
     address: u16,
     ttl: u8,
@@ -122,8 +88,7 @@ pub struct Flood {
     on_air: bool,
     /// Whether the next frame is one of its own, where both wait.
     own_next: bool,
-    assemblies: BTreeMap<(u16, u32), Assembly>,
-    touches: u64,
+    assemblies: Assemblies,
     echoes: Echoes,
     arrivals: Vec<Arrival>,
     counts: Counts,
@@ -135,20 +100,20 @@ impl Flood {
     #[must_use]
     pub fn new(ttl: u8, frame: usize, relay: bool, number: u32, seed: u64) -> Self {
         let first = Rng::stream(seed, "flood").fork(u64::from(number)).below(FIRST_SEQS);
+        let part = frame.max(MIN_FRAME) - HEADER;
         Self {
-            seen: Seen([[NONE; WAYS]; SETS]),
+            recent: RecentFrames::new(),
             duplicates: 0,
             address: address(number).unwrap_or(EVERYONE - 1),
             ttl,
             relay,
-            part: frame.max(MIN_FRAME) - HEADER,
+            part,
             seq: first as u32,
             outbox: VecDeque::new(),
             relays: VecDeque::new(),
             on_air: false,
             own_next: true,
-            assemblies: BTreeMap::new(),
-            touches: 0,
+            assemblies: Assemblies::new(part),
             echoes: Echoes::default(),
             arrivals: Vec::new(),
             counts: Counts::default(),
@@ -158,7 +123,7 @@ impl Flood {
     /// A power cut: all is forgotten but the SEQ and the counters. What was in the set is gone: no [`Flood::sent`] may
     /// follow for it.
     pub fn power_cut(&mut self) {
-        self.seen = Seen([[NONE; WAYS]; SETS]);
+        self.recent = RecentFrames::new();
         self.outbox.clear();
         self.relays.clear();
         self.on_air = false;
@@ -174,7 +139,7 @@ impl Flood {
             return false;
         };
         let [_, k0, k1, k2, k3, k4, k5, ..] = *head;
-        if self.seen.again(u64::from_le_bytes([k0, k1, k2, k3, k4, k5, 0, 0])) {
+        if self.recent.again(u64::from_le_bytes([k0, k1, k2, k3, k4, k5, 0, 0])) {
             self.duplicates += 1;
             return false;
         }
@@ -242,7 +207,7 @@ impl Flood {
             ("duplicates", self.duplicates),
             ("malformed", counts.malformed),
             ("radio_full", counts.radio_full),
-            ("reassembly_given_up", counts.reassembly_given_up),
+            ("reassembly_given_up", self.assemblies.given_up()),
             ("relay_full", counts.relay_full),
             ("relayed", counts.relayed),
         ]
@@ -271,7 +236,7 @@ impl Flood {
         if dst == self.address || dst == EVERYONE {
             let whole = match last {
                 0 => Some(bytes.to_vec()),
-                _ => self.add_part((source, first), part, last, bytes),
+                _ => self.assemblies.add((source, first), part, last, bytes),
             };
             let hops = self.ttl.saturating_sub(ttl).saturating_add(1);
             answered = whole.is_some_and(|payload| self.deliver(now, source, dst, first, hops, &payload));
@@ -289,40 +254,6 @@ impl Flood {
         self.relays.push_back(frame);
         self.counts.relayed += 1;
         true
-    }
-
-    /// A part of a longer message; all of it when that was the last one missing.
-    fn add_part(&mut self, key: (u16, u32), part: u8, last: u8, bytes: &[u8]) -> Option<Vec<u8>> {
-        if self.assemblies.len() >= ASSEMBLIES && !self.assemblies.contains_key(&key) {
-            let stalest = self.assemblies.iter().min_by_key(|(_, known)| known.touched).map(|(&key, _)| key);
-            stalest.and_then(|key| self.assemblies.remove(&key));
-            self.counts.reassembly_given_up += 1;
-        }
-        let parts = usize::from(last) + 1;
-        let assembly = self.assemblies.entry(key).or_insert_with(|| Assembly {
-            last,
-            bytes: vec![0; parts * self.part],
-            have: [0; 4],
-            missing: parts as u32,
-            touched: 0,
-        });
-        self.touches += 1;
-        assembly.touched = self.touches;
-        let (word, bit) = (&mut assembly.have[usize::from(part / 64)], 1 << (part % 64));
-        if assembly.last != last || *word & bit != 0 {
-            return None;
-        }
-        *word |= bit;
-        assembly.missing -= 1;
-        let from = usize::from(part) * self.part;
-        assembly.bytes[from..from + bytes.len()].copy_from_slice(bytes);
-        if part == last {
-            assembly.bytes.truncate(from + bytes.len());
-        }
-        if assembly.missing > 0 {
-            return None;
-        }
-        self.assemblies.remove(&key).map(|whole| whole.bytes)
     }
 
     /// Hands a message to the application; whether that has something to say to it.
@@ -394,9 +325,38 @@ impl Flood {
     }
 }
 
-/// Why the node with the number `sender` sends a frame: `data` or `relay`; `other` for what is no frame.
-#[must_use]
-pub fn cause(frame: &[u8], sender: u32) -> &'static str {
+station!(Flood);
+
+impl Stack for Flood {
+    const NAME: &'static str = "flood";
+    // Manufacturer data of the company for tests.
+    const AD_TYPE: &'static [u8] = &[0xff, 0xff, 0xff];
+    const NEEDS_SENT: bool = true;
+    const REPORTS_LOSSES: bool = false;
+
+    fn reports(_bytes: u32, _to_one: bool) -> bool {
+        false
+    }
+
+    fn cause(_keys: &FrameKeys, sender: u32, frame: &[u8]) -> &'static str {
+        cause(frame, sender)
+    }
+
+    fn route(_keys: &FrameKeys, frame: &[u8]) -> Option<(u32, u32)> {
+        route(frame)
+    }
+
+    fn nodes(scenario: &Scenario, seed: u64) -> impl Fn(u32) -> Self {
+        let frame = Self::radio(&scenario.radio, &scenario.stacks).mtu();
+        let seeds = node_seeds(seed);
+        move |number| {
+            Self::new(scenario.stacks.flood_ttl, frame, relays(scenario, number), number, seeds(number))
+        }
+    }
+}
+
+/// [`Stack::cause`].
+fn cause(frame: &[u8], sender: u32) -> &'static str {
     match frame.first_chunk::<HEADER>() {
         None => "other",
         Some(&[_, a0, a1, ..]) if address(sender) == Some(u16::from_le_bytes([a0, a1])) => "data",
@@ -404,9 +364,8 @@ pub fn cause(frame: &[u8], sender: u32) -> &'static str {
     }
 }
 
-/// From which node to which node a frame carries a part of a message; `None` for one that is none, or for many.
-#[must_use]
-pub fn route(frame: &[u8]) -> Option<(u32, u32)> {
+/// [`Stack::route`].
+fn route(frame: &[u8]) -> Option<(u32, u32)> {
     let &[_, a0, a1, _, _, _, _, d0, d1, ..] = frame.first_chunk::<HEADER>()?;
     let (from, to) = (u16::from_le_bytes([a0, a1]), u16::from_le_bytes([d0, d1]));
     (to != EVERYONE).then(|| (from.into(), to.into()))

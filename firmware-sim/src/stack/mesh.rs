@@ -3,16 +3,16 @@
 //! Owns the translation of node numbers and bodies into addresses and envelopes, and back. Node `n` has the address `n + 1`.
 
 use ble_bearer::sim::{Radio, Station};
-use mesh_protocol::{Address, BODY_MAX, Duration, Envelope, Instant, NetKey, Outcome};
+use mesh_protocol::{
+    Address, BODY_MAX, Control, Duration, Envelope, EpochKeys, Instant, Keyring, MAX_FRAME, NetKey, Outcome,
+    frame,
+};
 
-use super::{Arrival, Fate, Order, Refused, Settled, Stack, Target};
-use crate::chaos::Faulty;
+use super::{Arrival, Fate, Faulty, Order, Refused, Settled, Stack, StackNode, Target, node_seeds, relays};
 use crate::device::letter;
-use crate::scenario::{Flash, NodeOptions};
+use crate::scenario::{Flash, Scenario};
+use crate::world::Network;
 use crate::{Device, Options};
-
-/// The epoch of every simulated network.
-const EPOCH: u32 = 1;
 
 /// One node of our own stack.
 #[derive(Debug)]
@@ -23,10 +23,11 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// The node with this number, at most 32,766, in the network with this key.
+    /// The node with this number, at most 32,766, in a network.
     #[must_use]
-    pub fn new(number: u32, options: Options, seed: u64, key: &NetKey) -> Self {
-        let device = Device::with(Instant::ZERO, address(number), key, EPOCH, seed, options);
+    pub fn new(number: u32, options: Options, seed: u64, network: &Network) -> Self {
+        let key = NetKey::new(network.key());
+        let device = Device::with(Instant::ZERO, address(number), &key, network.epoch(), seed, options);
         device.into()
     }
 
@@ -56,9 +57,20 @@ pub fn address(number: u32) -> Address {
     Address::new(u16::try_from(number + 1).unwrap_or(u16::MAX))
 }
 
-/// The routes of a node, as a device takes them.
-pub(crate) fn routes(node: &NodeOptions) -> Vec<(Address, Address)> {
-    node.routes.iter().map(|(to, next)| (address(*to), address(*next))).collect()
+/// What a scenario says of a node, as a device takes it.
+pub(crate) fn options(scenario: &Scenario, number: u32) -> Options {
+    let node = scenario.nodes.get(&number).cloned().unwrap_or_default();
+    Options {
+        ttl: scenario.stacks.mesh_ttl,
+        relay: relays(scenario, number),
+        gateway: node.gateway,
+        // As the real ones: what a gateway has accepted survives a power cut.
+        durable: node.gateway,
+        // From float to integer, Rust cuts what is too large or no number.
+        drift_ppb: (node.drift_ppm * 1_000.0).round() as i64,
+        routes: node.routes.iter().map(|(to, next)| (address(*to), address(*next))).collect(),
+        ..Options::default()
+    }
 }
 
 /// The number of the node with this address.
@@ -92,6 +104,33 @@ impl Faulty for Mesh {
 }
 
 impl Stack for Mesh {
+    const NAME: &'static str = "mesh";
+    const TITLE: &'static str = "mesh (ours)";
+    // Manufacturer data of the company for tests.
+    const AD_TYPE: &'static [u8] = &[0xff, 0xff, 0xff];
+    const NEEDS_SENT: bool = false;
+    const REPORTS_LOSSES: bool = true;
+
+    fn reports(_bytes: u32, _to_one: bool) -> bool {
+        true
+    }
+
+    fn cause(keys: &FrameKeys, sender: u32, frame: &[u8]) -> &'static str {
+        keys.cause(sender, frame)
+    }
+
+    fn route(keys: &FrameKeys, frame: &[u8]) -> Option<(u32, u32)> {
+        keys.route(frame)
+    }
+
+    fn nodes(scenario: &Scenario, seed: u64) -> impl Fn(u32) -> Self {
+        let network = Network::random(seed);
+        let seeds = node_seeds(seed);
+        move |number| Self::new(number, options(scenario, number), seeds(number), &network)
+    }
+}
+
+impl StackNode for Mesh {
     fn post(&mut self, _now: Instant, order: &Order) -> Result<u32, Refused> {
         if order.body.len() > BODY_MAX {
             return Err(Refused::TooLong);
@@ -144,5 +183,49 @@ impl Stack for Mesh {
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
         self.device.stats().discards().map(|(why, count)| (why.name(), count)).collect()
+    }
+}
+
+/// The network's keys, to look into frames of ours with.
+#[derive(Debug)]
+pub struct FrameKeys(Keyring);
+
+impl FrameKeys {
+    /// Those of a network.
+    pub(crate) fn new(network: &Network) -> Self {
+        Self(Keyring::new(EpochKeys::derive(&NetKey::new(network.key()), network.epoch())))
+    }
+
+    fn open<'b>(&self, bytes: &[u8], buffer: &'b mut [u8; MAX_FRAME]) -> Option<frame::Verified<'b>> {
+        let buffer = buffer.get_mut(..bytes.len())?;
+        buffer.copy_from_slice(bytes);
+        frame::decode(buffer, &self.0).ok()
+    }
+
+    /// From which node to which node a frame of ours carries a part of a message.
+    fn route(&self, bytes: &[u8]) -> Option<(u32, u32)> {
+        let mut buffer = [0; MAX_FRAME];
+        let verified = self.open(bytes, &mut buffer)?;
+        let frame = verified.frame();
+        (frame.kind != frame::Kind::Control && frame.dst.is_node())
+            .then(|| (number(frame.src), number(frame.dst)))
+    }
+
+    /// What a frame of ours is for the node that sends it.
+    fn cause(&self, sender: u32, bytes: &[u8]) -> &'static str {
+        let mut buffer = [0; MAX_FRAME];
+        let Some(verified) = self.open(bytes, &mut buffer) else { return "other" };
+        let frame = verified.frame();
+        if number(frame.src) != sender {
+            return "relay";
+        }
+        match frame.kind {
+            frame::Kind::Single | frame::Kind::Segment => "data",
+            frame::Kind::Control => match Control::parse(frame.body) {
+                Ok(Control::Hello { .. }) => "hello",
+                Ok(Control::Ack(..)) => "ack",
+                _ => "control",
+            },
+        }
     }
 }

@@ -1,146 +1,32 @@
 //! What a network stack is to a scenario, whichever it is: ours, or one to measure it against.
 //!
-//! Owns the trait [`Stack`] and the words it speaks in. Who sends what and when is the scenario's business, what
-//! becomes of an advert on the air the world's.
+//! Owns the traits [`Stack`] and [`StackNode`]. What they say to each other is in `message`, which stacks there are in `kind`. Who
+//! sends what and when is the scenario's business, what becomes of an advert on the air the world's.
 
 mod echo;
 pub mod flood;
+mod kind;
 pub mod mesh;
+mod message;
+mod sets;
 pub mod sig;
 
 #[cfg(test)]
 mod bus;
 
-use ble_bearer::Full;
-use ble_bearer::sim::Station;
-use mesh_protocol::{Duration, Instant, MessageType, Priority};
+use ble_bearer::sim::{Phy, RadioSpec, ScanPlan, Station};
+use mesh_protocol::{Duration, Instant, Rng};
 
-use crate::chaos::Faulty;
-use crate::scenario::Flash;
+use self::mesh::FrameKeys;
+use crate::scenario::{Flash, Radio, Scenario, Stacks};
 
-use self::flood::Flood;
-use self::sig::Sig;
+pub use kind::StackKind;
+pub(crate) use kind::WithStack;
+pub use message::{Arrival, Fate, Order, Refused, Settled, Target};
+pub use sets::Sets;
 
-/// Whom a message is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The node with this number in the scenario.
-    Node(u32),
-    /// Every node.
-    Everyone,
-}
-
-/// A message that a scenario wants sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// To whom.
-    pub to: Target,
-    /// Of what type; only ours carries it.
-    pub kind: MessageType,
-    /// How urgent; only ours knows what that is.
-    pub priority: Priority,
-    /// The body.
-    pub body: Vec<u8>,
-    /// How long anyone wants it.
-    pub within: Duration,
-    /// Whether the receiver answers with a body of the same length.
-    pub echo: bool,
-}
-
-impl Order {
-    /// The type it has on its way: whoever has it answers queries, and nothing else.
-    #[must_use]
-    pub const fn sent_as(&self) -> MessageType {
-        match (self.echo, self.kind) {
-            (true, _) => MessageType::Query,
-            (false, MessageType::Query) => MessageType::Notification,
-            (false, kind) => kind,
-        }
-    }
-}
-
-/// Why a stack did not take a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// Longer than the stack can carry.
-    TooLong,
-    /// No room; later there may be.
-    Busy,
-    /// Not running.
-    Down,
-}
-
-/// A message that reached its receiver's application.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arrival {
-    /// When.
-    pub at: Instant,
-    /// The number of the node that sent it.
-    pub from: u32,
-    /// The number that the sender's [`Stack::post`] gave it.
-    pub id: u32,
-    /// How many hops it came; a neighbour's is 1.
-    pub hops: u8,
-    /// Whether it is an answer, and to which number of ours.
-    pub answers: Option<u32>,
-    /// Its body; empty where the stack does not keep bodies.
-    pub body: Vec<u8>,
-}
-
-impl Refused {
-    /// Its name in results.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TooLong => "too long",
-            Self::Busy => "busy",
-            Self::Down => "down",
-        }
-    }
-}
-
-impl Fate {
-    /// Its name in results.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Sent => "sent",
-            Self::Unknown => "unknown",
-            Self::Expired => "expired",
-            Self::Rejected => "rejected",
-        }
-    }
-}
-
-/// What a sender was told in the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
-    /// The receiver has it.
-    Delivered,
-    /// It was for many, who do not answer: it was put on the air.
-    Sent,
-    /// Nobody knows.
-    Unknown,
-    /// It never left.
-    Expired,
-    /// The receiver refused it.
-    Rejected,
-}
-
-/// What became of a message, as its sender was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// When the sender was told.
-    pub at: Instant,
-    /// The number that [`Stack::post`] gave it.
-    pub id: u32,
-    /// What it was told.
-    pub fate: Fate,
-}
-
-/// One node of a network stack.
-pub trait Stack: Station {
+/// A station that takes messages and hands them over: a node of a stack, or what stands where a node may stand.
+pub trait StackNode: Station {
     /// Takes a message; its number here. The world runs the station afterwards.
     ///
     /// # Errors
@@ -157,28 +43,82 @@ pub trait Stack: Station {
     fn counters(&self) -> Vec<(&'static str, u64)>;
 }
 
-/// The advertising sets of a controller, for stacks that say when each PDU goes out and how often.
-///
-/// A set holds one PDU at a time. Set 0 is for what a node has to say itself, the others are for what it relays.
-pub trait Sets {
-    /// Puts a PDU, without its AD header, into a free set: it goes out `copies` times (0 counts as 1), one `interval`
-    /// from the start of one to the next. When the last one has ended, the stack is told that the set is free.
-    ///
-    /// # Errors
-    /// [`Full`] when the set is not free or the PDU does not fit; nothing is kept of it, and no word follows.
-    fn advertise(&mut self, set: usize, pdu: &[u8], copies: u8, interval: Duration) -> Result<(), Full>;
+/// A station that faults can befall.
+pub trait Faulty: Station {
+    /// Power is cut: RAM is gone, and `flash` says what became of a write under way. Until the restart the world neither
+    /// runs it nor lets it hear.
+    fn cut(&mut self, now: Instant, flash: Flash);
+
+    /// Power is back.
+    fn restart(&mut self, now: Instant);
+
+    /// Its clock jumps ahead.
+    fn jump(&mut self, now: Instant, by: Duration);
 }
 
-impl Sets for ble_bearer::sim::Radio<'_> {
-    fn advertise(&mut self, set: usize, pdu: &[u8], copies: u8, interval: Duration) -> Result<(), Full> {
-        Self::advertise(self, set, pdu, copies, interval)
+/// A network stack: everything that differs from one to the next, beside what its nodes do. One more stack is a file that
+/// implements this, and a line of the table in `kind`.
+pub trait Stack: StackNode + Faulty + Sized {
+    /// Its name on the command line and in results.
+    const NAME: &'static str;
+    /// Its name in the headings of reports.
+    const TITLE: &'static str = Self::NAME;
+    /// The AD structure around its frames, behind the length: type, and for manufacturer data the company.
+    const AD_TYPE: &'static [u8];
+    /// Whether its nodes need to know when an advertising set is free again.
+    const NEEDS_SENT: bool;
+    /// Whether a sender is always told of a loss before the deadline, so that a loss without a word breaks a promise.
+    const REPORTS_LOSSES: bool;
+
+    /// How many advertising sets a node's controller has.
+    #[must_use]
+    fn sets(_settings: &Stacks) -> usize {
+        1
+    }
+
+    /// Whether a sender is told what became of a message with a body of so many bytes, to one node or to everyone.
+    fn reports(bytes: u32, to_one: bool) -> bool;
+
+    /// Why the node with the number `sender` sends a frame: `data`, `ack`, `relay`...; `other` for what is none of this stack.
+    fn cause(keys: &FrameKeys, sender: u32, frame: &[u8]) -> &'static str;
+
+    /// From which node to which node a frame carries a part of a message; `None` for one that carries none, or not to one node.
+    fn route(keys: &FrameKeys, frame: &[u8]) -> Option<(u32, u32)>;
+
+    /// The nodes of a scenario, by number.
+    fn nodes(scenario: &Scenario, seed: u64) -> impl Fn(u32) -> Self;
+
+    /// The controller of a node with such a radio.
+    #[must_use]
+    fn radio(radio: &Radio, settings: &Stacks) -> RadioSpec {
+        RadioSpec {
+            tx_dbm: radio.tx_dbm,
+            sensitivity_dbm: radio.sensitivity_dbm,
+            scan: ScanPlan { interval: radio.scan_interval, window: radio.scan_window },
+            extended: radio.extended.then_some(Phy::OneM),
+            sets: Self::sets(settings),
+            // The length, and what stands behind it.
+            ad_header: 1 + Self::AD_TYPE.len(),
+            tells_sent: Self::NEEDS_SENT,
+        }
     }
 }
 
-/// A stack that knows no world, as a station of one.
+/// What seeds each node of a scenario, by number.
+pub(crate) fn node_seeds(seed: u64) -> impl Fn(u32) -> u64 {
+    let seeds = Rng::stream(seed, "nodes");
+    move |number| seeds.clone().fork(u64::from(number)).next_u64()
+}
+
+/// Whether a node of a scenario relays.
+fn relays(scenario: &Scenario, number: u32) -> bool {
+    scenario.nodes.get(&number).and_then(|node| node.relay).unwrap_or(true)
+}
+
+/// The traits of a stack whose nodes know no world and say everything with methods of the same names.
 macro_rules! station {
     ($stack:ty) => {
-        impl Station for $stack {
+        impl ble_bearer::sim::Station for $stack {
             fn receive(&mut self, now: Instant, frame: &[u8], rssi: i8) -> bool {
                 Self::receive(self, now, frame, rssi)
             }
@@ -192,7 +132,7 @@ macro_rules! station {
             }
         }
 
-        impl Stack for $stack {
+        impl crate::stack::StackNode for $stack {
             fn post(&mut self, now: Instant, order: &Order) -> Result<u32, Refused> {
                 Self::post(self, now, order)
             }
@@ -209,25 +149,18 @@ macro_rules! station {
                 Self::counters(self)
             }
         }
-    };
-}
 
-/// What RAM held is gone with the power; what flash keeps is the stack's business. No clock of theirs is kept apart.
-macro_rules! faulty {
-    ($stack:ty) => {
-        impl Faulty for $stack {
-            fn cut(&mut self, _now: Instant, _flash: Flash) {
+        /// What RAM held is gone with the power; what flash keeps is the stack's business. It has no clock of its own.
+        impl crate::stack::Faulty for $stack {
+            fn cut(&mut self, _now: Instant, _flash: crate::scenario::Flash) {
                 self.power_cut();
             }
 
             fn restart(&mut self, _now: Instant) {}
 
-            fn jump(&mut self, _now: Instant, _by: Duration) {}
+            fn jump(&mut self, _now: Instant, _by: mesh_protocol::Duration) {}
         }
     };
 }
 
-faulty!(Sig);
-faulty!(Flood);
-station!(Sig);
-station!(Flood);
+use station;

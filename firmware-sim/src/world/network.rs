@@ -1,13 +1,10 @@
-//! A network of simulated relays, ready for gateways to take their seats.
+//! The key and the addresses of a simulated network.
 //!
-//! Owns addresses and names of the relays. Gateways have the first leases, two unless told otherwise. Several simulated airs may be
-//! islands of one network: each then has addresses of its own, and numbers that no earlier run of it has used.
+//! Owns addresses and names of the relays of a field. Gateways have the first leases, two unless told otherwise. Several simulated airs
+//! may be islands of one network: each then has addresses of its own, and numbers that no earlier run of it has used.
 
-use ble_bearer::sim::{Observer, Station, Topology, World};
 use mesh_protocol::frame::SEQ_MAX;
-use mesh_protocol::{Address, Instant, NetKey, Rng};
-
-use crate::{Device, Layout, Options, layout::RADIUS};
+use mesh_protocol::{Address, Rng};
 
 /// The epoch of every simulated network.
 const EPOCH: u32 = 1;
@@ -22,7 +19,7 @@ pub const RUNS: u16 = (SEQ_MAX / NUMBERS) as u16;
 /// The agents that simulated nodes carry: near the western gateway, in the middle, and near the eastern gateway.
 const ECHOES: [&str; 3] = ["echo-near", "echo", "echo-far"];
 
-/// The key and the places of a simulated network.
+/// The key and the addresses of a simulated network.
 #[derive(Clone, Debug)]
 pub struct Network {
     key: [u8; 16],
@@ -89,38 +86,14 @@ impl Network {
         self.gateway_address(self.gateways + n)
     }
 
+    /// SEQs and message numbers below this were used by earlier runs of this island.
+    pub(super) fn used(&self) -> u32 {
+        u32::from(self.run) * NUMBERS
+    }
+
     /// Names of the agents that answer queries, the one nearest to the western gateway first.
     #[must_use]
     pub const fn echoes(&self) -> [&'static str; 3] {
         ECHOES
-    }
-
-    /// The link rule of a field: everyone within reach, and a share of the advertising events lost on each link.
-    #[must_use]
-    pub const fn topology(&self, loss_ppm: u32) -> Topology {
-        Topology::Radius { metres: RADIUS, loss_ppm }
-    }
-
-    /// Puts the relays of a layout into a world.
-    pub fn populate<S, O>(&self, world: &mut World<S, O>, layout: &Layout, seed: u64)
-    where
-        S: Station + From<Device>,
-        O: Observer<S>,
-    {
-        let key = NetKey::new(self.key);
-        let mut rng = Rng::stream(seed, "relays");
-        for (n, position) in layout.relays.iter().enumerate() {
-            let names = layout
-                .landmarks
-                .iter()
-                .zip(ECHOES)
-                .filter(|(landmark, _)| **landmark == n)
-                .map(|(_, name)| name.to_owned())
-                .collect();
-            let address = self.relay_address(n as u16);
-            let options = Options { names, used: u32::from(self.run) * NUMBERS, ..Options::default() };
-            let device = Device::with(Instant::ZERO, address, &key, EPOCH, rng.next_u64(), options);
-            world.add(*position, device.into());
-        }
     }
 }

@@ -1,14 +1,14 @@
-//! Where the nodes of a simulated network stand.
+//! A generated field of relays with gateways at its ends: what the demo and the simulated adapter run on.
 //!
-//! Owns positions; who hears whom follows from the world's link rule.
+//! Owns positions and reach. It is no layout of a scenario: gateways stand outside the grid, and adding some moves no relay.
 
-use ble_bearer::sim::Position;
+use ble_bearer::sim::{Position, Topology};
 use mesh_protocol::Rng;
 
 /// Between two neighbouring places of the grid, in metres.
 const SPACING: f64 = 10.0;
 /// How far a node is heard: two places of the grid, about twelve neighbours in the middle of a field.
-pub(crate) const RADIUS: f64 = 20.0;
+const RADIUS: f64 = 20.0;
 /// Nodes stand off their place by up to this much each way. With it, no two that follow each other on the grid are
 /// ever out of range: 10 + 2·2.5 m along a row.
 const SCATTER: f64 = 2.5;
@@ -19,7 +19,7 @@ const COLUMNS_MAX: usize = 14;
 
 /// Places for relays, and for gateways at both ends of the field.
 #[derive(Clone, Debug)]
-pub struct Layout {
+pub struct RelayField {
     /// One for each relay.
     pub relays: Vec<Position>,
     /// The western and the eastern end first, then places between them.
@@ -28,10 +28,10 @@ pub struct Layout {
     pub landmarks: [usize; 3],
 }
 
-impl Layout {
+impl RelayField {
     /// `nodes` relays on a scattered grid, about as long as it is wide, and two gateways.
     #[must_use]
-    pub fn field(nodes: u16, seed: u64) -> Self {
+    pub fn new(nodes: u16, seed: u64) -> Self {
         Self::with_gateways(nodes, 2, seed)
     }
 
@@ -67,6 +67,14 @@ impl Layout {
         let gateways = ends.into_iter().take(gateways.into()).chain(between).collect();
         Self { relays, gateways, landmarks }
     }
+
+    /// Its link rule: everyone within reach, and so many percent of the advertising events lost on each link.
+    #[must_use]
+    pub fn topology(loss_percent: f64) -> Topology {
+        // From float to integer, Rust cuts what is no number.
+        let loss_ppm = (loss_percent.clamp(0.0, 100.0) * 10_000.0) as u32;
+        Topology::Radius { metres: RADIUS, loss_ppm }
+    }
 }
 
 #[cfg(test)]
@@ -76,15 +84,15 @@ mod tests {
     #[test]
     fn further_gateways_change_nothing_for_the_others_and_each_hears_a_relay() {
         for nodes in [1, 3, 12, 50, 300] {
-            let two = Layout::field(nodes, 7);
+            let two = RelayField::new(nodes, 7);
             for gateways in 1..=9 {
-                let layout = Layout::with_gateways(nodes, gateways, 7);
-                assert_eq!((&layout.relays, layout.landmarks), (&two.relays, two.landmarks));
-                assert_eq!(layout.gateways.len(), usize::from(gateways));
-                let ends = layout.gateways.iter().zip(&two.gateways);
+                let field = RelayField::with_gateways(nodes, gateways, 7);
+                assert_eq!((&field.relays, field.landmarks), (&two.relays, two.landmarks));
+                assert_eq!(field.gateways.len(), usize::from(gateways));
+                let ends = field.gateways.iter().zip(&two.gateways);
                 assert!(ends.into_iter().all(|(one, other)| one == other), "the ends come first");
-                for gateway in &layout.gateways {
-                    let near = layout.relays.iter().filter(|relay| relay.distance(*gateway) < RADIUS).count();
+                for gateway in &field.gateways {
+                    let near = field.relays.iter().filter(|relay| relay.distance(*gateway) < RADIUS).count();
                     assert!(near > 0, "{gateways} gateways and {nodes} relays: nobody hears {gateway:?}");
                 }
             }

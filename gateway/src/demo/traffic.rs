@@ -159,7 +159,7 @@ impl Traffic {
         // Every query is answered, and the answer is a message like the others.
         let answers = plan.iter().filter(|(_, request)| request.kind == MessageType::Query).count();
         bar.set_length((plan.len() + PROBES + answers) as u64);
-        let neighbour = Destination::Node(air.network().relay_address(air.layout().landmarks[0] as u16));
+        let neighbour = Destination::Node(air.network().relay_address(air.field().landmarks[0] as u16));
         let every = (plan.len() / PROBES).max(1);
         let mut probes = 0;
         for (n, (end, request)) in plan.into_iter().enumerate() {
@@ -189,7 +189,7 @@ impl Traffic {
         }
         let _hold = clock.hold();
         let (events, simulated) = air.with(|world| (world.counters().events, world.now()));
-        let relay = air.layout().landmarks[0] as u32;
+        let relay = air.field().landmarks[0] as u32;
         let deliveries = air.with(|world| device_deliveries(world, relay));
         drop((probe_inbox, listeners));
         let figures = note(&seen, |seen| figures(seen, &deliveries));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use firmware_sim::ISLANDS;
+use firmware_sim::world::ISLANDS;
 use mesh_agent::Endpoint;
 use mesh_agent::api::Name;
 

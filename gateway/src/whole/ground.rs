@@ -3,13 +3,13 @@
 //! Owns putting everyone in place: devices and those who mean harm into the world, gateways onto its seats. What goes on there
 //! is `drive`'s business.
 
-use ble_bearer::sim::{AirSettings, RadioSpec, SimBearer, SimClock, StationId, World};
+use ble_bearer::sim::{AirSettings, RadioSpec, SimBearer, SimClock, StationId};
 use firmware_sim::chaos::{Both, Rules};
 use firmware_sim::play::Watch;
-use firmware_sim::play::field::{Field, Seat, with_seats};
+use firmware_sim::play::field::{Field, with_seats};
 use firmware_sim::scenario::Scenario;
 use firmware_sim::stack::mesh::{Mesh, address};
-use firmware_sim::{Layout, Network};
+use firmware_sim::world::{Network, RelayField, Seat, WorldBuilder};
 use mesh_agent::api::Name;
 use mesh_protocol::{Address, Duration, Instant};
 
@@ -48,19 +48,19 @@ impl Office {
     pub(super) fn ground(&self) -> Ground {
         let gateways = self.gateways.clamp(1, 100);
         let network = Network::random(self.seed).with_gateways(gateways);
-        let layout = Layout::with_gateways(self.relays, gateways, self.seed);
-        let loss_ppm = (self.loss_percent.clamp(0.0, 100.0) * 10_000.0) as u32;
+        let field = RelayField::with_gateways(self.relays, gateways, self.seed);
         let eyes =
             Both(Rules::new(&[], 0, Instant::ZERO, self.seed), Watch::ours(self.seed, RadioSpec::default()));
-        let mut world =
-            World::with_observer(self.seed, network.topology(loss_ppm), AirSettings::default(), eyes);
-        let mut sites = Vec::new();
-        for (n, position) in (0..gateways).zip(&layout.gateways) {
-            let (station, bearer, clock) = world.seat(*position);
+        let topology = RelayField::topology(self.loss_percent);
+        let mut world = WorldBuilder::new(self.seed, topology, AirSettings::default(), eyes);
+        world.seats(&field.gateways);
+        world.relays(&network, &field, self.seed);
+        let (world, seats) = world.build();
+        let site = |(n, Seat { station, bearer, clock }): (u16, Seat)| {
             let (name, address) = (format!("gateway-{n}"), network.gateway_address(n));
-            sites.push(Site { name, address, station, seat: (bearer, clock) });
-        }
-        network.populate(&mut world, &layout, self.seed);
+            Site { name, address, station, seat: (bearer, clock) }
+        };
+        let sites = (0..).zip(seats).map(site).collect();
         Ground { seed: self.seed, network, world, sites, ttl: TTL, within: self.within, listens: false }
     }
 }
@@ -68,12 +68,13 @@ impl Office {
 /// The world of a scenario, whose gateways have these names.
 pub(super) fn scenario(scenario: &Scenario, names: &[(u32, Name)], seed: u64) -> Ground {
     let (world, seats) = with_seats(scenario, seed);
-    let site = |Seat { number, bearer, clock }: Seat| {
+    let site = |Seat { station, bearer, clock }: Seat| {
+        let StationId(number) = station;
         let known = names.iter().find(|(node, _)| *node == number);
         Site {
             name: known.map_or_else(String::new, |(_, name)| name.to_string()),
             address: address(number),
-            station: StationId(number),
+            station,
             seat: (bearer, clock),
         }
     };

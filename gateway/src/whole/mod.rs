@@ -58,9 +58,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ble_bearer::Clock;
 use ble_bearer::sim::Still;
-use firmware_sim::Network;
 use firmware_sim::play::field::Field;
 use firmware_sim::stack::mesh::Mesh;
+use firmware_sim::world::Network;
 use mesh_agent::api::Hello;
 use mesh_agent::api::codec::Codec;
 use mesh_agent::{Client, ClientError};

@@ -3,7 +3,7 @@
 //! Owns start, cut and stop. When a disk is written is `drive`'s to say.
 
 use ble_bearer::sim::{SimBearer, SimClock, StationId};
-use firmware_sim::Network;
+use firmware_sim::world::Network;
 use mesh_protocol::{Address, Duration, Rng};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;

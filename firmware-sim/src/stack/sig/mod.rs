@@ -21,11 +21,12 @@ use self::pdu::{ALL_NODES, Ack, Header, LAST_UNICAST, Lower, Pdu};
 use self::reassembly::{Heard, Incoming};
 use self::segmentation::Outgoing;
 use super::echo::{Echoes, Opcode};
-use super::{Arrival, Order, Refused, Sets, Settled, Target};
-use crate::scenario::SigOptions;
+use super::mesh::FrameKeys;
+use super::{Arrival, Order, Refused, Sets, Settled, Stack, Target, node_seeds, relays, station};
+use crate::scenario::{Scenario, SigOptions, Stacks};
 
 /// The longest body that fits an unsegmented message: the access payload less its opcode.
-pub const UNSEGMENTED: u32 = pdu::MAX_UNSEGMENTED as u32 - 1;
+const UNSEGMENTED: u32 = pdu::MAX_UNSEGMENTED as u32 - 1;
 /// Messages that wait, are on the air or are not yet settled, all together. A guess.
 const OUTBOX: usize = 32;
 /// SEQs are stored in steps of so many; after a power cut they go on from the next step: Zephyr's
@@ -352,9 +353,40 @@ impl Sig {
     }
 }
 
-/// Why the node with the number `sender` sends a PDU: `data`, `ack`, `relay`; `other` for what is none of this stack.
-#[must_use]
-pub fn cause(bytes: &[u8], sender: u32) -> &'static str {
+station!(Sig);
+
+impl Stack for Sig {
+    const NAME: &'static str = "sig";
+    // The mesh message has an AD type of its own.
+    const AD_TYPE: &'static [u8] = &[0x2a];
+    const NEEDS_SENT: bool = true;
+    const REPORTS_LOSSES: bool = false;
+
+    fn sets(settings: &Stacks) -> usize {
+        1 + usize::from(settings.sig.relay_sets)
+    }
+
+    /// Only segmented messages to one node are acknowledged.
+    fn reports(bytes: u32, to_one: bool) -> bool {
+        to_one && bytes > UNSEGMENTED
+    }
+
+    fn cause(_keys: &FrameKeys, sender: u32, frame: &[u8]) -> &'static str {
+        cause(frame, sender)
+    }
+
+    fn route(_keys: &FrameKeys, frame: &[u8]) -> Option<(u32, u32)> {
+        route(frame)
+    }
+
+    fn nodes(scenario: &Scenario, seed: u64) -> impl Fn(u32) -> Self {
+        let seeds = node_seeds(seed);
+        move |number| Self::new(scenario.stacks.sig.clone(), relays(scenario, number), number, seeds(number))
+    }
+}
+
+/// [`Stack::cause`]: nothing here is encrypted.
+fn cause(bytes: &[u8], sender: u32) -> &'static str {
     match pdu::origin(bytes) {
         None => "other",
         Some((src, _)) if Some(src) != address(sender) => "relay",
@@ -363,9 +395,8 @@ pub fn cause(bytes: &[u8], sender: u32) -> &'static str {
     }
 }
 
-/// From which node to which node a PDU carries a part of a message; `None` for one that carries none, or for many.
-#[must_use]
-pub fn route(bytes: &[u8]) -> Option<(u32, u32)> {
+/// [`Stack::route`].
+fn route(bytes: &[u8]) -> Option<(u32, u32)> {
     let (header, _) = pdu::open(bytes).filter(|_| !pdu::is_control(bytes))?;
     let node = |address: u16| (address <= LAST_UNICAST).then(|| u32::from(address).saturating_sub(1));
     Some((node(header.src)?, node(header.dst)?))
