@@ -101,6 +101,8 @@ mod contest;
 #[cfg(feature = "node")]
 mod control;
 #[cfg(feature = "node")]
+mod control_queue;
+#[cfg(feature = "node")]
 mod crypto;
 #[cfg(feature = "node")]
 mod envelope;

@@ -2,34 +2,38 @@
 
 use heapless::Vec;
 
-use super::{Node, OwnControl, Transmit};
+use super::forwarding::Egress;
+use super::{Node, Transmit};
 use crate::air_queue::{LinkSet, Piece, Waiting, Whose, link_bit};
 use crate::control::{CONTROL_MAX, Control};
+use crate::control_queue::OwnControl;
 use crate::crypto::Mic;
 use crate::frame::{Frame, Kind, encode, overhead};
-use crate::outbox::{NextSegment, SINGLE_MAX};
+use crate::outbox::{Delivery, NextSegment, SINGLE_MAX};
 use crate::seen::FrameKey;
 use crate::{Address, Discard, Duration, Instant, LEGACY_FRAME, LinkId, MAX_FRAME, Priority};
 
 /// Jitter of repeats: an advDelay's worth, so that nodes which sent together do not repeat together.
 const REPEAT_JITTER: Duration = Duration::from_millis(10);
 
-/// Which way a frame goes from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// Every node in range may pass it on.
-    Flood,
-    /// It is for nodes in range, and nobody passes it on.
-    Direct,
-    /// This neighbour alone passes it on.
-    Over(Address),
-}
-
 /// What an own frame is made of.
 #[derive(Clone, Copy)]
 enum Own {
     Control(usize),
     Segment(NextSegment),
+}
+
+/// An own frame before it has a SEQ.
+struct Draft {
+    body: [u8; SINGLE_MAX],
+    len: usize,
+    kind: Kind,
+    mic: Mic,
+    destination: Address,
+    egress: Egress,
+    /// The connection that it goes over, and over nothing else.
+    wire: Option<LinkId>,
+    piece: Option<Piece>,
 }
 
 /// What further copies of an own frame have to know of it.
@@ -105,6 +109,17 @@ every_size!(
             ready
         }
 
+        /// When the next own frame for `link` is due.
+        pub(super) fn next_own(&self, link: LinkId) -> Option<Instant> {
+            if !self.can_seal() {
+                return None;
+            }
+            if self.controls.position(|own| self.wire_of(own).is_none_or(|wire| wire == link)).is_some() {
+                return Some(Instant::ZERO);
+            }
+            self.outbox.next_send(self.takes(link))
+        }
+
         fn send_waiting(
             &mut self,
             now: Instant,
@@ -123,7 +138,9 @@ every_size!(
             Some(len)
         }
 
-        /// Seals an own frame: only now, when it leaves, does it take its SEQ.
+        /// Seals an own frame: only now, when it leaves, does it take its SEQ. Were it sealed when it was queued, the
+        /// urgent ones that overtake it could push it out of its receivers' replay windows, and one that is given up
+        /// would have used a number for nothing.
         fn send_own(
             &mut self,
             now: Instant,
@@ -131,51 +148,14 @@ every_size!(
             class: Priority,
             out: &mut [u8; MAX_FRAME],
         ) -> Option<usize> {
-            let own = self
-                .controls
-                .iter()
-                .position(|own| own.priority == class && self.wire_of(own).is_none_or(|wire| wire == link))
-                .map(Own::Control)
-                .or_else(|| self.outbox.pick(now, class, self.takes(link)).map(Own::Segment))?;
-            let mut body = [0; SINGLE_MAX];
-            let mut piece = None;
-            let wire;
-            let (len, kind, mic, dst, way) = match own {
-                Own::Control(at) => {
-                    let own = self.controls.iter().nth(at)?;
-                    wire = self.wire_of(own);
-                    let OwnControl { destination, control, again, .. } = *own;
-                    let mut bytes = [0; CONTROL_MAX];
-                    let len = control.write(&mut bytes);
-                    body[..len].copy_from_slice(&bytes[..len]);
-                    let way = match control {
-                        // A hello is for those who hear it, and no one else.
-                        Control::Hello { .. } => Way::Direct,
-                        Control::Ack(_) | Control::Receipt { .. } if !again => {
-                            self.way(now, destination, class)
-                        }
-                        _ => Way::Flood,
-                    };
-                    (len, Kind::Control, Mic::Long, destination, way)
-                }
-                Own::Segment(next) => {
-                    let (len, single, delivery) = self.outbox.body(next, &mut body)?;
-                    let kind = if single { Kind::Single } else { Kind::Segment };
-                    let to = delivery.destination;
-                    // Many do not say what they hold.
-                    piece = to.is_node().then(|| Piece::new(delivery.id, next.index));
-                    let again = self.outbox.again(next);
-                    wire = self.wire(to, class, again);
-                    let way = if again { Way::Flood } else { self.way(now, to, class) };
-                    (len, kind, Mic::Short, to, way)
-                }
+            let own = self.pick_own(now, link, class)?;
+            let draft = match own {
+                Own::Control(at) => self.draft_control(now, at)?,
+                Own::Segment(next) => self.draft_segment(now, next)?,
             };
-            // What does not fit with a next hop is flooded: an ack, a segment of a message that began without a route.
-            let way = match way {
-                Way::Over(_) if overhead(true, mic) + len > LEGACY_FRAME => Way::Flood,
-                way => way,
-            };
-            let ttl = if way == Way::Direct { 1 } else { self.ttl };
+            let Draft { destination: dst, egress, .. } = draft;
+            let ttl = if egress == Egress::Direct { 1 } else { self.ttl };
+            // Last of all that can fail but the sealing itself: a number that was taken and not sent is lost.
             let seq = self.seq.take().ok()?;
             let frame = Frame {
                 ttl,
@@ -183,93 +163,78 @@ every_size!(
                 seq,
                 src: self.address,
                 dst,
-                next: if let Way::Over(next) = way { Some(next) } else { None },
+                next: if let Egress::Over(next) = egress { Some(next) } else { None },
                 priority: class,
-                kind,
-                mic,
-                body: &body[..len],
+                kind: draft.kind,
+                mic: draft.mic,
+                body: &draft.body[..draft.len],
             };
             // Every field is in range by construction; a frame that could not be encoded is not sent.
             let sealed = encode(&frame, self.keys.current(), out).ok()?;
             match own {
-                Own::Control(at) => self.forget_control(at),
+                Own::Control(at) => self.controls.remove(at),
                 Own::Segment(next) => {
                     let attempts = self.outbox.attempts(next);
                     let timeout = self.paths.timeout(dst, class, self.ttl, attempts);
-                    self.stats.retransmissions +=
-                        u64::from(self.outbox.sent(now, next, timeout, way != Way::Direct));
+                    // What no relay passes on needs no pause behind it.
+                    let paced = egress != Egress::Direct;
+                    self.stats.retransmissions += u64::from(self.outbox.sent(now, next, timeout, paced));
                 }
             }
-            let copies = match (way, own) {
-                // It measures what arrives.
-                (Way::Direct, Own::Control(_)) if dst == Address::EVERYONE => 1,
-                _ => self.copies(now, way, dst, class),
+            let copies = match (egress, own) {
+                // A hello measures what share of single frames arrives: a second copy would make every link look better.
+                (Egress::Direct, Own::Control(_)) if dst == Address::EVERYONE => 1,
+                _ => self.copies(now, egress, dst, class),
             };
-            let links = wire.map_or_else(|| self.links_for(sealed), link_bit);
-            let rest = Rest { class, seq, ttl, copies, piece, links };
+            let links = draft.wire.map_or_else(|| self.links_for(sealed), link_bit);
+            let rest = Rest { class, seq, ttl, copies, piece: draft.piece, links };
             self.keep_rest(now, link, rest, &out[..sealed]);
             Some(sealed)
         }
 
-        /// The connection that what is for `to` goes over, and over nothing else: to a neighbour at its other end, the first time.
-        fn wire(&self, to: Address, class: Priority, again: bool) -> Option<LinkId> {
-            // Most nodes have one link, and need not look.
-            let may = self.links.len() > 1 && !again && class != Priority::Critical;
-            let wire = if may { self.neighbours.wire(to) } else { None };
-            wire.filter(|_| self.routes.next_hop(to).is_none())
+        /// Control messages go before segments of their class: an ack or a receipt that waits makes its receiver send again
+        /// what is here, which costs more air than it does.
+        fn pick_own(&self, now: Instant, link: LinkId, class: Priority) -> Option<Own> {
+            let goes_here = |own: &OwnControl| self.wire_of(own).is_none_or(|wire| wire == link);
+            self.controls
+                .position(|own| own.priority == class && goes_here(own))
+                .map(Own::Control)
+                .or_else(|| self.outbox.pick(now, class, self.takes(link)).map(Own::Segment))
         }
 
-        /// As [`Self::wire`], of something in the queue of own controls.
-        fn wire_of(&self, own: &OwnControl) -> Option<LinkId> {
-            match own.control {
-                Control::Ack(_) | Control::Receipt { .. } => {
-                    self.wire(own.destination, own.priority, own.again)
+        fn draft_control(&self, now: Instant, at: usize) -> Option<Draft> {
+            let own = self.controls.get(at)?;
+            let OwnControl { destination, priority, control, again } = *own;
+            let mut bytes = [0; CONTROL_MAX];
+            let len = control.write(&mut bytes);
+            let mut body = [0; SINGLE_MAX];
+            body[..len].copy_from_slice(&bytes[..len]);
+            let egress = match control {
+                // A hello is for those who hear it, and no one else.
+                Control::Hello { .. } => Egress::Direct,
+                Control::Ack(_) | Control::Receipt { .. } if !again => {
+                    self.egress(now, destination, priority)
                 }
-                _ => None,
-            }
+                _ => Egress::Flood,
+            };
+            let (kind, mic) = (Kind::Control, Mic::Long);
+            let egress = with_room_for_next(egress, mic, len);
+            Some(Draft { body, len, kind, mic, destination, egress, wire: self.wire_of(own), piece: None })
         }
 
-        /// When the next own frame for `link` is due.
-        pub(super) fn next_own(&self, link: LinkId) -> Option<Instant> {
-            if !self.can_seal() {
-                return None;
-            }
-            if self.controls.iter().any(|own| self.wire_of(own).is_none_or(|wire| wire == link)) {
-                return Some(Instant::ZERO);
-            }
-            self.outbox.next_send(self.takes(link))
-        }
-
-        /// Whether `link` is one for what is to a node, of a class, said again or not.
-        fn takes(&self, link: LinkId) -> impl Fn(Address, Priority, bool) -> bool + '_ {
-            move |to, class, again| self.wire(to, class, again).is_none_or(|wire| wire == link)
-        }
-
-        /// Which way what is for `to` goes the first time it is said; the second time it takes every way, as the urgent do at
-        /// once. A neighbour that hears this node well needs no one to pass it on.
-        fn way(&self, now: Instant, to: Address, class: Priority) -> Way {
-            if class == Priority::Critical {
-                return Way::Flood;
-            }
-            match self.next_hop(now, to) {
-                Some(next) if next == to => Way::Direct,
-                Some(next) => Way::Over(next),
-                None if self.hears_well(now, to) => Way::Direct,
-                None => Way::Flood,
-            }
-        }
-
-        /// How often to send a frame that is this node's own, or that this node alone was asked to pass on.
-        pub(super) fn copies(&self, now: Instant, way: Way, to: Address, class: Priority) -> u8 {
-            match way {
-                Way::Flood => own_copies(self.neighbours.alive(now), class),
-                Way::Direct => copies_to_one(self.hears_well(now, to), true, class),
-                Way::Over(next) => copies_to_one(self.hears_well(now, next), false, class),
-            }
-        }
-
-        pub(super) fn hears_well(&self, now: Instant, to: Address) -> bool {
-            self.neighbours.hears_well(now, to, self.hello_count)
+        fn draft_segment(&self, now: Instant, next: NextSegment) -> Option<Draft> {
+            let mut body = [0; SINGLE_MAX];
+            let (len, single, delivery) = self.outbox.body(next, &mut body)?;
+            let Delivery { id, destination, priority, .. } = delivery;
+            // A group or everyone does not say what it holds, so nothing ever makes such a copy needless.
+            let piece = destination.is_node().then(|| Piece::new(id, next.index));
+            // What was lost on its way to one neighbour is flooded: whatever is wrong there, another path may be whole.
+            let again = self.outbox.again(next);
+            let egress = if again { Egress::Flood } else { self.egress(now, destination, priority) };
+            let (kind, mic) = (if single { Kind::Single } else { Kind::Segment }, Mic::Short);
+            let egress = with_room_for_next(egress, mic, len);
+            let wire = self.wire(destination, priority, again);
+            Some(Draft { body, len, kind, mic, destination, egress, wire, piece })
         }
 
         /// Keeps what is left to do of a frame that `link` is about to have: other links, further copies.
@@ -297,30 +262,10 @@ every_size!(
     }
 );
 
-/// How often to send an own frame that all pass on: nobody else can do it, so the urgent go once or twice more than a relay
-/// would send them. The third copy of CRITICAL takes its 99th percentile down by a tenth
-/// (`mesh-sim run scenarios/bulk.toml`).
-const fn own_copies(alive: usize, priority: Priority) -> u8 {
-    match alive {
-        0..=5 => 3,
-        _ => match priority {
-            Priority::Critical => 3,
-            Priority::High => 2,
-            _ => 1,
-        },
-    }
-}
-
-/// How often to send a frame that one neighbour takes or passes on, and nobody else: as often as to few neighbours, unless it
-/// is known to hear well. `last`: it is for that neighbour itself.
-///
-/// HIGH goes twice even then, or its 99th percentile rises by half where frames are lost
-/// (`mesh-sim run scenarios/office.toml`); and so does what has further hops before it, as the losses of all hops add up
-/// before the sender notices.
-const fn copies_to_one(hears_well: bool, last: bool, priority: Priority) -> u8 {
-    match (hears_well, last, priority.suppressible()) {
-        (true, true, true) => 1,
-        (true, ..) => 2,
-        (false, ..) => 3,
+/// What does not fit with a next hop is flooded: an ack, a segment of a message that began without a route.
+const fn with_room_for_next(egress: Egress, mic: Mic, len: usize) -> Egress {
+    match egress {
+        Egress::Over(_) if overhead(true, mic) + len > LEGACY_FRAME => Egress::Flood,
+        egress => egress,
     }
 }

@@ -1,9 +1,11 @@
 //! The clock's side of the node: what is due, and when something is due next.
 
-use super::{Node, Queued, next_hello};
+use super::Node;
+use super::events::PendingEvent;
 use crate::control::Control;
+use crate::neighbours::HELLO_INTERVAL;
 use crate::outbox::Progress;
-use crate::{Address, Discard, Instant, Priority};
+use crate::{Address, Discard, Duration, Instant, Priority, Rng};
 
 every_size!(
     /// The clock's side.
@@ -61,9 +63,17 @@ every_size!(
             let (Progress::Done(id, _) | Progress::WantsPart { id, .. }) = progress;
             self.queue.said(id, u64::MAX);
             self.push_event(match progress {
-                Progress::Done(id, outcome) => Queued::Done { id, outcome, hops },
-                Progress::WantsPart { id, offset, len } => Queued::NextPart { id, offset, len },
+                Progress::Done(id, outcome) => PendingEvent::Done { id, outcome, hops },
+                Progress::WantsPart { id, offset, len } => PendingEvent::NextPart { id, offset, len },
             });
         }
     }
 );
+
+/// The time of the next hello: the interval, less or more a tenth, so that neighbours do not stay in step.
+fn next_hello(now: Instant, rng: &mut Rng, count: u32) -> Instant {
+    // The first few come faster: a delivery estimate within seconds of the start.
+    let interval = if count < 4 { Duration::from_secs(2) } else { HELLO_INTERVAL };
+    let tenth = Duration::from_micros(interval.as_micros() / 10);
+    now + interval - tenth + rng.jitter(tenth.times(2))
+}

@@ -1,0 +1,193 @@
+//! What a frame that is for this node does: blocks and their answers, and control messages.
+
+use heapless::Vec;
+
+use super::Node;
+use super::events::PendingEvent;
+use crate::block::BlockHead;
+use crate::control::{Ack, Control, Verdict};
+use crate::finished::Finished;
+use crate::frame::{Frame, Kind};
+use crate::reassembly::{Origin, Taken};
+use crate::seen::FrameKey;
+use crate::segment::Segment;
+use crate::{Discard, Instant, Priority};
+
+every_size!(
+    /// Frames for this node.
+    impl Node {
+        pub(super) fn deliver(
+            &mut self,
+            now: Instant,
+            key: FrameKey,
+            frame: &Frame<'_>,
+            hops: u8,
+        ) -> Result<(), Discard> {
+            match frame.kind {
+                Kind::Single => self.take_single(now, frame, hops),
+                Kind::Segment => self.take_segment(now, frame, hops),
+                Kind::Control => self.take_control(now, key, frame, hops),
+            }
+        }
+
+        fn take_single(&mut self, now: Instant, frame: &Frame<'_>, hops: u8) -> Result<(), Discard> {
+            let (head, _) = BlockHead::parse(frame.body)?;
+            if let Some(finished) = self.finished.single(now, frame.src, head.message).copied() {
+                self.answer(&finished, frame, true);
+                return Err(Discard::Duplicate);
+            }
+            let body = Vec::from_slice(frame.body).map_err(|_| Discard::TooLong)?;
+            let single = PendingEvent::Single {
+                source: frame.src,
+                destination: frame.dst,
+                priority: frame.priority,
+                hops,
+                body,
+            };
+            if !self.push_event(single) {
+                return Err(Discard::EventQueueFull);
+            }
+            self.stats.blocks_received += 1;
+            let message = head.message;
+            self.finished.push(Finished {
+                src: frame.src,
+                message,
+                transfer: None,
+                last: true,
+                verdict: None,
+                at: now,
+            });
+            Ok(())
+        }
+
+        fn take_segment(&mut self, now: Instant, frame: &Frame<'_>, hops: u8) -> Result<(), Discard> {
+            let segment = Segment::parse(frame.body)?;
+            if let Some(finished) = self.finished.by_transfer(now, frame.src, segment.transfer).copied() {
+                self.answer(&finished, frame, true);
+                return Err(Discard::Duplicate);
+            }
+            let origin = Origin { src: frame.src, dst: frame.dst, priority: frame.priority, hops };
+            let taken = self.reassembly.insert(now, origin, &segment);
+            for _ in 0..self.reassembly.gave_way() {
+                self.stats.count(Discard::ReassemblyAbandoned);
+            }
+            let Taken::Whole(set) = taken? else {
+                return Ok(());
+            };
+            let count = self.reassembly.count(set);
+            let (_, transfer, block) = self.reassembly.block(set);
+            let parsed = BlockHead::parse(block).map(|(head, bytes)| (head, bytes.len()));
+            let (head, len) = match parsed {
+                Ok(parsed) if self.push_event(PendingEvent::Block(set)) => parsed,
+                Ok(_) => {
+                    self.reassembly.free(set);
+                    return Err(Discard::EventQueueFull);
+                }
+                Err(why) => {
+                    self.reassembly.free(set);
+                    return Err(why);
+                }
+            };
+            self.stats.blocks_received += 1;
+            let last = head.part.is_none_or(|part| part.offset as usize + len == part.total as usize);
+            let finished = Finished {
+                src: frame.src,
+                message: head.message,
+                transfer: Some((transfer, count)),
+                last,
+                verdict: None,
+                at: now,
+            };
+            self.finished.push(finished);
+            if !last {
+                // The last block is answered by the application's verdict, the others at once.
+                self.answer(&finished, frame, false);
+            }
+            Ok(())
+        }
+
+        /// Tells the sender of a finished block the verdict, or that the block is whole; `again` if it has not heard it.
+        fn answer(&mut self, finished: &Finished, frame: &Frame<'_>, again: bool) {
+            if frame.dst != self.address {
+                return;
+            }
+            match (finished.verdict, finished.transfer) {
+                (Some(verdict), _) => {
+                    let message = finished.message;
+                    self.control(frame.src, frame.priority, Control::Receipt { message, verdict }, again);
+                }
+                (None, Some((transfer, count))) => {
+                    self.control(
+                        frame.src,
+                        frame.priority.min(Priority::High),
+                        Control::Ack(Ack::of(transfer, u64::MAX, count)),
+                        again,
+                    );
+                }
+                // A single frame whose verdict is not in yet: the verdict will be the answer.
+                (None, None) => {}
+            }
+        }
+
+        fn take_control(
+            &mut self,
+            now: Instant,
+            key: FrameKey,
+            frame: &Frame<'_>,
+            hops: u8,
+        ) -> Result<(), Discard> {
+            let control = Control::parse(frame.body)?;
+            // What an ack or a receipt changes must not happen without the application hearing of it.
+            if self.events.is_full() && !matches!(control, Control::Hello { .. }) {
+                return Err(Discard::EventQueueFull);
+            }
+            match control {
+                Control::Hello { count, reports } => {
+                    if frame.ttl0 != 1 {
+                        return Err(Discard::Malformed);
+                    }
+                    let own = reports.iter().flatten().find(|report| report.neighbour == self.address);
+                    self.neighbours.hello(now, frame.src, count, own.map(|report| report.delivery));
+                }
+                Control::Ack(ack) => {
+                    let timeout =
+                        |priority, attempts| self.paths.timeout(frame.src, priority, self.ttl, attempts);
+                    let (progress, sample) = self
+                        .outbox
+                        .acked(now, frame.src, &ack, (key.epoch, key.seq), timeout)
+                        .ok_or(Discard::Unexpected)?;
+                    if let Some(sample) = sample {
+                        self.paths.measured(frame.src, sample);
+                    }
+                    if let Some((message, held)) = self.outbox.held(frame.src, ack.transfer) {
+                        self.queue.said(message, held);
+                    }
+                    if let Some(progress) = progress {
+                        self.progress(progress, Some(hops));
+                    }
+                }
+                Control::Receipt { message, verdict } => {
+                    match self.outbox.decided(now, frame.src, message, verdict) {
+                        Some((progress, sample)) => {
+                            if let Some(sample) = sample {
+                                self.paths.measured(frame.src, sample);
+                            }
+                            self.progress(progress, Some(hops));
+                        }
+                        None if verdict == Verdict::Processed => {
+                            self.push_event(PendingEvent::Processed { source: frame.src, id: message });
+                        }
+                        None => return Err(Discard::Unexpected),
+                    }
+                }
+                Control::WhoHas(name) => {
+                    self.push_event(PendingEvent::NameWanted { source: frame.src, name });
+                }
+                Control::Here(name) => {
+                    self.push_event(PendingEvent::NameAt { source: frame.src, name });
+                }
+            }
+            Ok(())
+        }
+    }
+);

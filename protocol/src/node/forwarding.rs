@@ -1,0 +1,114 @@
+//! Where a frame goes from here: to all, to one neighbour, or over one; on which links, and how often.
+//!
+//! Owns the choice. Reads routes, neighbours and links, and changes none of them.
+
+use super::Node;
+use crate::control::Control;
+use crate::control_queue::OwnControl;
+use crate::segment::{SEGMENT_LEN, SHORT_SEGMENT_LEN};
+use crate::{Address, Instant, LinkId, Priority};
+
+/// By whom a frame goes on from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Egress {
+    /// Every node in range may pass it on.
+    Flood,
+    /// It is for nodes in range, and nobody passes it on.
+    Direct,
+    /// This neighbour alone passes it on.
+    Over(Address),
+}
+
+every_size!(
+    /// Where frames go.
+    impl Node {
+        /// The neighbour that alone is to pass on what goes to `to`, if a route names one that has not fallen silent.
+        pub(super) fn next_hop(&self, now: Instant, to: Address) -> Option<Address> {
+            self.routes.next_hop(to).filter(|next| !self.neighbours.fell_silent(now, *next))
+        }
+
+        /// Bytes of each segment of a message: short ones leave room to name a next hop.
+        pub(super) fn segment_len(&self, to: Address, priority: Priority) -> usize {
+            let by_another = self.routes.next_hop(to).is_some_and(|next| next != to);
+            if by_another && priority != Priority::Critical { SHORT_SEGMENT_LEN } else { SEGMENT_LEN }
+        }
+
+        /// The connection that what is for `to` goes over, and over nothing else: to a neighbour at its other end, the first time.
+        pub(super) fn wire(&self, to: Address, class: Priority, again: bool) -> Option<LinkId> {
+            // Most nodes have one link, and need not look.
+            let may = self.links.len() > 1 && !again && class != Priority::Critical;
+            let wire = if may { self.neighbours.wire(to) } else { None };
+            wire.filter(|_| self.routes.next_hop(to).is_none())
+        }
+
+        /// As [`Self::wire`], of something in the queue of own controls.
+        pub(super) fn wire_of(&self, own: &OwnControl) -> Option<LinkId> {
+            match own.control {
+                Control::Ack(_) | Control::Receipt { .. } => {
+                    self.wire(own.destination, own.priority, own.again)
+                }
+                _ => None,
+            }
+        }
+
+        /// Whether `link` is one for what is to a node, of a class, said again or not.
+        pub(super) fn takes(&self, link: LinkId) -> impl Fn(Address, Priority, bool) -> bool + '_ {
+            move |to, class, again| self.wire(to, class, again).is_none_or(|wire| wire == link)
+        }
+
+        /// Which way what is for `to` goes the first time it is said; the second time it takes every way, as the urgent do at
+        /// once. A neighbour that hears this node well needs no one to pass it on.
+        pub(super) fn egress(&self, now: Instant, to: Address, class: Priority) -> Egress {
+            if class == Priority::Critical {
+                return Egress::Flood;
+            }
+            match self.next_hop(now, to) {
+                Some(next) if next == to => Egress::Direct,
+                Some(next) => Egress::Over(next),
+                None if self.hears_well(now, to) => Egress::Direct,
+                None => Egress::Flood,
+            }
+        }
+
+        /// How often to send a frame that is this node's own, or that this node alone was asked to pass on.
+        pub(super) fn copies(&self, now: Instant, egress: Egress, to: Address, class: Priority) -> u8 {
+            match egress {
+                Egress::Flood => own_copies(self.neighbours.alive(now), class),
+                Egress::Direct => copies_to_one(self.hears_well(now, to), true, class),
+                Egress::Over(next) => copies_to_one(self.hears_well(now, next), false, class),
+            }
+        }
+
+        pub(super) fn hears_well(&self, now: Instant, to: Address) -> bool {
+            self.neighbours.hears_well(now, to, self.hello_count)
+        }
+    }
+);
+
+/// How often to send an own frame that all pass on: nobody else can do it, so the urgent go once or twice more than a relay
+/// would send them. The third copy of CRITICAL takes its 99th percentile down by a tenth
+/// (`mesh-sim run scenarios/bulk.toml`).
+const fn own_copies(alive: usize, priority: Priority) -> u8 {
+    match alive {
+        0..=5 => 3,
+        _ => match priority {
+            Priority::Critical => 3,
+            Priority::High => 2,
+            _ => 1,
+        },
+    }
+}
+
+/// How often to send a frame that one neighbour takes or passes on, and nobody else: as often as to few neighbours, unless it
+/// is known to hear well. `last`: it is for that neighbour itself.
+///
+/// HIGH goes twice even then, or its 99th percentile rises by half where frames are lost
+/// (`mesh-sim run scenarios/office.toml`); and so does what has further hops before it, as the losses of all hops add up
+/// before the sender notices.
+const fn copies_to_one(hears_well: bool, last: bool, priority: Priority) -> u8 {
+    match (hears_well, last, priority.suppressible()) {
+        (true, true, true) => 1,
+        (true, ..) => 2,
+        (false, ..) => 3,
+    }
+}

@@ -1,0 +1,72 @@
+//! The links that a node has: which of them carry a frame, and which lose nothing.
+
+use super::Node;
+use crate::air_queue::{LinkSet, link_bit};
+use crate::shares::Shares;
+use crate::{Instant, LinkId, LinkInfo, LinkKind};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) id: LinkId,
+    pub(super) info: LinkInfo,
+    pub(super) free_at: Instant,
+    pub(super) shares: Shares,
+}
+
+every_size!(
+    /// Links.
+    impl Node {
+        /// A link is there, or has changed; `false`, and it is not used, when the table of links is full or the link is too
+        /// narrow for a legacy frame.
+        #[must_use]
+        pub fn handle_link_up(&mut self, now: Instant, id: LinkId, info: LinkInfo) -> bool {
+            if info.mtu < crate::LEGACY_FRAME {
+                return false;
+            }
+            let link = Link { id, info, free_at: now, shares: Shares::default() };
+            match self.links.iter_mut().find(|known| known.id == id) {
+                Some(known) => {
+                    // The gap behind the last frame stays, and who waited goes on waiting, whatever has changed.
+                    known.info = info;
+                    // A connection may have another node at its end now.
+                    self.neighbours.cut(id);
+                    true
+                }
+                None => usize::from(id.0) < LINKS && self.links.push(link).is_ok(),
+            }
+        }
+
+        /// A link is gone; what waited for it alone is dropped.
+        pub fn handle_link_down(&mut self, id: LinkId) {
+            self.links.retain(|link| link.id != id);
+            self.queue.drop_link(id);
+            self.neighbours.cut(id);
+        }
+
+        /// A link takes the next frame sooner than its `min_gap` says.
+        pub fn link_ready(&mut self, now: Instant, id: LinkId) {
+            if let Some(link) = self.links.iter_mut().find(|link| link.id == id) {
+                link.free_at = link.free_at.min(now);
+            }
+        }
+
+        /// The link to leave out when relaying: a peer on a connection needs no echo, a broadcast has other listeners.
+        pub(super) fn unicast(&self, link: LinkId) -> Option<LinkId> {
+            self.links
+                .iter()
+                .find(|known| known.id == link && known.info.kind == LinkKind::Unicast)
+                .map(|known| known.id)
+        }
+
+        /// The links that carry a frame of `len` bytes.
+        pub(super) fn links_for(&self, len: usize) -> LinkSet {
+            self.links.iter().filter(|link| link.info.mtu >= len).fold(0, |set, link| set | link_bit(link.id))
+        }
+
+        /// The links that lose nothing.
+        pub(super) fn lossless(&self) -> LinkSet {
+            let unicast = self.links.iter().filter(|link| link.info.kind == LinkKind::Unicast);
+            unicast.fold(0, |set, link| set | link_bit(link.id))
+        }
+    }
+);

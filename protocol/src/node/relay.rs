@@ -1,0 +1,164 @@
+//! Frames of others that this node passes on: whether, when, and how often.
+
+use heapless::Vec;
+
+use super::Node;
+use super::forwarding::Egress;
+use crate::air_queue::{Heard, Waiting, Whose, link_bit};
+use crate::frame::{Frame, retarget_next, retarget_ttl};
+use crate::seen::FrameKey;
+use crate::{Discard, Duration, Instant, LinkId, Priority};
+
+/// With fewer neighbours than this nobody's relay is left out: each may be the only way on. A guess.
+const DENSE: usize = 6;
+/// Copies heard from others that make an own relay needless where it is dense. With one, MEDIUM and LOW lose more by
+/// missed relays than they gain in air; three save little (`mesh-sim run scenarios/bulk.toml`).
+const ENOUGH_HEARD: u8 = 2;
+/// Relay jitter for each neighbour and its bound, by priority: those around have the time to be heard before this
+/// node adds another copy. The urgent are never suppressed and wait for nobody. Guesses, held against the simulated
+/// air: longer jitter saves more relays of bulk, and slows its acks.
+const JITTER_PER_NEIGHBOUR: [Duration; 4] =
+    [Duration::ZERO, Duration::ZERO, Duration::from_millis(2), Duration::from_millis(4)];
+const JITTER_MAX: [Duration; 4] =
+    [Duration::ZERO, Duration::ZERO, Duration::from_millis(20), Duration::from_millis(40)];
+
+every_size!(
+    /// Frames passed on.
+    impl Node {
+        /// A frame that the replay windows can say nothing of: it is relayed, for which the duplicate cache is guard enough, and
+        /// nothing is taken from it.
+        pub(super) fn pass_on(
+            &mut self,
+            now: Instant,
+            key: FrameKey,
+            frame: &Frame<'_>,
+            sealed: Vec<u8, FRAME, u8>,
+            except: Option<LinkId>,
+        ) {
+            if frame.dst != self.address {
+                self.seen.insert(key);
+                self.relay(now, key, frame, sealed, except);
+            }
+        }
+
+        /// A further copy of a frame that was taken before: of use only for its TTL, and as a sign that others relay.
+        pub(super) fn copy(
+            &mut self,
+            now: Instant,
+            key: FrameKey,
+            frame: &Frame<'_>,
+            sealed: Vec<u8, FRAME, u8>,
+            except: Option<LinkId>,
+        ) -> Discard {
+            if let Some(link) = except.filter(|_| frame.ttl == frame.ttl0) {
+                self.neighbours.wired(frame.src, link);
+            }
+            let enough = (self.neighbours.alive(now) >= DENSE).then_some(ENOUGH_HEARD);
+            match self.queue.heard(key, frame.ttl, enough, except) {
+                Heard::Suppressed => self.stats.count(Discard::Suppressed),
+                Heard::Waits | Heard::NotWaiting => {
+                    let mine = frame.next.is_none_or(|next| next == self.address);
+                    if !self.relay || !mine || frame.dst == self.address || frame.ttl < 2 {
+                        return Discard::Duplicate;
+                    }
+                    if self.queue.raise_ttl(key, frame.ttl - 1) {
+                        // It has not left yet, or not as often as it will: more reach at no cost.
+                        self.seen.raised(key, frame.ttl);
+                    } else if self.seen.relay(key, frame.ttl, ttl_gain(frame.priority)) {
+                        self.enqueue_relay(now, key, frame, sealed, except);
+                    }
+                }
+            }
+            Discard::Duplicate
+        }
+
+        pub(super) fn relay(
+            &mut self,
+            now: Instant,
+            key: FrameKey,
+            frame: &Frame<'_>,
+            sealed: Vec<u8, FRAME, u8>,
+            except: Option<LinkId>,
+        ) {
+            if !self.relay {
+                return;
+            }
+            if frame.next.is_some_and(|next| next != self.address) {
+                self.stats.count(Discard::NotNextHop);
+            } else if self.seen.relay(key, frame.ttl, ttl_gain(frame.priority)) {
+                self.enqueue_relay(now, key, frame, sealed, except);
+            }
+        }
+
+        fn enqueue_relay(
+            &mut self,
+            now: Instant,
+            key: FrameKey,
+            frame: &Frame<'_>,
+            mut sealed: Vec<u8, FRAME, u8>,
+            except: Option<LinkId>,
+        ) {
+            let ttl = frame.ttl - 1;
+            retarget_ttl(&mut sealed, frame.ttl, ttl);
+            let alive = self.neighbours.alive(now);
+            let class = frame.priority as usize;
+            let mut jitter =
+                self.rng.jitter(JITTER_MAX[class].min(JITTER_PER_NEIGHBOUR[class].times(alive as u64)));
+            let mut copies = relay_copies(alive);
+            if let Some(me) = frame.next {
+                // This node alone was asked: it waits for nobody, and sends as if it were its own. By its own route, which
+                // must not lead back, to the destination if that hears it well, or to all.
+                let next = self.next_hop(now, frame.dst).filter(|next| *next != frame.src);
+                let next = next.or_else(|| self.hears_well(now, frame.dst).then_some(frame.dst));
+                let len = retarget_next(&mut sealed, me, next);
+                sealed.truncate(len);
+                copies =
+                    self.copies(now, next.map_or(Egress::Flood, Egress::Over), frame.dst, frame.priority);
+                jitter = Duration::ZERO;
+            }
+            let links = self.links_for(sealed.len()) & !except.map_or(0, link_bit);
+            if links == 0 {
+                return;
+            }
+            let waiting = Waiting {
+                key,
+                bytes: sealed,
+                priority: frame.priority,
+                ttl,
+                whose: if frame.next.is_some() { Whose::Entrusted } else { Whose::Relayed },
+                piece: None,
+                due: now + jitter,
+                links,
+                once: self.lossless(),
+                copies,
+            };
+            match self.queue.push(now, waiting) {
+                Ok(false) => {}
+                // Another frame gave way to this one, or this one to all others.
+                Ok(true) | Err(_) => self.stats.count(Discard::QueueFull),
+            }
+        }
+    }
+);
+
+/// How much higher a copy's TTL must be for relaying it once more.
+///
+/// Copies over a path one hop shorter often come late by chance; for bulk they are not worth the air. An outsider
+/// whose lowered copy comes first can so cost such a frame one hop of reach at each relay; one who is ahead of a flood
+/// with two rising copies uses up both turns of a relay (`seen`).
+const fn ttl_gain(priority: Priority) -> u8 {
+    if priority.suppressible() { 2 } else { 1 }
+}
+
+/// How often to relay a frame: the fewer neighbours can do it, the more often.
+///
+/// With two neighbours at most the next hop hangs on this node alone: three copies bring 10 % loss to 0.1 %. From
+/// six on, six chances of one copy each do better than that, and a second copy of everything costs more by collision
+/// than it brings (`mesh-sim run scenarios/bulk.toml`).
+const fn relay_copies(alive: usize) -> u8 {
+    match alive {
+        0..=2 => 3,
+        3..=5 => 2,
+        _ => 1,
+    }
+}
