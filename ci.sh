@@ -43,6 +43,8 @@ job_test() {
     command="$(quick_start 2)"
     echo "$command"
     bash -euo pipefail -c "$command"
+    # And the program as a Raspberry Pi has it.
+    cargo test --locked -p mesh-gateway --no-default-features --test without_sim
 }
 
 job_nostd() {
@@ -242,8 +244,8 @@ job_layers() {
         'tokio::net' "${files[@]}"
     # The core and the simulation, without their tests.
     local pure=() clockless=() file
-    mapfile -t pure < <(find protocol/src firmware-sim/src ble-bearer/src/sim gateway/src/whole -name '*.rs' \
-        -not -name 'tests.rs' -not -path '*/tests/*' 2>/dev/null)
+    mapfile -t pure < <(find protocol/src firmware-sim/src ble-bearer/src/sim firmware-sim/testbed/src -name '*.rs' \
+        -not -name 'tests.rs' -not -path '*/tests/*' -not -path 'firmware-sim/testbed/src/demo/*' 2>/dev/null)
     for file in "${pure[@]}"; do
         case "$file" in
         # Where simulated time may be told to follow the wall, where speed is measured, and the command line.
@@ -281,7 +283,24 @@ job_layers() {
     on ble-bearer mesh-protocol
     on firmware-sim mesh-protocol ble-bearer
     on mesh-agent mesh-protocol
-    on mesh-gateway mesh-protocol ble-bearer firmware-sim mesh-agent
+    on gateway mesh-protocol ble-bearer mesh-agent
+    on mesh-testbed mesh-protocol ble-bearer firmware-sim mesh-agent gateway
+    on mesh-gateway mesh-protocol ble-bearer firmware-sim mesh-agent gateway mesh-testbed
+
+    # without_sim CRATE ARGUMENT...: built like this, it holds nothing of the simulator.
+    without_sim() {
+        local tree found
+        tree="$(cargo tree --locked -p "$@" -e normal,features --prefix none --format '{p} {f}')"
+        grep -q '^ble-bearer ' <<<"$tree" || fail "layers: ble-bearer is not in what \`cargo tree -p $*\` says"
+        found="$(grep_or_none -P '^(firmware-sim|mesh-testbed) |^ble-bearer (.*[ ,])?"?sim\b' <<<"$tree" | sort -u)"
+        if [ -n "$found" ]; then
+            echo "broken: built with \`-p $*\` there is to be no simulator"
+            echo "$found" | sed 's/^/    /'
+            broken=1
+        fi
+    }
+    without_sim gateway
+    without_sim mesh-gateway --no-default-features --features serial,usb,bluez
 
     # text WHY PATTERN FILE...: the same for files of any kind.
     text() {

@@ -223,7 +223,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The operating system's, when the file is missing or out of reach.
-pub(crate) fn open_to_others(file: &File) -> io::Result<bool> {
+pub fn open_to_others(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.permissions().mode() & 0o077 != 0)
 }
 

@@ -16,7 +16,7 @@ use crate::peering::{self, IdentityError, PeerConfig};
 use crate::store::{Store, StoreError};
 
 /// Batches of requests that may wait for the engine; a session that finds no room waits. A guess.
-pub(crate) const COMMANDS: usize = 256;
+pub const COMMANDS: usize = 256;
 
 /// What a gateway is made of.
 #[derive(Debug)]

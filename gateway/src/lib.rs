@@ -1,8 +1,8 @@
-//! The gateway: agents over TCP, messages over the mesh.
+//! A mesh gateway: agents over TCP, messages over the mesh.
 //!
 //! One task, the [`engine`], owns the mesh node and the bearer. Agents' sessions ([`agents`]) reach it over one bounded
-//! channel; what it promises is in the [`store`] first. [`gateway`] puts these together, [`daemon`] and [`demo`] run
-//! it, [`cli`] is the command line; [`whole`] runs several of them with their agents in simulated time.
+//! channel; what it promises is in the [`store`] first. A [`Gateway`] puts these together from a [`Plan`], over any bearer and
+//! any clock. The program `mesh-gateway` runs it on a radio; `mesh-testbed` runs several of them with their agents in simulated time.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), mesh_agent::ClientError> {
@@ -21,19 +21,21 @@
 
 pub mod access;
 pub mod agents;
-pub mod cli;
-pub mod daemon;
 pub mod datadir;
-pub mod demo;
 pub mod engine;
-pub mod gateway;
-mod log;
+mod gateway;
+pub mod log;
 pub mod network;
 pub mod peering;
 pub mod radio;
 pub mod settings;
 mod share;
-mod signals;
-pub mod simulated;
 pub mod store;
-pub mod whole;
+
+pub use access::Audit;
+pub use agents::{Limits, Listen, TokenCheck};
+pub use engine::{Engine, EngineConfig, EngineError, Membership};
+pub use gateway::{COMMANDS, Ended, Gateway, Plan, StartError};
+pub use network::Network;
+pub use settings::Settings;
+pub use store::{Store, StoreError};

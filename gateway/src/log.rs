@@ -26,7 +26,7 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(crate) fn start() -> io::Result<()> {
+pub fn start() -> io::Result<()> {
     let (queue, jobs) = Queue::new(WAITING);
     if QUEUE.set(queue).is_ok() {
         thread::Builder::new().name("log".into()).spawn(move || write_all(&jobs, io::stderr(), &DROPPED))?;
@@ -41,12 +41,12 @@ pub(crate) fn start() -> io::Result<()> {
 
 /// Lines that standard error did not take.
 #[must_use]
-pub(crate) fn dropped() -> u64 {
+pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
 /// Puts words for people on standard error, behind what was logged; nobody is left to tell when that does not work.
-pub(crate) fn say(text: &str) {
+pub fn say(text: &str) {
     match QUEUE.get() {
         Some(queue) => queue.put(text.as_bytes().to_vec(), &DROPPED),
         None => drop(io::stderr().write_all(text.as_bytes())),
@@ -54,7 +54,7 @@ pub(crate) fn say(text: &str) {
 }
 
 /// Waits until what was said so far is written, for a bounded time.
-pub(crate) fn finish() {
+pub fn finish() {
     if let Some(queue) = QUEUE.get() {
         queue.finish();
     }
@@ -62,7 +62,7 @@ pub(crate) fn finish() {
 
 /// Where `tracing` writes its lines. Each call is one line, and always succeeds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lines;
+pub struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {

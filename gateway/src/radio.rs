@@ -7,9 +7,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use anyhow::Context;
 #[cfg(feature = "bluez")]
-use ble_bearer::bluez::{BluezBearer, BluezOptions};
+use ble_bearer::bluez::{self, BluezBearer, BluezOptions};
 use ble_bearer::hci::{HciBearer, HciOptions, OpenError, Port};
 use ble_bearer::{AdapterState, Bearer, BearerError, BearerEvent, Full, Health, Retry, WallClock};
 
@@ -27,12 +26,44 @@ pub enum Radio {
     Bluez(BluezBearer),
 }
 
+/// Why an adapter cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum RadioError {
+    /// For this program alone.
+    #[error(transparent)]
+    Hci(#[from] OpenError),
+    /// Through bluetoothd, which this program was built without.
+    #[error("{0} (sharing needs a program built with `--features bluez`, which this is not)")]
+    NotShared(OpenError),
+    /// Through bluetoothd.
+    #[cfg(feature = "bluez")]
+    #[error(transparent)]
+    Bluez(#[from] bluez::OpenError),
+    /// In neither way.
+    #[cfg(feature = "bluez")]
+    #[error("{refused}; nor through bluetoothd: {also}")]
+    Neither {
+        /// For this program alone.
+        refused: OpenError,
+        /// Through bluetoothd.
+        also: Box<Self>,
+    },
+    /// It needs an address that nobody else has.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+}
+
+/// The system gives no random numbers.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random numbers; try again later")]
+pub struct NoRandomness(#[source] getrandom::Error);
+
 /// Opens a controller the best way there is: for this program alone, or, where an adapter of this system is in use or the right is
 /// missing, through bluetoothd. Says which way it took, and how to get the better one.
 ///
 /// # Errors
 /// Why it cannot be opened, and what to do.
-pub async fn open(port: &Port, settings: &RadioSettings, clock: WallClock) -> anyhow::Result<Radio> {
+pub async fn open(port: &Port, settings: &RadioSettings, clock: WallClock) -> Result<Radio, RadioError> {
     let refused = match HciBearer::open(port.clone(), options(settings)?, clock).await {
         Ok(bearer) => {
             tracing::info!(adapter = %port, "opened over HCI, for this gateway alone");
@@ -50,12 +81,12 @@ pub async fn open(port: &Port, settings: &RadioSettings, clock: WallClock) -> an
                 );
                 return Ok(Radio::Bluez(bearer));
             }
-            Err(also) => anyhow::bail!("{refused}; nor through bluetoothd: {also}"),
+            Err(also) => return Err(RadioError::Neither { refused, also: Box::new(also) }),
         }
     }
     if !cfg!(feature = "bluez") && matches!(refused, OpenError::Busy { .. } | OpenError::NotPermitted { .. })
     {
-        anyhow::bail!("{refused} (sharing needs a program built with `--features bluez`, which this is not)");
+        return Err(RadioError::NotShared(refused));
     }
     Err(refused.into())
 }
@@ -65,7 +96,7 @@ pub async fn open(port: &Port, settings: &RadioSettings, clock: WallClock) -> an
 /// # Errors
 /// Why it cannot be opened, and what to do.
 #[cfg(feature = "bluez")]
-pub async fn bluez(name: &str, settings: &RadioSettings) -> anyhow::Result<BluezBearer> {
+pub async fn bluez(name: &str, settings: &RadioSettings) -> Result<BluezBearer, RadioError> {
     let options = BluezOptions { company: settings.company_id, ..BluezOptions::default() };
     Ok(BluezBearer::open(name, options).await?)
 }
@@ -74,7 +105,7 @@ pub async fn bluez(name: &str, settings: &RadioSettings) -> anyhow::Result<Bluez
 ///
 /// # Errors
 /// When the system has no random numbers.
-pub fn options(settings: &RadioSettings) -> anyhow::Result<HciOptions> {
+pub fn options(settings: &RadioSettings) -> Result<HciOptions, NoRandomness> {
     Ok(HciOptions {
         company: settings.company_id,
         extended: settings.extended,
@@ -88,31 +119,32 @@ pub fn options(settings: &RadioSettings) -> anyhow::Result<HciOptions> {
 const LINK: LinkId = LinkId(0);
 
 /// An adapter that may be missing: it is opened, and if that fails, or it is gone for good later, opened again until it is there.
-pub struct Patient<B, F> {
+pub struct Patient<B, F, E> {
     open: F,
     name: String,
-    state: State<B>,
+    state: State<B, E>,
     /// Why it is not open.
     trouble: Option<String>,
     retry: Retry,
 }
 
-enum State<B> {
+enum State<B, E> {
     Open(B),
-    Opening(Pin<Box<dyn Future<Output = anyhow::Result<B>> + Send>>),
+    Opening(Pin<Box<dyn Future<Output = Result<B, E>> + Send>>),
 }
 
-impl<B, F> std::fmt::Debug for Patient<B, F> {
+impl<B, F, E> std::fmt::Debug for Patient<B, F, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Patient({})", self.name)
     }
 }
 
-impl<B, F, O> Patient<B, F>
+impl<B, F, O, E> Patient<B, F, E>
 where
     B: Bearer + 'static,
     F: Fn() -> O + Send,
-    O: Future<Output = anyhow::Result<B>> + Send + 'static,
+    O: Future<Output = Result<B, E>> + Send + 'static,
+    E: std::fmt::Display + Send + 'static,
 {
     /// The adapter of this name, opened with `open`. The first attempt is made here, so that its errors are known before anybody waits.
     pub async fn new(name: String, open: F) -> Self {
@@ -153,11 +185,12 @@ where
     }
 }
 
-impl<B, F, O> Bearer for Patient<B, F>
+impl<B, F, O, E> Bearer for Patient<B, F, E>
 where
     B: Bearer + 'static,
     F: Fn() -> O + Send,
-    O: Future<Output = anyhow::Result<B>> + Send + 'static,
+    O: Future<Output = Result<B, E>> + Send + 'static,
+    E: std::fmt::Display + Send + 'static,
 {
     async fn next_event(&mut self) -> Result<BearerEvent, BearerError> {
         loop {
@@ -259,9 +292,9 @@ impl Bearer for NoRadio {
 ///
 /// # Errors
 /// When it has none.
-pub fn random() -> anyhow::Result<u64> {
+pub fn random() -> Result<u64, NoRandomness> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).context("the system gives no random numbers; try again later")?;
+    getrandom::fill(&mut bytes).map_err(NoRandomness)?;
     Ok(u64::from_le_bytes(bytes))
 }
 
@@ -299,10 +332,7 @@ mod tests {
         let tried = Arc::clone(&attempts);
         let open = move || {
             let attempt = tried.fetch_add(1, Ordering::Relaxed);
-            async move {
-                anyhow::ensure!(attempt >= 3, "there is no such adapter");
-                Ok(Once::default())
-            }
+            async move { if attempt >= 3 { Ok(Once::default()) } else { Err("there is no such adapter") } }
         };
         let mut radio = Patient::new("hci0".into(), open).await;
         assert_eq!(radio.trouble.as_deref(), Some("there is no such adapter"));

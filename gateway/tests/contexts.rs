@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use ble_bearer::{Trace, Traced};
 use common::{Plug, agent, cable_with_a_plug, name, plan};
+use gateway::Gateway;
+use gateway::engine::Membership;
 use mesh_agent::Client;
 use mesh_agent::api::{Body, Destination, Message, Outcome, SendRequest};
-use mesh_gateway::engine::Membership;
-use mesh_gateway::gateway::Gateway;
 use mesh_protocol::frame::{self, Kind};
 use mesh_protocol::{EpochKeys, Keyring, MessageType, NetKey};
 use tempfile::TempDir;

@@ -2,12 +2,10 @@
 
 mod common;
 
-use common::{agent, cable, gateway, name};
-use mesh_agent::api::codec::Codec;
-use mesh_agent::api::{Accepted, Hello, MessageRef, Outcome, SendRequest};
-use mesh_agent::{Client, ClientError, Handle, Incoming};
-use mesh_gateway::whole::{Inside, Office};
-use mesh_protocol::{Duration, MessageType};
+use common::{agent, cable, gateway};
+use mesh_agent::api::{Accepted, MessageRef, Outcome, SendRequest};
+use mesh_agent::{Client, Handle, Incoming};
+use mesh_protocol::MessageType;
 
 /// As in `docs/agents.md`, "Limits".
 const KEYS: u64 = 1_024;
@@ -92,80 +90,4 @@ async fn the_oldest_key_is_forgotten_when_there_are_too_many() {
     assert!(anew > ids[KEYS as usize], "its key had made room for the last one");
     assert_eq!(rest(agent(&a, "bob").await).await.len(), 1);
     a.stop().await.unwrap();
-}
-
-fn small() -> Office {
-    Office { relays: 2, gateways: 2, within: Duration::from_secs(60), ..Office::default() }
-}
-
-async fn alice(inside: &Inside) -> Client {
-    inside.connect(0, Hello::new(name("alice")), Codec::Postcard).await.unwrap()
-}
-
-#[test]
-fn a_key_is_known_after_a_power_cut_if_and_only_if_its_message_was_accepted() {
-    let ran = small().run(async |inside| {
-        let session = alice(&inside).await;
-        let kept = accepted(session.handle(), task("bob", 1)).await.id;
-        let fleeting = SendRequest { durable: false, ..task("bob", 2) };
-        let dead = accepted(session.handle(), fleeting.clone()).await;
-        let again = accepted(session.handle(), fleeting).await;
-        assert_eq!((again.id, again.durable), (dead.id, false));
-        // Said, and power is gone before it is on the disk.
-        let mut lost = session.handle().send(task("bob", 3)).await.unwrap();
-        inside.cut(0).await.unwrap();
-        assert!(matches!(lost.accepted().await, Err(ClientError::Lost(_))));
-        inside.restart(0).unwrap();
-
-        let session = alice(&inside).await;
-        assert_eq!(accepted(session.handle(), task("bob", 1)).await.id, kept);
-        let second = accepted(session.handle(), task("bob", 2)).await;
-        assert!(second.durable && second.id != dead.id, "it died with the power");
-        let third = accepted(session.handle(), task("bob", 3)).await.id;
-
-        let mut bob = inside.connect(1, Hello::new(name("bob")), Codec::Json).await.unwrap();
-        let mut heard = Vec::new();
-        for _ in 0..3 {
-            heard.push(bob.inbox().next_message().await.unwrap().id);
-        }
-        heard.sort();
-        assert_eq!(heard, [kept, second.id, third]);
-        inside.pause(Duration::from_secs(30)).await;
-        assert_eq!(rest(bob).await, []);
-    });
-    ran.unwrap();
-}
-
-#[test]
-fn keys_that_were_overwritten_are_overwritten_after_a_restart_too() {
-    let ran = small().run(async |inside| {
-        let session = alice(&inside).await;
-        let mut last = None;
-        for key in 0..KEYS + 10 {
-            last = Some(accepted(session.handle(), task("group:nobody", key)).await.id);
-        }
-        inside.cut(0).await.unwrap();
-        inside.restart(0).unwrap();
-        let session = alice(&inside).await;
-        for key in 10..KEYS + 10 {
-            assert!(accepted(session.handle(), task("group:nobody", key)).await.id <= last.unwrap());
-        }
-        assert!(accepted(session.handle(), task("group:nobody", 9)).await.id > last.unwrap());
-    });
-    ran.unwrap();
-}
-
-#[test]
-fn a_key_costs_no_further_sync() {
-    let commits = [None, Some(1)].map(|first| {
-        let ran = small().run(async move |inside| {
-            let session = alice(&inside).await;
-            for n in 0..50 {
-                let key = first.map(|first| first + n);
-                accepted(session.handle(), SendRequest { key, ..task("bob", n) }).await;
-            }
-        });
-        ran.unwrap().commits
-    });
-    assert!(commits[0] >= 50 && commits[0] == commits[1], "{commits:?}");
 }

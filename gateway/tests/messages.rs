@@ -3,11 +3,11 @@
 mod common;
 
 use common::{agent, cable, gateway, name};
+use gateway::Gateway;
 use mesh_agent::api::{
     Body, Destination, ErrorCode, Hello, MessageRef, Outcome, ReceiptRequest, SendRequest,
 };
 use mesh_agent::{Client, ClientError, Endpoint, Handle};
-use mesh_gateway::gateway::Gateway;
 use mesh_protocol::{MessageType, Priority};
 use tempfile::TempDir;
 

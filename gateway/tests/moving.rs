@@ -3,9 +3,9 @@
 mod common;
 
 use common::{agent, cable, gateway};
+use gateway::Gateway;
 use mesh_agent::api::{Body, Outcome, Receipt, SendRequest};
 use mesh_agent::{Client, Handle};
-use mesh_gateway::gateway::Gateway;
 use mesh_protocol::{Address, MessageType};
 use tempfile::TempDir;
 

@@ -5,12 +5,12 @@ mod common;
 use std::path::Path;
 
 use common::{agent, cable, gateway, name, plan};
+use gateway::Gateway;
+use gateway::access::{self, Grant, NamePattern};
+use gateway::agents::TokenCheck;
+use gateway::engine::Membership;
 use mesh_agent::api::{Body, ErrorCode, ErrorEvent, Hello, Outcome, ReceiptRequest, SendRequest, Token};
 use mesh_agent::{Client, ClientError, Endpoint, Incoming};
-use mesh_gateway::access::{self, Grant, NamePattern};
-use mesh_gateway::agents::TokenCheck;
-use mesh_gateway::engine::Membership;
-use mesh_gateway::gateway::Gateway;
 use mesh_protocol::{MessageType, Priority};
 
 /// A gateway that keeps 100 agents, and goes by the tokens of this folder.

@@ -3,10 +3,10 @@
 mod common;
 
 use common::{agent, cable, name, plan};
+use gateway::Gateway;
+use gateway::engine::Membership;
 use mesh_agent::ClientError;
 use mesh_agent::api::{Body, ErrorCode, Outcome, Route, RouteOrigin, SendRequest};
-use mesh_gateway::engine::Membership;
-use mesh_gateway::gateway::Gateway;
 use mesh_protocol::{Address, MessageType};
 
 fn refused(result: Result<(), ClientError>) -> (ErrorCode, String) {

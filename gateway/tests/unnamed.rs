@@ -5,11 +5,11 @@ mod common;
 use std::path::Path;
 
 use common::{agent, cable, gateway, name, plan};
+use gateway::Gateway;
+use gateway::engine::Membership;
+use gateway::store::Store;
 use mesh_agent::api::{Body, ErrorCode, Hello, MessageRef, Outcome, ReceiptRequest, SendRequest};
 use mesh_agent::{Client, ClientError, Endpoint};
-use mesh_gateway::engine::Membership;
-use mesh_gateway::gateway::Gateway;
-use mesh_gateway::store::Store;
 use mesh_protocol::MessageType;
 
 async fn unnamed(gateway: &Gateway) -> Client {

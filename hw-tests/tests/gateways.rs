@@ -7,11 +7,11 @@ use ble_bearer::hci::{HciBearer, HciOptions, Port};
 use firmware_sim::scenario::Scenario;
 use firmware_sim::serve::{Options, Server};
 use firmware_sim::virtual_controller::ControllerKind;
+use gateway::agents::{Limits, Listen, TokenCheck};
+use gateway::engine::{EngineConfig, Membership};
+use gateway::{Gateway, Plan};
 use mesh_agent::api::{Body, Destination, Hello, Name, Outcome, SendRequest};
 use mesh_agent::{Client, Endpoint};
-use mesh_gateway::agents::{Limits, Listen, TokenCheck};
-use mesh_gateway::engine::{EngineConfig, Membership};
-use mesh_gateway::gateway::{Gateway, Plan};
 use mesh_protocol::{Duration, MessageType, Priority};
 
 /// Six in a row of which each hears only the next; hosts have the two ends.

@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 TARGET=aarch64-unknown-linux-gnu
-# What the gateway has on a Pi.
+# What the gateway has on a Pi: every radio, and no simulator.
 FEATURES=serial,usb,bluez
 # The oldest Raspberry Pi OS that zig builds for unless told otherwise: 10 (buster), which has this glibc.
 ZIG_GLIBC=2.28
@@ -95,7 +95,7 @@ case "$profile" in
 release) export CARGO_PROFILE_RELEASE_STRIP=symbols ;;
 dev) export CARGO_PROFILE_DEV_STRIP=symbols ;;
 esac
-arguments=(--locked --profile "$profile" -p mesh-gateway --bin mesh-gateway --features "$FEATURES")
+arguments=(--locked --profile "$profile" -p mesh-gateway --bin mesh-gateway --no-default-features --features "$FEATURES")
 if [ "$linker" = gcc ]; then
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc cargo build --target "$TARGET" "${arguments[@]}"
 else

@@ -94,7 +94,7 @@ struct Fields<'a> {
 
 impl Invitation {
     /// Whether this text begins as the line of an invitation does.
-    pub(crate) fn looks_like(text: &[u8]) -> bool {
+    pub fn looks_like(text: &[u8]) -> bool {
         text.starts_with(PREFIX.as_bytes())
     }
 

@@ -1,8 +1,36 @@
 //! The network's key at rest: drawn, written as hex, wiped. What is derived from it belongs to the protocol crate.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
+use mesh_agent::api::codec::byte_order_mark;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Why a file holds no network key. No error repeats any of it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// It cannot be read.
+    #[error("reading the network key {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// It begins with what a text editor puts before a text in another encoding.
+    #[error("reading the network key {}: {mark}; save it as UTF-8 without one", path.display())]
+    Marked {
+        /// The file.
+        path: PathBuf,
+        /// Which mark.
+        mark: &'static str,
+    },
+    /// It holds something else.
+    #[error("reading the network key {}: {}", .0.display(), NetKey::FORM)]
+    Form(PathBuf),
+}
 
 /// A network's 16-byte key. It is wiped when dropped and shows nothing of itself in debug texts.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -38,6 +66,25 @@ impl NetKey {
             }
         }
         Some(key)
+    }
+
+    /// What a key looks like, for people.
+    pub const FORM: &str = "a network key has 32 hexadecimal digits";
+
+    /// The key in a file, as hex digits.
+    ///
+    /// # Errors
+    /// [`KeyFileError`].
+    pub fn read(path: &Path) -> Result<Self, KeyFileError> {
+        // Longer than a key with its line end, so that more is noticed; growing would leave a copy behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(64));
+        let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut text));
+        read.map_err(|source| KeyFileError::Read { path: path.to_owned(), source })?;
+        if let Some(mark) = byte_order_mark(&text) {
+            return Err(KeyFileError::Marked { path: path.to_owned(), mark });
+        }
+        let key = std::str::from_utf8(&text).ok().and_then(|text| Self::from_hex(text.trim()));
+        key.ok_or_else(|| KeyFileError::Form(path.to_owned()))
     }
 
     /// The key's bytes.

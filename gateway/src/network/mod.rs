@@ -21,7 +21,7 @@ use mesh_protocol::Address;
 use thiserror::Error;
 
 pub use invitation::{Invitation, InvitationError};
-pub use key::NetKey;
+pub use key::{KeyFileError, NetKey};
 
 use crate::datadir;
 

@@ -172,7 +172,7 @@ impl FileSettings {
     }
 
     /// Whether the file says what the radio is.
-    pub(crate) fn names_adapter(&self) -> bool {
+    pub fn names_adapter(&self) -> bool {
         self.raw.radio.adapter.is_some()
     }
 }

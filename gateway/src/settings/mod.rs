@@ -33,6 +33,8 @@ use crate::peering::PeerConfig;
 pub const SETTINGS_FILE: &str = "mesh-gateway.toml";
 /// The company identifier for tests and internal use (Bluetooth SIG, Assigned Numbers).
 pub const DEFAULT_COMPANY_ID: u16 = 0xFFFF;
+/// The most simulated islands of one network: addresses are for no more.
+pub const ISLANDS: u16 = 31;
 /// The settings file with every key, its meaning, unit, range and default; the only list of the keys there is.
 const TEMPLATE: &str = include_str!("template.toml");
 

@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use firmware_sim::world::ISLANDS;
 use mesh_agent::Endpoint;
 use mesh_agent::api::Name;
 
 use super::file::{FileSettings, RawPeer, Source, Value};
 use super::listen::listen_address;
 use super::{
-    Adapter, AgentSettings, DEFAULT_COMPANY_ID, GatewaySettings, LogFormat, LogLevel, MeshSettings, Origin,
-    Overrides, Problem, RadioSettings, Settings, SettingsError, SimSettings,
+    Adapter, AgentSettings, DEFAULT_COMPANY_ID, GatewaySettings, ISLANDS, LogFormat, LogLevel, MeshSettings,
+    Origin, Overrides, Problem, RadioSettings, Settings, SettingsError, SimSettings,
 };
 use crate::access;
 use crate::datadir;

@@ -1,17 +1,15 @@
 //! Two gateways on one cable: a bearer that loses nothing, for tests of everything above the air.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use ble_bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full, WallClock};
+use gateway::agents::{Limits, Listen, TokenCheck};
+use gateway::engine::{EngineConfig, Membership};
+use gateway::{Gateway, Plan};
 use mesh_agent::api::{Hello, Name};
 use mesh_agent::{Client, Endpoint};
-use mesh_gateway::agents::{Limits, Listen, TokenCheck};
-use mesh_gateway::engine::{EngineConfig, Membership};
-use mesh_gateway::gateway::{Gateway, Plan};
 use mesh_protocol::{Address, Duration, LEGACY_FRAME, LinkId, LinkInfo, LinkKind};
 use tokio::sync::mpsc;
 
@@ -106,37 +104,6 @@ pub(crate) fn plan<B>(address: u16, bearer: B, dir: &Path, membership: Membershi
 /// A gateway on one end of a cable, with the key that all gateways of these tests share.
 pub(crate) async fn gateway(address: u16, cable: Cable, dir: &Path) -> Gateway {
     Gateway::start(plan(address, cable, dir, Membership::new([7; 16], 1, true))).await.unwrap()
-}
-
-/// The program on a small simulated air, and what it says once it is ready.
-pub(crate) fn program(dir: &Path, sim_nodes: &str) -> (Child, serde_json::Value) {
-    start(gateway_command(dir, sim_nodes, "error").stdout(Stdio::piped()))
-}
-
-/// The command line that [`program`] runs, with log lines from `log_level` on.
-pub(crate) fn gateway_command(dir: &Path, sim_nodes: &str, log_level: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"));
-    command
-        .args(["--adapter", "sim", "--sim-nodes", sim_nodes, "--listen", "127.0.0.1:0"])
-        .args(["--log-level", log_level, "--json", "--data-dir"])
-        .arg(dir);
-    command
-}
-
-/// Starts a gateway whose standard output is a pipe, and waits until it is ready.
-pub(crate) fn start(command: &mut Command) -> (Child, serde_json::Value) {
-    let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(ready["ready"], true);
-    (child, ready)
-}
-
-/// Sends a signal.
-pub(crate) fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
 }
 
 pub(crate) fn name(text: &str) -> Name {

@@ -214,7 +214,7 @@ say "$([ -n "$before" ] && echo "brought up to date" || echo installed): $("$PRO
 case "$adapter" in
 "")
     if [ ! -e /etc/systemd/system/multi-user.target.wants/mesh-gateway.service ]; then
-        say "Next: sudo ./install.sh --adapter hci0   (the board's Bluetooth; or sim, to try it without a radio)"
+        say "Next: sudo ./install.sh --adapter hci0   (the board's Bluetooth; or none, for other gateways over IP alone)"
     fi
     ;;
 hci*)
