@@ -108,7 +108,7 @@ impl<B: Bearer> Bearer for Lossy<B> {
 
 #[cfg(test)]
 mod tests {
-    use mesh_protocol::{Duration, LEGACY_FRAME, LinkInfo, LinkKind};
+    use mesh_protocol::{Duration, LEGACY_FRAME, LinkInfo};
 
     use super::*;
     use crate::FrameBytes;
@@ -124,11 +124,7 @@ mod tests {
             Ok(match number {
                 0 => BearerEvent::LinkUp {
                     link,
-                    info: LinkInfo {
-                        mtu: LEGACY_FRAME,
-                        kind: LinkKind::Broadcast,
-                        min_gap: Duration::from_millis(1),
-                    },
+                    info: LinkInfo::advertising(LEGACY_FRAME, Duration::from_millis(1)),
                 },
                 3_000 => return Err(BearerError::Gone("end".into())),
                 _ => BearerEvent::Frame {

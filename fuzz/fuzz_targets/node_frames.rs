@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use mesh_protocol::frame::{Frame, Kind, encode, overhead, retarget_ttl};
 use mesh_protocol::{
     Address, Answer, Config, Delivery, Duration, EpochKeys, Event, Host, Instant, Keyring, LEGACY_FRAME,
-    LinkId, LinkInfo, LinkKind, MAX_FRAME, MessageId, Mic, NameHash, NetKey, PART_LEN, Priority, Reason,
+    LinkId, LinkInfo, MAX_FRAME, MessageId, Mic, NameHash, NetKey, PART_LEN, Priority, Reason,
     SmallNode, Verdict,
 };
 
@@ -118,7 +118,7 @@ fuzz_target!(|data: &[u8]| {
             seq_block: 1024,
         },
     );
-    let info = LinkInfo { mtu: LEGACY_FRAME, kind: LinkKind::Broadcast, min_gap: Duration::from_millis(12) };
+    let info = LinkInfo::advertising(LEGACY_FRAME, Duration::from_millis(12));
     let link = LinkId(0);
     assert!(node.handle_link_up(now, link, info));
     node.join_group(Address::new(0x8001));

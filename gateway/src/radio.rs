@@ -303,7 +303,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use mesh_protocol::{LinkInfo, LinkKind};
+    use mesh_protocol::LinkInfo;
 
     use super::*;
 
@@ -316,8 +316,7 @@ mod tests {
             if std::mem::replace(&mut self.0, true) {
                 return Err(BearerError::Gone("pulled out".into()));
             }
-            let info =
-                LinkInfo { mtu: 27, kind: LinkKind::Broadcast, min_gap: mesh_protocol::Duration::ZERO };
+            let info = LinkInfo::advertising(27, mesh_protocol::Duration::ZERO);
             Ok(BearerEvent::LinkUp { link: LINK, info })
         }
 

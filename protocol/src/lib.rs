@@ -57,11 +57,7 @@
 //!         seq_start: 0,
 //!         seq_block: 1024,
 //!     });
-//!     let info = LinkInfo {
-//!         mtu: LEGACY_FRAME,
-//!         kind: LinkKind::Broadcast,
-//!         min_gap: Duration::from_millis(12),
-//!     };
+//!     let info = LinkInfo::advertising(LEGACY_FRAME, Duration::from_millis(12));
 //!     assert!(node.handle_link_up(Instant::ZERO, LinkId(0), info));
 //!     node
 //! };
@@ -174,7 +170,7 @@ pub use seq::FIRST_BLOCK as SEQ_FIRST_BLOCK;
 #[cfg(feature = "node")]
 pub use stats::{Discard, Stats};
 pub use time::{Duration, Instant};
-pub use types::{Address, LinkId, LinkInfo, LinkKind, MessageId, MessageType, Priority};
+pub use types::{Address, LinkId, LinkInfo, LongFrames, MessageId, MessageType, Priority, Reach};
 
 /// The longest frame on any link: an extended advert less its AD header.
 pub const MAX_FRAME: usize = 245;

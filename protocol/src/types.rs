@@ -195,11 +195,20 @@ pub struct LinkId(pub u8);
 
 /// Whom a link reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkKind {
-    /// Everyone in range hears it (advertising).
-    Broadcast,
-    /// One peer hears it (a connection).
-    Unicast,
+pub enum Reach {
+    /// Everyone in range hears it (advertising). What comes in may be sent on over the same link: others hear that.
+    Everyone,
+    /// One peer hears it (a connection). What comes from that peer need not go back to it.
+    Peer,
+}
+
+/// Which receivers take frames longer than [`LEGACY_FRAME`](crate::LEGACY_FRAME).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LongFrames {
+    /// All that the link reaches.
+    Everyone,
+    /// Only those that are named as able to: the others hear nothing of a long frame.
+    Named,
 }
 
 /// What a bearer says, honestly, of one of its links.
@@ -208,8 +217,26 @@ pub struct LinkInfo {
     /// The longest frame it carries, in bytes.
     pub mtu: usize,
     /// Whom it reaches.
-    pub kind: LinkKind,
+    pub reach: Reach,
+    /// Whether frames may be lost on it, so that copies are worth their time.
+    pub lossy: bool,
+    /// Whom frames longer than a legacy one reach, where `mtu` allows them.
+    pub long_frames: LongFrames,
     /// The time between the start of two frames within which each is sure to be taken; the node paces itself by it, unless the
     /// bearer says that it is ready sooner (`Node::link_ready`).
     pub min_gap: Duration,
+}
+
+impl LinkInfo {
+    /// Advertising: everyone in range hears it, or does not.
+    #[must_use]
+    pub const fn advertising(mtu: usize, min_gap: Duration) -> Self {
+        Self { mtu, reach: Reach::Everyone, lossy: true, long_frames: LongFrames::Everyone, min_gap }
+    }
+
+    /// A connection to one peer that loses nothing.
+    #[must_use]
+    pub const fn connection(mtu: usize, min_gap: Duration) -> Self {
+        Self { mtu, reach: Reach::Peer, lossy: false, long_frames: LongFrames::Everyone, min_gap }
+    }
 }

@@ -14,7 +14,7 @@ mod worker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mesh_protocol::{Duration, LEGACY_FRAME, LinkId, LinkInfo, LinkKind};
+use mesh_protocol::{Duration, LEGACY_FRAME, LinkId, LinkInfo};
 use tokio::sync::mpsc;
 
 use crate::{AdapterState, Bearer, BearerError, BearerEvent, FrameBytes, Full, Health};
@@ -185,7 +185,7 @@ impl Bearer for BluezBearer {
 
 /// What the link can do.
 fn info(min_gap: Duration) -> LinkInfo {
-    LinkInfo { mtu: LEGACY_FRAME, kind: LinkKind::Broadcast, min_gap }
+    LinkInfo::advertising(LEGACY_FRAME, min_gap)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 
-use mesh_protocol::{Duration, Instant, LEGACY_FRAME, LinkId, LinkInfo, LinkKind};
+use mesh_protocol::{Duration, Instant, LEGACY_FRAME, LinkId, LinkInfo};
 
 use super::advert::{Advert, Advertiser, frame_within};
 use super::command::{self, Command, StaticAddress, name, reason};
@@ -412,7 +412,8 @@ impl Host {
         if now <= told + told / 16 && now + now / 4 >= told && told > 0 {
             return;
         }
-        let info = LinkInfo { mtu: self.mtu(), kind: LinkKind::Broadcast, min_gap };
+        // Long frames are for everyone, as `long_frames` is only set where all controllers of a network take them.
+        let info = LinkInfo::advertising(self.mtu(), min_gap);
         self.info = Some(info);
         self.events.push_back(BearerEvent::LinkUp { link: HCI_LINK, info });
     }

@@ -5,7 +5,7 @@
 //! [`Controller::poll_transmit`], and reports receptions [`REPORT_LATENCY`] after they ended. No clock and no IO,
 //! so that it can sit behind HCI.
 
-use mesh_protocol::{Duration, Instant, LEGACY_FRAME, LinkInfo, LinkKind, Rng};
+use mesh_protocol::{Duration, Instant, LEGACY_FRAME, LinkInfo, Rng};
 
 use super::advert::{Advert, Cargo};
 use super::spec::RadioSpec;
@@ -31,7 +31,7 @@ pub const MIN_GAP: Duration = Duration::from_millis(12);
 /// What the one broadcast link of a controller with the usual radio can do.
 #[must_use]
 pub const fn link_info() -> LinkInfo {
-    LinkInfo { mtu: LEGACY_FRAME, kind: LinkKind::Broadcast, min_gap: MIN_GAP }
+    LinkInfo::advertising(LEGACY_FRAME, MIN_GAP)
 }
 
 /// How often a frame is to be sent.

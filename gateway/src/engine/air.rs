@@ -2,20 +2,23 @@
 //!
 //! Owns what the engine knows of its radio, and the exchange with the node: commands in, frames out, and what waits for room in it.
 
+use std::collections::BTreeMap;
+
 use ble_bearer::{Bearer, BearerError, BearerEvent, Clock, airtime};
 use mesh_agent::api::Airtime;
 use mesh_protocol::{
-    Answer, Delivery, Duration, Event, Host, Instant, LinkId, LinkInfo, MessageId, SendError,
+    Answer, Delivery, Duration, Event, Host, Instant, LinkId, LinkInfo, MessageId, Reach, SendError,
 };
 
 use super::state::EngineState;
 use super::{Engine, records};
-use crate::peering;
 use crate::store::Op;
 
 /// What the engine knows of its bearer.
 #[derive(Debug, Default)]
 pub(super) struct Air {
+    /// What each link said of itself last, those that are down included.
+    links: BTreeMap<LinkId, LinkInfo>,
     /// Whether the bearer has said that it has nothing to tell any more.
     gone: bool,
     /// Whether the radio carries frames.
@@ -50,6 +53,12 @@ impl Air {
         Airtime { frames_sent: self.frames_sent, sent_us: self.airtime.as_micros() }
     }
 
+    /// Whether a link is the radio's, heard by everyone in range. One that was never up is: a connection comes up before it says
+    /// anything else, and a radio may be away from the start.
+    fn is_radio(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_none_or(|info| info.reach == Reach::Everyone)
+    }
+
     fn radio_up(&mut self, info: LinkInfo) {
         // A slow host's gap changes all the time: that is no news.
         let (bytes, gap_us) = (info.mtu, info.min_gap.as_micros());
@@ -75,7 +84,7 @@ impl Air {
         }
         self.frames_sent += 1;
         // A connection to another gateway takes nothing of the air.
-        if !peering::is_connection(link) {
+        if self.is_radio(link) {
             self.airtime = self.airtime + airtime::of_frame(frame.len());
         }
     }
@@ -87,7 +96,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         let now = self.state.now;
         match event {
             Ok(BearerEvent::LinkUp { link, info }) => {
-                if peering::is_connection(link) {
+                self.air.links.insert(link, info);
+                if info.reach == Reach::Peer {
                     self.learn_certificates();
                 } else {
                     self.air.radio_up(info);
@@ -97,7 +107,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 }
             }
             Ok(BearerEvent::LinkDown { link, why }) => {
-                if !peering::is_connection(link) {
+                if self.air.is_radio(link) {
                     self.air.radio_down(link, &why);
                 }
                 self.node.handle_link_down(link);
@@ -107,7 +117,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 self.air.frames_received += 1;
                 match self.node.handle_frame(now, link, &mut bytes, rssi) {
                     // A gateway that is connected over IP says nothing of whether the radio hears.
-                    Ok(()) if !peering::is_connection(link) => self.watch.heard(now),
+                    Ok(()) if self.air.is_radio(link) => self.watch.heard(now),
                     Ok(()) => {}
                     Err(why) => tracing::trace!(why = why.name(), "frame discarded"),
                 }

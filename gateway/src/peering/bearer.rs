@@ -3,20 +3,15 @@
 //! Owns which is which: link 0 is the radio's, the others are connections. How a connection comes about is `manager`'s.
 
 use ble_bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full, Health};
-use mesh_protocol::{Duration, LinkId, LinkInfo, LinkKind, MAX_FRAME};
+use mesh_protocol::{Duration, LinkId, LinkInfo, MAX_FRAME};
 use tokio::sync::mpsc;
 
 /// Between two frames on a connection. A guess: far above what the radio side needs, and no flood.
 const MIN_GAP: Duration = Duration::from_micros(500);
 
-/// The radio's link, as every radio numbers its only one.
+/// The radio's link, as every radio numbers its only one. Only who hands out the numbers asks for it: what a link is, its
+/// description says.
 const RADIO: LinkId = LinkId(0);
-
-/// Whether this is a connection to another gateway.
-#[must_use]
-pub const fn is_connection(link: LinkId) -> bool {
-    link.0 != RADIO.0
-}
 
 /// What happens on the connections.
 #[derive(Debug)]
@@ -56,7 +51,7 @@ impl<B> Peered<B> {
                 if let Some(place) = self.frames(link) {
                     *place = Some(frames);
                 }
-                let info = LinkInfo { mtu: MAX_FRAME, kind: LinkKind::Unicast, min_gap: MIN_GAP };
+                let info = LinkInfo::connection(MAX_FRAME, MIN_GAP);
                 BearerEvent::LinkUp { link, info }
             }
             LinkEvent::Down { link, why } => {
@@ -84,7 +79,7 @@ impl<B: Bearer> Bearer for Peered<B> {
     }
 
     fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
-        if !is_connection(link) {
+        if link == RADIO {
             return self.radio.try_send(link, frame, copies);
         }
         // A connection loses nothing, so one copy is enough.

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-pub use bearer::{Peered, is_connection};
+pub use bearer::Peered;
 pub use handshake::PeerKey;
 use handshake::Remote;
 pub use identity::{Fingerprint, Identity, IdentityError};

@@ -10,7 +10,7 @@ use gateway::engine::{EngineConfig, Membership};
 use gateway::{Gateway, Plan};
 use mesh_agent::api::{Hello, Name};
 use mesh_agent::{Client, Endpoint};
-use mesh_protocol::{Address, Duration, LEGACY_FRAME, LinkId, LinkInfo, LinkKind};
+use mesh_protocol::{Address, Duration, LEGACY_FRAME, LinkId, LinkInfo};
 use tokio::sync::mpsc;
 
 /// One end of a cable.
@@ -55,7 +55,7 @@ impl Bearer for Cable {
         let link = LinkId(0);
         if !self.up {
             self.up = true;
-            let info = LinkInfo { mtu: LEGACY_FRAME, kind: LinkKind::Broadcast, min_gap: Duration::ZERO };
+            let info = LinkInfo::advertising(LEGACY_FRAME, Duration::ZERO);
             return Ok(BearerEvent::LinkUp { link, info });
         }
         match self.from.recv().await {

@@ -51,7 +51,7 @@ every_size!(
             if frame.kind == Kind::Control && frame.mic == Mic::Short {
                 return Err(Discard::WeakMic);
             }
-            let except = self.unicast(link);
+            let except = self.peer_link(link);
             let dst = frame.dst;
             let for_us = dst == self.address || dst == Address::EVERYONE || self.groups.contains(&dst);
             match self.replay.check(now, key.src, key.epoch, key.seq) {

@@ -3,7 +3,7 @@
 use super::Node;
 use crate::air_queue::{LinkSet, link_bit};
 use crate::shares::Shares;
-use crate::{Instant, LinkId, LinkInfo, LinkKind};
+use crate::{Instant, LinkId, LinkInfo, Reach};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
@@ -51,10 +51,10 @@ every_size!(
         }
 
         /// The link to leave out when relaying: a peer on a connection needs no echo, a broadcast has other listeners.
-        pub(super) fn unicast(&self, link: LinkId) -> Option<LinkId> {
+        pub(super) fn peer_link(&self, link: LinkId) -> Option<LinkId> {
             self.links
                 .iter()
-                .find(|known| known.id == link && known.info.kind == LinkKind::Unicast)
+                .find(|known| known.id == link && known.info.reach == Reach::Peer)
                 .map(|known| known.id)
         }
 
@@ -65,8 +65,8 @@ every_size!(
 
         /// The links that lose nothing.
         pub(super) fn lossless(&self) -> LinkSet {
-            let unicast = self.links.iter().filter(|link| link.info.kind == LinkKind::Unicast);
-            unicast.fold(0, |set, link| set | link_bit(link.id))
+            let lossless = self.links.iter().filter(|link| !link.info.lossy);
+            lossless.fold(0, |set, link| set | link_bit(link.id))
         }
     }
 );

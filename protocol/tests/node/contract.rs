@@ -5,8 +5,7 @@
 //! needs no test: the crate is `no_std` and names no allocator, and `./ci.sh nostd` builds it where there is none.
 
 use mesh_protocol::{
-    Address, AnyNode, Config, Duration, GatewayNode, Instant, LinkId, LinkInfo, LinkKind, Outcome, Priority,
-    SmallNode,
+    Address, AnyNode, Config, Duration, GatewayNode, Instant, LinkId, LinkInfo, Outcome, Priority, SmallNode,
 };
 
 use crate::net::{INFO, Net, OnAir, T0, address, config, ms, secs, text};
@@ -104,7 +103,7 @@ fn frames_keep_the_gap_that_the_link_asks_for() {
 fn each_link_has_its_own_pace_and_every_frame_goes_on_each() {
     let mut node = GatewayNode::new(T0, config(1));
     for (id, gap) in [(0, 12), (2, 50)] {
-        let info = LinkInfo { mtu: INFO.mtu, kind: LinkKind::Broadcast, min_gap: ms(gap) };
+        let info = LinkInfo::advertising(INFO.mtu, ms(gap));
         assert!(node.handle_link_up(T0, LinkId(id), info));
     }
     let mut air = Air::default();

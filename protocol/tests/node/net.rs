@@ -8,16 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_protocol::frame::{Frame, encode};
 use mesh_protocol::{
     Address, Answer, AnyNode, Config, Delivery, Discard, Duration, EpochKeys, Event, Host, Instant, Keyring,
-    LEGACY_FRAME, LinkId, LinkInfo, LinkKind, MAX_FRAME, MessageId, NameHash, NetKey, Outcome, Priority,
-    Received, Rng, SendError, SmallNode, Verdict,
+    LEGACY_FRAME, LinkId, LinkInfo, MAX_FRAME, MessageId, NameHash, NetKey, Outcome, Priority, Received, Rng,
+    SendError, SmallNode, Verdict,
 };
 
 pub(crate) const EPOCH: u32 = 6;
 pub(crate) const LINK: LinkId = LinkId(0);
 pub(crate) const T0: Instant = Instant::ZERO;
 /// What a raw-HCI bearer says of legacy advertising.
-pub(crate) const INFO: LinkInfo =
-    LinkInfo { mtu: LEGACY_FRAME, kind: LinkKind::Broadcast, min_gap: Duration::from_millis(12) };
+pub(crate) const INFO: LinkInfo = LinkInfo::advertising(LEGACY_FRAME, Duration::from_millis(12));
 /// How strongly every frame comes in.
 pub(crate) const RSSI: Option<i8> = Some(-60);
 /// From the start of a frame to its reception: about the airtime of a legacy advert on three channels.

@@ -1,15 +1,13 @@
 //! Two nodes that hear each other on the air and have a connection besides: what is for the one at its other end goes over that.
 
 use mesh_protocol::{
-    Address, Delivery, Duration, GatewayNode, LinkId, LinkInfo, LinkKind, MAX_FRAME, MessageId, Outcome,
-    Priority,
+    Address, Delivery, Duration, GatewayNode, LinkId, LinkInfo, MAX_FRAME, MessageId, Outcome, Priority,
 };
 
 use crate::net::{App, INFO, LINK, Log, T0, address, config, ms, open, secs, text};
 
 const WIRE: LinkId = LinkId(1);
-const WIRE_INFO: LinkInfo =
-    LinkInfo { mtu: MAX_FRAME, kind: LinkKind::Unicast, min_gap: Duration::from_micros(200) };
+const WIRE_INFO: LinkInfo = LinkInfo::connection(MAX_FRAME, Duration::from_micros(200));
 const STEP: Duration = Duration::from_micros(500);
 
 struct Two {

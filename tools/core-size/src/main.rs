@@ -8,7 +8,7 @@ use core::hint::black_box;
 
 use mesh_protocol::{
     Address, Answer, Config, Delivery, Duration, EpochKeys, Event, Host, Instant, Keyring, LEGACY_FRAME,
-    LinkId, LinkInfo, LinkKind, MessageId, NetKey, Priority, SmallNode, Verdict,
+    LinkId, LinkInfo, MessageId, NetKey, Priority, SmallNode, Verdict,
 };
 
 struct Board;
@@ -47,7 +47,7 @@ extern "C" fn _start() -> ! {
             seq_block: 1024,
         },
     );
-    let info = LinkInfo { mtu: LEGACY_FRAME, kind: LinkKind::Broadcast, min_gap: Duration::from_millis(20) };
+    let info = LinkInfo::advertising(LEGACY_FRAME, Duration::from_millis(20));
     black_box(node.handle_link_up(Instant::ZERO, LinkId(0), info));
     let delivery = Delivery {
         id: MessageId(black_box(1)),

@@ -1,6 +1,6 @@
 //! What goes over HCI when nothing is wrong.
 
-use mesh_protocol::{Duration, LEGACY_FRAME, LinkInfo, LinkKind, MAX_FRAME};
+use mesh_protocol::{Duration, LEGACY_FRAME, LinkInfo, MAX_FRAME, Reach};
 
 use super::script::{Rig, Trouble};
 use crate::hci::{ADV_DELAY, ADV_INTERVAL, HCI_LINK, HciOptions};
@@ -25,7 +25,7 @@ fn a_legacy_controller_is_set_up_in_this_order_and_its_link_is_honest() {
     assert_eq!(rig.script.commands, commands);
     assert!(rig.script.scanning);
     let info = info(&rig);
-    assert_eq!((info.mtu, info.kind), (LEGACY_FRAME, LinkKind::Broadcast));
+    assert_eq!((info.mtu, info.reach, info.lossy), (LEGACY_FRAME, Reach::Everyone, true));
     // One interval, the longest delay, and three commands of 0.5 ms and half as much again.
     assert_eq!(info.min_gap, ADV_INTERVAL + ADV_DELAY + Duration::from_micros(2_250));
     assert_eq!(rig.health().state, AdapterState::Up);
