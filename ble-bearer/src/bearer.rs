@@ -70,11 +70,11 @@ pub trait Bearer: Send {
     /// [`BearerError`] when no event will ever come again.
     fn next_event(&mut self) -> impl Future<Output = Result<BearerEvent, BearerError>> + Send;
 
-    /// Puts a frame on a link `copies` times, without waiting.
+    /// Puts a frame on a link once, without waiting.
     ///
     /// # Errors
     /// [`Full`] when it is not taken; nothing is kept of it.
-    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full>;
+    fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full>;
 
     /// How the adapter is doing. A bearer that cannot break is always well.
     fn health(&mut self) -> Health {

@@ -19,8 +19,6 @@ pub enum Trace<'a> {
         link: LinkId,
         /// The frame.
         frame: &'a [u8],
-        /// How many copies were asked for.
-        copies: u8,
         /// Whether it was taken.
         taken: Result<(), Full>,
     },
@@ -50,9 +48,9 @@ impl<B: Bearer, F: FnMut(Trace<'_>) + Send> Bearer for Traced<B, F> {
         result
     }
 
-    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
-        let taken = self.inner.try_send(link, frame, copies);
-        (self.observer)(Trace::Sent { link, frame, copies, taken });
+    fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
+        let taken = self.inner.try_send(link, frame);
+        (self.observer)(Trace::Sent { link, frame, taken });
         taken
     }
 }
@@ -101,8 +99,8 @@ impl<B: Bearer> Bearer for Lossy<B> {
         }
     }
 
-    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
-        self.inner.try_send(link, frame, copies)
+    fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
+        self.inner.try_send(link, frame)
     }
 }
 
@@ -135,7 +133,7 @@ mod tests {
             })
         }
 
-        fn try_send(&mut self, _link: LinkId, frame: &[u8], _copies: u8) -> Result<(), Full> {
+        fn try_send(&mut self, _link: LinkId, frame: &[u8]) -> Result<(), Full> {
             if frame.is_empty() { Err(Full) } else { Ok(()) }
         }
     }
@@ -152,7 +150,7 @@ mod tests {
         assert_eq!(bearer.passed() + bearer.dropped(), 2_999);
         // 900 expected, standard deviation 25.
         assert!((800..1_000).contains(&bearer.dropped()), "{}", bearer.dropped());
-        assert_eq!(bearer.try_send(LinkId(0), b"x", 1), Ok(()));
+        assert_eq!(bearer.try_send(LinkId(0), b"x"), Ok(()));
     }
 
     #[tokio::test]
@@ -161,12 +159,12 @@ mod tests {
         let mut bearer = Traced::new(Numbers(2_999), |trace: Trace<'_>| log.push(format!("{trace:?}")));
         bearer.next_event().await.unwrap();
         bearer.next_event().await.unwrap_err();
-        bearer.try_send(LinkId(0), b"x", 3).unwrap();
-        bearer.try_send(LinkId(0), b"", 1).unwrap_err();
+        bearer.try_send(LinkId(0), b"x").unwrap();
+        bearer.try_send(LinkId(0), b"").unwrap_err();
         assert_eq!(log.len(), 4);
         assert!(log[0].contains("[11, 183]"), "{}", log[0]);
         assert!(log[1].starts_with("Failed"), "{}", log[1]);
-        assert!(log[2].contains("copies: 3, taken: Ok"), "{}", log[2]);
+        assert!(log[2].contains("taken: Ok"), "{}", log[2]);
         assert!(log[3].contains("taken: Err(Full)"), "{}", log[3]);
     }
 }

@@ -63,12 +63,12 @@ impl Bearer for Corrupting {
         self.0.next_event().await
     }
 
-    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
+    fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
         let mut frame = frame.to_vec();
         if let Some(last) = frame.last_mut() {
             *last ^= 1;
         }
-        self.0.try_send(link, &frame, copies)
+        self.0.try_send(link, &frame)
     }
 }
 

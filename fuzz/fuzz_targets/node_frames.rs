@@ -26,7 +26,7 @@ struct App {
 }
 
 impl Host for App {
-    fn transmit(&mut self, _: LinkId, frame: &[u8], _: u8) {
+    fn transmit(&mut self, _: LinkId, frame: &[u8]) {
         self.on_air += 1;
         assert!(self.on_air <= BURST, "a drain that does not end");
         assert!(frame.len() <= LEGACY_FRAME);

@@ -214,9 +214,9 @@ where
         }
     }
 
-    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
+    fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
         match &mut self.state {
-            State::Open(bearer) => bearer.try_send(link, frame, copies),
+            State::Open(bearer) => bearer.try_send(link, frame),
             State::Opening(_) => Err(Full),
         }
     }
@@ -249,11 +249,11 @@ impl Bearer for Radio {
         }
     }
 
-    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
+    fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
         match self {
-            Self::Hci(bearer) => bearer.try_send(link, frame, copies),
+            Self::Hci(bearer) => bearer.try_send(link, frame),
             #[cfg(feature = "bluez")]
-            Self::Bluez(bearer) => bearer.try_send(link, frame, copies),
+            Self::Bluez(bearer) => bearer.try_send(link, frame),
         }
     }
 
@@ -283,7 +283,7 @@ impl Bearer for NoRadio {
         std::future::pending().await
     }
 
-    fn try_send(&mut self, _: LinkId, _: &[u8], _: u8) -> Result<(), Full> {
+    fn try_send(&mut self, _: LinkId, _: &[u8]) -> Result<(), Full> {
         Err(Full)
     }
 }
@@ -320,7 +320,7 @@ mod tests {
             Ok(BearerEvent::LinkUp { link: LINK, info })
         }
 
-        fn try_send(&mut self, _: LinkId, _: &[u8], _: u8) -> Result<(), Full> {
+        fn try_send(&mut self, _: LinkId, _: &[u8]) -> Result<(), Full> {
             Ok(())
         }
     }
@@ -336,12 +336,12 @@ mod tests {
         let mut radio = Patient::new("hci0".into(), open).await;
         assert_eq!(radio.trouble.as_deref(), Some("there is no such adapter"));
         assert_eq!(radio.health().state, AdapterState::Away);
-        assert_eq!(radio.try_send(LINK, &[1], 1), Err(Full));
+        assert_eq!(radio.try_send(LINK, &[1]), Err(Full));
         let begun = tokio::time::Instant::now();
         for _ in 0..2 {
             assert!(matches!(radio.next_event().await, Ok(BearerEvent::LinkUp { .. })));
             assert_eq!(radio.trouble, None);
-            assert_eq!(radio.try_send(LINK, &[1], 1), Ok(()));
+            assert_eq!(radio.try_send(LINK, &[1]), Ok(()));
             let down = radio.next_event().await;
             assert!(matches!(down, Ok(BearerEvent::LinkDown { why, .. }) if why.contains("pulled out")));
         }

@@ -116,7 +116,7 @@ async fn what_an_outsider_recorded_is_not_delivered_again_after_a_cut() {
     let frames = std::mem::take(&mut *frames.lock().unwrap());
     assert!(frames.len() >= MESSAGES);
     for frame in &frames {
-        outsider.try_send(LinkId(0), frame, 1).unwrap();
+        outsider.try_send(LinkId(0), frame).unwrap();
     }
     let status = loop {
         let status = bob.handle().status().await.unwrap();

@@ -24,7 +24,7 @@
 //!     log: Vec<String>,
 //! }
 //! impl Host for App {
-//!     fn transmit(&mut self, _link: LinkId, frame: &[u8], _copies: u8) {
+//!     fn transmit(&mut self, _link: LinkId, frame: &[u8]) {
 //!         self.air.push(frame.to_vec());
 //!     }
 //!     fn event(&mut self, event: Event<'_>) -> Answer {

@@ -18,7 +18,7 @@ use mesh_protocol::{Duration, LEGACY_FRAME, LinkId, LinkInfo};
 use tokio::sync::mpsc;
 
 use crate::{AdapterState, Bearer, BearerError, BearerEvent, FrameBytes, Full, Health};
-use worker::{Job, Worker};
+use worker::Worker;
 
 /// The only link there is.
 const LINK: LinkId = LinkId(0);
@@ -122,7 +122,7 @@ fn there_are(present: &[String]) -> String {
 /// background: the runtime must go on for a moment.
 #[derive(Debug)]
 pub struct BluezBearer {
-    frames: mpsc::Sender<Job>,
+    frames: mpsc::Sender<FrameBytes>,
     events: mpsc::Receiver<BearerEvent>,
     up: Arc<AtomicBool>,
     health: Health,
@@ -166,13 +166,13 @@ impl Bearer for BluezBearer {
         Ok(event)
     }
 
-    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
+    fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
         let fits = link == LINK && !frame.is_empty() && frame.len() <= LEGACY_FRAME;
         if !fits || !self.up.load(Ordering::Relaxed) {
             return Err(Full);
         }
         let bytes = FrameBytes::from_slice(frame).map_err(|_| Full)?;
-        self.frames.try_send(Job { bytes, copies: copies.max(1) }).map_err(|_| Full)?;
+        self.frames.try_send(bytes).map_err(|_| Full)?;
         self.health.taken += 1;
         // bluetoothd says nothing of what becomes of it.
         Ok(())
@@ -211,14 +211,14 @@ mod tests {
         let (_heard, events) = mpsc::channel(1);
         let up = Arc::new(AtomicBool::new(true));
         let mut bearer = BluezBearer { frames, events, up: Arc::clone(&up), health: Health::default() };
-        assert_eq!(bearer.try_send(LinkId(1), b"x", 1), Err(Full));
-        assert_eq!(bearer.try_send(LINK, &[0; LEGACY_FRAME + 1], 1), Err(Full));
-        assert_eq!(bearer.try_send(LINK, b"", 1), Err(Full));
+        assert_eq!(bearer.try_send(LinkId(1), b"x"), Err(Full));
+        assert_eq!(bearer.try_send(LINK, &[0; LEGACY_FRAME + 1]), Err(Full));
+        assert_eq!(bearer.try_send(LINK, b""), Err(Full));
         up.store(false, Ordering::Relaxed);
-        assert_eq!(bearer.try_send(LINK, b"x", 1), Err(Full));
+        assert_eq!(bearer.try_send(LINK, b"x"), Err(Full));
         up.store(true, Ordering::Relaxed);
-        assert_eq!(bearer.try_send(LINK, &[0; LEGACY_FRAME], 1), Ok(()));
-        assert_eq!(bearer.try_send(LINK, b"x", 1), Err(Full));
+        assert_eq!(bearer.try_send(LINK, &[0; LEGACY_FRAME]), Ok(()));
+        assert_eq!(bearer.try_send(LINK, b"x"), Err(Full));
     }
 
     #[tokio::test]
@@ -228,6 +228,6 @@ mod tests {
         let up = Arc::new(AtomicBool::new(true));
         let mut bearer = BluezBearer { frames, events, up, health: Health::default() };
         assert!(matches!(bearer.next_event().await, Err(BearerError::Gone(_))));
-        assert_eq!(bearer.try_send(LINK, b"x", 1), Err(Full));
+        assert_eq!(bearer.try_send(LINK, b"x"), Err(Full));
     }
 }

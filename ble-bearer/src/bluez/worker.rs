@@ -26,14 +26,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// controller have five commands to pass on.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// A frame to be sent.
-#[derive(Clone, Debug)]
-pub(super) struct Job {
-    pub(super) bytes: FrameBytes,
-    /// At least one.
-    pub(super) copies: u8,
-}
-
 /// Why sending and hearing ended.
 enum End {
     /// The bearer was dropped.
@@ -50,7 +42,7 @@ pub(super) struct Worker {
     pace: Pace,
     manager: Option<Manager>,
     retry: Retry,
-    frames: mpsc::Receiver<Job>,
+    frames: mpsc::Receiver<FrameBytes>,
     events: mpsc::Sender<BearerEvent>,
     up: Arc<AtomicBool>,
 }
@@ -59,7 +51,7 @@ impl Worker {
     pub(super) async fn open(
         adapter: &str,
         options: BluezOptions,
-        frames: mpsc::Receiver<Job>,
+        frames: mpsc::Receiver<FrameBytes>,
         events: mpsc::Sender<BearerEvent>,
         up: Arc<AtomicBool>,
     ) -> Result<Self, OpenError> {
@@ -170,7 +162,7 @@ async fn put(advert: &mut Advert, frame: &FrameBytes, sending: Sending) -> Resul
 /// Sends frame after frame, a gap apart, and says when the gap has changed.
 async fn send(
     advert: &mut Advert,
-    frames: &mut mpsc::Receiver<Job>,
+    frames: &mut mpsc::Receiver<FrameBytes>,
     events: &mpsc::Sender<BearerEvent>,
     sending: Sending,
     pace: &mut Pace,
@@ -181,8 +173,8 @@ async fn send(
     loop {
         // The advertisement stays registered in between, without data: registering takes several times as long as a
         // change, and would have to be part of the gap.
-        let job = match timeout(LINGER, frames.recv()).await {
-            Ok(job) => job,
+        let frame = match timeout(LINGER, frames.recv()).await {
+            Ok(frame) => frame,
             Err(_) if !on_air => frames.recv().await,
             Err(_) => {
                 on_air = false;
@@ -192,22 +184,20 @@ async fn send(
                 }
             }
         };
-        let Some(Job { bytes, copies }) = job else { return End::Closed };
-        for _ in 0..copies {
-            sleep_until(due).await;
-            let start = Instant::now();
-            // After a small delay counted from when it was due, lest many of them add up to a frame that is refused.
-            let late = start.duration_since(due) < pace.gap();
-            due = if late { due } else { start } + pace.gap();
-            if let Err(error) = put(advert, &bytes, sending).await {
-                return failed("sending a frame", &error);
-            }
-            retry.works();
-            on_air = advert.is_registered();
-            if pace.took(start.elapsed()) {
-                // Told again with the next change when there is no room for it.
-                let _ = events.try_send(BearerEvent::LinkUp { link: LINK, info: info(pace.min_gap()) });
-            }
+        let Some(frame) = frame else { return End::Closed };
+        sleep_until(due).await;
+        let start = Instant::now();
+        // After a small delay counted from when it was due, lest many of them add up to a frame that is refused.
+        let late = start.duration_since(due) < pace.gap();
+        due = if late { due } else { start } + pace.gap();
+        if let Err(error) = put(advert, &frame, sending).await {
+            return failed("sending a frame", &error);
+        }
+        retry.works();
+        on_air = advert.is_registered();
+        if pace.took(start.elapsed()) {
+            // Told again with the next change when there is no room for it.
+            let _ = events.try_send(BearerEvent::LinkUp { link: LINK, info: info(pace.min_gap()) });
         }
     }
 }

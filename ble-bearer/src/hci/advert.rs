@@ -17,17 +17,15 @@ const MANUFACTURER_DATA: u8 = 0xff;
 #[derive(Debug)]
 pub(super) struct Advert {
     pub(super) data: Vec<u8, { MAX_FRAME + AD_HEADER }>,
-    /// Advertising events, at least one.
-    pub(super) copies: u8,
 }
 
 impl Advert {
-    pub(super) fn new(company: u16, frame: &[u8], copies: u8) -> Result<Self, Full> {
+    pub(super) fn new(company: u16, frame: &[u8]) -> Result<Self, Full> {
         let length = u8::try_from(frame.len() + AD_HEADER - 1).map_err(|_| Full)?;
         let [low, high] = company.to_le_bytes();
         let mut data = Vec::from_slice(&[length, MANUFACTURER_DATA, low, high]).map_err(|_| Full)?;
         data.extend_from_slice(frame).map_err(|_| Full)?;
-        Ok(Self { data, copies: copies.max(1) })
+        Ok(Self { data })
     }
 }
 

@@ -203,11 +203,11 @@ impl<O: Open, C: Clock> Bearer for HciBearer<O, C> {
         }
     }
 
-    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
+    fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
         if link != HCI_LINK {
             return Err(Full);
         }
-        self.host.send(frame, copies)
+        self.host.send(frame)
     }
 
     fn health(&mut self) -> Health {

@@ -245,7 +245,7 @@ pub async fn loss<A: crate::Bearer, B: crate::Bearer>(
         if number < frames {
             let mut frame = vec![0x5a; info.mtu];
             frame[..2].copy_from_slice(&number.to_be_bytes());
-            number += u16::from(from.try_send(link, &frame, 1).is_ok());
+            number += u16::from(from.try_send(link, &frame).is_ok());
         }
         let until = Instant::now() + if number < frames { gap } else { TAIL };
         loop {

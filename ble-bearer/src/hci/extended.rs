@@ -1,7 +1,6 @@
 //! Advertising on an extended controller: a frame in each advertising set, and the controller says when it is out.
 //!
-//! Owns the sets. A frame is started for as many events as it has copies, and *sent* once the controller says that they have
-//! taken place; a set of which nothing is heard in time is stopped, its frame counted as lost, and after
+//! Owns the sets. A frame is started for one event, and *sent* once the controller says that it has taken place; a set of which nothing is heard in time is stopped, its frame counted as lost, and after
 //! [`DEAD_AFTER`] such in a row the controller's sending counts as dead.
 
 use mesh_protocol::{Duration, Instant};
@@ -10,7 +9,7 @@ use super::advert::{Advert, Tally};
 use super::command::{self, Command};
 use super::options::ADV_DELAY;
 
-/// What a controller may take for a frame beyond what its copies need. A guess: scanning and a neighbour's
+/// What a controller may take for a frame beyond what its event needs. A guess: scanning and a neighbour's
 /// connections may stand in the way.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// As many frames in a row that no event confirms are no accident. A guess.
@@ -25,11 +24,11 @@ enum State {
     #[default]
     Idle,
     /// Set Data is on its way.
-    Setting { copies: u8 },
+    Setting,
     /// The data are set.
-    Set { copies: u8 },
+    Set,
     /// Enable is on its way; whether its end was told already.
-    Starting { copies: u8, ended: bool },
+    Starting { ended: bool },
     /// On the air; until then its end must be told.
     Active { until: Instant },
     /// Stop is on its way.
@@ -54,7 +53,7 @@ impl Extended {
         Self { interval, sets, current: None, unconfirmed: 0, tally: Tally::default() }
     }
 
-    /// How long a frame of one copy takes when all sets are in use and each command takes `latency`.
+    /// How long a frame takes when all sets are in use and each command takes `latency`.
     pub(super) fn min_gap(&self, latency: Duration) -> Duration {
         let (commands, sets) = (latency.times(2), self.sets.len() as u64);
         let busy = (ADV_DELAY + EVENT + commands).as_micros() / sets;
@@ -70,16 +69,14 @@ impl Extended {
             self.unconfirmed += 1;
             return Some(command::stop_set(set as u8));
         }
-        if let Some(set) = self.sets.iter().position(|state| matches!(state, State::Set { .. }))
-            && let State::Set { copies } = self.sets[set]
-        {
-            self.sets[set] = State::Starting { copies, ended: false };
+        if let Some(set) = self.sets.iter().position(|state| matches!(state, State::Set)) {
+            self.sets[set] = State::Starting { ended: false };
             self.current = Some(set);
-            return Some(command::start_set(set as u8, copies));
+            return Some(command::start_set(set as u8, 1));
         }
         let set = self.sets.iter().position(|state| matches!(state, State::Idle))?;
         let advert = waiting.take()?;
-        self.sets[set] = State::Setting { copies: advert.copies };
+        self.sets[set] = State::Setting;
         self.current = Some(set);
         Some(command::set_ext_adv_data(set as u8, &advert.data))
     }
@@ -89,13 +86,12 @@ impl Extended {
         let Some(set) = self.current.take() else { return };
         let state = &mut self.sets[set];
         *state = match (std::mem::take(state), ok) {
-            (State::Setting { copies }, true) => State::Set { copies },
-            (State::Starting { ended: true, .. }, true) => State::Idle,
-            (State::Starting { copies, .. }, true) => {
-                let span = (self.interval + ADV_DELAY).times(u64::from(copies)) + PATIENCE;
-                State::Active { until: now + span }
+            (State::Setting, true) => State::Set,
+            (State::Starting { ended: true }, true) => State::Idle,
+            (State::Starting { ended: false }, true) => {
+                State::Active { until: now + self.interval + ADV_DELAY + PATIENCE }
             }
-            (State::Setting { .. } | State::Starting { .. }, false) => {
+            (State::Setting | State::Starting { .. }, false) => {
                 self.tally.lost += 1;
                 State::Idle
             }
@@ -109,7 +105,7 @@ impl Extended {
         let Some(state) = self.sets.get_mut(usize::from(handle)) else { return };
         match state {
             State::Active { .. } => *state = State::Idle,
-            State::Starting { ended, .. } if !*ended => *ended = true,
+            State::Starting { ended } if !*ended => *ended = true,
             // It was stopped and has ended by itself as well, or was never started.
             _ => return,
         }

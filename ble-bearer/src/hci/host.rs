@@ -185,17 +185,17 @@ impl Host {
         self.phase = Phase::Setup(Box::new(Setup::new(self.options, address, self.scan)));
     }
 
-    /// Takes a frame to be advertised in `copies` events (0 counts as 1).
+    /// Takes a frame to be advertised once.
     ///
     /// # Errors
     /// [`Full`] while the link is down, when a frame waits already, or when it is longer than the link's MTU.
-    pub fn send(&mut self, frame: &[u8], copies: u8) -> Result<(), Full> {
+    pub fn send(&mut self, frame: &[u8]) -> Result<(), Full> {
         let mtu = self.mtu();
         let Phase::Up(advertiser) = &mut self.phase else { return Err(Full) };
         if frame.is_empty() || frame.len() > mtu {
             return Err(Full);
         }
-        advertiser.submit(Advert::new(self.options.company, frame, copies)?)?;
+        advertiser.submit(Advert::new(self.options.company, frame)?)?;
         self.health.taken += 1;
         // What was ready for this one need not be for the next.
         self.events.retain(|event| !matches!(event, BearerEvent::Ready { .. }));

@@ -1,8 +1,8 @@
 //! Advertising on a legacy controller: one frame at a time.
 //!
 //! Owns the cycle Set Data, Enable, hold, Disable, and when the next step is due. A controller of this kind never says what
-//! it has sent, so a frame is held for as long as its copies can take at the latest: for each of them an interval and the
-//! longest random delay. It cannot listen while an advertising event lasts, which is 1.4 ms of each hold.
+//! it has sent, so a frame is held for as long as its advertising event can take at the latest: an interval and the longest
+//! random delay. It cannot listen while an advertising event lasts, which is 1.4 ms of each hold.
 
 use mesh_protocol::{Duration, Instant};
 
@@ -15,11 +15,11 @@ enum State {
     #[default]
     Idle,
     /// Set Data is on its way.
-    Setting { copies: u8 },
+    Setting,
     /// The data are set.
-    Set { copies: u8 },
+    Set,
     /// Enable is on its way.
-    Enabling { copies: u8 },
+    Enabling,
     /// On the air until then.
     Held { until: Instant },
     /// Disable is on its way.
@@ -31,8 +31,8 @@ enum State {
 pub(super) struct Legacy {
     interval: Duration,
     state: State,
-    /// When the frame's first command was due, and how long it has to be held.
-    began: (Instant, Duration),
+    /// When the frame's first command was due.
+    began: Instant,
     /// What the last frame took beyond being held.
     beyond: Option<Duration>,
     /// The frame on the air has had its time, and nobody was told yet.
@@ -45,14 +45,14 @@ impl Legacy {
         Self {
             interval,
             state: State::Idle,
-            began: (Instant::ZERO, Duration::ZERO),
+            began: Instant::ZERO,
             beyond: None,
             over: false,
             tally: Tally::default(),
         }
     }
 
-    /// How long a frame of one copy takes, when each command takes `latency`.
+    /// How long a frame takes, when each command takes `latency`.
     pub(super) fn min_gap(&self, latency: Duration) -> Duration {
         self.interval + ADV_DELAY + latency.times(3)
     }
@@ -61,12 +61,12 @@ impl Legacy {
         match self.state {
             State::Idle => {
                 let advert = waiting.take()?;
-                self.began = (now, self.hold(advert.copies));
-                self.state = State::Setting { copies: advert.copies };
+                self.began = now;
+                self.state = State::Setting;
                 Some(command::set_adv_data(&advert.data))
             }
-            State::Set { copies } => {
-                self.state = State::Enabling { copies };
+            State::Set => {
+                self.state = State::Enabling;
                 Some(command::set_adv_enable(true))
             }
             State::Held { until } if until <= now => {
@@ -81,25 +81,24 @@ impl Legacy {
     /// The last command of [`Legacy::next`] is done.
     pub(super) fn done(&mut self, now: Instant, ok: bool) {
         self.state = match (std::mem::take(&mut self.state), ok) {
-            (State::Setting { copies }, true) => State::Set { copies },
-            (State::Enabling { copies }, true) => State::Held { until: now + self.hold(copies) },
-            (State::Setting { .. } | State::Enabling { .. }, false) => {
+            (State::Setting, true) => State::Set,
+            (State::Enabling, true) => State::Held { until: now + self.hold() },
+            (State::Setting | State::Enabling, false) => {
                 self.tally.lost += 1;
                 State::Idle
             }
             // It has been on the air for its time, whatever came of the command.
             (State::Disabling, _) => {
                 self.tally.sent += 1;
-                let (since, hold) = self.began;
-                self.beyond = Some(now.since(since + hold));
+                self.beyond = Some(now.since(self.began + self.hold()));
                 State::Idle
             }
             (other, _) => other,
         };
     }
 
-    fn hold(&self, copies: u8) -> Duration {
-        (self.interval + ADV_DELAY).times(u64::from(copies))
+    fn hold(&self) -> Duration {
+        self.interval + ADV_DELAY
     }
 
     /// Whether the frame on the air has had its time, once for each: the next one can be set as soon as this one is off.

@@ -25,7 +25,7 @@
 //!
 //! let BearerEvent::LinkUp { link, .. } = alice.next_event().await? else { panic!("not up") };
 //! bob.next_event().await?;
-//! alice.try_send(link, b"hello", 1)?;
+//! alice.try_send(link, b"hello")?;
 //!
 //! // Time stands still while a bearer has something to say: so listen to both.
 //! let heard = tokio::select! { event = bob.next_event() => event?, event = alice.next_event() => event? };

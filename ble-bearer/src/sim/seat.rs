@@ -47,11 +47,11 @@ impl Bearer for SimBearer {
         NextEvent { bearer: self }
     }
 
-    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
+    fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
         if link != SIM_LINK {
             return Err(Full);
         }
-        let submit = |now, controller: &mut super::Controller| controller.submit(now, frame, copies);
+        let submit = |now, controller: &mut super::Controller| controller.submit(now, frame, 1);
         let result = self.shared.lock().submit(self.key, submit);
         self.shared.changed.notify_one();
         result.unwrap_or(Err(Full))

@@ -115,12 +115,12 @@ pub(super) struct Shell<'a, 'r> {
 }
 
 impl Host for Shell<'_, '_> {
-    fn transmit(&mut self, _link: LinkId, frame: &[u8], copies: u8) {
+    fn transmit(&mut self, _link: LinkId, frame: &[u8]) {
         if self.audit.is_some() {
             self.note(Note::Handed(frame.to_vec()));
         }
         // A frame the controller has no room for is lost, as on the air.
-        let _ = self.radio.send(frame, copies);
+        let _ = self.radio.send(frame, 1);
     }
 
     fn event(&mut self, event: Event<'_>) -> Answer {

@@ -238,7 +238,7 @@ impl Device {
 struct Idle(bool);
 
 impl Host for Idle {
-    fn transmit(&mut self, _link: LinkId, _frame: &[u8], _copies: u8) {
+    fn transmit(&mut self, _link: LinkId, _frame: &[u8]) {
         self.0 = false;
     }
 

@@ -77,8 +77,8 @@ impl Air {
     }
 
     /// Hands a frame to the bearer. What it does not take was never on the air, and is counted nowhere.
-    fn send(&mut self, bearer: &mut impl Bearer, link: LinkId, frame: &[u8], copies: u8) {
-        if bearer.try_send(link, frame, copies).is_err() {
+    fn send(&mut self, bearer: &mut impl Bearer, link: LinkId, frame: &[u8]) {
+        if bearer.try_send(link, frame).is_err() {
             tracing::debug!(link = link.0, "the bearer is full: a frame is lost");
             return;
         }
@@ -144,7 +144,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             self.state.commands.carry_out(&mut self.node, &mut self.state.counts);
             self.fill_node(now);
             let (bearer, air) = (&mut self.bearer, &mut self.air);
-            let send = |link: LinkId, frame: &[u8], copies: u8| air.send(bearer, link, frame, copies);
+            let send = |link: LinkId, frame: &[u8]| air.send(bearer, link, frame);
             let node_deadline = self.node.drive(now, &mut Shell { state: &mut self.state, send });
             // What the node said may have asked for more of it, or made room for what waits.
             if self.state.commands.is_empty() {
@@ -196,9 +196,9 @@ struct Shell<'a, F> {
     send: F,
 }
 
-impl<F: FnMut(LinkId, &[u8], u8)> Host for Shell<'_, F> {
-    fn transmit(&mut self, link: LinkId, frame: &[u8], copies: u8) {
-        (self.send)(link, frame, copies);
+impl<F: FnMut(LinkId, &[u8])> Host for Shell<'_, F> {
+    fn transmit(&mut self, link: LinkId, frame: &[u8]) {
+        (self.send)(link, frame);
     }
     fn event(&mut self, event: Event<'_>) -> Answer {
         self.state.node_event(event)

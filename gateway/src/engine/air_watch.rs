@@ -190,7 +190,7 @@ mod tests {
             std::future::pending().await
         }
 
-        fn try_send(&mut self, _: mesh_protocol::LinkId, _: &[u8], _: u8) -> Result<(), ble_bearer::Full> {
+        fn try_send(&mut self, _: mesh_protocol::LinkId, _: &[u8]) -> Result<(), ble_bearer::Full> {
             Ok(())
         }
 

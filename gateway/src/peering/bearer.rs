@@ -78,11 +78,10 @@ impl<B: Bearer> Bearer for Peered<B> {
         }
     }
 
-    fn try_send(&mut self, link: LinkId, frame: &[u8], copies: u8) -> Result<(), Full> {
+    fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
         if link == RADIO {
-            return self.radio.try_send(link, frame, copies);
+            return self.radio.try_send(link, frame);
         }
-        // A connection loses nothing, so one copy is enough.
         let frame = FrameBytes::from_slice(frame).map_err(|_| Full)?;
         match self.frames(link) {
             Some(Some(frames)) => frames.try_send(frame).map_err(|_| Full),

@@ -65,7 +65,7 @@ impl Bearer for Cable {
         }
     }
 
-    fn try_send(&mut self, _link: LinkId, frame: &[u8], _copies: u8) -> Result<(), Full> {
+    fn try_send(&mut self, _link: LinkId, frame: &[u8]) -> Result<(), Full> {
         let _ = self.to.lock().unwrap().send(FrameBytes::from_slice(frame).map_err(|_| Full)?);
         Ok(())
     }

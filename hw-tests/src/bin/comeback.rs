@@ -54,7 +54,7 @@ async fn main() -> Result<()> {
             other => bail!("{name} said {other:?} instead of going down"),
         }
     }
-    ensure!(sender.try_send(LinkId(0), b"x", 1).is_err(), "{from} took a frame while it was down");
+    ensure!(sender.try_send(LinkId(0), b"x").is_err(), "{from} took a frame while it was down");
     let error =
         BluezBearer::open(&from, BluezOptions::default()).await.err().context("opened what is not there")?;
     println!("another bearer is refused: {error}");
@@ -67,7 +67,7 @@ async fn main() -> Result<()> {
     }
     for _ in 0..TRIES {
         // Refused only while one is being sent.
-        let _ = sender.try_send(LinkId(0), b"here again", 1);
+        let _ = sender.try_send(LinkId(0), b"here again");
         let heard = tokio::time::timeout(Duration::from_secs(1), receiver.next_event()).await;
         if let Ok(event) = heard {
             match event? {

@@ -99,7 +99,7 @@ async fn measure<B: Bearer>(args: &Args, mut sender: B, mut receiver: B) -> Resu
             _ = retry.tick() => if next < frames {
                 let mut frame = [0x5a; LEGACY_FRAME];
                 frame[..4].copy_from_slice(&next.to_be_bytes());
-                if sender.try_send(LinkId(0), &frame, 1).is_ok() {
+                if sender.try_send(LinkId(0), &frame).is_ok() {
                     last = Instant::now();
                     sent.insert(next, last);
                     next += 1;

@@ -65,7 +65,7 @@ every_size!(
                     self.links[at].free_at = now + link.info.min_gap;
                     self.links[at].shares.served(class, waiting);
                     self.stats.frames_sent += 1;
-                    return Some(Transmit { link: link.id, len, copies: 1 });
+                    return Some(Transmit { link: link.id, len });
                 }
             }
             None

@@ -89,7 +89,7 @@ every_size!(
                     }
                 }
                 while let Some(transmit) = self.poll_transmit(now, &mut frame) {
-                    host.transmit(transmit.link, &frame[..transmit.len], transmit.copies);
+                    host.transmit(transmit.link, &frame[..transmit.len]);
                 }
                 let next = self.poll_timeout();
                 let heard_all =

@@ -52,8 +52,6 @@ pub struct Transmit {
     pub link: LinkId,
     /// Bytes of the buffer that are the frame.
     pub len: usize,
-    /// How often the bearer should send it; the node repeats by itself, so this is 1.
-    pub copies: u8,
 }
 
 /// A message, or a part of one, from another node.
@@ -166,7 +164,7 @@ pub enum Answer {
 /// Whoever runs a node with [`Node::drive`].
 pub trait Host {
     /// Puts a frame on a link; a link that cannot take it loses it, as the air would.
-    fn transmit(&mut self, link: LinkId, frame: &[u8], copies: u8);
+    fn transmit(&mut self, link: LinkId, frame: &[u8]);
     /// Hears an event.
     fn event(&mut self, event: Event<'_>) -> Answer;
     /// Fills `out` with the bytes of an own message from `offset` on; `false` if they are not there (any more).

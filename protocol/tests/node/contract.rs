@@ -139,7 +139,7 @@ struct Air {
 }
 
 impl mesh_protocol::Host for Air {
-    fn transmit(&mut self, link: LinkId, frame: &[u8], _: u8) {
+    fn transmit(&mut self, link: LinkId, frame: &[u8]) {
         self.sent.push((self.now, link, frame.to_vec()));
     }
     fn event(&mut self, event: mesh_protocol::Event<'_>) -> mesh_protocol::Answer {

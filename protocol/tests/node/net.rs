@@ -217,8 +217,7 @@ impl App {
 }
 
 impl Host for App {
-    fn transmit(&mut self, link: LinkId, frame: &[u8], copies: u8) {
-        assert_eq!(copies, 1);
+    fn transmit(&mut self, link: LinkId, frame: &[u8]) {
         self.on_air.push((link, frame.to_vec()));
     }
 
@@ -258,7 +257,7 @@ impl Host for App {
 struct Silence(Instant);
 
 impl Host for Silence {
-    fn transmit(&mut self, _: LinkId, frame: &[u8], _: u8) {
+    fn transmit(&mut self, _: LinkId, frame: &[u8]) {
         panic!("a frame at {:?}, before anything is due: {frame:?}", self.0);
     }
     fn event(&mut self, event: Event<'_>) -> Answer {

@@ -14,8 +14,8 @@ use mesh_protocol::{
 struct Board;
 
 impl Host for Board {
-    fn transmit(&mut self, link: LinkId, frame: &[u8], copies: u8) {
-        black_box((link, frame, copies));
+    fn transmit(&mut self, link: LinkId, frame: &[u8]) {
+        black_box((link, frame));
     }
 
     fn event(&mut self, event: Event<'_>) -> Answer {

@@ -251,9 +251,9 @@ impl Rig {
     }
 
     /// Sends a frame, waiting for room; false when there is none within a second.
-    pub(super) fn send(&mut self, frame: &[u8], copies: u8) -> bool {
+    pub(super) fn send(&mut self, frame: &[u8]) -> bool {
         for _ in 0..1_000 {
-            if self.host.send(frame, copies).is_ok() {
+            if self.host.send(frame).is_ok() {
                 self.run(Duration::ZERO);
                 return true;
             }

@@ -31,7 +31,7 @@ fn running(extended: bool) -> Rig {
 fn a_refused_command_restarts_advertising_and_the_link_stays_up() {
     let mut rig = running(false);
     rig.script.trouble = Trouble::RefuseOnly(0x200a, 0x0c);
-    assert!(rig.send(&[1], 1));
+    assert!(rig.send(&[1]));
     rig.run(ms(2));
     rig.script.trouble = Trouble::None;
     rig.run(ms(100));
@@ -41,7 +41,7 @@ fn a_refused_command_restarts_advertising_and_the_link_stays_up() {
     assert_eq!((health.taken, health.sent, health.lost), (1, 0, 1));
     let said = "LE Set Advertising Enable was refused: command disallowed (0x0c): restarting advertising";
     assert_eq!(health.trouble.as_deref(), Some(said));
-    assert!(rig.send(&[2], 1));
+    assert!(rig.send(&[2]));
     rig.run(ms(100));
     assert_eq!(rig.health().sent, 1);
 }
@@ -51,7 +51,7 @@ fn trouble_that_comes_back_is_mended_deeper_each_time() {
     let mut rig = running(false);
     rig.script.trouble = Trouble::RefuseOnly(0x200a, 0x0c);
     for repairs in [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]] {
-        assert!(rig.send(&[1], 1));
+        assert!(rig.send(&[1]));
         rig.run(ms(100));
         assert_eq!(rig.health().repairs, repairs);
     }
@@ -67,20 +67,20 @@ fn trouble_that_comes_back_is_mended_deeper_each_time() {
 fn a_controller_that_does_not_answer_is_reset_and_then_opened_anew() {
     for extended in [false, true] {
         let mut rig = running(extended);
-        assert!(rig.send(&[1], 1));
+        assert!(rig.send(&[1]));
         rig.script.trouble = Trouble::Mute;
         rig.run(ms(100));
-        let _ = rig.host.send(&[2], 1);
+        let _ = rig.host.send(&[2]);
         rig.run(ms(5_000));
         let BearerEvent::LinkDown { why, .. } = &rig.told[0].1 else { panic!("{:?}", rig.told) };
         assert!(why.contains("was not answered within 2 s: resetting the controller"), "{why}");
         assert_eq!(rig.health().state, AdapterState::Repairing);
         assert!(rig.reopened >= 1);
-        assert!(rig.host.send(&[3], 1).is_err());
+        assert!(rig.host.send(&[3]).is_err());
         rig.script.trouble = Trouble::None;
         rig.run(ms(3_000));
         assert!(up(&rig) && rig.health().state == AdapterState::Up);
-        assert!(rig.send(&[4], 1));
+        assert!(rig.send(&[4]));
         rig.run(ms(100));
         assert!(rig.script.aired.last().unwrap().1.ends_with(&[4]));
     }
@@ -91,7 +91,7 @@ fn sending_that_has_died_while_commands_work_is_noticed_and_said() {
     let mut rig = running(true);
     rig.script.trouble = Trouble::NeverEnds;
     for frame in 0..12 {
-        let _ = rig.send(&[frame], 1);
+        let _ = rig.send(&[frame]);
         rig.run(ms(200));
     }
     let health = rig.health();
@@ -100,7 +100,7 @@ fn sending_that_has_died_while_commands_work_is_noticed_and_said() {
     rig.script.trouble = Trouble::None;
     rig.run(ms(3_000));
     let before = rig.health().sent;
-    assert!(rig.send(&[99], 1));
+    assert!(rig.send(&[99]));
     rig.run(ms(100));
     assert_eq!(rig.health().sent, before + 1);
 }
@@ -120,7 +120,7 @@ fn a_hardware_error_resets_the_controller() {
 fn a_controller_that_takes_no_commands_is_reset() {
     let mut rig = running(false);
     rig.script.trouble = Trouble::NoCredit;
-    assert!(rig.send(&[1], 1));
+    assert!(rig.send(&[1]));
     rig.run(ms(2_100));
     rig.script.trouble = Trouble::None;
     rig.run(ms(3_000));
@@ -180,7 +180,7 @@ fn a_thousand_rounds_of_random_trouble_end_well_and_are_reported() {
             };
             rig.opens = rng.below(4) > 0;
             for _ in 0..rng.below(30) {
-                let _ = rig.host.send(&[rng.below(256) as u8; 9], rng.below(4) as u8);
+                let _ = rig.host.send(&[rng.below(256) as u8; 9]);
                 match rng.below(8) {
                     0 => rig.host.handle_packet(rig.now, &[0x04, 0x10, 1, 0]),
                     1 => {
@@ -225,7 +225,7 @@ fn a_thousand_rounds_of_random_trouble_end_well_and_are_reported() {
         assert!(repaired == 0 || rig.health().trouble.is_some(), "seed {seed}");
         // And it works: a frame goes out whole, another comes in whole, and the books are right.
         let last = *b"the last frame";
-        assert!(rig.send(&last, 1), "seed {seed}");
+        assert!(rig.send(&last), "seed {seed}");
         rig.script.hear(rig.now, b"the last heard");
         rig.run(ms(1_000));
         assert!(rig.script.aired.last().unwrap().1.ends_with(&last), "seed {seed}");

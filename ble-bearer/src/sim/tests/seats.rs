@@ -66,7 +66,7 @@ async fn engine(
             event = bearer.next_event() => match event.unwrap() {
                 BearerEvent::Frame { link, bytes, .. } => {
                     turns(slow).await;
-                    format!("frame {} {:?}", bytes[0], bearer.try_send(link, b"answer", 1))
+                    format!("frame {} {:?}", bytes[0], bearer.try_send(link, b"answer"))
                 }
                 other => format!("{other:?}"),
             },
@@ -217,7 +217,7 @@ async fn a_dropped_bearer_is_a_power_cut_and_a_new_one_brings_it_back() {
     assert_eq!((link, info), (SIM_LINK, link_info()));
 
     // What was handed over and not yet sent is lost with the power.
-    alice.try_send(link, b"never sent", 1).unwrap();
+    alice.try_send(link, b"never sent").unwrap();
     drop(alice);
     let bob = tokio::spawn(async move {
         let mut heard = Vec::new();
@@ -234,7 +234,7 @@ async fn a_dropped_bearer_is_a_power_cut_and_a_new_one_brings_it_back() {
     assert!(pacer.with(|world| world.reseat(beacon)).is_none(), "not a seat");
     let (mut alice, _) = pacer.with(|world| world.reseat(a)).unwrap();
     assert!(matches!(alice.next_event().await, Ok(BearerEvent::LinkUp { .. })));
-    alice.try_send(link, b"back", 1).unwrap();
+    alice.try_send(link, b"back").unwrap();
     let back = loop {
         let event = tokio::select! { event = bob.next_event() => event, event = alice.next_event() => event };
         if let BearerEvent::Frame { bytes, .. } = event.unwrap()
@@ -248,7 +248,7 @@ async fn a_dropped_bearer_is_a_power_cut_and_a_new_one_brings_it_back() {
     // A bearer whose seat is given to another learns of it, and does no harm any more.
     let (replaced, _) = pacer.with(|world| world.reseat(b)).unwrap();
     assert!(matches!(bob.next_event().await, Err(BearerError::Gone(_))));
-    assert_eq!(bob.try_send(link, b"x", 1), Err(Full));
+    assert_eq!(bob.try_send(link, b"x"), Err(Full));
     drop((bob, replaced, alice));
     running.abort();
 }
@@ -257,9 +257,9 @@ async fn a_dropped_bearer_is_a_power_cut_and_a_new_one_brings_it_back() {
 async fn a_frame_for_another_link_or_too_long_is_refused() {
     let mut world = World::<Infallible>::new(5, room(0));
     let (_, mut bearer, _) = world.seat(Position::default());
-    assert_eq!(bearer.try_send(mesh_protocol::LinkId(1), b"x", 1), Err(Full));
-    assert_eq!(bearer.try_send(SIM_LINK, &[0; LEGACY_FRAME + 1], 1), Err(Full));
-    assert_eq!(bearer.try_send(SIM_LINK, &[0; LEGACY_FRAME], 1), Ok(()));
+    assert_eq!(bearer.try_send(mesh_protocol::LinkId(1), b"x"), Err(Full));
+    assert_eq!(bearer.try_send(SIM_LINK, &[0; LEGACY_FRAME + 1]), Err(Full));
+    assert_eq!(bearer.try_send(SIM_LINK, &[0; LEGACY_FRAME]), Ok(()));
 }
 
 #[tokio::test]
