@@ -13,7 +13,7 @@
 //!     traffic = [{ from = 0, to = 1, periodic = { every = "5s" } }]
 //! "#)?;
 //! let result = play(&scenario, StackKind::Mesh, 1, false);
-//! assert!(result.messages.iter().all(|message| message.fate.as_deref() == Some("delivered")));
+//! assert!(result.messages.iter().all(|message| message.outcome.as_deref() == Some("delivered")));
 //! assert_eq!(result.trace, play(&scenario, StackKind::Mesh, 1, false).trace, "one seed, one trace");
 //! # Ok::<(), firmware_sim::scenario::ScenarioError>(())
 //! ```

@@ -48,7 +48,7 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// How many messages were lost without their senders' being told in time; only of stacks that tell.
+    /// How many messages were lost without a report to their senders in time; only of stacks that report every loss.
     #[must_use]
     pub fn silent_losses(&self) -> usize {
         self.messages.iter().filter(|message| message.silent).count()
@@ -123,11 +123,12 @@ pub struct MessageResult {
     pub hops: Option<u8>,
     /// How often it reached a receiver again.
     pub duplicates: u32,
-    /// Whether it was lost without the sender's being told in time; only of stacks that tell.
+    /// Whether it was lost without a report to the sender in time; only of stacks that report every loss.
     #[serde(default)]
     pub silent: bool,
-    /// What the sender was told: `delivered`, `unknown`, `expired`, `rejected`; `None` while it was told nothing.
-    pub fate: Option<String>,
+    /// What was reported to the sender: `delivered`, `unknown`, `expired`, `rejected`; `None` while nothing was.
+    #[serde(rename = "fate")]
+    pub outcome: Option<String>,
 }
 
 /// One step in the life of a message.
@@ -140,5 +141,6 @@ pub struct TimelineStep {
     /// `posted`, `sent`, `heard`, `delivered`.
     pub what: String,
     /// More about it: from whom, how loud.
-    pub note: String,
+    #[serde(rename = "note")]
+    pub detail: String,
 }

@@ -32,16 +32,16 @@ impl Trace {
     /// A frame is sent.
     pub fn sent(&mut self, now: Instant, from: StationId, frame: &[u8]) {
         self.transmitted += 1;
-        self.note(0, now, from, frame);
+        self.update(0, now, from, frame);
     }
 
     /// A frame reaches a host.
     pub fn heard(&mut self, now: Instant, heard: &Reception<'_>) {
         self.received += 1;
-        self.note(1, now, heard.to, heard.frame);
+        self.update(1, now, heard.to, heard.frame);
     }
 
-    fn note(&mut self, what: u8, now: Instant, station: StationId, frame: &[u8]) {
+    fn update(&mut self, what: u8, now: Instant, station: StationId, frame: &[u8]) {
         let mut head = [what; 13];
         head[1..9].copy_from_slice(&now.as_micros().to_le_bytes());
         head[9..].copy_from_slice(&station.0.to_le_bytes());

@@ -2,7 +2,7 @@
 
 use ble_bearer::sim::{AirSettings, Link, Position, StationId, Topology, World};
 use firmware_sim::chaos::{Both, Invariants, Place, Rules, Schedule, attackers, links_of_attackers};
-use firmware_sim::scenario::{Fault, FaultKind, Flash, Verdict};
+use firmware_sim::scenario::{FaultKind, Flash, RuleAction, ScheduledFault};
 use firmware_sim::{Device, Letter, Options};
 use mesh_protocol::{
     Address, Discard, Duration, Envelope, Instant, MessageId, MessageType, NetKey, Outcome, Priority,
@@ -22,8 +22,8 @@ fn at(millis: u64) -> Instant {
     Instant::ZERO + Duration::from_millis(millis)
 }
 
-fn fault(millis: u64, what: FaultKind) -> Fault {
-    Fault { at: Duration::from_millis(millis), what }
+fn fault(millis: u64, what: FaultKind) -> ScheduledFault {
+    ScheduledFault { at: Duration::from_millis(millis), what }
 }
 
 /// Three devices in a row and what befalls them.
@@ -33,7 +33,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(options: &Options, faults: &[Fault]) -> Self {
+    fn new(options: &Options, faults: &[ScheduledFault]) -> Self {
         let key = NetKey::new(KEY);
         let mut links: Vec<Link> = [(0, 1), (1, 2)].iter().flat_map(|(a, b)| Link::both(*a, *b, 0)).collect();
         links.extend(links_of_attackers(&links, 3, faults));
@@ -185,8 +185,8 @@ fn strangers_rules_and_a_traitor_do_not_keep_messages_from_arriving() {
         fault(0, FaultKind::Forge { near: 1, rate: 10.0, lasts }),
         fault(0, FaultKind::Replay { near: 1, after: secs(2), rate: 10.0, lasts }),
         fault(0, FaultKind::Member { near: 1, rate: 2.0, lasts }),
-        fault(0, FaultKind::Rule { verdict: Verdict::Corrupt, share: 0.1, from: None, to: None, lasts }),
-        fault(0, FaultKind::Rule { verdict: Verdict::Duplicate, share: 0.3, from: None, to: None, lasts }),
+        fault(0, FaultKind::Rule { action: RuleAction::Corrupt, share: 0.1, from: None, to: None, lasts }),
+        fault(0, FaultKind::Rule { action: RuleAction::Duplicate, share: 0.3, from: None, to: None, lasts }),
     ];
     let mut row = Row::new(&Options::default(), &faults);
     row.until(4_000);

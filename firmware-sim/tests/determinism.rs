@@ -59,9 +59,9 @@ fn everything_arrives_over_many_seeds_and_at_a_bounded_cost() {
     for seed in 1..=6 {
         let run = play(&scenario(), StackKind::Mesh, seed, false);
         for message in &run.messages {
-            let (wanted, fate) = if message.to.is_some() { (1, "delivered") } else { (19, "sent") };
+            let (wanted, outcome) = if message.to.is_some() { (1, "delivered") } else { (19, "sent") };
             assert_eq!((message.reached, message.duplicates), (wanted, 0), "seed {seed}: {message:?}");
-            assert_eq!(message.fate.as_deref(), Some(fate), "seed {seed}: {message:?}");
+            assert_eq!(message.outcome.as_deref(), Some(outcome), "seed {seed}: {message:?}");
         }
         // Twenty nodes, about five frames a message and a hundred and twenty of the large one for each, and hellos.
         assert!(run.air["events"] < 20_000, "seed {seed}: {:?}", run.air);

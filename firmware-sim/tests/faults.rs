@@ -65,6 +65,6 @@ fn who_is_down_takes_nothing_and_a_gateway_forgets_nothing() {
     let refused = run.messages.iter().filter(|message| message.refused.as_deref() == Some("down")).count();
     assert_eq!(refused, 2, "at 5 and 6 s the sender had no power");
     for message in run.messages.iter().filter(|message| message.refused.is_none()) {
-        assert_eq!((message.reached, message.fate.as_deref()), (1, Some("delivered")), "{message:?}");
+        assert_eq!((message.reached, message.outcome.as_deref()), (1, Some("delivered")), "{message:?}");
     }
 }

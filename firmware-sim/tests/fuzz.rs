@@ -3,14 +3,14 @@
 use std::ops::RangeInclusive;
 
 use firmware_sim::chaos::ALLOWANCES;
-use firmware_sim::fuzz::{self, Report};
+use firmware_sim::fuzz::{self, FuzzReport};
 
-fn seeds(seeds: RangeInclusive<u64>) -> Report {
+fn seeds(seeds: RangeInclusive<u64>) -> FuzzReport {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     fuzz::many(seeds, threads, |_| {})
 }
 
-fn explain(report: &Report) -> String {
+fn explain(report: &FuzzReport) -> String {
     report.failures.iter().map(|failure| format!("{failure}\n")).collect()
 }
 

@@ -12,7 +12,7 @@ use mesh_protocol::{
     NetKey, Priority, Rng, SEGMENT_LEN,
 };
 
-use crate::scenario::{Fault, FaultKind};
+use crate::scenario::{FaultKind, ScheduledFault};
 
 /// Frames that an attacker remembers; the oldest gives way. A guess: what is heard in some seconds.
 const HEARD: usize = 512;
@@ -46,7 +46,7 @@ pub struct Attacker {
 /// addresses from 1 to `nodes`, and the network's key for the traitors is this one.
 #[must_use]
 pub fn attackers(
-    faults: &[Fault],
+    faults: &[ScheduledFault],
     nodes: u32,
     start: Instant,
     key: &NetKey,
@@ -357,7 +357,7 @@ mod tests {
 
     /// One attacker that has heard `heard` just before, and what it sends.
     fn attack(what: FaultKind, heard: &[&[u8]]) -> Vec<(Instant, Vec<u8>)> {
-        let faults = [Fault { at: secs(10), what }];
+        let faults = [ScheduledFault { at: secs(10), what }];
         let mut world = World::with_observer(
             1,
             Topology::Radius { metres: 10.0, loss_ppm: 0 },
@@ -406,8 +406,10 @@ mod tests {
         };
         let mut heard = [0; MAX_FRAME];
         let len = encode(&single, &keys, &mut heard).unwrap();
-        let faults =
-            [Fault { at: secs(0), what: FaultKind::Member { near: 0, rate: 50.0, lasts: secs(20) } }];
+        let faults = [ScheduledFault {
+            at: secs(0),
+            what: FaultKind::Member { near: 0, rate: 50.0, lasts: secs(20) },
+        }];
         let sends = |forging: bool| {
             let (_, mut attacker) = attackers(&faults, 5, Instant::ZERO, &NetKey::new(KEY), 1, 3).remove(0);
             attacker.receive(Instant::ZERO, &heard[..len], -50);

@@ -17,8 +17,8 @@ use ble_bearer::sim::{Link, Observer, Radio, Reception, Station, StationId, Verd
 use mesh_protocol::{Duration, Instant};
 
 use crate::Device;
-use crate::scenario::{Fault, FaultKind, Flash};
-use crate::stack::{Arrival, Order, Refused, Settled, StackNode};
+use crate::scenario::{FaultKind, Flash, ScheduledFault};
+use crate::stack::{Arrival, Completion, Order, Refused, StackNode};
 
 pub use attacker::{Attacker, attackers};
 pub use invariants::{ALLOWANCES, Allowance, Counts, Invariants, Violation};
@@ -118,8 +118,8 @@ impl<S: StackNode> StackNode for Place<S> {
         self.node_mut().map(StackNode::arrivals).unwrap_or_default()
     }
 
-    fn settled(&mut self) -> Vec<Settled> {
-        self.node_mut().map(StackNode::settled).unwrap_or_default()
+    fn completions(&mut self) -> Vec<Completion> {
+        self.node_mut().map(StackNode::completions).unwrap_or_default()
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
@@ -188,7 +188,7 @@ impl<S, A: Observer<S>, B: Observer<S>> Observer<S> for Both<A, B> {
 
 /// Where attackers of `faults` stand: as which node each, in order of the faults. The first has the number behind the
 /// last node's.
-pub fn attackers_near(faults: &[Fault]) -> impl Iterator<Item = u32> + '_ {
+pub fn attackers_near(faults: &[ScheduledFault]) -> impl Iterator<Item = u32> + '_ {
     faults.iter().filter_map(|fault| match fault.what {
         FaultKind::Forge { near, .. } | FaultKind::Replay { near, .. } | FaultKind::Member { near, .. } => {
             Some(near)
@@ -200,7 +200,7 @@ pub fn attackers_near(faults: &[Fault]) -> impl Iterator<Item = u32> + '_ {
 /// Where links are given one by one: those of the attackers, who hear and are heard as the nodes they stand by are, and by
 /// these besides.
 #[must_use]
-pub fn links_of_attackers(links: &[Link], nodes: u32, faults: &[Fault]) -> Vec<Link> {
+pub fn links_of_attackers(links: &[Link], nodes: u32, faults: &[ScheduledFault]) -> Vec<Link> {
     let mut added = Vec::new();
     for (number, near) in (nodes..).zip(attackers_near(faults)) {
         added.extend(Link::both(number, near, 0));

@@ -6,7 +6,7 @@ use ble_bearer::sim::{self, Observer, Reception};
 use mesh_protocol::{Duration, Instant, Rng};
 
 use super::attackers_near;
-use crate::scenario::{Fault, FaultKind, Verdict};
+use crate::scenario::{FaultKind, RuleAction, ScheduledFault};
 
 /// What comes twice comes again within so much. A guess: a few events later, so that others come between.
 const AGAIN_WITHIN: Duration = Duration::from_millis(20);
@@ -16,7 +16,7 @@ enum What {
     /// By number, whether each station is on this side.
     Partition(Vec<bool>),
     Rule {
-        verdict: Verdict,
+        action: RuleAction,
         share_ppm: u32,
         from: Option<u32>,
         to: Option<u32>,
@@ -49,7 +49,7 @@ impl Rules {
     /// Those of `faults`, whose times count from `start`; there are so many nodes, and attackers behind them. `seed` decides which
     /// receptions are in a share, and which bit is wrong.
     #[must_use]
-    pub fn new(faults: &[Fault], nodes: u32, start: Instant, seed: u64) -> Self {
+    pub fn new(faults: &[ScheduledFault], nodes: u32, start: Instant, seed: u64) -> Self {
         let near: Vec<u32> = attackers_near(faults).collect();
         let mut windows: Vec<Window> = faults
             .iter()
@@ -61,10 +61,10 @@ impl Rules {
                         sides.extend(near.iter().map(|node| side.contains(node)));
                         (What::Partition(sides), *lasts)
                     }
-                    FaultKind::Rule { verdict, share, from, to, lasts } => {
+                    FaultKind::Rule { action, share, from, to, lasts } => {
                         // From float to integer, Rust cuts what is too large or no number.
                         let share_ppm = (share * 1_000_000.0).round() as u32;
-                        (What::Rule { verdict: *verdict, share_ppm, from: *from, to: *to }, *lasts)
+                        (What::Rule { action: *action, share_ppm, from: *from, to: *to }, *lasts)
                     }
                     _ => return None,
                 };
@@ -100,13 +100,13 @@ impl Rules {
                         return sim::Verdict::Drop;
                     }
                 }
-                What::Rule { verdict, share_ppm, from, to } => {
+                What::Rule { action, share_ppm, from, to } => {
                     let applies = from.is_none_or(|from| from == reception.from.0)
                         && to.is_none_or(|to| to == reception.to.0)
                         && self.rng.chance(*share_ppm);
                     if applies {
-                        let verdict = *verdict;
-                        return self.carry_out(verdict, reception);
+                        let action = *action;
+                        return self.carry_out(action, reception);
                     }
                 }
             }
@@ -114,12 +114,12 @@ impl Rules {
         sim::Verdict::Pass
     }
 
-    fn carry_out(&mut self, verdict: Verdict, reception: &Reception<'_>) -> sim::Verdict {
-        let (counter, verdict) = match verdict {
-            Verdict::Drop => (1, sim::Verdict::Drop),
-            Verdict::Delay(by) => (2, sim::Verdict::Delay(by)),
-            Verdict::Duplicate => (3, sim::Verdict::Again(self.rng.jitter(AGAIN_WITHIN))),
-            Verdict::Corrupt => {
+    fn carry_out(&mut self, action: RuleAction, reception: &Reception<'_>) -> sim::Verdict {
+        let (counter, verdict) = match action {
+            RuleAction::Drop => (1, sim::Verdict::Drop),
+            RuleAction::Delay(by) => (2, sim::Verdict::Delay(by)),
+            RuleAction::Duplicate => (3, sim::Verdict::Again(self.rng.jitter(AGAIN_WITHIN))),
+            RuleAction::Corrupt => {
                 let mut frame = reception.frame.clone();
                 let bit = self.rng.below(frame.len() as u64 * 8);
                 if let Some(byte) = frame.get_mut((bit / 8) as usize) {
@@ -156,8 +156,8 @@ mod tests {
         rules.judge(now, &Reception { end: now, from, to, channel: 37, rssi: -60, frame, advert: None })
     }
 
-    fn rule(verdict: Verdict, share: f64, from: Option<u32>, to: Option<u32>) -> Fault {
-        Fault { at: secs(10), what: FaultKind::Rule { verdict, share, from, to, lasts: secs(10) } }
+    fn rule(action: RuleAction, share: f64, from: Option<u32>, to: Option<u32>) -> ScheduledFault {
+        ScheduledFault { at: secs(10), what: FaultKind::Rule { action, share, from, to, lasts: secs(10) } }
     }
 
     fn frame() -> FrameBytes {
@@ -166,8 +166,10 @@ mod tests {
 
     #[test]
     fn a_partition_stands_between_its_sides_for_its_time_and_attackers_are_on_a_side() {
-        let forge = Fault { at: secs(0), what: FaultKind::Forge { near: 1, rate: 1.0, lasts: secs(1) } };
-        let split = Fault { at: secs(5), what: FaultKind::Partition { nodes: vec![0, 1], lasts: secs(5) } };
+        let forge =
+            ScheduledFault { at: secs(0), what: FaultKind::Forge { near: 1, rate: 1.0, lasts: secs(1) } };
+        let split =
+            ScheduledFault { at: secs(5), what: FaultKind::Partition { nodes: vec![0, 1], lasts: secs(5) } };
         let mut rules = Rules::new(&[forge, split], 4, Instant::ZERO + secs(100), 1);
         let mut passes = |at, from, to| judge(&mut rules, at, from, to, &frame()) == sim::Verdict::Pass;
         assert!(passes(104, 0, 2));
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_rule_meets_its_share_of_its_link_and_nothing_else() {
-        let faults = [rule(Verdict::Drop, 0.25, Some(1), Some(2))];
+        let faults = [rule(RuleAction::Drop, 0.25, Some(1), Some(2))];
         let mut rules = Rules::new(&faults, 3, Instant::ZERO, 7);
         for (at, from, to) in [(9, 1, 2), (15, 2, 1), (15, 1, 0)] {
             assert!((0..100).all(|_| judge(&mut rules, at, from, to, &frame()) == sim::Verdict::Pass));
@@ -193,12 +195,12 @@ mod tests {
 
     #[test]
     fn delay_doubling_and_damage_do_what_they_say() {
-        let all = |verdict| Rules::new(&[rule(verdict, 1.0, None, None)], 2, Instant::ZERO, 3);
+        let all = |action| Rules::new(&[rule(action, 1.0, None, None)], 2, Instant::ZERO, 3);
         let late = Duration::from_millis(70);
-        assert_eq!(judge(&mut all(Verdict::Delay(late)), 10, 0, 1, &frame()), sim::Verdict::Delay(late));
-        let twice = judge(&mut all(Verdict::Duplicate), 10, 0, 1, &frame());
+        assert_eq!(judge(&mut all(RuleAction::Delay(late)), 10, 0, 1, &frame()), sim::Verdict::Delay(late));
+        let twice = judge(&mut all(RuleAction::Duplicate), 10, 0, 1, &frame());
         assert!(matches!(twice, sim::Verdict::Again(by) if by <= AGAIN_WITHIN), "{twice:?}");
-        let mut rules = all(Verdict::Corrupt);
+        let mut rules = all(RuleAction::Corrupt);
         let mut places = std::collections::BTreeSet::new();
         for _ in 0..4_000 {
             let sim::Verdict::Replace(damaged) = judge(&mut rules, 10, 0, 1, &frame()) else { panic!() };

@@ -8,7 +8,7 @@ use ble_bearer::sim::{Observer, Station, StationId, World};
 use mesh_protocol::{Duration, Instant};
 
 use super::Faulty;
-use crate::scenario::{Fault, FaultKind, Flash};
+use crate::scenario::{FaultKind, Flash, ScheduledFault};
 
 /// What happens at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Schedule {
 impl Schedule {
     /// Those of `faults`, whose times count from `start`.
     #[must_use]
-    pub fn new(faults: &[Fault], start: Instant) -> Self {
+    pub fn new(faults: &[ScheduledFault], start: Instant) -> Self {
         let mut moments = Vec::new();
         for fault in faults {
             let at = start + fault.at;
@@ -128,7 +128,7 @@ mod tests {
         }
     }
 
-    fn play(faults: &[Fault], until: u64) -> Vec<String> {
+    fn play(faults: &[ScheduledFault], until: u64) -> Vec<String> {
         let mut world = World::<Clockwork>::new(1, Topology::Given(Vec::new()));
         world.add(Position::default(), Clockwork::default());
         let mut schedule = Schedule::new(faults, Instant::ZERO + Duration::from_secs(1));
@@ -140,9 +140,9 @@ mod tests {
         std::mem::take(&mut world.station_mut(StationId(0)).unwrap().0)
     }
 
-    fn crash(at: u64, down: u64) -> Fault {
+    fn crash(at: u64, down: u64) -> ScheduledFault {
         let (at, down) = (Duration::from_secs(at), Duration::from_secs(down));
-        Fault { at, what: FaultKind::Crash { node: 0, down, flash: Flash::Torn } }
+        ScheduledFault { at, what: FaultKind::Crash { node: 0, down, flash: Flash::Torn } }
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_clock_jumps_only_while_there_is_power() {
-        let jump = |at| Fault {
+        let jump = |at| ScheduledFault {
             at: Duration::from_secs(at),
             what: FaultKind::ClockJump { node: 0, by: Duration::from_millis(40) },
         };

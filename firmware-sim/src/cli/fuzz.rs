@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use firmware_sim::fuzz::{self, Failure as Found};
+use firmware_sim::fuzz::{self, FuzzFailure};
 
-use super::{Failure, Outcome, print, progress, range, run::write, threads};
+use super::{CommandFailure, ExitOutcome, print, progress, range, run::write, threads};
 
 /// Smaller cases that are tried before the smallest found is shown. A guess: some seconds.
 const TRIES: u32 = 400;
@@ -38,12 +38,12 @@ fn seeds(text: &str) -> Result<Seeds, String> {
     range(text).map(Seeds)
 }
 
-pub(super) fn run(args: &FuzzArgs) -> Outcome {
+pub(super) fn run(args: &FuzzArgs) -> ExitOutcome {
     let Seeds(seeds) = &args.seeds;
     let (Some(first), Some(last)) = (seeds.first(), seeds.last()) else {
-        return Err(Failure::usage("fuzzing: no seeds; see `mesh-sim fuzz --help`"));
+        return Err(CommandFailure::usage("fuzzing: no seeds; see `mesh-sim fuzz --help`"));
     };
-    // A panic of the core is a finding, and is told of as one.
+    // A panic of the core is a finding, and is shown as one.
     std::panic::set_hook(Box::new(|_| {}));
     let bar = progress(seeds.len(), args.json);
     let report =
@@ -92,7 +92,7 @@ fn excused(((allowance, rule), times): (&(&str, &str), &u64)) -> serde_json::Val
     serde_json::json!({ "allowance": allowance, "rule": rule, "times": times })
 }
 
-fn found(failure: &Found) -> serde_json::Value {
+fn found(failure: &FuzzFailure) -> serde_json::Value {
     serde_json::json!({
         "seed": failure.seed,
         "case": failure.case.name,

@@ -38,25 +38,25 @@ enum Command {
 }
 
 /// Why a command ended badly, and with which exit code.
-struct Failure {
+struct CommandFailure {
     text: String,
     code: u8,
 }
 
-impl Failure {
-    /// It did not work.
+impl CommandFailure {
+    /// The command failed.
     fn failed(text: impl Into<String>) -> Self {
         Self { text: text.into(), code: 1 }
     }
 
-    /// It was asked for in the wrong way.
+    /// Wrong usage.
     fn usage(text: impl Into<String>) -> Self {
         Self { text: text.into(), code: 2 }
     }
 }
 
-/// What a command comes to: whether all is as it should be.
-type Outcome = Result<bool, Failure>;
+/// How a command ends: whether all is as it should be.
+type ExitOutcome = Result<bool, CommandFailure>;
 
 pub(crate) fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
@@ -70,7 +70,7 @@ pub(crate) fn main() -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(Failure { text, code }) => {
+        Err(CommandFailure { text, code }) => {
             // Nobody is left to tell when standard error is closed.
             let _ = writeln!(std::io::stderr(), "mesh-sim: {text}");
             ExitCode::from(code)
@@ -79,11 +79,11 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// Prints a text; that nobody reads it any more is no failure.
-fn print(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> Result<(), CommandFailure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("printing the result: {error}")))
+            Err(CommandFailure::failed(format!("printing the result: {error}")))
         }
         _ => Ok(()),
     }

@@ -9,7 +9,7 @@ use firmware_sim::report;
 use firmware_sim::results::Campaign;
 use firmware_sim::scenario::Scenario;
 
-use super::{Failure, Outcome, print, progress, range, threads};
+use super::{CommandFailure, ExitOutcome, print, progress, range, threads};
 
 /// What is played when no scenario is named.
 const FIELD: &str = include_str!("../../../scenarios/field.toml");
@@ -75,30 +75,30 @@ fn range_arg(text: &str) -> Result<Seeds, String> {
     range(text).map(Seeds)
 }
 
-pub(super) fn read(path: Option<&Path>) -> Result<(Scenario, String), Failure> {
+pub(super) fn read(path: Option<&Path>) -> Result<(Scenario, String), CommandFailure> {
     let read = match path {
         Some(path) => Scenario::read(path),
         None => Scenario::parse("field.toml", FIELD).map(|scenario| (scenario, FIELD.to_owned())),
     };
-    read.map_err(|error| Failure::usage(error.to_string()))
+    read.map_err(|error| CommandFailure::usage(error.to_string()))
 }
 
-pub(super) fn write(path: &Path, what: &str, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, what: &str, bytes: &[u8]) -> Result<(), CommandFailure> {
     std::fs::write(path, bytes)
-        .map_err(|error| Failure::failed(format!("writing {what} to {}: {error}", path.display())))
+        .map_err(|error| CommandFailure::failed(format!("writing {what} to {}: {error}", path.display())))
 }
 
-fn write_json(path: &Path, what: &str, value: &impl serde::Serialize) -> Result<(), Failure> {
+fn write_json(path: &Path, what: &str, value: &impl serde::Serialize) -> Result<(), CommandFailure> {
     let text = serde_json::to_string(value)
-        .map_err(|error| Failure::failed(format!("writing {what} as JSON: {error}")))?;
+        .map_err(|error| CommandFailure::failed(format!("writing {what} as JSON: {error}")))?;
     if path == Path::new("-") { print(&format!("{text}\n")) } else { write(path, what, text.as_bytes()) }
 }
 
-pub(super) fn run(args: &RunArgs) -> Outcome {
+pub(super) fn run(args: &RunArgs) -> ExitOutcome {
     let (scenario, source) = read(args.scenario.as_deref())?;
     if let Some(node) = args.pcap_at.filter(|node| *node >= scenario.node_count()) {
         let nodes = scenario.node_count();
-        return Err(Failure::usage(format!(
+        return Err(CommandFailure::usage(format!(
             "capturing at node {node}: the scenario has nodes 0 to {}",
             nodes - 1
         )));
@@ -106,7 +106,7 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
     let (Stacks(stacks), Seeds(seeds)) = (&args.stack, &args.seeds);
     let is_stdout = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
     if is_stdout(&args.json) && is_stdout(&args.figures) {
-        return Err(Failure::usage(
+        return Err(CommandFailure::usage(
             "writing the results: --json and --figures cannot both go to standard output; give one a file",
         ));
     }
@@ -133,7 +133,7 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
         }
         if let Some(path) = &args.pcap {
             let bytes = firmware_sim::play::capture(&scenario, *stack, *seed, args.pcap_at)
-                .map_err(|error| Failure::failed(format!("capturing the run: {error}")))?;
+                .map_err(|error| CommandFailure::failed(format!("capturing the run: {error}")))?;
             write(path, "the capture", &bytes)?;
         }
     }
@@ -153,13 +153,14 @@ pub(super) struct ReplayArgs {
     trace: PathBuf,
 }
 
-pub(super) fn replay(args: &ReplayArgs) -> Outcome {
+pub(super) fn replay(args: &ReplayArgs) -> ExitOutcome {
     let text = std::fs::read_to_string(&args.trace).map_err(|error| {
-        Failure::usage(format!("reading the recording {}: {error}", args.trace.display()))
+        CommandFailure::usage(format!("reading the recording {}: {error}", args.trace.display()))
     })?;
-    let then = Recording::parse(&text)
-        .map_err(|why| Failure::usage(format!("reading the recording {}: {why}", args.trace.display())))?;
-    let (scenario, stack) = then.scenario().map_err(Failure::usage)?;
+    let then = Recording::parse(&text).map_err(|why| {
+        CommandFailure::usage(format!("reading the recording {}: {why}", args.trace.display()))
+    })?;
+    let (scenario, stack) = then.scenario().map_err(CommandFailure::usage)?;
     let now = Recording::of(&scenario, &then.source, stack, then.seed);
     match then.difference(&now) {
         None => {

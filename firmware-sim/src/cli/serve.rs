@@ -10,7 +10,7 @@ use firmware_sim::virtual_controller::ControllerKind;
 use serde_json::{Value, json};
 
 use super::run::read;
-use super::{Failure, Outcome, print};
+use super::{CommandFailure, ExitOutcome, print};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  mesh-sim serve scenarios/office.toml\n  \
@@ -49,24 +49,24 @@ fn speed(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(super) fn run(args: &ServeArgs) -> Outcome {
+pub(super) fn run(args: &ServeArgs) -> ExitOutcome {
     let (scenario, _) = read(Some(&args.scenario))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::failed(format!("starting: {error}")))?;
+    let runtime = runtime.map_err(|error| CommandFailure::failed(format!("starting: {error}")))?;
     runtime.block_on(serve(args, &scenario))
 }
 
-async fn serve(args: &ServeArgs, scenario: &Scenario) -> Outcome {
+async fn serve(args: &ServeArgs, scenario: &Scenario) -> ExitOutcome {
     let options =
         Options { listen: args.hci, seed: args.seed, controller: args.controller, speed: args.speed };
     let mut server =
-        Server::bind(scenario, options).await.map_err(|error| Failure::failed(error.to_string()))?;
+        Server::bind(scenario, options).await.map_err(|error| CommandFailure::failed(error.to_string()))?;
     let hello = if args.json { hello_json(&server, args, scenario) } else { hello(&server, args, scenario) };
     print(&hello)?;
     while let Some(news) = server.next_news().await {
-        print(&if args.json { news_json(&server, news) } else { told(&server, news) })?;
+        print(&if args.json { news_json(&server, news) } else { in_words(&server, news) })?;
     }
-    Err(Failure::failed(
+    Err(CommandFailure::failed(
         "serving: the simulated air has stopped: a device panicked, which is a bug; please report what it said above",
     ))
 }
@@ -120,7 +120,7 @@ fn hello_json(server: &Server, args: &ServeArgs, scenario: &Scenario) -> String 
     }))
 }
 
-fn told(server: &Server, news: News) -> String {
+fn in_words(server: &Server, news: News) -> String {
     match news {
         News::Came { node, peer } => format!("{peer} has the controller of node {node}\n"),
         News::Full { peer } => format!("{peer} was turned away: every controller has a host\n"),

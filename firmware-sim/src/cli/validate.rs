@@ -3,7 +3,7 @@
 use clap::Args;
 use firmware_sim::validate::{self, Check};
 
-use super::{Failure, Outcome, print, progress, threads};
+use super::{CommandFailure, ExitOutcome, print, progress, threads};
 
 #[derive(Args)]
 #[command(
@@ -19,13 +19,13 @@ pub(super) struct ValidateArgs {
     threads: Option<usize>,
 }
 
-pub(super) fn run(args: &ValidateArgs) -> Outcome {
+pub(super) fn run(args: &ValidateArgs) -> ExitOutcome {
     let bar = progress(validate::steps(), args.json);
     let checks = validate::run(threads(args.threads), || bar.inc(1));
     bar.finish_and_clear();
     if args.json {
         let text = serde_json::to_string(&checks)
-            .map_err(|error| Failure::failed(format!("writing the checks as JSON: {error}")))?;
+            .map_err(|error| CommandFailure::failed(format!("writing the checks as JSON: {error}")))?;
         print(&format!("{text}\n"))?;
     } else {
         print(&validate::table(&checks))?;

@@ -9,8 +9,8 @@ use mesh_protocol::{Duration, MessageType, Priority, Rng};
 
 use super::routes;
 use crate::scenario::{
-    Fault, FaultKind, Flash, GivenLink, Layout, LinkRule, NodeOptions, Pattern, Place, Radio, Scenario,
-    SigOptions, Stacks, Traffic, Verdict, Who,
+    FaultKind, Flash, GivenLink, Layout, LinkRule, NodeOptions, Pattern, Place, RadioSettings, RuleAction,
+    Scenario, ScheduledFault, SigOptions, Stacks, Traffic, Who,
 };
 
 /// Names of cases say how they are judged.
@@ -27,7 +27,7 @@ const REACH: f64 = 20.0;
 const ATTENUATION: f64 = 85.0;
 /// What everyone else's loses: as good as silence.
 const BEYOND: f64 = 195.0;
-/// The longest way between two nodes, in hops. With it, TTL has one to spare.
+/// The longest path between two nodes, in hops. With it, TTL has one to spare.
 const HOPS: u8 = 14;
 /// The longest message for a small node, head and names aside.
 const SMALL: u64 = 500;
@@ -46,7 +46,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The one that a case's name tells of.
+    /// The one in a case's name.
     #[must_use]
     pub fn of(case: &Scenario) -> Self {
         if case.name == LIVENESS { Self::Liveness } else { Self::Safety }
@@ -129,7 +129,7 @@ fn places(count: u32, rng: &mut Rng) -> Vec<Place> {
         };
         places.push(Place { x, y, ..Place::default() });
     }
-    // Nearer together until the longest way is short enough.
+    // Nearer together until the longest path is short enough.
     while diameter(&neighbours_by_distance(&places)).is_none_or(|hops| hops > HOPS) {
         for place in &mut places {
             (place.x, place.y) = (place.x * 0.8, place.y * 0.8);
@@ -147,7 +147,7 @@ fn neighbours_by_distance(places: &[Place]) -> Vec<Vec<u32>> {
     all().map(|(n, a)| all().filter(|(m, b)| *m != n && near(a, b)).map(|(m, _)| m).collect()).collect()
 }
 
-/// The longest of the shortest ways between two nodes, in hops; `None` where there is no way.
+/// The longest of the shortest paths between two nodes, in hops; `None` where there is no path.
 fn diameter(neighbours: &[Vec<u32>]) -> Option<u8> {
     let mut longest = 0;
     for start in 0..neighbours.len() {
@@ -170,7 +170,7 @@ fn diameter(neighbours: &[Vec<u32>]) -> Option<u8> {
     Some(longest)
 }
 
-/// Whether a case can be held to liveness: whoever wants to reach whom has a way.
+/// Whether a case can be held to liveness: every sender has a path to its receiver.
 pub(super) fn is_connected(case: &Scenario) -> bool {
     let Layout::Given(places) = &case.layout else { return false };
     let neighbours = match &case.links {
@@ -207,10 +207,10 @@ fn links(places: &[Place], rng: &mut Rng) -> LinkRule {
     LinkRule::Given(links)
 }
 
-fn radio(rng: &mut Rng) -> Radio {
+fn radio(rng: &mut Rng) -> RadioSettings {
     // From as fast as stacks do it to what the reference run has.
     let scan = Duration::from_millis([30, 100, 3_000][rng.below(3) as usize]);
-    Radio {
+    RadioSettings {
         extended: false,
         tx_dbm: 0.0,
         sensitivity_dbm: -96.0,
@@ -243,7 +243,7 @@ fn node_options(mode: Mode, rng: &mut Rng) -> NodeOptions {
         _ => between(-20_000.0, 20_000.0, rng),
     };
     let gateway = rng.chance(150_000);
-    // Where nobody relays there may be no way.
+    // Where nobody relays there may be no path.
     let relay = (mode == Mode::Safety && rng.chance(80_000)).then_some(false);
     NodeOptions { gateway, relay, drift_ppm, ..NodeOptions::default() }
 }
@@ -277,7 +277,7 @@ fn traffic(case: &Scenario, count: u32, mode: Mode, rng: &mut Rng) -> Traffic {
     }
 }
 
-fn fault(case: &Scenario, count: u32, until: Duration, mode: Mode, rng: &mut Rng) -> Fault {
+fn fault(case: &Scenario, count: u32, until: Duration, mode: Mode, rng: &mut Rng) -> ScheduledFault {
     let latest = Duration::from_micros(until.as_micros() * 9 / 10);
     // Half of the cuts come to where something goes on.
     if rng.chance(150_000) {
@@ -290,7 +290,7 @@ fn fault(case: &Scenario, count: u32, until: Duration, mode: Mode, rng: &mut Rng
             down: (until - at).min(rng.jitter(Duration::from_secs(5))),
             flash: flash(rng),
         };
-        return Fault { at, what };
+        return ScheduledFault { at, what };
     }
     let at = rng.jitter(latest);
     let left = until - at;
@@ -306,15 +306,15 @@ fn fault(case: &Scenario, count: u32, until: Duration, mode: Mode, rng: &mut Rng
         },
         3..=5 => FaultKind::Partition { nodes: (0..count).filter(|_| rng.chance(500_000)).collect(), lasts },
         6..=10 => {
-            let (verdict, most) = match rng.below(4) {
-                0 => (Verdict::Drop, 0.9),
-                1 => (Verdict::Delay(rng.jitter(Duration::from_secs(4))), 0.6),
-                2 => (Verdict::Duplicate, 1.0),
-                _ => (Verdict::Corrupt, 0.6),
+            let (action, most) = match rng.below(4) {
+                0 => (RuleAction::Drop, 0.9),
+                1 => (RuleAction::Delay(rng.jitter(Duration::from_secs(4))), 0.6),
+                2 => (RuleAction::Duplicate, 1.0),
+                _ => (RuleAction::Corrupt, 0.6),
             };
             let from = rng.chance(400_000).then(|| node(rng));
             let to = rng.chance(400_000).then(|| node(rng));
-            FaultKind::Rule { verdict, share: between(0.05, most, rng), from, to, lasts }
+            FaultKind::Rule { action, share: between(0.05, most, rng), from, to, lasts }
         }
         11 => FaultKind::ClockJump { node: node(rng), by: rng.jitter(Duration::from_secs(40)) },
         12 => FaultKind::Forge { near: node(rng), rate: between(1.0, 40.0, rng), lasts },
@@ -324,7 +324,7 @@ fn fault(case: &Scenario, count: u32, until: Duration, mode: Mode, rng: &mut Rng
         }
         _ => FaultKind::Member { near: node(rng), rate: between(1.0, 8.0, rng), lasts },
     };
-    Fault { at, what }
+    ScheduledFault { at, what }
 }
 
 fn flash(rng: &mut Rng) -> Flash {
@@ -333,13 +333,13 @@ fn flash(rng: &mut Rng) -> Flash {
 
 /// The end of the last fault, counted as their beginnings are.
 pub(super) fn faults_end(case: &Scenario) -> Duration {
-    let end = |fault: &Fault| match fault.what {
+    let end = |fault: &ScheduledFault| match fault.what {
         FaultKind::Crash { down: lasts, .. }
         | FaultKind::Partition { lasts, .. }
         | FaultKind::Forge { lasts, .. }
         | FaultKind::Replay { lasts, .. }
         | FaultKind::Member { lasts, .. } => fault.at + lasts,
-        FaultKind::Rule { verdict: Verdict::Delay(by), lasts, .. } => fault.at + lasts + by,
+        FaultKind::Rule { action: RuleAction::Delay(by), lasts, .. } => fault.at + lasts + by,
         FaultKind::Rule { lasts, .. } => fault.at + lasts,
         FaultKind::ClockJump { .. } => fault.at,
     };

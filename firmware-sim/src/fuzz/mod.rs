@@ -26,7 +26,7 @@ pub use case::{Mode, case};
 pub use play::play;
 pub use shrink::shrink;
 
-/// What one case or several came to.
+/// The figures of one case or several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// How many cases.
@@ -67,7 +67,7 @@ impl Stats {
 
 /// A case in which something did not hold.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
+pub struct FuzzFailure {
     /// The seed.
     pub seed: u64,
     /// What did not hold.
@@ -76,7 +76,7 @@ pub struct Failure {
     pub case: Scenario,
 }
 
-impl Failure {
+impl FuzzFailure {
     /// The command that runs it again, as its seed has it.
     #[must_use]
     pub fn command(&self) -> String {
@@ -84,7 +84,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for FuzzFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "seed {} ({}): {}\n  {}", self.seed, self.case.name, self.violation, self.command())
     }
@@ -94,7 +94,7 @@ impl fmt::Display for Failure {
 ///
 /// # Errors
 /// What did not hold.
-pub fn run(seed: u64) -> Result<Stats, Box<Failure>> {
+pub fn run(seed: u64) -> Result<Stats, Box<FuzzFailure>> {
     play(&case(seed), seed)
 }
 
@@ -102,7 +102,7 @@ pub fn run(seed: u64) -> Result<Stats, Box<Failure>> {
 ///
 /// # Errors
 /// What did not hold: so a rule that it excuses, if the seed needs it.
-pub fn run_without(seed: u64, allowance: &Allowance) -> Result<Stats, Box<Failure>> {
+pub fn run_without(seed: u64, allowance: &Allowance) -> Result<Stats, Box<FuzzFailure>> {
     play::play_without(&case(seed), seed, Some(allowance))
 }
 
@@ -117,31 +117,31 @@ pub struct Progress {
     pub failed: u64,
 }
 
-/// What many seeds came to.
+/// The result of many seeds.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Report {
+pub struct FuzzReport {
     /// Of those that held, all together.
     pub stats: Stats,
     /// Those that did not, in order of their seeds.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<FuzzFailure>,
 }
 
-/// Runs the cases of many seeds on so many threads (0 counts as 1), and tells `progress` after each. The same seeds give the same
+/// Runs the cases of many seeds on so many threads (0 counts as 1), and calls `progress` after each. The same seeds give the same
 /// report, however many threads there are.
-pub fn many(seeds: RangeInclusive<u64>, threads: usize, progress: impl FnMut(Progress) + Send) -> Report {
+pub fn many(seeds: RangeInclusive<u64>, threads: usize, progress: impl FnMut(Progress) + Send) -> FuzzReport {
     let seeds: Vec<u64> = seeds.collect();
     let start = Progress { done: 0, all: seeds.len() as u64, failed: 0 };
-    let told = Mutex::new((start, progress));
+    let shared = Mutex::new((start, progress));
     let results = parallel::map(&seeds, threads, |seed| {
         let result = run(*seed);
-        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        let (so_far, progress) = &mut *told;
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let (so_far, progress) = &mut *shared;
         so_far.done += 1;
         so_far.failed += u64::from(result.is_err());
         progress(*so_far);
         result
     });
-    let mut report = Report::default();
+    let mut report = FuzzReport::default();
     for result in results {
         match result {
             Ok(stats) => report.stats.add(&stats),

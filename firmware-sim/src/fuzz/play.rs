@@ -9,7 +9,7 @@ use ble_bearer::sim::{RadioSpec, StationId, World};
 use mesh_protocol::{Address, Duration, Envelope, Instant, NetKey, Rng};
 
 use super::case::{Mode, faults_end};
-use super::{Failure, Stats};
+use super::{FuzzFailure, Stats};
 use crate::chaos::{Allowance, Both, Invariants, Place, Rules, Schedule, Violation, attackers};
 use crate::device::letter;
 use crate::scenario::{Layout, Pattern, Scenario, Traffic, Who};
@@ -18,19 +18,19 @@ use crate::stack::mesh::{Mesh, address, options};
 use crate::world::{Network, WorldBuilder};
 use crate::{Device, Letter, Options};
 
-/// The run is looked at this often: what has gone wrong ends it.
-const LOOK: Duration = Duration::from_secs(1);
+/// Violations are looked for this often; the first one ends the run.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Faults are over for so long before a case of liveness may end: the longest timer, and neighbours have said hello.
 /// A guess.
 const AFTER_FAULTS: Duration = Duration::from_secs(5);
 
 type Field = World<Place<Device>, Both<Rules, Invariants>>;
 
-/// Plays a case: what it came to.
+/// Plays a case; its figures.
 ///
 /// # Errors
 /// What did not hold.
-pub fn play(case: &Scenario, seed: u64) -> Result<Stats, Box<Failure>> {
+pub fn play(case: &Scenario, seed: u64) -> Result<Stats, Box<FuzzFailure>> {
     play_without(case, seed, None)
 }
 
@@ -39,8 +39,8 @@ pub(super) fn play_without(
     case: &Scenario,
     seed: u64,
     withheld: Option<&Allowance>,
-) -> Result<Stats, Box<Failure>> {
-    let failure = |violation| Box::new(Failure { seed, violation, case: case.clone() });
+) -> Result<Stats, Box<FuzzFailure>> {
+    let failure = |violation| Box::new(FuzzFailure { seed, violation, case: case.clone() });
     // A panic in the core is a finding like any other.
     match catch_unwind(AssertUnwindSafe(|| run(case, seed, withheld))) {
         Ok(result) => result.map_err(failure),
@@ -61,10 +61,10 @@ fn run(case: &Scenario, seed: u64, withheld: Option<&Allowance>) -> Result<Stats
     let start = Instant::ZERO + case.settle;
     let network = Network::random(seed);
     let key = NetKey::new(network.key());
-    let strangers = attackers(&case.faults, nodes, start, &key, network.epoch(), seed);
+    let attackers = attackers(&case.faults, nodes, start, &key, network.epoch(), seed);
     // What a member forges is for cases of safety: one who mutes its victims by design says nothing of liveness.
     let mut forgers = Rng::stream(seed, "forgers");
-    let strangers: Vec<_> = strangers
+    let attackers: Vec<_> = attackers
         .into_iter()
         .zip(0..)
         .map(|((near, attacker), number)| {
@@ -73,7 +73,7 @@ fn run(case: &Scenario, seed: u64, withheld: Option<&Allowance>) -> Result<Stats
             (near, if forges { attacker.forging(rng) } else { attacker })
         })
         .collect();
-    let members = strangers.iter().filter_map(|(_, attacker)| attacker.member()).collect();
+    let members = attackers.iter().filter_map(|(_, attacker)| attacker.member()).collect();
 
     let mut invariants = Invariants::new(&key, network.epoch(), nodes, members);
     withheld.into_iter().for_each(|allowance| invariants.withhold(allowance));
@@ -88,7 +88,7 @@ fn run(case: &Scenario, seed: u64, withheld: Option<&Allowance>) -> Result<Stats
         device.watch();
         (Mesh::radio(radio, &case.stacks), Some(Place::Node(device)))
     });
-    world.attackers(case, seed, &RadioSpec::default(), strangers);
+    world.attackers(case, seed, &RadioSpec::default(), attackers);
 
     let mut play = Play {
         world: world.build().0,
@@ -100,7 +100,7 @@ fn run(case: &Scenario, seed: u64, withheld: Option<&Allowance>) -> Result<Stats
     match Mode::of(case) {
         Mode::Safety => play.until(start + case.offered + case.drain)?,
         Mode::Liveness => {
-            play.settle(start + case.offered.max(faults_end(case) + AFTER_FAULTS), case.drain, nodes)?
+            play.complete(start + case.offered.max(faults_end(case) + AFTER_FAULTS), case.drain, nodes)?
         }
     }
     Ok(play.finish())
@@ -118,8 +118,8 @@ impl Play {
     fn until(&mut self, end: Instant) -> Result<(), Violation> {
         loop {
             let post = self.posts.first_key_value().map(|((at, _), _)| *at);
-            let look = self.world.now() + LOOK;
-            let next = [post, self.schedule.next(), Some(look), Some(end)]
+            let check = self.world.now() + CHECK_EVERY;
+            let next = [post, self.schedule.next(), Some(check), Some(end)]
                 .into_iter()
                 .flatten()
                 .min()
@@ -143,8 +143,8 @@ impl Play {
         self.world.observer().1.violation().map_or(Ok(()), |violation| Err(violation.clone()))
     }
 
-    /// Goes on until every message is settled: then all have arrived.
-    fn settle(&mut self, earliest: Instant, drain: Duration, nodes: u32) -> Result<(), Violation> {
+    /// Goes on until every message is complete: then all have arrived.
+    fn complete(&mut self, earliest: Instant, drain: Duration, nodes: u32) -> Result<(), Violation> {
         self.until(earliest)?;
         let last = self.world.now() + drain;
         loop {
@@ -169,7 +169,7 @@ impl Play {
                 let seconds = drain.as_millis() / 1_000;
                 return violation(busy, format!("{left} of its messages wait {seconds} s after all faults"));
             }
-            self.until(now + LOOK)?;
+            self.until(now + CHECK_EVERY)?;
         }
     }
 
@@ -180,12 +180,12 @@ impl Play {
         for (name, count) in rules.counts() {
             self.stats.met.insert(name, count);
         }
-        let strangers =
+        let attackers =
             (0..self.world.len() as u32).filter_map(|n| match self.world.station(StationId(n))? {
                 Place::Attacker(attacker) => Some(attacker.sent()),
                 Place::Node(_) => None,
             });
-        self.stats.attacks = strangers.sum();
+        self.stats.attacks = attackers.sum();
         self.stats.simulated_ms = self.world.now().as_micros() / 1_000;
         self.stats
     }

@@ -8,7 +8,7 @@ use mesh_protocol::Rng;
 
 use crate::scenario::{Scenario, Who};
 
-/// Ways that are drawn in one case at the most. A guess: several at one node, and others with none.
+/// Paths that are drawn in one case at the most. A guess: several at one node, and others with none.
 const WAYS: u64 = 12;
 
 /// Gives some of the nodes routes, in about half of all cases; `neighbours` of each are those in range.
@@ -18,7 +18,7 @@ pub(super) fn add(case: &mut Scenario, seed: u64, neighbours: &[Vec<u32>]) {
         return;
     }
     let count = neighbours.len() as u64;
-    // Where something goes, both ways: answers have routes too.
+    // Where messages go, in both directions: answers have routes too.
     let spoken_of: BTreeSet<u32> = case
         .traffic
         .iter()
@@ -33,15 +33,15 @@ pub(super) fn add(case: &mut Scenario, seed: u64, neighbours: &[Vec<u32>]) {
         let to = if rng.chance(850_000) { one_of(&spoken_of, &mut rng).unwrap_or(any) } else { any };
         let beside = one_of(&neighbours[node as usize], &mut rng).unwrap_or(any);
         match rng.below(8) {
-            // The whole way, hop by hop.
+            // The whole path, hop by hop.
             0..=3 => {
-                for (at, next) in way(neighbours, node, to) {
+                for (at, next) in path(neighbours, node, to) {
                     set(case, at, to, next);
                 }
             }
-            // Of the right way only the beginning.
+            // Of the right path only the first hop.
             4 => {
-                if let Some((at, next)) = way(neighbours, node, to).first() {
+                if let Some((at, next)) = path(neighbours, node, to).first() {
                     set(case, *at, to, *next);
                 }
             }
@@ -68,8 +68,8 @@ fn set(case: &mut Scenario, at: u32, to: u32, next: u32) {
     }
 }
 
-/// A shortest way: each node on it, and the one behind that.
-fn way(neighbours: &[Vec<u32>], from: u32, to: u32) -> Vec<(u32, u32)> {
+/// A shortest path: each node on it, and the one behind that.
+fn path(neighbours: &[Vec<u32>], from: u32, to: u32) -> Vec<(u32, u32)> {
     // From its end, so that each node met knows where it goes on.
     let mut next = vec![None; neighbours.len()];
     let mut queue = VecDeque::from([to]);
@@ -94,9 +94,9 @@ mod tests {
     fn a_way_is_a_shortest_one_from_end_to_end() {
         // 0 - 1 - 2 - 3, and 0 - 4 - 3.
         let neighbours = [vec![1, 4], vec![0, 2], vec![1, 3], vec![2, 4], vec![0, 3]];
-        assert_eq!(way(&neighbours, 0, 3), [(0, 4), (4, 3)]);
-        assert_eq!(way(&neighbours, 2, 3), [(2, 3)]);
-        assert_eq!(way(&neighbours, 3, 3), []);
+        assert_eq!(path(&neighbours, 0, 3), [(0, 4), (4, 3)]);
+        assert_eq!(path(&neighbours, 2, 3), [(2, 3)]);
+        assert_eq!(path(&neighbours, 3, 3), []);
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
         for seed in 0..400 {
             let case = case(seed);
             let routes =
-                || case.nodes.iter().flat_map(|(at, node)| node.routes.iter().map(move |way| (*at, way)));
+                || case.nodes.iter().flat_map(|(at, node)| node.routes.iter().map(move |route| (*at, route)));
             with += u32::from(routes().next().is_some());
             for (at, (to, next)) in routes() {
                 assert!(

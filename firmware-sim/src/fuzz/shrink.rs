@@ -3,17 +3,17 @@
 //! Owns the order in which things are left out. It does not look for the smallest case, only for one that a reader can hold
 //! in mind.
 
-use super::Failure;
+use super::FuzzFailure;
 use super::case::{Mode, is_connected};
 use super::play::play;
 use crate::scenario::{FaultKind, Layout, LinkRule, NodeOptions, Scenario, Who};
 
 /// Leaves out faults, messages, nodes and routes while the same rule is broken, in at most `tries` runs.
 #[must_use]
-pub fn shrink(failure: &Failure, tries: u32) -> Failure {
+pub fn shrink(failure: &FuzzFailure, tries: u32) -> FuzzFailure {
     let mut best = failure.clone();
     let mut left = tries;
-    let mut attempt = |best: &mut Failure, case: Scenario| {
+    let mut attempt = |best: &mut FuzzFailure, case: Scenario| {
         if left == 0 || (Mode::of(&case) == Mode::Liveness && !is_connected(&case)) {
             return false;
         }
@@ -82,8 +82,8 @@ fn nodes(case: &Scenario) -> usize {
 
 /// Leaves out runs of things: half of them, then a quarter, down to one by one, the last ones first.
 fn leave_out(
-    best: &mut Failure,
-    attempt: &mut impl FnMut(&mut Failure, Scenario) -> bool,
+    best: &mut FuzzFailure,
+    attempt: &mut impl FnMut(&mut FuzzFailure, Scenario) -> bool,
     count: impl Fn(&Scenario) -> usize,
     remove: impl Fn(&mut Scenario, usize, usize),
 ) {
@@ -113,8 +113,9 @@ fn remove_node(case: &mut Scenario, node: u32) {
     let options = std::mem::take(&mut case.nodes);
     for (n, mut options) in options {
         let Some(n) = moved(n) else { continue };
-        let ways = std::mem::take(&mut options.routes);
-        options.routes = ways.into_iter().filter_map(|(to, next)| Some((moved(to)?, moved(next)?))).collect();
+        let given = std::mem::take(&mut options.routes);
+        options.routes =
+            given.into_iter().filter_map(|(to, next)| Some((moved(to)?, moved(next)?))).collect();
         case.nodes.insert(n, options);
     }
     if let LinkRule::Given(links) = &mut case.links {
@@ -179,8 +180,8 @@ mod tests {
                 assert_eq!(nodes(&case), count - 1);
                 let fits = |n: &u32| (*n as usize) < count - 1;
                 assert!(case.nodes.keys().all(fits), "seed {seed}");
-                let ways = case.nodes.values().flat_map(|node| &node.routes);
-                assert!(ways.flat_map(|(to, next)| [to, next]).all(fits), "seed {seed}");
+                let given = case.nodes.values().flat_map(|node| &node.routes);
+                assert!(given.flat_map(|(to, next)| [to, next]).all(fits), "seed {seed}");
                 for traffic in &case.traffic {
                     assert!([&traffic.from, &traffic.to].iter().all(|who| match who {
                         Who::Node(n) => fits(n),

@@ -11,14 +11,14 @@ use mesh_protocol::Instant;
 use super::due::Due;
 pub use super::due::Message;
 use crate::results::MessageResult;
-use crate::scenario::{Fault, FaultKind, Scenario};
-use crate::stack::{Arrival, Fate, Order, StackKind, Target};
+use crate::scenario::{FaultKind, Scenario, ScheduledFault};
+use crate::stack::{Arrival, Order, ReportedOutcome, StackKind, Target};
 
 /// See the module.
 ///
 /// Whoever plays asks [`next`](Self::next) when to [`take`](Self::take) what is due, says of each message that it is
-/// [`offered`](Self::offered) and then that it was [`accepted`](Self::accepted) or [`refused`](Self::refused), and tells what
-/// [`arrived`](Self::arrived) and what senders were [`told`](Self::told).
+/// [`offered`](Self::offered) and then that it was [`accepted`](Self::accepted) or [`refused`](Self::refused), and passes on what
+/// [`arrived`](Self::arrived) and what senders were [`reported`](Self::reported).
 #[derive(Debug)]
 pub struct Course {
     scenario: Arc<Scenario>,
@@ -67,7 +67,7 @@ impl Course {
         Instant::ZERO + self.scenario.settle + self.scenario.offered
     }
 
-    /// When everything ends, settled or not.
+    /// When everything ends, whether or not every message is complete.
     #[must_use]
     pub fn end(&self) -> Instant {
         self.last() + self.scenario.drain
@@ -155,7 +155,7 @@ impl Course {
             let message = &mut self.messages[number];
             if message.answered_us.is_none() {
                 message.answered_us = Some(arrival.at.as_micros());
-                self.settle_if_done(number, now);
+                self.complete_if_done(number, now);
             }
             return;
         }
@@ -166,19 +166,19 @@ impl Course {
             message.reached += 1;
             message.delivered_us = Some(arrival.at.as_micros());
             message.hops = message.hops.max(Some(arrival.hops));
-            self.settle_if_done(number, now);
+            self.complete_if_done(number, now);
         } else {
             message.duplicates += 1;
         }
     }
 
-    /// A sender was told what became of the message that it calls so.
-    pub fn told(&mut self, now: Instant, at: u32, id: u32, fate: Fate) {
+    /// The stack of a sender has reported what became of the message that it calls so.
+    pub fn reported(&mut self, now: Instant, at: u32, id: u32, outcome: ReportedOutcome) {
         let Some(&number) = self.known.get(&(at, id)) else { return };
         let message = &mut self.messages[number];
-        if message.fate.is_none() {
-            message.fate = Some(fate.name().to_owned());
-            self.settle_if_done(number, now);
+        if message.outcome.is_none() {
+            message.outcome = Some(outcome.name().to_owned());
+            self.complete_if_done(number, now);
         }
     }
 
@@ -187,24 +187,23 @@ impl Course {
         self.due.check(now);
     }
 
-    /// Closes a message of which nothing more is expected.
-    fn settle_if_done(&mut self, number: usize, now: Instant) {
+    /// Completes a message of which nothing more is expected.
+    fn complete_if_done(&mut self, number: usize, now: Instant) {
         let message = &self.messages[number];
         let settings = &self.scenario.traffic[message.traffic as usize];
-        let told = message.fate.is_some() || !self.stack.reports(settings.bytes, message.to.is_some());
-        let failed = message
-            .fate
-            .as_deref()
-            .is_some_and(|fate| fate != Fate::Delivered.name() && fate != Fate::Sent.name());
+        let reported = message.outcome.is_some() || !self.stack.reports(settings.bytes, message.to.is_some());
+        let failed = message.outcome.as_deref().is_some_and(|outcome| {
+            outcome != ReportedOutcome::Delivered.name() && outcome != ReportedOutcome::Sent.name()
+        });
         let reached = message.reached == message.wanted;
         let answered = !settings.is_echo() || message.answered_us.is_some();
-        let done = (reached && told && answered) || (failed && message.to.is_some());
+        let done = (reached && reported && answered) || (failed && message.to.is_some());
         if done && self.closed.insert(number) {
             self.open -= 1;
         }
         // A loop goes on once its message has come back, or its end is known. Of one to everyone no more is known than that
         // it was sent.
-        let sent = message.to.is_none() && message.fate.is_some();
+        let sent = message.to.is_none() && message.outcome.is_some();
         let goes_on = if settings.is_echo() { message.answered_us.is_some() } else { done || sent };
         if goes_on {
             self.due.came_back(number, now);
@@ -221,8 +220,8 @@ impl Course {
         messages
     }
 
-    /// Whether a message was taken and lost, and its sender not told in time. Of stacks that tell; a sender whose power was cut
-    /// is told nothing.
+    /// Whether a message was taken and lost without a report to its sender in time. Only of stacks that report every loss; a sender
+    /// whose power was cut gets no report.
     fn is_silent(&self, message: &MessageResult, now: Instant) -> bool {
         let Some(sent) = message.sent_us.filter(|_| self.stack.reports_losses() && message.reached == 0)
         else {
@@ -230,10 +229,10 @@ impl Course {
         };
         let deadline = self.scenario.traffic[message.traffic as usize].deadline;
         let over = Instant::from_micros(sent) + deadline <= now;
-        let cut = |fault: &Fault| matches!(fault.what, FaultKind::Crash { node, .. } if node == message.from);
-        match message.fate.as_deref() {
+        let cut = |fault: &ScheduledFault| matches!(fault.what, FaultKind::Crash { node, .. } if node == message.from);
+        match message.outcome.as_deref() {
             None => over && !self.scenario.faults.iter().any(cut),
-            told => told == Some(Fate::Delivered.name()),
+            outcome => outcome == Some(ReportedOutcome::Delivered.name()),
         }
     }
 }

@@ -23,16 +23,16 @@ pub struct Message {
     pub(super) looped: Option<usize>,
 }
 
-/// A loop on its way.
+/// A loop that goes on.
 #[derive(Debug)]
 struct Loop {
     loops: ClosedLoop,
-    state: State,
+    state: LoopState,
 }
 
 /// What a loop waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum LoopState {
     /// The time of its next message.
     Next(Instant),
     /// Its message to be posted.
@@ -57,7 +57,7 @@ impl Due {
     pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
         let start = Instant::ZERO + scenario.settle;
         let loops = scenario.loops(seed).into_iter().map(|loops| {
-            let state = State::Next(start + loops.start);
+            let state = LoopState::Next(start + loops.start);
             Loop { loops, state }
         });
         Self { plan: scenario.plan(seed).into(), loops: loops.collect(), waiting: BTreeMap::new(), start }
@@ -67,8 +67,8 @@ impl Due {
     pub(super) fn next(&self) -> Option<Instant> {
         let planned = self.plan.front().map(|planned| self.start + planned.at);
         let loops = self.loops.iter().filter_map(|looped| match looped.state {
-            State::Next(at) | State::Message(_, at) => Some(at),
-            State::Posting | State::Ended => None,
+            LoopState::Next(at) | LoopState::Message(_, at) => Some(at),
+            LoopState::Posting | LoopState::Ended => None,
         });
         loops.chain(planned).min()
     }
@@ -83,14 +83,14 @@ impl Due {
         }
         self.check(now);
         for (number, looped) in self.loops.iter_mut().enumerate() {
-            let State::Next(at) = looped.state else { continue };
+            let LoopState::Next(at) = looped.state else { continue };
             if at > now {
                 continue;
             }
             let over = now >= self.start + looped.loops.stop;
-            looped.state = State::Ended;
+            looped.state = LoopState::Ended;
             if let Some((from, to)) = looped.loops.next().filter(|_| !over) {
-                looped.state = State::Posting;
+                looped.state = LoopState::Posting;
                 due.push(Message { traffic: looped.loops.traffic, from, to, looped: Some(number) });
             }
         }
@@ -100,7 +100,7 @@ impl Due {
 
     /// A loop's message was taken under this number; it is wanted until then.
     pub(super) fn posted(&mut self, looped: usize, message: usize, until: Instant) {
-        self.loops[looped].state = State::Message(message, until);
+        self.loops[looped].state = LoopState::Message(message, until);
         self.waiting.insert(message, looped);
     }
 
@@ -108,24 +108,24 @@ impl Due {
     pub(super) fn ended(&mut self, looped: usize, now: Instant) {
         // Not at the same moment again: a refusal may last.
         let pause = self.loops[looped].loops.pause.max(Duration::from_millis(1));
-        self.loops[looped].state = State::Next(now + pause);
+        self.loops[looped].state = LoopState::Next(now + pause);
     }
 
     /// A message has come back; if a loop waits for it, that goes on.
     pub(super) fn came_back(&mut self, message: usize, now: Instant) {
         if let Some(looped) = self.waiting.remove(&message) {
-            self.loops[looped].state = State::Next(now + self.loops[looped].loops.pause);
+            self.loops[looped].state = LoopState::Next(now + self.loops[looped].loops.pause);
         }
     }
 
     /// Gives up waiting for what is not wanted any more.
     pub(super) fn check(&mut self, now: Instant) {
         for looped in &mut self.loops {
-            if let State::Message(message, until) = looped.state
+            if let LoopState::Message(message, until) = looped.state
                 && until <= now
             {
                 self.waiting.remove(&message);
-                looped.state = State::Next(until + looped.loops.pause);
+                looped.state = LoopState::Next(until + looped.loops.pause);
             }
         }
     }

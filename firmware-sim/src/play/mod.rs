@@ -1,6 +1,6 @@
 //! Playing a scenario: its nodes on the air, its messages sent, what became of them written down.
 //!
-//! Owns the run. What is observed on the way is `watch`'s business, which messages there are and what became of them [`course`]'s, who
+//! Owns the run. What is observed is `watch`'s business, which messages there are and what became of them [`course`]'s, who
 //! stands where [`field`]'s, what is made of it all the reports'. Real gateways play scenarios with the same parts.
 
 pub mod course;
@@ -40,7 +40,7 @@ pub fn play(scenario: &Scenario, stack: StackKind, seed: u64, timeline: bool) ->
     result
 }
 
-/// Plays a scenario and returns its trace hash, its number of events, and marks on the way.
+/// Plays a scenario and returns its trace hash, its number of events, and marks.
 pub(crate) fn record(scenario: &Scenario, stack: StackKind, seed: u64) -> (String, u64, Vec<Mark>) {
     let extras = Extras { marks: true, ..Extras::default() };
     let (result, watch) = play_with(scenario, stack, seed, extras);
@@ -147,14 +147,14 @@ impl<S: Stack> Run<S> {
         self.hear(now);
     }
 
-    /// Takes down what has reached applications and what senders were told.
+    /// Records what has reached applications and what was reported to senders.
     fn hear(&mut self, now: Instant) {
-        let (arrivals, settled) = self.world.observer_mut().1.take();
+        let (arrivals, completions) = self.world.observer_mut().1.take();
         for (at, arrival) in arrivals {
             self.course.arrived(now, at, &arrival);
         }
-        for (at, settled) in settled {
-            self.course.told(now, at, settled.id, settled.fate);
+        for (at, completion) in completions {
+            self.course.reported(now, at, completion.id, completion.outcome);
         }
         self.course.check(now);
     }
@@ -197,7 +197,7 @@ pub fn result<S: StackNode>(world: &Field<S>, course: &Course, seed: u64) -> Run
             heard: seen.heard,
         }
     });
-    // Those who mean harm stand behind the nodes, and in no report.
+    // Attackers have the numbers behind the nodes, and are in no report.
     let count = places.len() as u32;
     let links = watch.links().filter(|((from, to), _)| *from < count && *to < count);
     let links = links.map(|((from, to), heard)| LinkResult {
@@ -232,7 +232,7 @@ pub fn result<S: StackNode>(world: &Field<S>, course: &Course, seed: u64) -> Run
     }
 }
 
-/// Plays a scenario with several stacks and seeds, on so many threads, and tells `done` after each. The order of the results does not
+/// Plays a scenario with several stacks and seeds, on so many threads, and calls `done` after each. The order of the results does not
 /// depend on the threads.
 pub fn play_all(
     scenario: &Scenario,

@@ -13,10 +13,10 @@ use crate::Trace;
 use crate::capture::{Capture, Pdu, PduKind};
 use crate::results::{RunResult, TimelineStep};
 use crate::stack::mesh::FrameKeys;
-use crate::stack::{Arrival, Settled, StackKind, StackNode};
+use crate::stack::{Arrival, Completion, StackKind, StackNode};
 use crate::world::Network;
 
-/// Steps of a timeline that are kept. A guess: more cannot be looked at.
+/// Steps of a timeline that are kept. A guess: more do not fit a page.
 const STEPS: usize = 400;
 
 /// One message to be followed.
@@ -107,7 +107,7 @@ pub type At<T> = (u32, T);
 
 /// What one node did.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct NodeActivity {
     pub(super) sent: u64,
     pub(super) airtime_us: u64,
     pub(super) heard: u64,
@@ -120,12 +120,12 @@ pub struct Watch {
     spec: RadioSpec,
     keys: FrameKeys,
     trace: Trace,
-    nodes: Vec<Seen>,
+    nodes: Vec<NodeActivity>,
     /// For each receiver, how often it heard each sender.
     links: Vec<BTreeMap<u32, u64>>,
     airtime: BTreeMap<&'static str, u64>,
     arrivals: Vec<At<Arrival>>,
-    settled: Vec<At<Settled>>,
+    completions: Vec<At<Completion>>,
     extras: Extras,
     marks: Vec<Mark>,
     steps: Vec<TimelineStep>,
@@ -143,7 +143,7 @@ impl Watch {
             links: Vec::new(),
             airtime: BTreeMap::new(),
             arrivals: Vec::new(),
-            settled: Vec::new(),
+            completions: Vec::new(),
             extras,
             marks: Vec::new(),
             steps: Vec::new(),
@@ -190,18 +190,18 @@ impl Watch {
         }
     }
 
-    /// Whether anything has reached applications, or senders were told anything, since last taken.
+    /// Whether anything has reached applications, or anything was reported to senders, since last taken.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        !self.arrivals.is_empty() || !self.settled.is_empty()
+        !self.arrivals.is_empty() || !self.completions.is_empty()
     }
 
-    /// What reached applications and what senders were told since last taken, and where.
-    pub fn take(&mut self) -> (Vec<At<Arrival>>, Vec<At<Settled>>) {
-        (std::mem::take(&mut self.arrivals), std::mem::take(&mut self.settled))
+    /// What reached applications and what was reported to senders since last taken, and at which nodes.
+    pub fn take(&mut self) -> (Vec<At<Arrival>>, Vec<At<Completion>>) {
+        (std::mem::take(&mut self.arrivals), std::mem::take(&mut self.completions))
     }
 
-    pub(super) fn node(&self, number: u32) -> Seen {
+    pub(super) fn node(&self, number: u32) -> NodeActivity {
         self.nodes.get(number as usize).copied().unwrap_or_default()
     }
 
@@ -226,23 +226,23 @@ impl Watch {
         self.steps.clone()
     }
 
-    fn seen(&mut self, station: StationId) -> &mut Seen {
+    fn seen(&mut self, station: StationId) -> &mut NodeActivity {
         let index = station.0 as usize;
         if self.nodes.len() <= index {
-            self.nodes.resize(index + 1, Seen::default());
+            self.nodes.resize(index + 1, NodeActivity::default());
             self.links.resize(index + 1, BTreeMap::new());
         }
         &mut self.nodes[index]
     }
 
-    /// Takes down one step if it belongs to the message that is followed.
+    /// Records one step if it belongs to the message that is followed.
     fn follow(
         &mut self,
         now: Instant,
         node: StationId,
         what: &str,
         frame: &[u8],
-        note: impl FnOnce() -> String,
+        detail: impl FnOnce() -> String,
     ) {
         let Some(follow) = self.extras.follow else { return };
         if now < follow.start || now > follow.end || self.steps.len() >= STEPS {
@@ -254,16 +254,16 @@ impl Watch {
             return;
         }
         let (at_us, what) = (now.as_micros(), what.to_owned());
-        self.steps.push(TimelineStep { at_us, node: node.0, what, note: note() });
+        self.steps.push(TimelineStep { at_us, node: node.0, what, detail: detail() });
     }
 
     /// A step at the followed message's ends.
-    fn end(&mut self, at: Instant, node: u32, what: &str, note: String) {
+    fn end(&mut self, at: Instant, node: u32, what: &str, detail: String) {
         let Some(follow) = self.extras.follow else { return };
         let moment = if what == "posted" { follow.start } else { follow.end };
         if at == moment && (node == follow.from || node == follow.to) {
             let (at_us, what) = (at.as_micros(), what.to_owned());
-            self.steps.push(TimelineStep { at_us, node, what, note });
+            self.steps.push(TimelineStep { at_us, node, what, detail });
         }
     }
 
@@ -296,8 +296,8 @@ impl<S: StackNode> Observer<S> for Watch {
         }
         self.seen(heard.to).heard += 1;
         *self.links[heard.to.0 as usize].entry(heard.from.0).or_default() += 1;
-        let note = || format!("from {} on channel {} at {} dBm", heard.from.0, heard.channel, heard.rssi);
-        self.follow(now, heard.to, "heard", heard.frame, note);
+        let detail = || format!("from {} on channel {} at {} dBm", heard.from.0, heard.channel, heard.rssi);
+        self.follow(now, heard.to, "heard", heard.frame, detail);
     }
 
     fn ran(&mut self, _now: Instant, id: StationId, station: &mut S) {
@@ -305,6 +305,6 @@ impl<S: StackNode> Observer<S> for Watch {
             self.end(arrival.at, id.0, "delivered", format!("after {} hops", arrival.hops));
             self.arrivals.push((id.0, arrival));
         }
-        self.settled.extend(station.settled().into_iter().map(|settled| (id.0, settled)));
+        self.completions.extend(station.completions().into_iter().map(|completion| (id.0, completion)));
     }
 }

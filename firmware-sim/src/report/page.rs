@@ -143,8 +143,8 @@ fn news(out: &mut String, stacks: &[StackSummary], names: &[String]) {
                 count(all.falsely_delivered())
             ));
         }
-        if !all.silent() && all.told("nothing") > 0 {
-            said.push(format!("<b>{} without word</b> to their senders", count(all.told("nothing"))));
+        if !all.silent() && all.reported("nothing") > 0 {
+            said.push(format!("<b>{} without word</b> to their senders", count(all.reported("nothing"))));
         }
         let missing: Vec<u64> = seeds.iter().filter(|seed| !stack.seeds.contains(seed)).copied().collect();
         if !missing.is_empty() {
@@ -209,8 +209,8 @@ fn overview(out: &mut String, stacks: &[StackSummary], names: &[String]) {
     let _ = writeln!(
         out,
         "<details><summary>What senders were told, and what was true</summary>{}<p class=\"note\">A stack without \
-         receipts tells nothing. A message of unknown fate may well have arrived.</p></details></section>",
-        tables::told(stacks, names)
+         receipts tells nothing. A message of unknown outcome may well have arrived.</p></details></section>",
+        tables::reported(stacks, names)
     );
 }
 

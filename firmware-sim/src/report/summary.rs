@@ -14,7 +14,7 @@ use crate::stack::StackKind;
 /// with a single message.
 pub const FEW: usize = 10;
 
-/// What senders were told while they were told nothing.
+/// What stands for a message of which nothing was reported to its sender.
 const NOTHING: &str = "nothing";
 
 /// What one stack did, all its runs together.
@@ -83,8 +83,9 @@ pub struct Figures {
     pub delivery: Option<f64>,
     /// The same over the sent ones. `None`: nothing was sent.
     pub delivery_of_sent: Option<f64>,
-    /// What the senders were told of the sent, and what was true; `nothing` while they were told nothing.
-    pub told: BTreeMap<String, Arrived>,
+    /// What was reported to senders of the sent, and what was true; `nothing` where nothing was reported.
+    #[serde(rename = "told")]
+    pub reported: BTreeMap<String, Arrived>,
     /// How often a message reached a receiver again.
     pub duplicates: u64,
     /// From the sender's stack to the receiver's application, of those that arrived; for everyone, to the last node
@@ -96,7 +97,7 @@ pub struct Figures {
     pub hops: Hops,
 }
 
-/// Messages of which senders were told one thing, by what was true.
+/// Messages of which the same was reported, by what was true.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Arrived {
     /// They reached every node they were for.
@@ -269,14 +270,14 @@ impl Figures {
             figures.duplicates += u64::from(message.duplicates);
             let share = share(message);
             shares += share;
-            let told = message.fate.as_deref().unwrap_or(NOTHING);
-            let told = figures.told.entry(told.to_owned()).or_default();
+            let reported = message.outcome.as_deref().unwrap_or(NOTHING);
+            let reported = figures.reported.entry(reported.to_owned()).or_default();
             let (truth, counter) = if share >= 1.0 {
-                (&mut told.all, &mut figures.delivered)
+                (&mut reported.all, &mut figures.delivered)
             } else if share > 0.0 {
-                (&mut told.some, &mut figures.partly)
+                (&mut reported.some, &mut figures.partly)
             } else {
-                (&mut told.none, &mut figures.undelivered)
+                (&mut reported.none, &mut figures.undelivered)
             };
             *truth += 1;
             *counter += 1;
@@ -293,22 +294,22 @@ impl Figures {
         figures
     }
 
-    /// Messages of whose fate the sender was told this; `nothing` for those of which it was told nothing.
+    /// Messages of which this outcome was reported to the sender; `nothing`: none was.
     #[must_use]
-    pub fn told(&self, fate: &str) -> u64 {
-        self.told.get(fate).map_or(0, Arrived::total)
+    pub fn reported(&self, outcome: &str) -> u64 {
+        self.reported.get(outcome).map_or(0, Arrived::total)
     }
 
-    /// Whether no sender was ever told anything: the stack has no receipts, or nothing was sent.
+    /// Whether nothing was ever reported to a sender: the stack has no receipts, or nothing was sent.
     #[must_use]
     pub fn silent(&self) -> bool {
-        self.told.keys().all(|fate| fate == NOTHING)
+        self.reported.keys().all(|outcome| outcome == NOTHING)
     }
 
-    /// Messages of which the sender was told that they were delivered, and which reached nobody.
+    /// Messages that were reported as delivered, and which reached nobody.
     #[must_use]
     pub fn falsely_delivered(&self) -> u64 {
-        self.told.get("delivered").map_or(0, |arrived| arrived.none)
+        self.reported.get("delivered").map_or(0, |arrived| arrived.none)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The tables of the page: the summary, what senders were told, the runs, counters, and the numbers behind the plots.
+//! The tables of the page: the summary, what was reported to senders, the runs, counters, and the numbers behind the plots.
 //!
 //! Owns rows and columns. The figures are `summary`'s, the place of a table on the page is `page`'s.
 
@@ -21,7 +21,7 @@ pub(super) fn summary(stacks: &[StackSummary], names: &[String]) -> String {
         || stacks.iter().flat_map(|s| std::iter::once(&s.all).chain(s.groups.iter().map(|g| &g.figures)));
     let shows = Columns {
         partly: figures().any(|f| f.partly > 0),
-        rejected: figures().any(|f| f.told("rejected") > 0),
+        rejected: figures().any(|f| f.reported("rejected") > 0),
         trips: figures().any(|f| f.round_trip.samples > 0),
     };
     let mut out = String::from(
@@ -97,11 +97,11 @@ fn cells(out: &mut String, figures: &Figures, shows: &Columns, silent: bool) {
     bad(out, figures.undelivered);
     let _ = write!(out, "<td class=\"main\">{}</td>", escaped(figures.delivery));
     good(out, escaped(figures.delivery_of_sent));
-    for fate in ["unknown", "expired", "rejected"].iter().take(2 + usize::from(shows.rejected)) {
+    for outcome in ["unknown", "expired", "rejected"].iter().take(2 + usize::from(shows.rejected)) {
         if silent {
             good(out, NONE.to_owned());
         } else {
-            bad(out, figures.told(fate));
+            bad(out, figures.reported(outcome));
         }
     }
     good(out, count(figures.duplicates));
@@ -116,22 +116,22 @@ fn cells(out: &mut String, figures: &Figures, shows: &Columns, silent: bool) {
     good(out, maybe(figures.hops.max.map(f64::from)).replace(".00", "").replace(".0", ""));
 }
 
-/// What senders were told, by what was true.
-pub(super) fn told(stacks: &[StackSummary], names: &[String]) -> String {
+/// What was reported to senders, by what was true.
+pub(super) fn reported(stacks: &[StackSummary], names: &[String]) -> String {
     let mut out = String::from(
         "<div class=\"scroll\"><table><tr><th class=\"l\">stack</th><th class=\"l\">the sender was told</th>\
          <th>messages sent</th><th>reached all they were for</th><th>reached some</th><th>reached nobody</th></tr>",
     );
     for (place, (stack, name)) in stacks.iter().zip(names).enumerate() {
-        for (fate, arrived) in &stack.all.told {
-            let false_word = fate == "delivered" && arrived.none > 0;
+        for (outcome, arrived) in &stack.all.reported {
+            let false_word = outcome == "delivered" && arrived.none > 0;
             let _ = write!(
                 out,
                 "<tr><th class=\"l\">{}{}</th><td class=\"l\">{}</td><td>{}</td><td>{}</td><td>{}</td>\
                  <td class=\"{}\">{}</td></tr>",
                 key(place),
                 escape(name),
-                escape(&shorten(fate, 30)),
+                escape(&shorten(outcome, 30)),
                 count(arrived.total()),
                 count(arrived.all),
                 count(arrived.some),

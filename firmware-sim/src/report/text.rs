@@ -57,7 +57,8 @@ pub fn table(campaign: &Campaign) -> String {
 
 fn row(stack: &str, of: &str, figures: &Figures, whole: &StackSummary, cost: bool) -> [String; HEAD.len()] {
     let latency = &figures.latency;
-    let told = |fate| if whole.all.silent() { NONE.to_owned() } else { count(figures.told(fate)) };
+    let reported =
+        |outcome| if whole.all.silent() { NONE.to_owned() } else { count(figures.reported(outcome)) };
     [
         stack.to_owned(),
         of.to_owned(),
@@ -66,8 +67,8 @@ fn row(stack: &str, of: &str, figures: &Figures, whole: &StackSummary, cost: boo
         count(figures.sent),
         count(figures.delivered),
         maybe_percent(figures.delivery),
-        told("unknown"),
-        told("expired"),
+        reported("unknown"),
+        reported("expired"),
         count(figures.duplicates),
         quantile(latency.p50_us, latency),
         quantile(latency.p99_us, latency),
@@ -100,9 +101,9 @@ fn notes(out: &mut String, stacks: &[StackSummary]) {
             let lost = count(all.falsely_delivered());
             let _ = writeln!(out, "{name}: {lost} reported as delivered, but reached nobody");
         }
-        if !all.silent() && all.told("nothing") > 0 {
-            let untold = count(all.told("nothing"));
-            let _ = writeln!(out, "{name}: {untold} sent, and the sender was told nothing");
+        if !all.silent() && all.reported("nothing") > 0 {
+            let unreported = count(all.reported("nothing"));
+            let _ = writeln!(out, "{name}: {unreported} sent, and the sender was told nothing");
         }
         let trips = &all.round_trip;
         if let (Some(p50), Some(p99)) = (trips.p50_us, trips.p99_us) {

@@ -146,8 +146,8 @@ fn one(out: &mut String, place: usize, name: &str, run: &RunResult) {
             let (_, shape, size) = KINDS.get(level).copied().unwrap_or(("", Shape::Circle, 3.0));
             let mut tip =
                 format!("{} ms: {}, {}", figure(since(step)), node_name(run, step.node, 40), step.what);
-            if !step.note.is_empty() {
-                let _ = write!(tip, "\n{}", shorten(&step.note, 80));
+            if !step.detail.is_empty() {
+                let _ = write!(tip, "\n{}", shorten(&step.detail, 80));
             }
             svg.mark(shape, &format!("w{level}"), *at, size, &tip);
         }
@@ -186,7 +186,7 @@ fn words(out: &mut String, run: &RunResult, steps: &[&TimelineStep], start: u64)
             figure((step.at_us - start) as f64 / 1e3),
             escape(&node_name(run, step.node, 40)),
             escape(&shorten(&step.what, 40)),
-            escape(&shorten(&step.note, 80))
+            escape(&shorten(&step.detail, 80))
         );
     }
     out.push_str("</table></div>");

@@ -4,7 +4,7 @@
 
 use mesh_protocol::{Duration, MessageType, Priority};
 
-use super::{Flash, LinkRule, Radio, SigOptions, Stacks};
+use super::{Flash, LinkRule, RadioSettings, SigOptions, Stacks};
 
 /// Hellos come every few seconds, so that neighbours know each other after about ten. A guess.
 pub(super) const SETTLE: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ pub(super) const LINKS: LinkRule = LinkRule::Propagation {
 };
 
 /// A radio as small devices have it.
-pub(super) const RADIO: Radio = Radio {
+pub(super) const RADIO: RadioSettings = RadioSettings {
     extended: false,
     // What most adapters send adverts with. A guess.
     tx_dbm: 0.0,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Something that goes wrong at a moment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Fault {
+pub struct ScheduledFault {
     /// When, after the settling.
     pub at: Duration,
     /// What.
@@ -36,7 +36,7 @@ pub enum FaultKind {
     /// A rule for what is on its way to hosts.
     Rule {
         /// What happens.
-        verdict: Verdict,
+        action: RuleAction,
         /// To which share of it, 0 to 1.
         share: f64,
         /// Only from this node.
@@ -99,7 +99,7 @@ pub enum Flash {
 
 /// What a rule does to a reception.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RuleAction {
     /// It is not received.
     Drop,
     /// It comes later.

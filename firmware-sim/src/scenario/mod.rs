@@ -16,10 +16,10 @@ use std::collections::BTreeMap;
 
 use mesh_protocol::Duration;
 
-pub use fault::{Fault, FaultKind, Flash, Verdict};
+pub use fault::{FaultKind, Flash, RuleAction, ScheduledFault};
 pub use file::ScenarioError;
 pub use plan::{ClosedLoop, Planned};
-pub use radio::{GivenLink, LinkRule, Radio, Wlan};
+pub use radio::{GivenLink, LinkRule, RadioSettings, Wlan};
 pub use stacks::{SigOptions, Stacks};
 pub use traffic::{Pattern, Traffic, Who};
 
@@ -40,7 +40,7 @@ pub struct Scenario {
     pub settle: Duration,
     /// How long traffic is offered.
     pub offered: Duration,
-    /// How long, at most, the run goes on afterwards, until every message is settled.
+    /// How long, at most, the run goes on afterwards, until every message is complete.
     pub drain: Duration,
     /// Where nodes stand.
     pub layout: Layout,
@@ -49,7 +49,7 @@ pub struct Scenario {
     /// Who hears whom.
     pub links: LinkRule,
     /// Every node's radio.
-    pub radio: Radio,
+    pub radio: RadioSettings,
     /// Interference from a wireless LAN, if there is one.
     pub wlan: Option<Wlan>,
     /// Settings of the stacks.
@@ -57,7 +57,7 @@ pub struct Scenario {
     /// Who says what, in order.
     pub traffic: Vec<Traffic>,
     /// What goes wrong, in order of time.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<ScheduledFault>,
 }
 
 impl Scenario {

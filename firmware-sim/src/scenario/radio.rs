@@ -50,7 +50,7 @@ pub struct GivenLink {
 
 /// A radio and its controller.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Radio {
+pub struct RadioSettings {
     /// Extended advertising, with frames up to 245 bytes; else legacy, up to 27.
     pub extended: bool,
     /// Transmit power in dBm.

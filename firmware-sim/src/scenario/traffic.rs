@@ -11,7 +11,7 @@ pub enum Who {
     Node(u32),
     /// Any of these.
     Nodes(Vec<u32>),
-    /// Any node, drawn anew for each message.
+    /// Any node, drawn again for each message.
     Any,
     /// All of them. As a receiver: one message to everyone. As a sender: each of them sends a stream of its own.
     Everyone,
@@ -22,7 +22,7 @@ pub enum Who {
 pub struct Traffic {
     /// Who sends.
     pub from: Who,
-    /// Who receives, drawn anew for each message where it may be several; never the sender itself.
+    /// Who receives, drawn again for each message where it may be several; never the sender itself.
     pub to: Who,
     /// Of what type.
     pub kind: MessageType,
@@ -70,7 +70,7 @@ pub enum Pattern {
         /// From one burst to the next.
         every: Duration,
     },
-    /// Each as soon as the one before is settled.
+    /// Each as soon as the one before is complete.
     Bulk {
         /// How many.
         count: u32,

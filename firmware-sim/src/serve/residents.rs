@@ -125,12 +125,12 @@ impl Resident {
         let arrivals = self.mesh.arrivals();
         self.arrived += arrivals.len() as u64;
         let answered: Vec<u32> = arrivals.iter().filter_map(|arrival| arrival.answers).collect();
-        let settled: Vec<u32> = self.mesh.settled().iter().map(|settled| settled.id).collect();
+        let completions: Vec<u32> = self.mesh.completions().iter().map(|completion| completion.id).collect();
         self.mesh.forget_told();
         for one in &mut self.said.loops {
             let State::Waits(id, _) = one.state else { continue };
             let echo = self.said.orders.get(one.messages.traffic as usize).is_some_and(|order| order.echo);
-            if (if echo { &answered } else { &settled }).contains(&id) {
+            if (if echo { &answered } else { &completions }).contains(&id) {
                 one.state = State::Next(now + one.messages.pause);
             }
         }

@@ -28,7 +28,7 @@ use self::assembly::Assemblies;
 use self::recent::RecentFrames;
 use super::echo::{Echoes, Opcode};
 use super::mesh::FrameKeys;
-use super::{Arrival, Order, Refused, Sets, Settled, Stack, Target, node_seeds, relays, station};
+use super::{Arrival, Completion, Order, Refused, Sets, Stack, Target, node_seeds, relays, station};
 use crate::scenario::Scenario;
 
 /// Copies of each frame: as the SIG baseline, so that the two compare.
@@ -165,7 +165,7 @@ impl Flood {
     }
 
     /// Takes a message of at most 256 parts less one byte; its number here, which its receiver finds as well: the SEQ
-    /// of its first part. It is never settled. [`Flood::run`] has to follow.
+    /// of its first part. Nothing is ever reported of it. [`Flood::run`] has to follow.
     ///
     /// # Errors
     /// [`Refused::TooLong`] for longer bodies, [`Refused::Busy`] when 32 messages wait or 16 requests to that node wait
@@ -193,7 +193,7 @@ impl Flood {
     }
 
     /// Nothing ever: there are no receipts.
-    pub const fn settled(&mut self) -> Vec<Settled> {
+    pub const fn completions(&mut self) -> Vec<Completion> {
         Vec::new()
     }
 
@@ -213,7 +213,7 @@ impl Flood {
         ]
     }
 
-    /// A frame that did not come before. Out of line: the way of duplicates stays short.
+    /// A frame that did not come before. Out of line: the path of duplicates stays short.
     #[cold]
     #[inline(never)]
     fn take_new(&mut self, now: Instant, frame: &[u8], head: [u8; HEADER]) -> bool {

@@ -8,7 +8,10 @@ use mesh_protocol::{
     frame,
 };
 
-use super::{Arrival, Fate, Faulty, Order, Refused, Settled, Stack, StackNode, Target, node_seeds, relays};
+use super::{
+    Arrival, Completion, Faulty, Order, Refused, ReportedOutcome, Stack, StackNode, Target, node_seeds,
+    relays,
+};
 use crate::device::letter;
 use crate::scenario::{Flash, Scenario};
 use crate::world::Network;
@@ -167,18 +170,20 @@ impl StackNode for Mesh {
             .collect()
     }
 
-    fn settled(&mut self) -> Vec<Settled> {
+    fn completions(&mut self) -> Vec<Completion> {
         let outcomes = self.device.outcomes();
         let new = outcomes.get(self.passed_on.1..).unwrap_or_default();
         self.passed_on.1 = outcomes.len();
-        let fate = |outcome: &Outcome| match outcome {
-            Outcome::Delivered | Outcome::Processed => Fate::Delivered,
-            Outcome::Sent => Fate::Sent,
-            Outcome::Expired => Fate::Expired,
-            Outcome::Rejected(_) => Fate::Rejected,
-            _ => Fate::Unknown,
+        let reported = |outcome: &Outcome| match outcome {
+            Outcome::Delivered | Outcome::Processed => ReportedOutcome::Delivered,
+            Outcome::Sent => ReportedOutcome::Sent,
+            Outcome::Expired => ReportedOutcome::Expired,
+            Outcome::Rejected(_) => ReportedOutcome::Rejected,
+            _ => ReportedOutcome::Unknown,
         };
-        new.iter().map(|(at, id, outcome)| Settled { at: *at, id: id.0, fate: fate(outcome) }).collect()
+        new.iter()
+            .map(|(at, id, outcome)| Completion { at: *at, id: id.0, outcome: reported(outcome) })
+            .collect()
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {

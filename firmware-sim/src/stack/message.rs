@@ -31,7 +31,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// The type it has on its way: whoever has it answers queries, and nothing else.
+    /// The type it is sent with: receivers answer queries, and nothing else.
     #[must_use]
     pub const fn sent_as(&self) -> MessageType {
         match (self.echo, self.kind) {
@@ -82,7 +82,7 @@ impl Refused {
     }
 }
 
-impl Fate {
+impl ReportedOutcome {
     /// Its name in results.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -96,12 +96,12 @@ impl Fate {
     }
 }
 
-/// What a sender was told in the end.
+/// What was reported to a sender in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
+pub enum ReportedOutcome {
     /// The receiver has it.
     Delivered,
-    /// It was for many, who do not answer: it was put on the air.
+    /// It was to everyone, who do not answer: it was put on the air.
     Sent,
     /// Nobody knows.
     Unknown,
@@ -111,13 +111,13 @@ pub enum Fate {
     Rejected,
 }
 
-/// What became of a message, as its sender was told.
+/// What was reported to the sender of a message: nothing more is to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// When the sender was told.
+pub struct Completion {
+    /// When it was reported.
     pub at: Instant,
     /// The number that [`Stack::post`] gave it.
     pub id: u32,
-    /// What it was told.
-    pub fate: Fate,
+    /// What was reported.
+    pub outcome: ReportedOutcome,
 }

@@ -18,11 +18,11 @@ use ble_bearer::sim::{Phy, RadioSpec, ScanPlan, Station};
 use mesh_protocol::{Duration, Instant, Rng};
 
 use self::mesh::FrameKeys;
-use crate::scenario::{Flash, Radio, Scenario, Stacks};
+use crate::scenario::{Flash, RadioSettings, Scenario, Stacks};
 
 pub use kind::StackKind;
 pub(crate) use kind::WithStack;
-pub use message::{Arrival, Fate, Order, Refused, Settled, Target};
+pub use message::{Arrival, Completion, Order, Refused, ReportedOutcome, Target};
 pub use sets::Sets;
 
 /// A station that takes messages and hands them over: a node of a stack, or what stands where a node may stand.
@@ -36,14 +36,14 @@ pub trait StackNode: Station {
     /// What reached the application since last asked, in order.
     fn arrivals(&mut self) -> Vec<Arrival>;
 
-    /// What senders were told since last asked, in order. Stacks without receipts have none.
-    fn settled(&mut self) -> Vec<Settled>;
+    /// What was reported to senders since last asked, in order. Stacks without receipts have none.
+    fn completions(&mut self) -> Vec<Completion>;
 
     /// Counters of this stack, by name: discards, relayed, retries. For reports.
     fn counters(&self) -> Vec<(&'static str, u64)>;
 }
 
-/// A station that faults can befall.
+/// A station that can have faults.
 pub trait Faulty: Station {
     /// Power is cut: RAM is gone, and `flash` says what became of a write under way. Until the restart the world neither
     /// runs it nor lets it hear.
@@ -67,7 +67,7 @@ pub trait Stack: StackNode + Faulty + Sized {
     const AD_TYPE: &'static [u8];
     /// Whether its nodes need to know when an advertising set is free again.
     const NEEDS_SENT: bool;
-    /// Whether a sender is always told of a loss before the deadline, so that a loss without a word breaks a promise.
+    /// Whether every loss is reported to its sender before the deadline, so that one that is not breaks a promise.
     const REPORTS_LOSSES: bool;
 
     /// How many advertising sets a node's controller has.
@@ -76,7 +76,7 @@ pub trait Stack: StackNode + Faulty + Sized {
         1
     }
 
-    /// Whether a sender is told what became of a message with a body of so many bytes, to one node or to everyone.
+    /// Whether the outcome is reported to the sender of a message with a body of so many bytes, to one node or to everyone.
     fn reports(bytes: u32, to_one: bool) -> bool;
 
     /// Why the node with the number `sender` sends a frame: `data`, `ack`, `relay`...; `other` for what is none of this stack.
@@ -90,7 +90,7 @@ pub trait Stack: StackNode + Faulty + Sized {
 
     /// The controller of a node with such a radio.
     #[must_use]
-    fn radio(radio: &Radio, settings: &Stacks) -> RadioSpec {
+    fn radio(radio: &RadioSettings, settings: &Stacks) -> RadioSpec {
         RadioSpec {
             tx_dbm: radio.tx_dbm,
             sensitivity_dbm: radio.sensitivity_dbm,
@@ -141,8 +141,8 @@ macro_rules! station {
                 Self::arrivals(self)
             }
 
-            fn settled(&mut self) -> Vec<Settled> {
-                Self::settled(self)
+            fn completions(&mut self) -> Vec<Completion> {
+                Self::completions(self)
             }
 
             fn counters(&self) -> Vec<(&'static str, u64)> {

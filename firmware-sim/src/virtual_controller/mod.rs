@@ -75,7 +75,7 @@ impl ControllerKind {
 
     /// Its radio on the air of a scenario.
     #[must_use]
-    pub fn spec(self, radio: &scenario::Radio) -> RadioSpec {
+    pub fn spec(self, radio: &scenario::RadioSettings) -> RadioSpec {
         RadioSpec {
             tx_dbm: radio.tx_dbm,
             sensitivity_dbm: radio.sensitivity_dbm,

@@ -14,7 +14,7 @@ use ble_bearer::sim::{
 use mesh_protocol::{Instant, NetKey, Rng};
 
 use crate::chaos::{self, Attacker};
-use crate::scenario::{Place, Radio, Scenario};
+use crate::scenario::{Place, RadioSettings, Scenario};
 use crate::{Device, Options};
 
 pub use network::{ISLANDS, Network, RUNS};
@@ -57,11 +57,12 @@ impl<S: Station, O: Observer<S>> WorldBuilder<S, O> {
         &mut self,
         scenario: &Scenario,
         seed: u64,
-        mut node: impl FnMut(u32, &Radio) -> (RadioSpec, Option<S>),
+        mut node: impl FnMut(u32, &RadioSettings) -> (RadioSpec, Option<S>),
     ) {
         for (number, place) in (0..).zip(scenario.places(seed)) {
             let own = scenario.nodes.get(&number).and_then(|node| node.tx_dbm);
-            let radio = Radio { tx_dbm: own.unwrap_or(scenario.radio.tx_dbm), ..scenario.radio.clone() };
+            let radio =
+                RadioSettings { tx_dbm: own.unwrap_or(scenario.radio.tx_dbm), ..scenario.radio.clone() };
             match node(number, &radio) {
                 (spec, Some(station)) => drop(self.world.add_with(position(&place), spec, station)),
                 (spec, None) => self.seat(position(&place), spec),

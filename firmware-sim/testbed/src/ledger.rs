@@ -6,7 +6,7 @@
 use firmware_sim::play::At;
 use firmware_sim::play::course::Course;
 use firmware_sim::stack::mesh::{address, number};
-use firmware_sim::stack::{Arrival, Fate, Settled};
+use firmware_sim::stack::{Arrival, Completion, ReportedOutcome};
 use mesh_agent::api::{
     Accepted, Body, Destination, ErrorCode, ErrorEvent, Message, MessageRef, Outcome, Receipt,
 };
@@ -37,17 +37,21 @@ impl Ledger {
     }
 
     /// Something has happened at a device.
-    pub(super) fn hear(&mut self, now: Instant, (arrivals, settled): (Vec<At<Arrival>>, Vec<At<Settled>>)) {
+    pub(super) fn hear(
+        &mut self,
+        now: Instant,
+        (arrivals, completions): (Vec<At<Arrival>>, Vec<At<Completion>>),
+    ) {
         for (at, arrival) in arrivals {
             self.course.arrived(now, at, &arrival);
             self.record.arrived(arrival.at, at as usize, as_message(at, arrival));
         }
-        for (at, Settled { at: when, id, fate }) in settled {
-            self.course.told(now, at, id, fate);
+        for (at, Completion { at: when, id, outcome }) in completions {
+            self.course.reported(now, at, id, outcome);
             let id = message(address(at), id);
             // Answers are a device's own, and nobody waits for what became of them.
             if self.record.knows(id) {
-                self.record.receipt(when, at as usize, as_receipt(when, id, fate));
+                self.record.receipt(when, at as usize, as_receipt(when, id, outcome));
             }
         }
         self.course.check(now);
@@ -87,14 +91,14 @@ impl Witness for Ledger {
     }
 
     fn receipt(&mut self, now: Instant, agent: usize, receipt: Receipt) {
-        let fate = match receipt.outcome {
-            Outcome::Delivered | Outcome::Processed => Fate::Delivered,
-            Outcome::Sent => Fate::Sent,
-            Outcome::Expired => Fate::Expired,
-            Outcome::Rejected => Fate::Rejected,
-            Outcome::Unknown => Fate::Unknown,
+        let outcome = match receipt.outcome {
+            Outcome::Delivered | Outcome::Processed => ReportedOutcome::Delivered,
+            Outcome::Sent => ReportedOutcome::Sent,
+            Outcome::Expired => ReportedOutcome::Expired,
+            Outcome::Rejected => ReportedOutcome::Rejected,
+            Outcome::Unknown => ReportedOutcome::Unknown,
         };
-        self.course.told(now, agent as u32, receipt.id.id.0, fate);
+        self.course.reported(now, agent as u32, receipt.id.id.0, outcome);
         self.record.receipt(now, agent, receipt);
         self.inside.shared.news.notify_one();
     }
@@ -138,13 +142,13 @@ fn as_message(at: u32, arrival: Arrival) -> Message {
 }
 
 /// What a device was told, as an agent would have been.
-const fn as_receipt(at: Instant, id: MessageRef, fate: Fate) -> Receipt {
-    let outcome = match fate {
-        Fate::Delivered => Outcome::Delivered,
-        Fate::Sent => Outcome::Sent,
-        Fate::Unknown => Outcome::Unknown,
-        Fate::Expired => Outcome::Expired,
-        Fate::Rejected => Outcome::Rejected,
+const fn as_receipt(at: Instant, id: MessageRef, outcome: ReportedOutcome) -> Receipt {
+    let outcome = match outcome {
+        ReportedOutcome::Delivered => Outcome::Delivered,
+        ReportedOutcome::Sent => Outcome::Sent,
+        ReportedOutcome::Unknown => Outcome::Unknown,
+        ReportedOutcome::Expired => Outcome::Expired,
+        ReportedOutcome::Rejected => Outcome::Rejected,
     };
     Receipt {
         cursor: None,

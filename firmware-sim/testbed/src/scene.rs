@@ -11,7 +11,7 @@ use firmware_sim::chaos::Schedule;
 use firmware_sim::play::course::{Course, Message as Wanted};
 use firmware_sim::play::{StackKind, post, result};
 use firmware_sim::results::RunResult;
-use firmware_sim::scenario::{Fault, FaultKind, Scenario};
+use firmware_sim::scenario::{FaultKind, Scenario, ScheduledFault};
 use firmware_sim::stack::mesh::address;
 use firmware_sim::stack::{Order, Target};
 use mesh_agent::api::{Accepted, Body, Destination, Message, Name, SendRequest};
@@ -99,7 +99,7 @@ impl Play {
     fn new(inside: Inside, scenario: Arc<Scenario>, gateways: &[(u32, Name)], seed: u64) -> Self {
         let start = Instant::ZERO + scenario.settle;
         let is_gateway = |node: u32| gateways.iter().any(|(gateway, _)| *gateway == node);
-        let (own, others): (Vec<Fault>, Vec<Fault>) = scenario
+        let (own, others): (Vec<ScheduledFault>, Vec<ScheduledFault>) = scenario
             .faults
             .iter()
             .cloned()
@@ -267,7 +267,7 @@ impl Play {
 }
 
 /// The moments of such crashes. Of two that overlap at one gateway, the longer one counts.
-fn powers(crashes: &[Fault], start: Instant) -> Vec<(Instant, u32, Power)> {
+fn powers(crashes: &[ScheduledFault], start: Instant) -> Vec<(Instant, u32, Power)> {
     let mut windows: BTreeMap<u32, Vec<(Instant, Instant)>> = BTreeMap::new();
     for fault in crashes {
         if let FaultKind::Crash { node, down, .. } = fault.what {

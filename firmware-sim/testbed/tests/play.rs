@@ -60,10 +60,10 @@ fn what_gateways_of_a_scenario_accept_survives_a_power_cut_and_comes_once() {
         assert_eq!(messages.len(), count);
         assert!(messages.iter().all(|m| m.reached == 1 && m.answered_us > m.delivered_us), "{messages:?}");
     }
-    let between: Vec<_> = of(5).map(|message| message.fate.as_deref()).collect();
-    assert!(between.iter().filter(|fate| **fate == Some("delivered")).count() >= 7, "{between:?}");
+    let between: Vec<_> = of(5).map(|message| message.outcome.as_deref()).collect();
+    assert!(between.iter().filter(|outcome| **outcome == Some("delivered")).count() >= 7, "{between:?}");
     let all: Vec<_> = of(6).collect();
-    assert_eq!((all.len(), all[0].reached, all[0].fate.as_deref()), (1, 6, Some("sent")));
+    assert_eq!((all.len(), all[0].reached, all[0].outcome.as_deref()), (1, 6, Some("sent")));
 
     // Agents were given exactly what was said to them, and told after it had come.
     let mut copies = BTreeMap::new();

@@ -26,9 +26,9 @@ pub(super) fn arrived(message: MessageResult, after: u64, hops: u8) -> MessageRe
     }
 }
 
-/// The same, its sender told this.
-pub(super) fn told(message: MessageResult, fate: &str) -> MessageResult {
-    MessageResult { fate: Some(fate.to_owned()), ..message }
+/// The same, with this report to its sender.
+pub(super) fn reported(message: MessageResult, outcome: &str) -> MessageResult {
+    MessageResult { outcome: Some(outcome.to_owned()), ..message }
 }
 
 /// Nodes in a row that sent so many events.
@@ -44,26 +44,30 @@ fn airtime(causes: &[(&str, u64)]) -> std::collections::BTreeMap<String, u64> {
 
 /// Two runs of ours, in which most things happen once, and one of the flood, in which one message arrives.
 pub(super) fn campaign() -> Campaign {
-    let to_all =
-        MessageResult { to: None, reached: 2, wanted: 3, ..told(sent("HIGH", 0, 5, 3_000_000), "unknown") };
+    let to_all = MessageResult {
+        to: None,
+        reached: 2,
+        wanted: 3,
+        ..reported(sent("HIGH", 0, 5, 3_000_000), "unknown")
+    };
     let refused =
         MessageResult { sent_us: None, refused: Some("busy".to_owned()), ..sent("LOW", 3, 20, 1_900_000) };
     let first = vec![
         MessageResult {
             duplicates: 1,
-            ..told(arrived(sent("CRITICAL", 1, 10, 1_000_000), 10_000, 1), "delivered")
+            ..reported(arrived(sent("CRITICAL", 1, 10, 1_000_000), 10_000, 1), "delivered")
         },
         MessageResult {
             answered_us: Some(1_260_000),
-            ..told(arrived(sent("LOW", 2, 20, 1_200_000), 30_000, 2), "unknown")
+            ..reported(arrived(sent("LOW", 2, 20, 1_200_000), 30_000, 2), "unknown")
         },
         refused,
-        told(sent("LOW", 3, 20, 2_500_000), "expired"),
+        reported(sent("LOW", 3, 20, 2_500_000), "expired"),
         arrived(to_all, 50_000, 2),
     ];
     let second = vec![
-        told(arrived(sent("CRITICAL", 3, 10, 500_000), 20_000, 3), "delivered"),
-        told(sent("LOW", 3, 20, 500_100), "delivered"),
+        reported(arrived(sent("CRITICAL", 3, 10, 500_000), 20_000, 3), "delivered"),
+        reported(sent("LOW", 3, 20, 500_100), "delivered"),
     ];
     let run = |stack: &str, seed, messages| RunResult {
         stack: stack.to_owned(),

@@ -168,7 +168,7 @@ fn a_thousand_nodes_stay_below_two_megabytes() {
                 at_us: n,
                 node: (n % 1_000) as u32,
                 what: if n % 2 == 0 { "heard" } else { "sent" }.to_owned(),
-                note: "from a neighbour nearby".to_owned(),
+                detail: "from a neighbour nearby".to_owned(),
             })
             .collect();
     }
@@ -191,7 +191,7 @@ fn texts_of_a_campaign_stay_texts() {
     const EVIL: &str =
         "</title></script><script>alert(1)</script><img src=x onerror='a'>\"&\u{1b}[31m\u{202e}";
     let evil = || EVIL.to_owned();
-    let step = |what: &str| TimelineStep { what: what.to_owned(), note: evil(), ..TimelineStep::default() };
+    let step = |what: &str| TimelineStep { what: what.to_owned(), detail: evil(), ..TimelineStep::default() };
     let mut campaign = Campaign { scenario: evil(), description: evil(), source: evil(), ..campaign() };
     for run in &mut campaign.runs {
         run.stack += EVIL;
@@ -202,7 +202,7 @@ fn texts_of_a_campaign_stay_texts() {
         for message in &mut run.messages {
             (message.priority, message.kind) = (evil(), evil());
             message.refused = message.refused.as_ref().map(|_| evil());
-            message.fate = message.fate.as_ref().map(|_| evil());
+            message.outcome = message.outcome.as_ref().map(|_| evil());
         }
         for map in [&mut run.airtime_us, &mut run.air, &mut run.counters] {
             map.insert(evil(), 5);

@@ -49,13 +49,13 @@ fn what_senders_were_told_stands_beside_what_was_true() {
         ("expired", Arrived { all: 0, some: 0, none: 1 }),
         ("unknown", Arrived { all: 1, some: 1, none: 0 }),
     ];
-    assert_eq!(all.told, told.map(|(fate, arrived)| (fate.to_owned(), arrived)).into());
+    assert_eq!(all.reported, told.map(|(outcome, arrived)| (outcome.to_owned(), arrived)).into());
     assert_eq!(all.falsely_delivered(), 1);
-    assert_eq!((all.told("unknown"), all.told("expired"), all.told("rejected")), (2, 1, 0));
+    assert_eq!((all.reported("unknown"), all.reported("expired"), all.reported("rejected")), (2, 1, 0));
     assert!(!all.silent());
     let flood = &summary(&campaign())[1];
     assert!(flood.all.silent(), "a flood has no receipts");
-    assert_eq!(flood.all.told("nothing"), 1);
+    assert_eq!(flood.all.reported("nothing"), 1);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn nothing_gets_lost_between_seeds_stacks_and_groups() {
             assert_eq!(all.offered, 900, "seed {seed}");
             assert_eq!(all.offered, all.refused + all.sent, "seed {seed}");
             assert_eq!(all.sent, all.delivered + all.partly + all.undelivered, "seed {seed}");
-            assert_eq!(all.sent, all.told.values().map(Arrived::total).sum::<u64>(), "seed {seed}");
+            assert_eq!(all.sent, all.reported.values().map(Arrived::total).sum::<u64>(), "seed {seed}");
             assert_eq!(all.refused, all.refusals.values().sum::<u64>(), "seed {seed}");
             let groups = || stack.groups.iter().map(|group| &group.figures);
             assert_eq!(all.offered, groups().map(|f| f.offered).sum::<u64>(), "seed {seed}");

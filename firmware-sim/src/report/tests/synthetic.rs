@@ -142,7 +142,7 @@ fn message(rng: &mut Rng, place: usize, load: f64, at: u64, nodes: &[NodeResult]
         (false, _) => wanted,
     };
     let arrived = reached > 0;
-    let fate = match place % 3 {
+    let outcome = match place % 3 {
         _ if refused => None,
         0 if arrived && !everyone => Some("delivered"),
         0 => Some("unknown"),
@@ -167,7 +167,7 @@ fn message(rng: &mut Rng, place: usize, load: f64, at: u64, nodes: &[NodeResult]
         answered_us: None,
         hops: arrived.then_some(hops as u8),
         duplicates: u32::from(rng.chance(20_000)),
-        fate: fate.map(str::to_owned),
+        outcome: outcome.map(str::to_owned),
     }
 }
 
@@ -177,10 +177,10 @@ fn timeline(rng: &mut Rng, nodes: u32) -> Vec<TimelineStep> {
         at_us,
         node: 0,
         what: "posted".to_owned(),
-        note: "24 bytes for node 1".to_owned(),
+        detail: "24 bytes for node 1".to_owned(),
     }];
-    let mut step = |at_us, node, what: &str, note: String| {
-        steps.push(TimelineStep { at_us, node, what: what.to_owned(), note })
+    let mut step = |at_us, node, what: &str, detail: String| {
+        steps.push(TimelineStep { at_us, node, what: what.to_owned(), detail })
     };
     let mut node = 0;
     for hop in 0..7 {

@@ -9,7 +9,7 @@ use super::names::Names;
 use super::tables::{DelayTable, FaultTable, RuleTable, TrafficTable};
 use super::values::{time, written};
 use super::wrong::{Wrong, one_of, wrong};
-use crate::scenario::{Fault, FaultKind, Pattern, Traffic, Verdict, Who, defaults};
+use crate::scenario::{FaultKind, Pattern, RuleAction, ScheduledFault, Traffic, Who, defaults};
 
 pub(super) fn traffic(
     table: Spanned<TrafficTable>,
@@ -79,7 +79,11 @@ pub(super) fn traffic(
     })
 }
 
-pub(super) fn fault(table: Spanned<FaultTable>, names: &Names, end: Duration) -> Result<Fault, Wrong> {
+pub(super) fn fault(
+    table: Spanned<FaultTable>,
+    names: &Names,
+    end: Duration,
+) -> Result<ScheduledFault, Wrong> {
     let at = table.span().start;
     let table = table.into_inner();
     let (when_at, when) = (table.at.span().start, table.at.get_ref().0);
@@ -92,11 +96,11 @@ pub(super) fn fault(table: Spanned<FaultTable>, names: &Names, end: Duration) ->
             ),
         );
     }
-    Ok(Fault { at: when, what: fault_kind(at, table, names)? })
+    Ok(ScheduledFault { at: when, what: fault_kind(at, table, names)? })
 }
 
 fn fault_kind(at: usize, table: FaultTable, names: &Names) -> Result<FaultKind, Wrong> {
-    let plain = |table: Option<RuleTable>, verdict| table.map(|table| rule(&table, verdict, names));
+    let plain = |table: Option<RuleTable>, action| table.map(|table| rule(&table, action, names));
     one_of(
         at,
         "this fault",
@@ -120,15 +124,15 @@ fn fault_kind(at: usize, table: FaultTable, names: &Names) -> Result<FaultKind, 
                     })
                 }),
             ),
-            ("drop", plain(table.drop, Verdict::Drop)),
+            ("drop", plain(table.drop, RuleAction::Drop)),
             (
                 "delay",
                 table.delay.map(|DelayTable { by, share, from, to, lasts }| {
-                    rule(&RuleTable { share, from, to, lasts }, Verdict::Delay(by.0), names)
+                    rule(&RuleTable { share, from, to, lasts }, RuleAction::Delay(by.0), names)
                 }),
             ),
-            ("duplicate", plain(table.duplicate, Verdict::Duplicate)),
-            ("corrupt", plain(table.corrupt, Verdict::Corrupt)),
+            ("duplicate", plain(table.duplicate, RuleAction::Duplicate)),
+            ("corrupt", plain(table.corrupt, RuleAction::Corrupt)),
             (
                 "clock_jump",
                 table
@@ -164,9 +168,9 @@ fn fault_kind(at: usize, table: FaultTable, names: &Names) -> Result<FaultKind, 
     )
 }
 
-fn rule(table: &RuleTable, verdict: Verdict, names: &Names) -> Result<FaultKind, Wrong> {
+fn rule(table: &RuleTable, action: RuleAction, names: &Names) -> Result<FaultKind, Wrong> {
     Ok(FaultKind::Rule {
-        verdict,
+        action,
         share: table.share.map_or(1.0, |share| share.0),
         from: names.maybe(table.from.as_ref())?,
         to: names.maybe(table.to.as_ref())?,

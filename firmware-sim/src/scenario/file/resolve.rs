@@ -14,7 +14,7 @@ use super::tables::{FileTable, LinksTable, RadioTable, SigTable, StacksTable, Wl
 use super::values::{time, written};
 use super::wrong::{Wrong, one_of, wrong};
 use crate::scenario::{
-    GivenLink, LinkRule, MESSAGES_MAX, Radio, Scenario, SigOptions, Stacks, Wlan, defaults,
+    GivenLink, LinkRule, MESSAGES_MAX, RadioSettings, Scenario, SigOptions, Stacks, Wlan, defaults,
 };
 
 /// The scenario of a file; `stem` is its name where the file says none.
@@ -120,7 +120,7 @@ fn links(table: Option<Spanned<LinksTable>>, names: &Names) -> Result<LinkRule, 
     one_of(at, "`links`", [("radius", radius), ("propagation", propagation), ("given", given)])
 }
 
-fn radio(table: RadioTable) -> Result<Radio, Wrong> {
+fn radio(table: RadioTable) -> Result<RadioSettings, Wrong> {
     let fallback = defaults::RADIO;
     let scan_interval = table.scan_interval.map_or(fallback.scan_interval, time);
     let window_at = table.scan_window.as_ref().map_or(0, |time| time.span().start);
@@ -135,7 +135,7 @@ fn radio(table: RadioTable) -> Result<Radio, Wrong> {
             ),
         );
     }
-    Ok(Radio {
+    Ok(RadioSettings {
         extended: table.extended.unwrap_or(fallback.extended),
         tx_dbm: table.tx_dbm.map_or(fallback.tx_dbm, |dbm| dbm.0),
         sensitivity_dbm: table.sensitivity_dbm.map_or(fallback.sensitivity_dbm, |dbm| dbm.0),

@@ -3,8 +3,8 @@
 use mesh_protocol::{Duration, MessageType, Priority, Rng};
 
 use super::super::{
-    Fault, FaultKind, Flash, GivenLink, Layout, LinkRule, MESSAGES_MAX, NODES_MAX, NodeOptions, Pattern,
-    Place, Radio, Scenario, SigOptions, Stacks, Traffic, Verdict, Who, Wlan,
+    FaultKind, Flash, GivenLink, Layout, LinkRule, MESSAGES_MAX, NODES_MAX, NodeOptions, Pattern, Place,
+    RadioSettings, RuleAction, Scenario, ScheduledFault, SigOptions, Stacks, Traffic, Who, Wlan,
 };
 use super::*;
 
@@ -53,7 +53,7 @@ fn what_a_file_does_not_say_is_as_documented() {
             fading: 0.0,
             loss: 0.0,
         },
-        radio: Radio {
+        radio: RadioSettings {
             extended: false,
             tx_dbm: 0.0,
             sensitivity_dbm: -96.0,
@@ -143,17 +143,17 @@ fn faults_come_in_order_of_time_and_rules_by_their_own_names() {
          [[faults]]\nat = \"20s\"\ndrop = {{ to = 1, lasts = \"5s\" }}\n"
     ));
     let lasts = Duration::from_secs(5);
-    let rule = |verdict, share, from, to| FaultKind::Rule { verdict, share, from, to, lasts };
+    let rule = |action, share, from, to| FaultKind::Rule { action, share, from, to, lasts };
     let crash = FaultKind::Crash { node: 1, down: Duration::from_secs(3), flash: Flash::Torn };
     assert_eq!(
         scenario.faults,
         [
-            Fault { at: Duration::from_secs(1), what: crash },
-            Fault {
+            ScheduledFault { at: Duration::from_secs(1), what: crash },
+            ScheduledFault {
                 at: Duration::from_secs(20),
-                what: rule(Verdict::Delay(Duration::from_secs(1)), 0.5, Some(2), None)
+                what: rule(RuleAction::Delay(Duration::from_secs(1)), 0.5, Some(2), None)
             },
-            Fault { at: Duration::from_secs(20), what: rule(Verdict::Drop, 1.0, None, Some(1)) },
+            ScheduledFault { at: Duration::from_secs(20), what: rule(RuleAction::Drop, 1.0, None, Some(1)) },
         ]
     );
 }
@@ -629,7 +629,7 @@ impl Dice {
         }
     }
 
-    fn fault(&mut self, scenario: &Scenario) -> Fault {
+    fn fault(&mut self, scenario: &Scenario) -> ScheduledFault {
         let count = scenario.node_count();
         let end = (scenario.offered + scenario.drain).as_micros().min(values::DAY + 1);
         let (lasts, rate) = (self.time(0, values::DAY), self.real(0.0, 1_000.0));
@@ -643,11 +643,11 @@ impl Dice {
                 FaultKind::Partition { nodes: (0..self.below(5)).map(|_| self.below(count)).collect(), lasts }
             }
             2 => FaultKind::Rule {
-                verdict: match self.below(4) {
-                    0 => Verdict::Drop,
-                    1 => Verdict::Delay(self.time(0, values::DAY)),
-                    2 => Verdict::Duplicate,
-                    _ => Verdict::Corrupt,
+                action: match self.below(4) {
+                    0 => RuleAction::Drop,
+                    1 => RuleAction::Delay(self.time(0, values::DAY)),
+                    2 => RuleAction::Duplicate,
+                    _ => RuleAction::Corrupt,
                 },
                 share: self.real(0.0, 1.0),
                 from: self.maybe(|dice| dice.below(count)),
@@ -659,7 +659,7 @@ impl Dice {
             5 => FaultKind::Replay { near: self.below(count), after: self.time(0, values::DAY), rate, lasts },
             _ => FaultKind::Member { near: self.below(count), rate, lasts },
         };
-        Fault { at: self.time(0, end - 1), what }
+        ScheduledFault { at: self.time(0, end - 1), what }
     }
 
     fn scenario(&mut self) -> Scenario {
@@ -677,7 +677,7 @@ impl Dice {
             layout,
             nodes: std::collections::BTreeMap::new(),
             links: self.links(count),
-            radio: Radio {
+            radio: RadioSettings {
                 extended: self.below(2) == 0,
                 tx_dbm: self.real(-150.0, 50.0),
                 sensitivity_dbm: self.real(-150.0, 50.0),

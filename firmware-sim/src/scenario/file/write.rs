@@ -14,8 +14,8 @@ use super::tables::{
 };
 use super::values::{NodeRef, Real, Time, WhoRef, Whole};
 use crate::scenario::{
-    Fault, FaultKind, Layout, LinkRule, Pattern, Place, Radio, Scenario, SigOptions, Stacks, Traffic,
-    Verdict, Who,
+    FaultKind, Layout, LinkRule, Pattern, Place, RadioSettings, RuleAction, Scenario, ScheduledFault,
+    SigOptions, Stacks, Traffic, Who,
 };
 
 /// The file of a scenario.
@@ -158,7 +158,7 @@ fn links(scenario: &Scenario) -> LinksTable {
     table
 }
 
-fn radio(radio: &Radio) -> RadioTable {
+fn radio(radio: &RadioSettings) -> RadioTable {
     RadioTable {
         extended: Some(radio.extended),
         tx_dbm: Some(Real(radio.tx_dbm)),
@@ -226,7 +226,7 @@ fn traffic_table(scenario: &Scenario, traffic: &Traffic) -> TrafficTable {
     table
 }
 
-fn fault_table(scenario: &Scenario, fault: &Fault) -> FaultTable {
+fn fault_table(scenario: &Scenario, fault: &ScheduledFault) -> FaultTable {
     let mut table = FaultTable {
         at: spanned(Time(fault.at)),
         crash: None,
@@ -252,17 +252,17 @@ fn fault_table(scenario: &Scenario, fault: &Fault) -> FaultTable {
             let nodes = nodes.iter().map(|number| node(scenario, *number)).collect();
             table.partition = Some(PartitionTable { nodes, lasts: Time(*lasts) });
         }
-        FaultKind::Rule { verdict, share, from, to, lasts } => {
+        FaultKind::Rule { action, share, from, to, lasts } => {
             let [from, to] = [from, to].map(|number| number.map(|number| node(scenario, number)));
             let (share, lasts) = (Some(Real(*share)), Time(*lasts));
-            let rule = match verdict {
-                Verdict::Delay(by) => {
+            let rule = match action {
+                RuleAction::Delay(by) => {
                     table.delay = Some(DelayTable { by: Time(*by), share, from, to, lasts });
                     return table;
                 }
-                Verdict::Drop => &mut table.drop,
-                Verdict::Duplicate => &mut table.duplicate,
-                Verdict::Corrupt => &mut table.corrupt,
+                RuleAction::Drop => &mut table.drop,
+                RuleAction::Duplicate => &mut table.duplicate,
+                RuleAction::Corrupt => &mut table.corrupt,
             };
             *rule = Some(RuleTable { share, from, to, lasts });
         }

@@ -87,7 +87,7 @@ fn a_message_goes_as_many_hops_as_its_ttl_and_each_node_relays_it_once() {
         .map(|advert| (advert.node, advert.copies, advert.pdu.len(), cause(&advert.pdu, advert.node as u32)))
         .collect();
     assert_eq!(adverts, [(0, 3, 27, "data"), (1, 3, 27, "relay"), (2, 3, 27, "relay"), (3, 3, 27, "relay")]);
-    assert_eq!(bus.nodes[0].settled(), []);
+    assert_eq!(bus.nodes[0].completions(), []);
 }
 
 #[test]

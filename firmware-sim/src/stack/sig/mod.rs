@@ -22,12 +22,12 @@ use self::reassembly::{Heard, Incoming};
 use self::segmentation::Outgoing;
 use super::echo::{Echoes, Opcode};
 use super::mesh::FrameKeys;
-use super::{Arrival, Order, Refused, Sets, Settled, Stack, Target, node_seeds, relays, station};
+use super::{Arrival, Completion, Order, Refused, Sets, Stack, Target, node_seeds, relays, station};
 use crate::scenario::{Scenario, SigOptions, Stacks};
 
 /// The longest body that fits an unsegmented message: the access payload less its opcode.
 const UNSEGMENTED: u32 = pdu::MAX_UNSEGMENTED as u32 - 1;
-/// Messages that wait, are on the air or are not yet settled, all together. A guess.
+/// Messages that wait, are on the air or are not yet complete, all together. A guess.
 const OUTBOX: usize = 32;
 /// SEQs are stored in steps of so many; after a power cut they go on from the next step: Zephyr's
 /// `CONFIG_BT_MESH_SEQ_STORE_RATE`.
@@ -71,7 +71,7 @@ pub struct Sig {
     incoming: Incoming,
     echoes: Echoes,
     arrivals: Vec<Arrival>,
-    settled: Vec<Settled>,
+    completions: Vec<Completion>,
     counts: Counts,
 }
 
@@ -92,7 +92,7 @@ impl Sig {
             incoming: Incoming::new(options.ttl),
             echoes: Echoes::default(),
             arrivals: Vec::new(),
-            settled: Vec::new(),
+            completions: Vec::new(),
             counts: Counts::default(),
             options,
         }
@@ -139,8 +139,8 @@ impl Sig {
             for due in self.incoming.due(now) {
                 self.send_ack(now, due.to, due.ack);
             }
-            for (id, fate) in self.outgoing.due(now) {
-                self.settled.push(Settled { at: now, id, fate });
+            for (id, outcome) in self.outgoing.due(now) {
+                self.completions.push(Completion { at: now, id, outcome });
             }
             self.queue_segments(now);
             let options = &self.options;
@@ -176,7 +176,7 @@ impl Sig {
     /// Takes a message of at most 379 bytes; its number here, which its receiver finds as well: the SEQ reserved for
     /// it. [`Sig::run`] has to follow.
     ///
-    /// Segmented messages to one node are settled, others never: there is no ack for those.
+    /// Segmented messages to one node complete, others never: there is no ack for those.
     ///
     /// # Errors
     /// [`Refused::TooLong`] for longer bodies, [`Refused::Busy`] when 32 messages are under way or 16 requests to that
@@ -204,8 +204,8 @@ impl Sig {
     }
 
     /// What became of segmented messages to one node since last asked, in order.
-    pub fn settled(&mut self) -> Vec<Settled> {
-        std::mem::take(&mut self.settled)
+    pub fn completions(&mut self) -> Vec<Completion> {
+        std::mem::take(&mut self.completions)
     }
 
     /// Counters by name, in alphabetical order.
@@ -266,8 +266,8 @@ impl Sig {
             },
             Lower::Ack(ack) if dst == self.address => {
                 self.replay.taken(src, seq);
-                let settled = self.outgoing.acked(answering, src, ack);
-                self.settled.extend(settled.map(|(id, fate)| Settled { at: now, id, fate }));
+                let completed = self.outgoing.acked(answering, src, ack);
+                self.completions.extend(completed.map(|(id, outcome)| Completion { at: now, id, outcome }));
             }
             Lower::Ack(_) => self.counts.malformed += 1,
         }

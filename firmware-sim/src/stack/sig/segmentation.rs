@@ -9,7 +9,7 @@
 use mesh_protocol::{Duration, Instant};
 
 use super::pdu::{self, ALL_NODES, Ack, SEGMENT, Segment};
-use crate::stack::Fate;
+use crate::stack::ReportedOutcome;
 
 /// Rounds of a message; the project's radio model, section on the SIG baseline. To a group as well: Zephyr's
 /// `CONFIG_BT_MESH_TX_SEG_RETRANS_COUNT` is one for both.
@@ -105,16 +105,16 @@ impl Outgoing {
         }
     }
 
-    /// A receiver says what it has. If that settles a message: its number, and what became of it.
-    pub(super) fn acked(&mut self, ready: Instant, from: u16, ack: Ack) -> Option<(u32, Fate)> {
+    /// A receiver says what it has. If that completes a message: its number, and the outcome.
+    pub(super) fn acked(&mut self, ready: Instant, from: u16, ack: Ack) -> Option<(u32, ReportedOutcome)> {
         let at = self.transfers.iter().position(|transfer| {
             transfer.to == from && pdu::zero(transfer.id) == ack.zero && transfer.state != State::Waiting
         })?;
         let transfer = &mut self.transfers[at];
         transfer.unacked &= !ack.block;
-        let fate = match (ack.block, transfer.unacked) {
-            (0, _) => Fate::Rejected,
-            (_, 0) => Fate::Delivered,
+        let outcome = match (ack.block, transfer.unacked) {
+            (0, _) => ReportedOutcome::Rejected,
+            (_, 0) => ReportedOutcome::Delivered,
             _ => {
                 if matches!(transfer.state, State::Pausing(_)) && transfer.rounds < ROUNDS {
                     transfer.begin_round(ready);
@@ -122,17 +122,17 @@ impl Outgoing {
                 return None;
             }
         };
-        self.finish(at, fate)
+        self.finish(at, outcome)
     }
 
-    /// Ends the pauses that are over. Returns what that settles.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<(u32, Fate)> {
-        let mut settled = Vec::new();
+    /// Ends the pauses that are over. Returns what that completes.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(u32, ReportedOutcome)> {
+        let mut completed = Vec::new();
         let mut at = 0;
         while let Some(transfer) = self.transfers.get_mut(at) {
             match transfer.state {
                 State::Pausing(until) if until <= now && transfer.rounds >= ROUNDS => {
-                    settled.extend(self.finish(at, Fate::Unknown));
+                    completed.extend(self.finish(at, ReportedOutcome::Unknown));
                     continue;
                 }
                 State::Pausing(until) if until <= now => transfer.begin_round(now),
@@ -140,7 +140,7 @@ impl Outgoing {
             }
             at += 1;
         }
-        settled
+        completed
     }
 
     /// When the next pause ends.
@@ -152,10 +152,10 @@ impl Outgoing {
         pauses.min()
     }
 
-    fn finish(&mut self, at: usize, fate: Fate) -> Option<(u32, Fate)> {
+    fn finish(&mut self, at: usize, outcome: ReportedOutcome) -> Option<(u32, ReportedOutcome)> {
         let transfer = self.transfers.remove(at);
         // Nobody acknowledges what goes to a group, so there is nothing to tell.
-        (transfer.reported && transfer.to != ALL_NODES).then_some((transfer.id, fate))
+        (transfer.reported && transfer.to != ALL_NODES).then_some((transfer.id, outcome))
     }
 }
 

@@ -1,7 +1,7 @@
 use mesh_protocol::{Duration, MessageType, Priority};
 
 use super::*;
-use crate::stack::Fate;
+use crate::stack::ReportedOutcome;
 use crate::stack::bus::{Bus, Node, Port, counter};
 
 impl Node for Sig {
@@ -93,7 +93,7 @@ fn a_short_message_goes_as_many_hops_as_its_ttl_and_each_node_relays_it_once() {
         [(0, 3, 29, "data"), (1, 3, 29, "relay"), (2, 3, 29, "relay"), (3, 3, 29, "relay")],
         "node 4 hears the last hop"
     );
-    assert_eq!(bus.nodes[0].settled(), [], "nobody acknowledges short messages");
+    assert_eq!(bus.nodes[0].completions(), [], "nobody acknowledges short messages");
     assert_eq!(count(&bus.nodes[1], "duplicates"), 2 + 3, "two copies more, and the next node's relaying");
 }
 
@@ -123,9 +123,9 @@ fn the_longest_message_arrives_over_losses_and_its_sender_is_told() {
         assert_eq!(arrivals.len(), 1, "seed {seed}");
         assert_eq!((arrivals[0].from, arrivals[0].id, arrivals[0].hops), (0, id, 2), "seed {seed}");
         assert_eq!(arrivals[0].body, wanted.body, "seed {seed}");
-        let settled = bus.nodes[0].settled();
-        assert_eq!(settled.len(), 1, "seed {seed}");
-        assert_eq!((settled[0].id, settled[0].fate), (id, Fate::Delivered), "seed {seed}");
+        let completed = bus.nodes[0].completions();
+        assert_eq!(completed.len(), 1, "seed {seed}");
+        assert_eq!((completed[0].id, completed[0].outcome), (id, ReportedOutcome::Delivered), "seed {seed}");
         assert_eq!(count(&bus.nodes[0], "segments"), 32, "seed {seed}");
         assert!(
             bus.nodes[0].outgoing.len() == 0 && bus.nodes[2].incoming.next_due().is_none(),
@@ -153,9 +153,13 @@ fn without_acks_a_message_is_unknown_after_four_rounds_and_the_next_one_waits_fo
     let expected: Vec<_> = (0..8).map(|step| at(step / 3, step % 3)).collect();
     assert_eq!(first, expected, "400 ms after the last segment has gone");
 
-    let settled = bus.nodes[0].settled();
-    let unknown = Settled { at: adverts[11].ends() + Duration::from_millis(400), id, fate: Fate::Unknown };
-    assert_eq!(settled, [unknown]);
+    let completed = bus.nodes[0].completions();
+    let unknown = Completion {
+        at: adverts[11].ends() + Duration::from_millis(400),
+        id,
+        outcome: ReportedOutcome::Unknown,
+    };
+    assert_eq!(completed, [unknown]);
     assert_eq!(adverts[12].at, unknown.at, "the next one begins");
     let arrived: Vec<_> = bus.nodes[1].arrivals().iter().map(|arrival| arrival.id).collect();
     assert_eq!(arrived, [id, next], "each once, though the segments came four times");
@@ -196,7 +200,7 @@ fn the_ack_timer_runs_from_the_first_segment_and_a_whole_message_is_acknowledged
     let ack = pdu::open(&adverts[0].pdu).map(|(_, lower)| lower);
     let Some(Lower::Ack(Ack { block, .. })) = ack else { panic!("no ack: {ack:?}") };
     assert_eq!(block, 0b101);
-    assert_eq!(bus.nodes[0].settled().len(), 1);
+    assert_eq!(bus.nodes[0].completions().len(), 1);
 }
 
 #[test]
@@ -221,9 +225,9 @@ fn an_ack_in_the_pause_begins_the_next_round_at_once_with_what_is_missing() {
     assert!(matches!(segment, Some(Lower::Segment(segment)) if segment.index == 1), "{segment:?}");
 
     assert!(sig.receive(millis(220), ack(2, 0b010).bytes(), -60));
-    assert_eq!(sig.settled(), [Settled { at: millis(220), id, fate: Fate::Delivered }]);
+    assert_eq!(sig.completions(), [Completion { at: millis(220), id, outcome: ReportedOutcome::Delivered }]);
     assert!(sig.receive(millis(230), ack(3, 0b111).bytes(), -60));
-    assert_eq!(sig.settled(), [], "told once");
+    assert_eq!(sig.completions(), [], "told once");
 }
 
 #[test]
@@ -241,7 +245,7 @@ fn a_long_message_to_everyone_goes_blindly_in_four_rounds() {
     assert_eq!(causes.iter().filter(|cause| **cause == "data").count(), 4 * 3);
     assert!(!causes.contains(&"ack"));
     assert_eq!(bus.adverts(0)[3].at, millis(3 * 41 + 50));
-    assert_eq!((bus.nodes[0].settled(), bus.nodes[0].outgoing.len()), (vec![], 0));
+    assert_eq!((bus.nodes[0].completions(), bus.nodes[0].outgoing.len()), (vec![], 0));
 }
 
 #[test]
@@ -349,7 +353,7 @@ fn an_answer_finds_its_request_though_another_one_was_lost() {
         let answered = bus.nodes[0].arrivals();
         assert_eq!(answered.len(), 1, "{bytes} bytes");
         assert_eq!((answered[0].answers, answered[0].body.len(), answered[0].hops), (Some(id), bytes, 2));
-        assert_eq!(bus.nodes[2].settled(), [], "the scenario has not posted the answer");
+        assert_eq!(bus.nodes[2].completions(), [], "the scenario has not posted the answer");
     }
 }
 
@@ -424,7 +428,10 @@ fn sets_that_take_nothing_end_no_message_early_and_hang_nobody() {
     let id = post(&mut bus, 0, &order(Target::Node(1), 100, false)).expect("room");
     post(&mut bus, 0, &order(Target::Node(1), 1, false)).expect("room");
     bus.play(secs(10));
-    assert_eq!(bus.nodes[0].settled(), [Settled { at: millis(1_600), id, fate: Fate::Unknown }]);
+    assert_eq!(
+        bus.nodes[0].completions(),
+        [Completion { at: millis(1_600), id, outcome: ReportedOutcome::Unknown }]
+    );
     assert_eq!(count(&bus.nodes[0], "radio_full"), 4 * 9 + 1);
 }
 
