@@ -12,7 +12,7 @@ use core::num::NonZeroU32;
 use heapless::Vec;
 
 use crate::seen::FrameKey;
-use crate::{Duration, Instant, LinkId, MessageId, Priority};
+use crate::{Duration, Instant, LinkId, MessageId, PerClass, Priority};
 
 /// A frame waits at most this long, then it is dropped: by then the origin has sent it again. A guess.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -258,10 +258,10 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
     }
 
     /// Which classes have a frame due for `link`.
-    pub(crate) fn ready(&self, now: Instant, link: LinkId) -> [bool; 4] {
-        let mut ready = [false; 4];
+    pub(crate) fn ready(&self, now: Instant, link: LinkId) -> PerClass<bool> {
+        let mut ready = PerClass::all(false);
         for entry in self.entries.iter().filter(|e| e.pending & link_bit(link) != 0 && e.frame.due <= now) {
-            ready[entry.frame.priority as usize] = true;
+            ready[entry.frame.priority] = true;
         }
         ready
     }
@@ -348,19 +348,19 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
     /// that has next to no place in the queue, one of any other. No class loses its last places to others. For a repeat
     /// only what is less urgent gives way.
     fn victim(&self, newcomer: Priority, repeat: bool) -> Option<usize> {
-        let mut held = [0usize; 4];
+        let mut held = PerClass::all(0usize);
         for entry in &self.entries {
-            held[entry.frame.priority as usize] += 1;
+            held[entry.frame.priority] += 1;
         }
         let kept = (N / KEPT_SHARE).max(1);
-        let starved = !repeat && held[newcomer as usize] < kept;
+        let starved = !repeat && held[newcomer] < kept;
         (0..self.entries.len())
             .filter(|&at| {
                 let entry = &self.entries[at];
                 let class = entry.frame.priority;
                 let less_urgent = class > newcomer;
                 (entry.sent > 0 && (less_urgent || class == newcomer && !repeat))
-                    || (held[class as usize] > kept && (less_urgent || starved))
+                    || (held[class] > kept && (less_urgent || starved))
             })
             .max_by_key(|&at| {
                 let entry = &self.entries[at];
@@ -412,7 +412,7 @@ mod tests {
         queue.push(T0, Waiting { copies: 2, ..frame(1, Priority::High) }).unwrap();
         assert_eq!(sent(&mut queue, Priority::High), Some(1));
         assert_eq!(queue.next_due(LINK), Some(T0 + REPEAT_AFTER));
-        assert_eq!(queue.ready(T0, LINK), [false; 4]);
+        assert_eq!(queue.ready(T0, LINK), PerClass::all(false));
         queue.push(T0, Waiting { due: T0 + REPEAT_AFTER, ..frame(2, Priority::High) }).unwrap();
         let later = T0 + REPEAT_AFTER;
         let first = queue.pick(later, LINK, Priority::High).unwrap();

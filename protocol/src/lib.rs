@@ -114,6 +114,7 @@ mod node;
 mod outbox;
 #[cfg(feature = "node")]
 mod paths;
+mod per_class;
 #[cfg(feature = "node")]
 mod reassembly;
 #[cfg(feature = "node")]
@@ -156,6 +157,7 @@ pub use node::{
 pub use outbox::{Delivery, Outcome};
 #[cfg(feature = "node")]
 pub use paths::Path;
+pub use per_class::PerClass;
 #[cfg(feature = "node")]
 pub use replay::{JUMP as SEQ_JUMP, ReplayMark, ReplayMarks};
 pub use rng::Rng;

@@ -10,15 +10,15 @@ use heapless::Vec;
 use crate::block::{BlockHead, Part, head_buffer, part_len};
 use crate::control::{Ack, Reason, Verdict};
 use crate::segment::{BLOCK_MAX, SEGMENT_HEADER, SEGMENT_LEN, Segment, TransferId, all, block_crc, segments};
-use crate::{Address, Duration, Instant, MessageId, Priority};
+use crate::{Address, Duration, Instant, MessageId, PerClass, Priority};
 
 /// The longest body of a single legacy frame with the short MIC.
 pub(crate) const SINGLE_MAX: usize = SEGMENT_HEADER + SEGMENT_LEN;
 /// Segments of one message follow each other at this pace, by priority. The urgent go as fast as the link lets
 /// them; the others leave every relay a free slot between two, so that a flood of segments does not collide with
 /// itself. A guess, to be held against the simulated air.
-const PACE: [Duration; 4] =
-    [Duration::ZERO, Duration::ZERO, Duration::from_millis(24), Duration::from_millis(36)];
+const PACE: PerClass<Duration> =
+    PerClass::new([Duration::ZERO, Duration::ZERO, Duration::from_millis(24), Duration::from_millis(36)]);
 /// With at most this many segments missing all are sent again at a timeout, otherwise the last one as a probe.
 const RESEND_ALL: u32 = 8;
 /// Messages to many are not acked: everything is sent this many times.
@@ -219,11 +219,15 @@ impl<const N: usize> Outbox<N> {
     }
 
     /// Which classes have a segment to send now. `takes`: whether what is for a node, of a class, said again or not, is asked for at all.
-    pub(crate) fn ready(&self, now: Instant, takes: impl Fn(Address, Priority, bool) -> bool) -> [bool; 4] {
-        let mut ready = [false; 4];
+    pub(crate) fn ready(
+        &self,
+        now: Instant,
+        takes: impl Fn(Address, Priority, bool) -> bool,
+    ) -> PerClass<bool> {
+        let mut ready = PerClass::all(false);
         for (_, slot) in self.sending().filter(|(_, slot)| slot.is_taken(&takes)) {
             if slot.next_at <= now && self.may_run(slot) {
-                ready[slot.delivery.priority as usize] = true;
+                ready[slot.delivery.priority] = true;
             }
         }
         ready
@@ -283,7 +287,7 @@ impl<const N: usize> Outbox<N> {
         slot.pending &= !bit;
         slot.last_sent = now;
         slot.next_at =
-            now + if slot.single || !paced { Duration::ZERO } else { PACE[slot.delivery.priority as usize] };
+            now + if slot.single || !paced { Duration::ZERO } else { PACE[slot.delivery.priority] };
         if slot.pending == 0 {
             slot.all_sent |= slot.is_last_part();
             slot.timeout_at =

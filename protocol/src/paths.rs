@@ -6,16 +6,16 @@
 
 use heapless::Vec;
 
-use crate::{Address, Duration, Instant, Priority};
+use crate::{Address, Duration, Instant, PerClass, Priority};
 
 /// What a relay may hold a frame at the most when it is not congested: event delay and gap for the urgent,
 /// jitter besides for the others. Retransmission waits longer than this times the hops, both ways.
-const RELAY_DELAY: [Duration; 4] = [
+const RELAY_DELAY: PerClass<Duration> = PerClass::new([
     Duration::from_millis(25),
     Duration::from_millis(25),
     Duration::from_millis(45),
     Duration::from_millis(45),
-];
+]);
 /// What the far end may take to reassemble, store and answer: some syncs to a slow card. A guess.
 const ANSWER_TIME: Duration = Duration::from_millis(80);
 /// No timer is shorter, whatever was measured.
@@ -90,7 +90,7 @@ impl<const N: usize> PathTable<N> {
     pub(crate) fn timeout(&self, destination: Address, priority: Priority, ttl: u8, attempt: u8) -> Duration {
         let path = self.paths.iter().find(|path| path.destination == destination);
         let hops = path.map_or(ttl, |path| path.hops);
-        let floor = ANSWER_TIME + RELAY_DELAY[priority as usize].times(2 * u64::from(hops));
+        let floor = ANSWER_TIME + RELAY_DELAY[priority].times(2 * u64::from(hops));
         let measured = path
             .and_then(|path| path.round_trip.map(|smooth| smooth + path.variation.times(4)))
             .unwrap_or(floor);

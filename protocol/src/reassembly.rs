@@ -8,7 +8,7 @@
 
 use crate::control::Ack;
 use crate::segment::{BLOCK_MAX, CRC_LEN, SEGMENT_LEN, Segment, TransferId, all, block_crc};
-use crate::{Address, Discard, Duration, Instant, Priority};
+use crate::{Address, Discard, Duration, Instant, PerClass, Priority};
 
 /// A set without a new segment for this long is given up; `docs/protocol.md`, "Receiving a message".
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
@@ -16,12 +16,12 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 const SETS_PER_SOURCE: usize = 2;
 /// An ack goes out when no new segment came for this long, by priority: three segments at their pace, and the spread
 /// of relay delays. A guess, held against the simulated air.
-const QUIET: [Duration; 4] = [
+const QUIET: PerClass<Duration> = PerClass::new([
     Duration::from_millis(60),
     Duration::from_millis(60),
     Duration::from_millis(100),
     Duration::from_millis(100),
-];
+]);
 /// Where segments come slower than that, it waits for two of their pauses, but no more than so many times as long. A guess.
 const SLOW_MOST: u64 = 4;
 /// A stalled set is acked at most this often before only a new segment wakes it.
@@ -140,7 +140,7 @@ impl<const N: usize> Reassembly<N> {
         if set.have & bit != 0 {
             // The sender repeats what is here: it has not heard an ack. Whole sets are the application's turn.
             if unicast && set.state == State::Open && set.ack_due.is_none() {
-                set.ack_due = Some(now + QUIET[set.priority as usize]);
+                set.ack_due = Some(now + QUIET[set.priority]);
             }
             return Err(Discard::Duplicate);
         }
@@ -155,7 +155,7 @@ impl<const N: usize> Reassembly<N> {
         set.bytes[start..start + len].copy_from_slice(segment.data);
         set.have |= bit;
         set.hops = from.hops;
-        let quiet = QUIET[set.priority as usize];
+        let quiet = QUIET[set.priority];
         // A slow radio, or one that sends two blocks in turn, is not a silent one; after an ack, the pause was not the sender's alone.
         let pause = if set.stall_acks == 0 { now.since(set.progressed) } else { Duration::ZERO };
         let quiet = quiet.max(pause.times(2)).min(quiet.times(SLOW_MOST));
@@ -215,8 +215,8 @@ impl<const N: usize> Reassembly<N> {
             .iter_mut()
             .find(|set| set.state == State::Open && set.ack_due.is_some_and(|due| due <= now))?;
         set.stall_acks += 1;
-        set.ack_due = (set.stall_acks < STALL_ACKS)
-            .then(|| now + QUIET[set.priority as usize].times(1 << set.stall_acks));
+        set.ack_due =
+            (set.stall_acks < STALL_ACKS).then(|| now + QUIET[set.priority].times(1 << set.stall_acks));
         Some(DueAck {
             to: set.src,
             priority: set.priority,

@@ -2,27 +2,26 @@
 //!
 //! Owns the choice between classes only; which frame of a class is sent is for `air_queue` and `outbox`.
 
-use crate::Priority;
+use crate::{PerClass, Priority};
 
 /// How many frames of more urgent classes may pass a waiting class in a row before it gets one.
 ///
 /// LOW: 19, so at least 1 in 20 = the 5 % that every class is promised. The two between get more, so that
 /// urgency still shows under a flood of CRITICAL. A guess, held by the test below.
-const PATIENCE: [u8; 4] = [0, 4, 9, 19];
+const PATIENCE: PerClass<u8> = PerClass::new([0, 4, 9, 19]);
 
 /// Counts how often each waiting class was passed over.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shares {
-    passed: [u8; 4],
+    passed: PerClass<u8>,
 }
 
 impl Shares {
     /// The class to serve, of those with something `ready`.
-    pub(crate) fn pick(&self, ready: [bool; 4]) -> Option<Priority> {
-        let waiting = |class: &Priority| ready[*class as usize];
+    pub(crate) fn pick(&self, ready: PerClass<bool>) -> Option<Priority> {
+        let waiting = |class: &Priority| ready[*class];
         let starved = |class: &Priority| {
-            let at = *class as usize;
-            *class != Priority::Critical && ready[at] && self.passed[at] >= PATIENCE[at]
+            *class != Priority::Critical && ready[*class] && self.passed[*class] >= PATIENCE[*class]
         };
         // The least urgent of the starved first: it waits the longest.
         Priority::ALL.into_iter().rev().find(starved).or_else(|| Priority::ALL.into_iter().find(waiting))
@@ -30,10 +29,9 @@ impl Shares {
 
     /// Notes that a frame of `served` was sent while the classes in `waiting` had one, be it due or held back by its
     /// pace: what is paced for two of three slots has waited through all three.
-    pub(crate) fn served(&mut self, served: Priority, waiting: [bool; 4]) {
-        for class in Priority::ALL {
-            let passed = &mut self.passed[class as usize];
-            if class == served || !waiting[class as usize] {
+    pub(crate) fn served(&mut self, served: Priority, waiting: PerClass<bool>) {
+        for (class, passed) in self.passed.iter_mut() {
+            if class == served || !waiting[class] {
                 *passed = 0;
             } else if class > served {
                 *passed = passed.saturating_add(1);
@@ -49,20 +47,21 @@ mod tests {
     #[test]
     fn under_full_load_the_urgent_lead_and_the_lowest_keeps_five_percent() {
         let mut shares = Shares::default();
-        let mut sent = [0u32; 4];
+        let mut sent = PerClass::all(0u32);
         for _ in 0..2_000 {
-            let class = shares.pick([true; 4]).unwrap();
-            shares.served(class, [true; 4]);
-            sent[class as usize] += 1;
+            let class = shares.pick(PerClass::all(true)).unwrap();
+            shares.served(class, PerClass::all(true));
+            sent[class] += 1;
         }
-        assert!(sent[0] > sent[1] && sent[1] > sent[2] && sent[2] >= sent[3], "{sent:?}");
-        assert!(sent[3] >= 100, "LOW got {} of 2000", sent[3]);
+        let [critical, high, medium, low] = Priority::ALL.map(|class| sent[class]);
+        assert!(critical > high && high > medium && medium >= low, "{sent:?}");
+        assert!(low >= 100, "LOW got {low} of 2000");
     }
 
     #[test]
     fn low_against_critical_alone_gets_every_twentieth() {
         let mut shares = Shares::default();
-        let ready = [true, false, false, true];
+        let ready = PerClass::new([true, false, false, true]);
         let low = (0..200)
             .filter(|_| {
                 let class = shares.pick(ready).unwrap();
@@ -79,9 +78,9 @@ mod tests {
         let mut last = None;
         let low = (0..2_000)
             .filter(|&slot| {
-                let ready = [true, false, false, last.is_none_or(|last| slot - last >= 3)];
+                let ready = PerClass::new([true, false, false, last.is_none_or(|last| slot - last >= 3)]);
                 let class = shares.pick(ready).unwrap();
-                shares.served(class, [true, false, false, true]);
+                shares.served(class, PerClass::new([true, false, false, true]));
                 last = if class == Priority::Low { Some(slot) } else { last };
                 class == Priority::Low
             })
@@ -92,7 +91,7 @@ mod tests {
     #[test]
     fn a_class_alone_is_served_at_once() {
         let shares = Shares::default();
-        assert_eq!(shares.pick([false, false, true, false]), Some(Priority::Medium));
-        assert_eq!(shares.pick([false; 4]), None);
+        assert_eq!(shares.pick(PerClass::new([false, false, true, false])), Some(Priority::Medium));
+        assert_eq!(shares.pick(PerClass::all(false)), None);
     }
 }

@@ -285,6 +285,8 @@ fn in_code(source: &str, name: &str) -> Option<String> {
     let value = source[start..].split_once('=')?.1.split_once(';')?.0;
     let value = value.split_whitespace().collect::<Vec<_>>().join(" ").replace("Duration::ZERO", "0");
     let value = in_units(&in_units(&value, "Duration::from_millis(", " ms"), "Duration::from_secs(", " s");
+    let value =
+        value.strip_prefix("PerClass::new(").and_then(|value| value.strip_suffix(')')).unwrap_or(&value);
     Some(value.trim_matches(['[', ']', ' ']).trim_end_matches(',').to_owned())
 }
 

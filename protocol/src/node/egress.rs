@@ -11,7 +11,7 @@ use crate::crypto::Mic;
 use crate::frame::{Frame, Kind, encode, overhead};
 use crate::outbox::{Delivery, NextSegment, SINGLE_MAX};
 use crate::seen::FrameKey;
-use crate::{Address, Discard, Duration, Instant, LEGACY_FRAME, LinkId, MAX_FRAME, Priority};
+use crate::{Address, Discard, Duration, Instant, LEGACY_FRAME, LinkId, MAX_FRAME, PerClass, Priority};
 
 /// Jitter of repeats: an advDelay's worth, so that nodes which sent together do not repeat together.
 const REPEAT_JITTER: Duration = Duration::from_millis(10);
@@ -72,9 +72,9 @@ every_size!(
         }
 
         /// Which classes have a frame for `link` that is due by `now`.
-        fn classes(&self, now: Instant, link: LinkId) -> [bool; 4] {
+        fn classes(&self, now: Instant, link: LinkId) -> PerClass<bool> {
             let (own, queued) = (self.own_ready(now, link), self.queue.ready(now, link));
-            core::array::from_fn(|class| queued[class] || own[class])
+            PerClass::from_fn(|class| queued[class] || own[class])
         }
 
         fn next_frame(
@@ -86,7 +86,7 @@ every_size!(
         ) -> Option<usize> {
             // Own frames and relays of one class take turns; a repeat lets everything that is new go before it.
             let only_repeats = self.queue.pick(now, link, class).is_none_or(|at| self.queue.is_repeat(at));
-            let own_first = self.own_ready(now, link)[class as usize] && (self.own_turn || only_repeats);
+            let own_first = self.own_ready(now, link)[class] && (self.own_turn || only_repeats);
             let len = if own_first {
                 self.send_own(now, link, class, out)
             } else {
@@ -98,13 +98,13 @@ every_size!(
             len
         }
 
-        fn own_ready(&self, now: Instant, link: LinkId) -> [bool; 4] {
+        fn own_ready(&self, now: Instant, link: LinkId) -> PerClass<bool> {
             if !self.can_seal() {
-                return [false; 4];
+                return PerClass::all(false);
             }
             let mut ready = self.outbox.ready(now, self.takes(link));
             for own in self.controls.iter().filter(|own| self.wire_of(own).is_none_or(|wire| wire == link)) {
-                ready[own.priority as usize] = true;
+                ready[own.priority] = true;
             }
             ready
         }

@@ -7,7 +7,7 @@ use super::forwarding::Egress;
 use crate::air_queue::{Heard, Waiting, Whose, link_bit};
 use crate::frame::{Frame, retarget_next, retarget_ttl};
 use crate::seen::FrameKey;
-use crate::{Discard, Duration, Instant, LinkId, Priority};
+use crate::{Discard, Duration, Instant, LinkId, PerClass, Priority};
 
 /// With fewer neighbours than this nobody's relay is left out: each may be the only way on. A guess.
 const DENSE: usize = 6;
@@ -17,10 +17,10 @@ const ENOUGH_HEARD: u8 = 2;
 /// Relay jitter for each neighbour and its bound, by priority: those around have the time to be heard before this
 /// node adds another copy. The urgent are never suppressed and wait for nobody. Guesses, held against the simulated
 /// air: longer jitter saves more relays of bulk, and slows its acks.
-const JITTER_PER_NEIGHBOUR: [Duration; 4] =
-    [Duration::ZERO, Duration::ZERO, Duration::from_millis(2), Duration::from_millis(4)];
-const JITTER_MAX: [Duration; 4] =
-    [Duration::ZERO, Duration::ZERO, Duration::from_millis(20), Duration::from_millis(40)];
+const JITTER_PER_NEIGHBOUR: PerClass<Duration> =
+    PerClass::new([Duration::ZERO, Duration::ZERO, Duration::from_millis(2), Duration::from_millis(4)]);
+const JITTER_MAX: PerClass<Duration> =
+    PerClass::new([Duration::ZERO, Duration::ZERO, Duration::from_millis(20), Duration::from_millis(40)]);
 
 every_size!(
     /// Frames passed on.
@@ -101,7 +101,7 @@ every_size!(
             let ttl = frame.ttl - 1;
             retarget_ttl(&mut sealed, frame.ttl, ttl);
             let alive = self.neighbours.alive(now);
-            let class = frame.priority as usize;
+            let class = frame.priority;
             let mut jitter =
                 self.rng.jitter(JITTER_MAX[class].min(JITTER_PER_NEIGHBOUR[class].times(alive as u64)));
             let mut copies = relay_copies(alive);
