@@ -40,6 +40,12 @@ impl<T> PerClass<T> {
         Self(Priority::ALL.map(of))
     }
 
+    /// The values, the most urgent first.
+    #[must_use]
+    pub fn into_values(self) -> [T; Priority::ALL.len()] {
+        self.0
+    }
+
     /// Each class and its value, the most urgent first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Priority, &T)> + ExactSizeIterator {
         Priority::ALL.into_iter().zip(&self.0)

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_agent::api::{Accepted, Body, Destination, ErrorEvent, Message, MessageRef, Name, Outcome, Receipt};
-use mesh_protocol::{Duration, Instant, MessageType, Priority};
+use mesh_protocol::{Duration, Instant, MessageType, PerClass, Priority};
 use sha2::{Digest, Sha256};
 
 use super::agent::Witness;
@@ -57,7 +57,7 @@ pub struct DayReport {
     /// Accepted messages that were still on their way when it ended, in time.
     pub open: usize,
     /// How many messages of each priority were accepted, the most urgent first.
-    pub by_priority: [usize; 4],
+    pub by_priority: PerClass<usize>,
     /// Every receipt, in the order in which they came. One whose ack a power cut has swallowed comes twice.
     pub receipts: Vec<Told>,
     /// Every message, in the order in which they came.
@@ -218,9 +218,9 @@ impl Record {
         ended: Instant,
     ) -> DayReport {
         let open = self.judge(ended);
-        let mut by_priority = [0; 4];
+        let mut by_priority = PerClass::all(0);
         for taken in self.accepted.values() {
-            by_priority[taken.said.priority as usize] += 1;
+            by_priority[taken.said.priority] += 1;
         }
         DayReport {
             trace,

@@ -58,7 +58,7 @@ fn everything_accepted_is_delivered_once_or_truthfully_reported_across_power_cut
     assert_eq!(report.problems, Vec::<String>::new());
     assert_eq!(report.refused, 0);
     assert!(report.unsaid > 0, "agents fell silent while their gateways were away");
-    assert!(report.by_priority.iter().all(|count| *count >= 10), "{:?}", report.by_priority);
+    assert!(report.by_priority.iter().all(|(_, count)| *count >= 10), "{:?}", report.by_priority);
     for kind in MessageType::ALL {
         for priority in Priority::ALL {
             let came = report

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_agent::api::{Body, Destination, MessageRef, Name, ReceiptRequest};
 use mesh_protocol::{
     Address, Duration, ENVELOPE_HEAD_MAX, Envelope, Instant, Letter, MessageId, MessageType, NameHash,
-    Priority,
+    PerClass, Priority,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ const BYTES: usize = 32 * 1024 * 1024;
 const SHARE: usize = 4;
 /// Messages of each priority in the node at a time: the node has 16 places, and the lower classes leave some of
 /// them to the higher ones, so that a CRITICAL message never waits for a LOW one to be answered.
-const IN_FLIGHT: [usize; 4] = [16, 14, 12, 10];
+const IN_FLIGHT: PerClass<usize> = PerClass::new([16, 14, 12, 10]);
 /// Of these, to one destination: one that sleeps does not take the places of all others. The node sends two long ones
 /// to one receiver at a time; four keep it busy with short ones.
 const IN_FLIGHT_TO_ONE: usize = 4;
@@ -116,7 +116,7 @@ pub(super) struct Outgoing {
     messages: BTreeMap<MessageId, Outbound>,
     /// Deadlines of what is not in flight; the node watches the others.
     deadlines: BTreeSet<(Instant, MessageId)>,
-    queues: [Lanes; 4],
+    queues: PerClass<Lanes>,
     /// What was deferred.
     deferred: Lanes,
     in_flight: BTreeMap<Address, usize>,
@@ -312,7 +312,7 @@ impl Outgoing {
     fn next_queued(&mut self) -> Option<(MessageId, Address)> {
         let all: usize = self.in_flight.values().sum();
         let may_send = |to: Address| self.in_flight.get(&to).is_none_or(|count| *count < IN_FLIGHT_TO_ONE);
-        let classes = IN_FLIGHT.into_iter().zip(&mut self.queues);
+        let classes = self.queues.iter_mut().map(|(class, lanes)| (IN_FLIGHT[class], lanes));
         for (bound, lanes) in classes.chain([(IN_FLIGHT_DEFERRED, &mut self.deferred)]) {
             if all >= bound {
                 return None;
@@ -326,7 +326,7 @@ impl Outgoing {
 
     /// Whether something waits for a place in the node that those in flight may have.
     pub(super) fn is_crowded(&self) -> bool {
-        self.queues.iter().chain([&self.deferred]).any(|lanes| !lanes.is_empty())
+        self.queues.iter().map(|(_, lanes)| lanes).chain([&self.deferred]).any(|lanes| !lanes.is_empty())
     }
 
     /// A node has answered: what was deferred for it takes its old place.
@@ -502,8 +502,8 @@ impl Outgoing {
 }
 
 /// Where a message waits for room in the node.
-fn lanes<'a>(queues: &'a mut [Lanes; 4], deferred: &'a mut Lanes, outbound: &Outbound) -> &'a mut Lanes {
-    if outbound.deferred { deferred } else { &mut queues[outbound.accepted.priority as usize] }
+fn lanes<'a>(queues: &'a mut PerClass<Lanes>, deferred: &'a mut Lanes, outbound: &Outbound) -> &'a mut Lanes {
+    if outbound.deferred { deferred } else { &mut queues[outbound.accepted.priority] }
 }
 
 impl Outbound {

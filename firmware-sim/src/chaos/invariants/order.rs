@@ -5,32 +5,32 @@
 
 use std::collections::BTreeSet;
 
-use mesh_protocol::{MessageId, Priority};
+use mesh_protocol::{MessageId, PerClass, Priority};
 
 use super::findings::Fault;
 
 /// `PATIENCE` in `docs/protocol.md`.
-const PATIENCE: [u32; 4] = [0, 4, 9, 19];
+const PATIENCE: PerClass<u32> = PerClass::new([0, 4, 9, 19]);
 
 /// One node's classes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
     /// Messages of one frame that were never sent, by class.
-    waiting: [BTreeSet<MessageId>; 4],
+    waiting: PerClass<BTreeSet<MessageId>>,
     /// More urgent frames that went before each class, in a row.
-    passed: [u32; 4],
+    passed: PerClass<u32>,
     /// While each class waited: frames of each class that were sent.
-    sent: [[u32; 4]; 4],
+    sent: PerClass<PerClass<u32>>,
 }
 
 impl Order {
     pub(super) fn accepted(&mut self, priority: Priority, id: MessageId) {
-        self.waiting[priority as usize].insert(id);
+        self.waiting[priority].insert(id);
     }
 
     /// It has been sent, or will not be any more.
     pub(super) fn done(&mut self, id: MessageId) {
-        for class in 0..4 {
+        for class in Priority::ALL {
             self.waiting[class].remove(&id);
             self.rest(class);
         }
@@ -45,9 +45,8 @@ impl Order {
     }
 
     /// A frame of this class was handed to the radio, at a time when the node could have sent any of its own.
-    pub(super) fn handed(&mut self, priority: Priority) -> Result<(), Fault> {
-        let served = priority as usize;
-        for (class, patience) in PATIENCE.into_iter().enumerate() {
+    pub(super) fn handed(&mut self, served: Priority) -> Result<(), Fault> {
+        for (class, patience) in PATIENCE.iter() {
             if self.waiting[class].is_empty() {
                 continue;
             }
@@ -55,30 +54,30 @@ impl Order {
                 self.passed[class] = 0;
             } else if class > served {
                 self.passed[class] += 1;
-                if self.passed[class] > patience {
-                    let (name, passed) = (Priority::ALL[class], self.passed[class]);
+                if self.passed[class] > *patience {
+                    let passed = self.passed[class];
                     return Err((
                         "share",
-                        format!("{name} waits, and {passed} more urgent frames went before in a row"),
+                        format!("{class} waits, and {passed} more urgent frames went before in a row"),
                     ));
                 }
             }
             self.sent[class][served] += 1;
-            let all: u32 = self.sent[class].iter().sum();
+            let all: u32 = self.sent[class].iter().map(|(_, sent)| sent).sum();
             let most = 1 + all / (PATIENCE[served] + 1);
             if served > class && self.sent[class][served] > most {
-                let (waiting, sent) = (Priority::ALL[class], self.sent[class][served]);
-                let text = format!("{waiting} waits, and of {all} frames {sent} were {priority}");
+                let sent = self.sent[class][served];
+                let text = format!("{class} waits, and of {all} frames {sent} were {served}");
                 return Err(("priority", text));
             }
         }
         Ok(())
     }
 
-    fn rest(&mut self, class: usize) {
+    fn rest(&mut self, class: Priority) {
         if self.waiting[class].is_empty() {
             self.passed[class] = 0;
-            self.sent[class] = [0; 4];
+            self.sent[class] = PerClass::all(0);
         }
     }
 }

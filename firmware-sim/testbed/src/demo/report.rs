@@ -5,7 +5,7 @@
 use std::fmt;
 
 use mesh_agent::api::{Body, Outcome, Receipt};
-use mesh_protocol::Priority;
+use mesh_protocol::{PerClass, Priority};
 use serde::Serialize;
 
 /// What happened to the messages of one priority.
@@ -83,7 +83,7 @@ impl Line {
 /// The counting, message by message.
 #[derive(Debug)]
 pub(super) struct Figures {
-    lines: [Line; 4],
+    lines: PerClass<Line>,
     pub(super) single_hop_us: Vec<u64>,
     /// Messages that arrived and that nobody sent.
     pub(super) strangers: u64,
@@ -93,10 +93,9 @@ pub(super) struct Figures {
 
 impl Figures {
     /// Nothing counted yet but what agents sent, by priority.
-    pub(super) fn new(sent: [u64; 4]) -> Self {
+    pub(super) fn new(sent: PerClass<u64>) -> Self {
         Self {
-            lines: Priority::ALL
-                .map(|priority| Line { sent: sent[priority as usize], ..Line::new(priority) }),
+            lines: PerClass::from_fn(|priority| Line { sent: sent[priority], ..Line::new(priority) }),
             single_hop_us: Vec::new(),
             strangers: 0,
             problems: Vec::new(),
@@ -113,7 +112,7 @@ impl Figures {
         receipt: Option<&Receipt>,
         arrived: &[&(u64, Body)],
     ) {
-        let line = &mut self.lines[priority as usize];
+        let line = &mut self.lines[priority];
         line.accepted += 1;
         line.duplicates += arrived.len().saturating_sub(1) as u64;
         self.foreign += arrived.iter().filter(|(_, got)| got != body).count() as u64;
@@ -176,7 +175,8 @@ pub struct Report {
 
 impl Report {
     pub(super) fn new((nodes, seed): (u16, u64), figures: Figures, events: u64, simulated_ms: u64) -> Self {
-        let Figures { mut lines, single_hop_us, strangers, mut problems, foreign } = figures;
+        let Figures { lines, single_hop_us, strangers, mut problems, foreign } = figures;
+        let mut lines = lines.into_values();
         lines.iter_mut().for_each(Line::close);
         let duplicates: u64 = lines.iter().map(|line| line.duplicates).sum();
         let delivered: u64 = lines.iter().map(|line| line.delivered).sum();
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_run_in_which_nothing_was_delivered_is_not_ok() {
-        let report = Report::new((50, 1), Figures::new([1; 4]), 0, 0);
+        let report = Report::new((50, 1), Figures::new(PerClass::all(1)), 0, 0);
         assert!(!report.is_good());
         assert_eq!(report.verdict, "not one message was delivered");
     }

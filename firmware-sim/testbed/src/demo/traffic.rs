@@ -14,7 +14,7 @@ use gateway::Gateway;
 use indicatif::ProgressBar;
 use mesh_agent::api::{Body, Destination, Hello, Message, MessageRef, Name, Receipt, SendRequest};
 use mesh_agent::{Client, ClientError, Endpoint, Handle, Inbox, Pending};
-use mesh_protocol::{Duration, Instant, MessageType, Priority};
+use mesh_protocol::{Duration, Instant, MessageType, PerClass, Priority};
 use tokio::task::JoinSet;
 
 use super::report::{Figures, Report};
@@ -65,7 +65,7 @@ impl Ends {
 /// Everything seen, by message.
 #[derive(Debug, Default)]
 struct Seen {
-    sent: [u64; 4],
+    sent: PerClass<u64>,
     accepted: BTreeMap<MessageRef, (Priority, u64, Body)>,
     receipts: BTreeMap<MessageRef, Receipt>,
     arrived: BTreeMap<MessageRef, Vec<(u64, Body)>>,
@@ -234,7 +234,7 @@ async fn send(
     seen: &Shared,
 ) -> anyhow::Result<Option<(MessageRef, Pending)>> {
     let (priority, body) = (request.priority, request.body.clone());
-    note(seen, |seen| seen.sent[priority as usize] += 1);
+    note(seen, |seen| seen.sent[priority] += 1);
     let mut pending = handle.send(request).await?;
     let accepted = match pending.accepted().await {
         Err(ClientError::Refused(_)) => return Ok(None),
