@@ -7,9 +7,16 @@
 pub mod airtime;
 mod bearer;
 #[cfg(feature = "bluez")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "bluetoothd is real: it lives in the wall's time, and its interface has hash maps"
+)]
 pub mod bluez;
+#[expect(clippy::disallowed_methods, reason = "one of the two clocks is the wall's")]
 mod clock;
 pub mod conformance;
+#[expect(clippy::disallowed_methods, reason = "a controller is real: it lives in the wall's time")]
 pub mod hci;
 mod health;
 mod retry;

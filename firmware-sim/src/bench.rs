@@ -145,6 +145,7 @@ fn heap_rate() -> f64 {
 }
 
 /// Seconds that this thread has run on a core, where the system tells; else those on the wall.
+#[expect(clippy::disallowed_methods, reason = "speed is measured on the wall")]
 fn busy() -> f64 {
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let nanos = told.as_deref().and_then(|text| text.split(' ').next()?.parse::<u64>().ok());

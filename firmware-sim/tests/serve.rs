@@ -29,6 +29,7 @@ traffic = [
 ]
 "#;
 
+#[expect(clippy::disallowed_methods, reason = "hosts over TCP live in the wall's time")]
 async fn in_time<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("it never happened")
 }

@@ -93,6 +93,7 @@ fn bench(c: &mut Criterion) {
 }
 
 /// The ratio by itself: many short turns, so that whatever else the machine does falls on both, and the median.
+#[expect(clippy::disallowed_methods, reason = "speed is measured on the wall")]
 fn ratio() {
     const TURNS: usize = 401;
     const OPENS: u32 = 2_000;

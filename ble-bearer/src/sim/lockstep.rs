@@ -149,6 +149,7 @@ pub(super) struct State {
 /// Time.
 impl State {
     /// The time now. Running on with the wall, it is made to stand: what is told once stays told.
+    #[expect(clippy::disallowed_methods, reason = "a clock that follows the wall asks it")]
     pub(super) fn now(&mut self) -> Instant {
         if let Some(running) = self.running {
             let shown = running.at(tokio::time::Instant::now()).min(running.limit);

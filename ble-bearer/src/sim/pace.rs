@@ -72,6 +72,7 @@ impl<S: Station, O: Observer<S>> Pacer<S, O> {
     }
 
     /// Lets the world go on until the future is dropped. Run one at a time.
+    #[expect(clippy::disallowed_methods, reason = "the pacer waits for the wall")]
     pub async fn run(&self) {
         let mut anchor = None;
         loop {
@@ -93,6 +94,7 @@ impl<S: Station, O: Observer<S>> Pacer<S, O> {
 
     /// Does what is due, up to a bound. `anchor` is a moment on the wall and the simulated time that belongs to it;
     /// it is thrown away after a hold, and when the world fell behind: that time is not to be made up.
+    #[expect(clippy::disallowed_methods, reason = "the pacer holds simulated time against the wall")]
     fn batch(&self, anchor: &mut Option<Running>) -> Wait {
         let mut world = self.lock();
         self.check(anchor, world.now());
@@ -127,6 +129,7 @@ impl<S: Station, O: Observer<S>> Pacer<S, O> {
     }
 
     /// Throws the anchor away if the clock was stopped for a hold, or for long, since it was last looked at.
+    #[expect(clippy::disallowed_methods, reason = "the pacer holds simulated time against the wall")]
     fn check(&self, anchor: &mut Option<Running>, now: Instant) {
         let stopped = self.shared.lock().take_stopped();
         if let Some(running) = anchor {

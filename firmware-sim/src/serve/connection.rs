@@ -91,6 +91,7 @@ impl Drop for Occupied {
 }
 
 /// Serves one host until it goes or sends what is no packet.
+#[expect(clippy::disallowed_methods, reason = "hosts over TCP live in the wall's time")]
 pub(super) async fn serve(shared: Arc<Shared>, station: StationId, stream: TcpStream) {
     let mut place = Occupied { shared, station, garbage: false };
     place.power_cycle();

@@ -1,4 +1,5 @@
 //! Asynchronous devices in step with the world.
+#![expect(clippy::disallowed_methods, reason = "tasks wait for each other in tokio's time, which is paused")]
 
 use std::convert::Infallible;
 use std::time::Duration as WallSpan;
