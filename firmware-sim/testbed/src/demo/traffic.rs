@@ -320,6 +320,7 @@ mod tests {
 
     /// On a busy machine a run of the demo once came to its first moment 80 simulated seconds late, and said 80
     /// messages in one burst.
+    #[expect(clippy::disallowed_methods, reason = "the machine is to be busy, on the wall")]
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_script_that_is_kept_from_running_comes_late_to_nothing() {
         let simulation =
