@@ -1,4 +1,4 @@
-//! A whole gateway: data directory, store, engine and the doors for agents, put together.
+//! A whole gateway: data directory, store, engine and the listener for agents, put together.
 //!
 //! Owns starting and stopping in the right order. Which adapter and clock it runs on is for the caller.
 
@@ -47,7 +47,7 @@ pub enum StartError {
     /// The message store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The doors for agents.
+    /// The listener for agents.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The gateway's certificate.
@@ -81,7 +81,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens the store and the doors and starts the engine.
+    /// Opens the store and the listener and starts the engine.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
@@ -95,9 +95,9 @@ impl Gateway {
         let (store, recovered) =
             opened.map_err(|error| if membership.fresh { error.of_a_fresh_key() } else { error })?;
         let me = (config.address, config.agent_name());
-        let (bearer, peering, door, connecting) =
+        let (bearer, peering, tls, connecting) =
             peering::start(bearer, peering::Identity::open(data_dir)?, membership.peer_key.clone(), me);
-        let listener = Listener::bind(listen).await?.with_tls(door);
+        let listener = Listener::bind(listen).await?.with_tls(tls);
         let tcp = listener.tcp_address();
         let (requests, commands) = mpsc::channel(COMMANDS);
         let (transport_counters, audit) = (listener.counters(), listener.audit().clone());
@@ -118,10 +118,10 @@ impl Gateway {
         };
         let engine = Engine::new(parts)?;
         let (stop, stopped) = watch::channel(false);
-        let mut doors_stop = stopped.clone();
+        let mut listener_stop = stopped.clone();
         let sessions = tokio::spawn(listener.serve(requests, async move {
             // An error means that the gateway itself is gone.
-            let _ = doors_stop.wait_for(|stop| *stop).await;
+            let _ = listener_stop.wait_for(|stop| *stop).await;
         }));
         let engine = tokio::spawn(engine.run(stopped));
         Ok(Self { tcp, stop, engine, sessions, connecting, audit })
@@ -142,7 +142,7 @@ impl Gateway {
                 Ok(Err(why)) => why.into(),
                 Ok(Ok(())) | Err(_) => Ended::Part("the engine"),
             },
-            () = gone(&mut self.sessions) => Ended::Part("the door for agents"),
+            () = gone(&mut self.sessions) => Ended::Part("the listener for agents"),
             () = gone(&mut self.connecting) => Ended::Part("the connections to other gateways"),
             () = self.audit.ended() => Ended::Part("the writer of the audit log"),
         }
@@ -223,12 +223,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_part_that_dies_is_named() {
-        for name in ["the engine", "the door for agents", "the connections to other gateways"] {
+        for name in ["the engine", "the listener for agents", "the connections to other gateways"] {
             let folder = tempfile::tempdir().unwrap();
             let mut gateway = gateway(folder.path()).await;
             match name {
                 "the engine" => gateway.engine.abort(),
-                "the door for agents" => gateway.sessions.abort(),
+                "the listener for agents" => gateway.sessions.abort(),
                 _ => gateway.connecting.abort(),
             }
             assert!(matches!(gateway.ended().await, Ended::Part(part) if part == name), "{name}");

@@ -162,7 +162,7 @@ async fn what_is_said_while_a_gateway_is_away_arrives_once_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn strangers_and_changed_certificates_are_kept_out_and_told() {
+async fn other_networks_and_changed_certificates_are_kept_out_and_told() {
     let dirs: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;
     let stranger = gateway(2, nowhere(), dirs[1].path(), 8, None).await;
@@ -351,7 +351,7 @@ async fn a_crowd_that_says_nothing_does_not_push_a_connected_gateway_out() {
     let dirs: [_; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let a = gateway(1, nowhere(), dirs[0].path(), 7, None).await;
     let mut plan = plan(2, nowhere(), dirs[1].path(), Membership::new([7; 16], 1, true));
-    plan.listen.limits.strangers = 4;
+    plan.listen.limits.unauthenticated = 4;
     let b = Gateway::start(plan).await.unwrap();
     let (alice, bob) = (agent(&a, "alice").await, agent(&b, "bob").await);
     links(&alice, &b, "b").await;

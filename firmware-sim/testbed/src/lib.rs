@@ -281,7 +281,7 @@ impl Inside {
     pub fn stream(&self, gateway: usize) -> Result<DuplexStream, ClientError> {
         let mut places = lock(&self.shared.places);
         let running = places.get_mut(gateway).and_then(|place| place.running.as_mut());
-        let stream = running.map(|running| running.lobby.connect());
+        let stream = running.map(|running| running.listener.connect());
         stream.ok_or_else(|| ClientError::Lost(format!("gateway {gateway} has no power")))
     }
 

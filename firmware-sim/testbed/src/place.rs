@@ -6,7 +6,7 @@ use ble_bearer::sim::{SimBearer, SimClock, StationId};
 use firmware_sim::world::Network;
 use gateway::COMMANDS;
 use gateway::access::Audit;
-use gateway::agents::{Limits, Lobby};
+use gateway::agents::{Limits, MemoryListener};
 use gateway::engine::{Engine, EngineConfig, EngineError, Membership, Parts};
 use gateway::peering::Peering;
 use gateway::store::{Disk, Hand, Store};
@@ -40,7 +40,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) engine: JoinHandle<Result<(), EngineError>>,
-    pub(super) lobby: Lobby<Beside>,
+    pub(super) listener: MemoryListener<Beside>,
     stop: watch::Sender<bool>,
     pub(super) hand: Hand,
 }
@@ -70,7 +70,7 @@ impl Place {
         let opened = Store::open_by_hand(self.disk.clone());
         let (store, recovered, hand) = opened.map_err(|error| OfficeError::Store(n, error))?;
         let (requests, commands) = mpsc::channel(COMMANDS);
-        let lobby = Lobby::new(requests, Limits::default(), Beside::new(clock.clone()));
+        let listener = MemoryListener::new(requests, Limits::default(), Beside::new(clock.clone()));
         let parts = Parts {
             config: self.engine_config(),
             membership: Membership::new(network.key(), network.epoch(), std::mem::take(&mut self.fresh)),
@@ -81,7 +81,7 @@ impl Place {
             store,
             recovered,
             commands,
-            transport_counters: lobby.counters(),
+            transport_counters: listener.counters(),
             audit: Audit::off(),
             peering: Peering::none(),
             peers: Vec::new(),
@@ -89,7 +89,7 @@ impl Place {
         let engine = Engine::new(parts).map_err(|error| OfficeError::Engine(n, error))?;
         let (stop, stopped) = watch::channel(false);
         let engine = tokio::spawn(engine.run(stopped));
-        self.running = Some(Running { engine, lobby, stop, hand });
+        self.running = Some(Running { engine, listener, stop, hand });
         Ok(())
     }
 
@@ -130,7 +130,7 @@ impl Running {
     pub(super) async fn cut(mut self) {
         self.engine.abort();
         let ended = (&mut self.engine).await;
-        self.lobby.cut().await;
+        self.listener.cut().await;
         // Cancelled is what it is meant to be.
         if let Err(error) = ended
             && error.is_panic()
@@ -147,8 +147,8 @@ impl Running {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         // Sessions end by themselves when the engine has let go of them, at the latest after their linger.
-        let mut lobby = self.lobby;
-        tokio::spawn(async move { lobby.ended().await });
+        let mut listener = self.listener;
+        tokio::spawn(async move { listener.ended().await });
         ended
     }
 }

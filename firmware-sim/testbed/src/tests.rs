@@ -78,7 +78,7 @@ fn a_session_waits_in_simulated_time() {
     let ran = small().run(async |inside| {
         let mut stream = {
             let mut places = lock(&inside.shared.places);
-            places[0].running.as_mut().unwrap().lobby.connect()
+            places[0].running.as_mut().unwrap().listener.connect()
         };
         let mut said = String::new();
         stream.read_to_string(&mut said).await.unwrap();

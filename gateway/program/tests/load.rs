@@ -134,7 +134,7 @@ async fn a_thousand_agents_each_receive_their_message() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_connections_do_not_keep_an_agent_from_sending() {
     const LIMIT: usize = 200;
-    /// Files that the gateway needs besides: its store, doors, events, and connections that it is turning away.
+    /// Files that the gateway needs besides: its store, sockets, events, and connections that it is turning away.
     const BESIDES: usize = 64 + 36;
     let connections = 10_000.min(open_files().saturating_sub(200));
     println!("{connections} connections against a limit of {LIMIT}");

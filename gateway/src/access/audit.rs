@@ -2,7 +2,7 @@
 //!
 //! Owns the form of an entry, the file `audit.log`, its size and when it is synced. One thread writes; who has something
 //! to note never waits for it. What does not fit because the disk is slow, or fails, is counted and lost. Whoever is not let
-//! in is noted seldom enough that no stranger can fill the disk, or push out what agents did.
+//! in is noted seldom enough that nobody without a token can fill the disk, or push out what agents did.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -139,13 +139,13 @@ pub struct Audit(Option<Arc<Desk>>);
 struct Desk {
     lines: SyncSender<Job>,
     dropped: Arc<AtomicU64>,
-    strangers: Mutex<Strangers>,
+    not_let_in: Mutex<NotLetInBudget>,
     /// Closed when the thread that writes is gone.
     writing: watch::Receiver<()>,
 }
 
 /// Who was not let in: what is left of the rate at which that is noted, and how many were not noted.
-struct Strangers {
+struct NotLetInBudget {
     bucket: Bucket,
     unnoted: u64,
 }
@@ -202,12 +202,12 @@ impl Audit {
         let Some(desk) = &self.0 else { return };
         let unnoted = {
             // Two numbers that are whole between any two statements.
-            let mut strangers = desk.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-            if strangers.bucket.take(now).is_err() {
-                strangers.unnoted += 1;
+            let mut budget = desk.not_let_in.lock().unwrap_or_else(PoisonError::into_inner);
+            if budget.bucket.take(now).is_err() {
+                budget.unnoted += 1;
                 return;
             }
-            std::mem::take(&mut strangers.unnoted)
+            std::mem::take(&mut budget.unnoted)
         };
         desk.put(who.line(unnoted));
     }
@@ -247,7 +247,7 @@ impl Audit {
 impl Desk {
     fn new(lines: SyncSender<Job>, dropped: Arc<AtomicU64>, writing: watch::Receiver<()>) -> Self {
         let bucket = Bucket::new(NOT_LET_IN.parse().expect("a rate"));
-        Self { lines, dropped, strangers: Mutex::new(Strangers { bucket, unnoted: 0 }), writing }
+        Self { lines, dropped, not_let_in: Mutex::new(NotLetInBudget { bucket, unnoted: 0 }), writing }
     }
 
     fn put(&self, line: String) {

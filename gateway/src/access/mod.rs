@@ -1,8 +1,8 @@
 //! Access for agents: what a token allows, the file of tokens, and the log of who sent what where.
 //!
 //! Owns [`Grant`], what one token allows, and the words that say so. The file is `file`'s, what may be written behind
-//! `--to` and `--as` is `pattern`'s, how often is `rate`'s. Who has to show a token, and comparing it, is the agents'
-//! door's ([`crate::agents`]).
+//! `--to` and `--as` is `pattern`'s, how often is `rate`'s. Who has to show a token, and comparing it, is
+//! [`crate::agents`]' business.
 
 mod audit;
 mod file;

@@ -1,7 +1,7 @@
 //! How much of the gateway the holders of one token may take, all of them together.
 //!
 //! Owns the defaults: a token that is limited in any way is limited in this one too, and one that allows everything in none. Sessions
-//! are counted at the agents' door, the rest by the engine.
+//! are counted where agents connect, the rest by the engine.
 
 use mesh_agent::api::Name;
 use mesh_protocol::Duration;

@@ -177,7 +177,7 @@ async fn a_token_that_is_taken_back_ends_its_sessions_and_no_others() {
 
 #[tokio::test]
 async fn silent_connections_make_way_and_keep_no_agent_out() {
-    let limits = Limits { connections: 8, strangers: 4, ..Limits::default() };
+    let limits = Limits { connections: 8, unauthenticated: 4, ..Limits::default() };
     let mut gateway = Gateway::tcp(limits, TokenCheck::open()).await;
     let mut alice = Lines::to(&gateway).await;
     alice.hello("alice").await;

@@ -1,4 +1,4 @@
-//! What is worth counting at the agents' door. The engine shows the counts in `status`; nothing is decided by them.
+//! What is worth counting where agents connect. The engine shows the counts in `status`; nothing is decided by them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -444,7 +444,7 @@ mod tests {
         assert!(refusal.message.contains("sensor was taken back"), "{refusal}");
         assert!(check.admit(Some(&shown)).is_none());
         std::fs::remove_file(&path).unwrap();
-        assert!(check.admit(None).is_none(), "and it does not become an open door");
+        assert!(check.admit(None).is_none(), "and it does not let everyone in");
         assert!(!TokenCheck::open().with_tokens_of(dir).unwrap().is_required(), "until a new start");
     }
 

@@ -92,7 +92,7 @@ pub(super) enum HandshakeError {
     )]
     Tls(String),
     #[error("it is no gateway of this network, or in another epoch of its key")]
-    Stranger,
+    NotOfTheNetwork,
     #[error("it has this gateway's address {0}: invite one of the two again under another name")]
     SameAddress(Address),
     #[error(
@@ -127,7 +127,7 @@ where
     let mut proof = [0; 32];
     stream.read_exact(&mut proof).await?;
     if !bool::from(proof.ct_eq(&key.proof(side.other(), binding))) {
-        return Err(HandshakeError::Stranger);
+        return Err(HandshakeError::NotOfTheNetwork);
     }
     let mine = Greeting { node: node.bits(), name: name.as_str().to_owned() };
     let bytes = postcard::to_allocvec(&mine).map_err(|_| HandshakeError::Malformed)?;
@@ -187,11 +187,11 @@ mod tests {
         let key = PeerKey::derive(&[7; 16], 3);
         for other in [PeerKey::derive(&[8; 16], 3), PeerKey::derive(&[7; 16], 4)] {
             let both = meet([key.clone(), other], [[1; 32]; 2], [1, 2]).await;
-            assert!(both.iter().all(|met| matches!(met, Err(HandshakeError::Stranger))));
+            assert!(both.iter().all(|met| matches!(met, Err(HandshakeError::NotOfTheNetwork))));
         }
         // Who sits between has one connection to each, and passes on what he hears.
         let both = meet([key.clone(), key.clone()], [[1; 32], [2; 32]], [1, 2]).await;
-        assert!(both.iter().all(|met| matches!(met, Err(HandshakeError::Stranger))));
+        assert!(both.iter().all(|met| matches!(met, Err(HandshakeError::NotOfTheNetwork))));
         let both = meet([key.clone(), key], [[1; 32]; 2], [1, 1]).await;
         assert!(both.iter().all(|met| matches!(met, Err(HandshakeError::SameAddress(_)))));
     }
@@ -207,7 +207,7 @@ mod tests {
         };
         let print = Fingerprint::of(b"certificate");
         let (met, ()) = tokio::join!(greet(&mut a, Side::Dialler, &key, &[1; 32], who(1), print), echo);
-        assert!(matches!(met, Err(HandshakeError::Stranger)));
+        assert!(matches!(met, Err(HandshakeError::NotOfTheNetwork)));
     }
 
     #[tokio::test]
@@ -224,7 +224,7 @@ mod tests {
                 heard
             };
             let (met, heard) = tokio::join!(ours, heard);
-            assert!(matches!(met, Err(HandshakeError::Stranger)));
+            assert!(matches!(met, Err(HandshakeError::NotOfTheNetwork)));
             assert_eq!(heard.len(), 32, "its proof, of which nothing follows");
         }
     }

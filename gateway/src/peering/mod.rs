@@ -94,9 +94,9 @@ impl Peering {
 
 /// Where connections come in: TLS, for gateways and for agents.
 #[derive(Clone, Debug)]
-pub struct Door(Arc<Shared>);
+pub struct TlsTransport(Arc<Shared>);
 
-impl Door {
+impl TlsTransport {
     /// Whether a connection whose first byte is this begins with TLS (RFC 8446, section 5.1: a handshake record).
     #[must_use]
     pub const fn is_for(first: u8) -> bool {
@@ -149,11 +149,11 @@ pub fn start<B>(
     identity: Identity,
     key: PeerKey,
     me: (Address, Name),
-) -> (Peered<B>, Peering, Door, JoinHandle<()>) {
+) -> (Peered<B>, Peering, TlsTransport, JoinHandle<()>) {
     let (events, heard) = mpsc::channel(EVENTS);
     let shared = Arc::new(Shared::new(identity, key, me, events));
     let (wanted, wants) = watch::channel(Vec::new());
     let managing = tokio::spawn(manager::manage(Arc::clone(&shared), wants));
     let peering = Peering(Some(Handle { shared: Arc::clone(&shared), wanted: Arc::new(wanted) }));
-    (Peered::new(radio, heard), peering, Door(shared), managing)
+    (Peered::new(radio, heard), peering, TlsTransport(shared), managing)
 }

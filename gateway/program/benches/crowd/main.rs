@@ -28,7 +28,7 @@ const ROUNDS: usize = 10;
 /// Messages in a turn, one after the other, of either promise.
 const MESSAGES: [(bool, usize); 2] = [(false, 5_000), (true, 300)];
 /// How long the crowd speaks before the first turn beside it: twice as long as the gateway waits for a hello, so that what
-/// becomes of strangers has come.
+/// becomes of connections without a hello has come.
 const BEFORE: Duration = Duration::from_secs(20);
 const TOKEN: &str = "a-token-for-this-benchmark";
 

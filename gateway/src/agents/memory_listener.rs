@@ -1,4 +1,4 @@
-//! Doors without sockets: sessions over streams in memory, for agents that live in the gateway's own process and time.
+//! A listener without sockets: sessions over streams in memory, for agents that live in the gateway's own process and time.
 //!
 //! Owns making such streams and cutting them all off. The sessions on them are those of [`super::session`], byte for
 //! byte; whoever gets a stream is let in as through a Unix socket.
@@ -11,10 +11,11 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::common::{Common, Transport};
 use super::counters::Counters;
-use super::listener::Limits;
+use super::limits::Limits;
 use super::port::ToEngine;
-use super::session::{self, Common, Door};
+use super::session;
 use super::token::TokenCheck;
 
 /// Bytes that a stream holds each way before its writer waits. A guess: about what a socket holds.
@@ -22,13 +23,13 @@ const STREAM: usize = 64 * 1024;
 
 /// A place where agents in the same process get their streams. Dropping it cuts every session off.
 #[derive(Debug)]
-pub struct Lobby<C> {
+pub struct MemoryListener<C> {
     common: Arc<Common<C>>,
     sessions: JoinSet<()>,
 }
 
-impl<C: Clock> Lobby<C> {
-    /// A lobby whose sessions speak to `engine` and take their time from `clock`.
+impl<C: Clock> MemoryListener<C> {
+    /// A listener whose sessions speak to `engine` and take their time from `clock`.
     #[must_use]
     pub fn new(engine: mpsc::Sender<ToEngine>, limits: Limits, clock: C) -> Self {
         let common = Common {
@@ -56,7 +57,7 @@ impl<C: Clock> Lobby<C> {
         let common = Arc::clone(&self.common);
         self.sessions.spawn(async move {
             let (reader, writer) = tokio::io::split(mine);
-            session::serve(&common, Door::Unix, None, common.limits.hello_within, reader, writer).await;
+            session::serve(&common, Transport::Unix, None, common.limits.hello_within, reader, writer).await;
         });
         theirs
     }
