@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ble_bearer::sim::{Radio, Station, link_info};
 use mesh_protocol::{
-    Address, Delivery, Duration, EpochKeys, Instant, LinkId, MessageId, NameHash, NetKey, Outcome,
-    ReplayMark, Stats, Verdict,
+    Address, Delivery, Duration, EpochKeys, Instant, LinkId, MessageId, NameHash, NetKey, ReplayMark,
+    SendOutcome, Stats, Verdict,
 };
 
 use crate::scenario;
@@ -163,7 +163,7 @@ impl Device {
 
     /// What became of this device's own messages, in order, over all starts.
     #[must_use]
-    pub fn outcomes(&self) -> &[(Instant, MessageId, Outcome)] {
+    pub fn outcomes(&self) -> &[(Instant, MessageId, SendOutcome)] {
         &self.app.outcomes
     }
 
@@ -266,7 +266,7 @@ impl Device {
                 }
                 Err(why) => {
                     self.note(Note::Refused(id, why));
-                    self.app.outcomes.push((now, id, Outcome::Expired));
+                    self.app.outcomes.push((now, id, SendOutcome::Expired));
                     if self.boot.options.durable {
                         self.flash.stage(Change::Settled(id));
                     }

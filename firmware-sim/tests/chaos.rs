@@ -5,8 +5,8 @@ use firmware_sim::chaos::{Both, Invariants, Place, Rules, Schedule, attackers, l
 use firmware_sim::scenario::{FaultKind, Flash, RuleAction, ScheduledFault};
 use firmware_sim::{Device, Letter, Options};
 use mesh_protocol::{
-    Address, Discard, Duration, Envelope, Instant, MessageId, MessageType, NetKey, Outcome, Priority,
-    SEQ_FIRST_BLOCK,
+    Address, Discard, Duration, Envelope, Instant, MessageId, MessageType, NetKey, Priority, SEQ_FIRST_BLOCK,
+    SendOutcome,
 };
 
 const KEY: [u8; 16] = [3; 16];
@@ -87,7 +87,7 @@ impl Row {
         posted.flatten().unwrap()
     }
 
-    fn outcomes(&self, n: u32) -> Vec<Outcome> {
+    fn outcomes(&self, n: u32) -> Vec<SendOutcome> {
         self.device(n).outcomes().iter().map(|(_, _, outcome)| *outcome).collect()
     }
 }
@@ -134,7 +134,7 @@ fn ram_is_gone_with_the_power_and_flash_is_not() {
         row.until(30_000);
         let arrived = row.device(2).delivered().len();
         assert_eq!(arrived, usize::from(durable));
-        assert_eq!(row.outcomes(0), if durable { vec![Outcome::Delivered] } else { vec![] });
+        assert_eq!(row.outcomes(0), if durable { vec![SendOutcome::Delivered] } else { vec![] });
     }
 }
 
@@ -151,7 +151,7 @@ fn a_durable_receiver_that_loses_its_power_before_the_receipt_delivers_once() {
         row.until(30_000);
         assert_eq!(row.device(2).delivered().len(), 1, "{flash:?}");
         assert_eq!(row.device(2).delivered()[0].body, [7; 40]);
-        assert_eq!(row.outcomes(0), [Outcome::Delivered], "{flash:?}");
+        assert_eq!(row.outcomes(0), [SendOutcome::Delivered], "{flash:?}");
     }
 }
 
@@ -165,7 +165,7 @@ fn a_clock_that_jumps_past_a_deadline_ends_the_message_and_a_slow_clock_is_not_e
     row.until(4_999);
     assert_eq!(row.outcomes(0), []);
     row.until(5_000);
-    assert_eq!(row.outcomes(0), [Outcome::Unknown]);
+    assert_eq!(row.outcomes(0), [SendOutcome::Unknown]);
 
     // Half a percent slow: 20 s of its own are 20.1 of the world.
     let away = fault(0, FaultKind::Partition { nodes: vec![2], lasts: secs(60) });
@@ -175,7 +175,7 @@ fn a_clock_that_jumps_past_a_deadline_ends_the_message_and_a_slow_clock_is_not_e
     row.until(24_100);
     assert_eq!(row.outcomes(0), []);
     row.until(24_101);
-    assert_eq!(row.outcomes(0), [Outcome::Unknown]);
+    assert_eq!(row.outcomes(0), [SendOutcome::Unknown]);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn strangers_rules_and_a_traitor_do_not_keep_messages_from_arriving() {
         row.post(0, 3, &[1; 60], secs(60));
     }
     row.until(40_000);
-    assert_eq!(row.outcomes(0), [Outcome::Delivered; 3]);
+    assert_eq!(row.outcomes(0), [SendOutcome::Delivered; 3]);
     let counts = row.world.observer().1.counts();
     assert!(counts.strange > 100 && counts.shut_out + counts.known > 100, "{counts:?}");
 }
@@ -210,7 +210,7 @@ fn what_a_device_delivered_before_a_cut_is_not_delivered_again_to_who_repeats_th
         row.until(4_000);
         row.post(0, 3, b"open the valve", secs(60));
         row.until(7_999);
-        assert_eq!(row.outcomes(0), [Outcome::Delivered]);
+        assert_eq!(row.outcomes(0), [SendOutcome::Delivered]);
         row.until(40_000);
         assert_eq!(row.device(2).delivered().len(), 1, "written in {flash_write} ms");
         assert!(
@@ -233,7 +233,7 @@ fn a_receipt_comes_behind_the_write_of_the_mark() {
     row.until(4_390);
     assert_eq!((row.device(2).delivered(), row.outcomes(0)), ([].as_slice(), vec![]));
     row.until(6_000);
-    assert_eq!((row.device(2).delivered().len(), row.outcomes(0)), (1, vec![Outcome::Delivered]));
+    assert_eq!((row.device(2).delivered().len(), row.outcomes(0)), (1, vec![SendOutcome::Delivered]));
 }
 
 /// A solar node that boots every ten minutes once used up its address in a month.

@@ -79,7 +79,7 @@ pub struct Envelope<'a> {
 
 /// A message as it crosses the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Letter<'a> {
+pub enum EncodedEnvelope<'a> {
     /// All is said.
     Whole {
         /// Type, flags and names are this context of the sender's from now on.
@@ -127,7 +127,7 @@ impl core::fmt::Display for EnvelopeError {
 
 impl core::error::Error for EnvelopeError {}
 
-impl<'a> Letter<'a> {
+impl<'a> EncodedEnvelope<'a> {
     /// Writes everything before the body into `out`; returns its length. The body's bytes follow as they are.
     ///
     /// # Errors
@@ -160,16 +160,16 @@ impl<'a> Letter<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
         let (&first, mut rest) = bytes.split_first().ok_or(EnvelopeError::Malformed)?;
         let context = ContextId(first >> 3);
-        let letter = match first & FORM_BITS {
+        let encoded = match first & FORM_BITS {
             DEFINITION => Self::Whole { defines: Some(context), envelope: Envelope::take(rest)? },
             SHORT => Self::Short { context, reply_to: None, body: rest },
             SHORT_REPLY => Self::Short { context, reply_to: Some(take(&mut rest)?), body: rest },
             _ => Self::Whole { defines: None, envelope: Envelope::take(bytes)? },
         };
-        if letter.body().len() > BODY_MAX {
+        if encoded.body().len() > BODY_MAX {
             return Err(EnvelopeError::BodyTooLong);
         }
-        Ok(letter)
+        Ok(encoded)
     }
 
     const fn body(&self) -> &'a [u8] {
@@ -186,7 +186,7 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// [`EnvelopeError`] for names or a body that are too long.
     pub fn write_head(&self, out: &mut [u8; ENVELOPE_HEAD_MAX]) -> Result<usize, EnvelopeError> {
-        Letter::Whole { defines: None, envelope: *self }.write_head(out)
+        EncodedEnvelope::Whole { defines: None, envelope: *self }.write_head(out)
     }
 
     fn put_head(&self, out: &mut [u8]) -> Result<usize, EnvelopeError> {
@@ -227,11 +227,11 @@ impl<'a> Envelope<'a> {
     /// Reads a whole message, for who keeps no contexts.
     ///
     /// # Errors
-    /// As [`Letter::parse`], and [`EnvelopeError::UnknownContext`] for a message that names one.
+    /// As [`EncodedEnvelope::parse`], and [`EnvelopeError::UnknownContext`] for a message that names one.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
-        match Letter::parse(bytes)? {
-            Letter::Whole { envelope, .. } => Ok(envelope),
-            Letter::Short { .. } => Err(EnvelopeError::UnknownContext),
+        match EncodedEnvelope::parse(bytes)? {
+            EncodedEnvelope::Whole { envelope, .. } => Ok(envelope),
+            EncodedEnvelope::Short { .. } => Err(EnvelopeError::UnknownContext),
         }
     }
 
@@ -333,19 +333,19 @@ mod tests {
         };
         for bits in 0..CONTEXTS as u8 {
             let context = ContextId::new(bits);
-            let letters = [
-                Letter::Whole { defines: Some(context), envelope },
-                Letter::Short { context, reply_to: None, body: envelope.body },
-                Letter::Short { context, reply_to: Some(MessageId(127)), body: envelope.body },
+            let encodings = [
+                EncodedEnvelope::Whole { defines: Some(context), envelope },
+                EncodedEnvelope::Short { context, reply_to: None, body: envelope.body },
+                EncodedEnvelope::Short { context, reply_to: Some(MessageId(127)), body: envelope.body },
             ];
-            for (letter, len) in letters.into_iter().zip([23, 1, 2]) {
+            for (encoded, len) in encodings.into_iter().zip([23, 1, 2]) {
                 let mut head = [0; ENVELOPE_HEAD_MAX];
-                assert_eq!(letter.write_head(&mut head), Ok(len));
+                assert_eq!(encoded.write_head(&mut head), Ok(len));
                 let bytes = [&head[..len], envelope.body].concat();
-                assert_eq!(Letter::parse(&bytes), Ok(letter));
-                let plain = match letter {
-                    Letter::Whole { .. } => Ok(envelope),
-                    Letter::Short { .. } => Err(EnvelopeError::UnknownContext),
+                assert_eq!(EncodedEnvelope::parse(&bytes), Ok(encoded));
+                let plain = match encoded {
+                    EncodedEnvelope::Whole { .. } => Ok(envelope),
+                    EncodedEnvelope::Short { .. } => Err(EnvelopeError::UnknownContext),
                 };
                 assert_eq!(Envelope::parse(&bytes), plain, "who keeps no contexts reads definitions");
             }

@@ -145,7 +145,8 @@ pub use control::{Ack, CONTROL_MAX, Control, HELLO_REPORTS, HelloReport, NameHas
 pub use crypto::{EpochKeys, Keyring, Mic, NONCE_LEN, NetKey};
 #[cfg(feature = "node")]
 pub use envelope::{
-    BODY_MAX, CONTEXTS, ContextId, ENVELOPE_HEAD_MAX, Envelope, EnvelopeError, Letter, MessageRef, NAME_MAX,
+    BODY_MAX, CONTEXTS, ContextId, ENVELOPE_HEAD_MAX, EncodedEnvelope, Envelope, EnvelopeError, MessageRef,
+    NAME_MAX,
 };
 #[cfg(feature = "node")]
 pub use neighbours::{ALIVE_FOR as NEIGHBOUR_ALIVE_FOR, Neighbour, Neighbours};
@@ -154,7 +155,7 @@ pub use node::{
     Answer, AnyNode, Capacity, Config, Event, Host, Node, Received, RouteError, SendError, Transmit,
 };
 #[cfg(feature = "node")]
-pub use outbox::{Delivery, Outcome};
+pub use outbox::{Delivery, SendOutcome};
 #[cfg(feature = "node")]
 pub use paths::Path;
 pub use per_class::PerClass;

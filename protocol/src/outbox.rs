@@ -44,7 +44,7 @@ pub struct Delivery {
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum SendOutcome {
     /// The destination verified it, and stored it if it promises to.
     Delivered,
     /// The receiving agent acknowledged it.
@@ -101,7 +101,7 @@ pub(crate) struct NextSegment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// This message is done.
-    Done(MessageId, Outcome),
+    Done(MessageId, SendOutcome),
     /// The next part of this message is wanted: `len` bytes from `offset` on.
     WantsPart { id: MessageId, offset: u32, len: usize },
 }
@@ -376,9 +376,9 @@ impl<const N: usize> Outbox<N> {
         }
         let sample = (!slot.retransmitted && slot.pending == 0).then(|| now.since(slot.last_sent));
         let outcome = match verdict {
-            Verdict::Delivered => Outcome::Delivered,
-            Verdict::Processed => Outcome::Processed,
-            Verdict::Rejected(reason) => Outcome::Rejected(reason),
+            Verdict::Delivered => SendOutcome::Delivered,
+            Verdict::Processed => SendOutcome::Processed,
+            Verdict::Rejected(reason) => SendOutcome::Rejected(reason),
             Verdict::Restart if slot.offset == 0 => return None,
             Verdict::Restart => return Some((slot.want_part(0), None)),
         };
@@ -393,11 +393,11 @@ impl<const N: usize> Outbox<N> {
             let Some(found) = slot else { continue };
             if found.delivery.deadline <= now {
                 let outcome = if found.delivery.destination.is_many() && found.all_sent {
-                    Outcome::Sent
+                    SendOutcome::Sent
                 } else if found.all_sent {
-                    Outcome::Unknown
+                    SendOutcome::Unknown
                 } else {
-                    Outcome::Expired
+                    SendOutcome::Expired
                 };
                 let done = Progress::Done(found.delivery.id, outcome);
                 *slot = None;
@@ -570,7 +570,7 @@ impl Slot {
             return None;
         }
         if self.is_last_part() {
-            return Some(Progress::Done(self.delivery.id, Outcome::Sent));
+            return Some(Progress::Done(self.delivery.id, SendOutcome::Sent));
         }
         self.rounds = 1;
         Some(self.want_part(self.offset + self.part_len))

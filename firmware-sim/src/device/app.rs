@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ble_bearer::sim::Radio;
 use mesh_protocol::{
     Address, Answer, Duration, Envelope, EnvelopeError, Event, Host, Instant, LinkId, MessageId, MessageRef,
-    MessageType, NameHash, Outcome, Part, Priority, Reason, Received, ReplayMark, Verdict,
+    MessageType, NameHash, Part, Priority, Reason, Received, ReplayMark, SendOutcome, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +100,7 @@ pub(super) struct App {
     pub(super) durable: bool,
     /// What happened, for whoever made the experiment: no memory of the device's.
     pub(super) delivered: Vec<Delivered>,
-    pub(super) outcomes: Vec<(Instant, MessageId, Outcome)>,
+    pub(super) outcomes: Vec<(Instant, MessageId, SendOutcome)>,
     /// What has become safe in flash and is not yet acted on.
     pub(super) safe: VecDeque<Change>,
 }

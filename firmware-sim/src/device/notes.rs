@@ -5,8 +5,8 @@
 //! takes no notes.
 
 use mesh_protocol::{
-    Address, Answer, Delivery, Discard, Event, Host, Instant, LinkId, MessageId, Outcome, Part, Priority,
-    SendError, Verdict,
+    Address, Answer, Delivery, Discard, Event, Host, Instant, LinkId, MessageId, Part, Priority, SendError,
+    SendOutcome, Verdict,
 };
 
 use super::{Core, Device};
@@ -57,7 +57,7 @@ pub enum Note {
     /// The application refused it, or wants it from the beginning.
     Verdict(Address, MessageId, Verdict),
     /// What became of an own message.
-    Done(MessageId, Outcome),
+    Done(MessageId, SendOutcome),
     /// The clock jumped ahead.
     Jumped,
     /// Power was cut; whether that broke a write to flash.

@@ -4,8 +4,8 @@
 
 use ble_bearer::sim::{Radio, Station};
 use mesh_protocol::{
-    Address, BODY_MAX, Control, Duration, Envelope, EpochKeys, Instant, Keyring, MAX_FRAME, NetKey, Outcome,
-    frame,
+    Address, BODY_MAX, Control, Duration, Envelope, EpochKeys, Instant, Keyring, MAX_FRAME, NetKey,
+    SendOutcome, frame,
 };
 
 use super::{
@@ -174,11 +174,11 @@ impl StackNode for Mesh {
         let outcomes = self.device.outcomes();
         let new = outcomes.get(self.passed_on.1..).unwrap_or_default();
         self.passed_on.1 = outcomes.len();
-        let reported = |outcome: &Outcome| match outcome {
-            Outcome::Delivered | Outcome::Processed => ReportedOutcome::Delivered,
-            Outcome::Sent => ReportedOutcome::Sent,
-            Outcome::Expired => ReportedOutcome::Expired,
-            Outcome::Rejected(_) => ReportedOutcome::Rejected,
+        let reported = |outcome: &SendOutcome| match outcome {
+            SendOutcome::Delivered | SendOutcome::Processed => ReportedOutcome::Delivered,
+            SendOutcome::Sent => ReportedOutcome::Sent,
+            SendOutcome::Expired => ReportedOutcome::Expired,
+            SendOutcome::Rejected(_) => ReportedOutcome::Rejected,
             _ => ReportedOutcome::Unknown,
         };
         new.iter()

@@ -3,7 +3,7 @@
 //! Owns receipts, who waits for acks, and the deadlines of what has not reached the node. A message is settled exactly once.
 
 use mesh_agent::api::{Event, MessageRef, Name, Outcome, Receipt};
-use mesh_protocol::{Address, Instant, MessageId, Outcome as MeshOutcome, Priority, Reason};
+use mesh_protocol::{Address, Instant, MessageId, Priority, Reason, SendOutcome};
 
 use super::counts::Completed;
 use super::inbox::{Agent, Item};
@@ -184,29 +184,29 @@ impl EngineState {
         self.commands.refill();
     }
 
-    pub(super) fn done(&mut self, id: MessageId, outcome: MeshOutcome, hops: Option<u8>) {
+    pub(super) fn done(&mut self, id: MessageId, outcome: SendOutcome, hops: Option<u8>) {
         let to = self.outgoing.receiver(id);
-        if let (Some(node), MeshOutcome::Delivered | MeshOutcome::Processed | MeshOutcome::Rejected(_)) =
+        if let (Some(node), SendOutcome::Delivered | SendOutcome::Processed | SendOutcome::Rejected(_)) =
             (to, outcome)
         {
             self.outgoing.resume(node);
         }
-        if matches!(outcome, MeshOutcome::Delivered | MeshOutcome::Processed) {
+        if matches!(outcome, SendOutcome::Delivered | SendOutcome::Processed) {
             self.outgoing.delivered(id);
         }
         match outcome {
-            MeshOutcome::Delivered => self.complete(id, Outcome::Delivered, hops, to, None),
-            MeshOutcome::Processed => self.complete(id, Outcome::Processed, hops, to, None),
-            MeshOutcome::Sent => self.complete(id, Outcome::Sent, None, None, None),
-            MeshOutcome::Unknown => {
+            SendOutcome::Delivered => self.complete(id, Outcome::Delivered, hops, to, None),
+            SendOutcome::Processed => self.complete(id, Outcome::Processed, hops, to, None),
+            SendOutcome::Sent => self.complete(id, Outcome::Sent, None, None, None),
+            SendOutcome::Unknown => {
                 let why = "the deadline passed without an answer; it may have been delivered".to_owned();
                 self.complete(id, Outcome::Unknown, None, None, Some(why));
             }
-            MeshOutcome::Expired => {
+            SendOutcome::Expired => {
                 let why = "the deadline passed before all of it was on the air".to_owned();
                 self.complete(id, Outcome::Expired, None, None, Some(why));
             }
-            MeshOutcome::Rejected(Reason::NoSuchAgent) => match self.outgoing.misdirected(id) {
+            SendOutcome::Rejected(Reason::NoSuchAgent) => match self.outgoing.misdirected(id) {
                 Some(name) => {
                     self.directory.forget(name);
                     match self.by_hash.get(&name).and_then(|key| self.agents.get(key)) {
@@ -217,15 +217,15 @@ impl EngineState {
                 }
                 None => self.rejected(id, Reason::NoSuchAgent, hops, to),
             },
-            MeshOutcome::Rejected(Reason::UnknownContext) if self.outgoing.say_in_full(id) => {
+            SendOutcome::Rejected(Reason::UnknownContext) if self.outgoing.say_in_full(id) => {
                 self.counts.count("messages_said_in_full");
                 self.commands.refill();
             }
-            MeshOutcome::Rejected(Reason::Forgotten) => {
+            SendOutcome::Rejected(Reason::Forgotten) => {
                 let why = "it is older than all that the destination remembers of this node; it may have been delivered";
                 self.complete(id, Outcome::Unknown, hops, to, Some(why.to_owned()));
             }
-            MeshOutcome::Rejected(reason) => self.rejected(id, reason, hops, to),
+            SendOutcome::Rejected(reason) => self.rejected(id, reason, hops, to),
         }
     }
 

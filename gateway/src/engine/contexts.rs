@@ -1,7 +1,7 @@
 //! What two nodes say to each other again and again, said once: the type, flags and names of messages under a number.
 //!
 //! Owns both ends. As a sender, which contexts a node is known to have; as a receiver, which ones each source has defined.
-//! How they look on the air is `mesh_protocol`'s `Letter`.
+//! How they look on the air is `mesh_protocol`'s `EncodedEnvelope`.
 //!
 //! # Why a number never means the wrong names
 //! A source defines a context in a message, and uses it in later ones (of higher numbers) once that message is delivered: by then

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_agent::api::{Body, Destination, MessageRef, Name, ReceiptRequest};
 use mesh_protocol::{
-    Address, Duration, ENVELOPE_HEAD_MAX, Envelope, Instant, Letter, MessageId, MessageType, NameHash,
-    PerClass, Priority,
+    Address, Duration, ENVELOPE_HEAD_MAX, EncodedEnvelope, Envelope, Instant, MessageId, MessageType,
+    NameHash, PerClass, Priority,
 };
 use serde::{Deserialize, Serialize};
 
@@ -537,16 +537,18 @@ impl Outbound {
         if matches!(self.form, Form::Short(_)) && !answers_it {
             self.form = Form::Whole;
         }
-        let letter = match self.form {
-            Form::Whole => Letter::Whole { defines: None, envelope },
-            Form::Defining(context) => Letter::Whole { defines: Some(context), envelope },
-            Form::Short(context) => {
-                Letter::Short { context, reply_to: reply_to.map(|reply_to| reply_to.id), body: envelope.body }
-            }
+        let encoded = match self.form {
+            Form::Whole => EncodedEnvelope::Whole { defines: None, envelope },
+            Form::Defining(context) => EncodedEnvelope::Whole { defines: Some(context), envelope },
+            Form::Short(context) => EncodedEnvelope::Short {
+                context,
+                reply_to: reply_to.map(|reply_to| reply_to.id),
+                body: envelope.body,
+            },
         };
         let mut head = [0; ENVELOPE_HEAD_MAX];
         // Names and bodies were bounded when the message was accepted.
-        let len = letter.write_head(&mut head).unwrap_or(0);
+        let len = encoded.write_head(&mut head).unwrap_or(0);
         self.encoded = [&head[..len], envelope.body].concat();
     }
 }

@@ -3,7 +3,7 @@
 //! Owns the verdict on what arrives: nothing is called delivered before it is synced.
 
 use mesh_agent::api::{Body, Destination, Message, MessageRef};
-use mesh_protocol::{Address, Answer, ContextId, Letter, NameHash, Reason, Received, Verdict};
+use mesh_protocol::{Address, Answer, ContextId, EncodedEnvelope, NameHash, Reason, Received, Verdict};
 
 use super::contexts::{Context, Definition};
 use super::encoding::encode;
@@ -46,7 +46,7 @@ impl EngineState {
     /// Puts a whole message where it belongs; the verdict, unless that waits for the disk.
     pub(super) fn message(&mut self, received: &Received<'_>, bytes: &[u8]) -> Option<Verdict> {
         let &Received { source, id, priority, hops, destination, .. } = received;
-        let Ok(letter) = Letter::parse(bytes) else {
+        let Ok(encoded) = EncodedEnvelope::parse(bytes) else {
             self.counts.count("messages_malformed");
             return Some(Verdict::Rejected(Reason::Malformed));
         };
@@ -62,7 +62,7 @@ impl EngineState {
             }
             Known::No => {}
         }
-        let (context, reply_to, body, defines) = match self.meaning(received, letter) {
+        let (context, reply_to, body, defines) = match self.meaning(received, encoded) {
             Ok(meaning) => meaning,
             Err(reason) => {
                 self.counts.count(match reason {
@@ -160,10 +160,14 @@ impl EngineState {
     }
 
     /// What a message says, be it by a context; and which context it defines, for a definition that can be taken.
-    fn meaning<'a>(&self, received: &Received<'_>, letter: Letter<'a>) -> Result<Meaning<'a>, Reason> {
+    fn meaning<'a>(
+        &self,
+        received: &Received<'_>,
+        encoded: EncodedEnvelope<'a>,
+    ) -> Result<Meaning<'a>, Reason> {
         let &Received { source, id, destination, .. } = received;
-        match letter {
-            Letter::Whole { defines, envelope } => {
+        match encoded {
+            EncodedEnvelope::Whole { defines, envelope } => {
                 let defines = defines.filter(|_| destination.is_node());
                 if defines.is_some_and(|number| !self.contexts.takes(source, id, number)) {
                     return Err(Reason::UnknownContext);
@@ -174,7 +178,7 @@ impl EngineState {
                 }
                 Ok((context, envelope.reply_to, envelope.body, defines))
             }
-            Letter::Short { context, reply_to, body } => {
+            EncodedEnvelope::Short { context, reply_to, body } => {
                 let meant =
                     if destination.is_node() { self.contexts.meant(source, id, context) } else { None };
                 let context = *meant.ok_or(Reason::UnknownContext)?;

@@ -5,7 +5,7 @@ use heapless::Vec;
 use super::{Answer, Event, Host, Node, Received};
 use crate::block::{BlockHead, PART_LEN};
 use crate::control::NameHash;
-use crate::outbox::Outcome;
+use crate::outbox::SendOutcome;
 use crate::reassembly::{Origin, SetIndex};
 use crate::{Address, Instant, MAX_FRAME, MessageId, Priority, ReplayMark};
 
@@ -15,7 +15,7 @@ pub(super) enum PendingEvent<const FRAME: usize> {
     Single { source: Address, destination: Address, priority: Priority, hops: u8, body: Vec<u8, FRAME, u8> },
     Block(SetIndex),
     NextPart { id: MessageId, offset: u32, len: usize },
-    Done { id: MessageId, outcome: Outcome, hops: Option<u8> },
+    Done { id: MessageId, outcome: SendOutcome, hops: Option<u8> },
     Processed { source: Address, id: MessageId },
     NameWanted { source: Address, name: NameHash },
     NameAt { source: Address, name: NameHash },

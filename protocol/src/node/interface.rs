@@ -5,7 +5,7 @@
 use crate::block::Part;
 use crate::control::{NameHash, Verdict};
 use crate::crypto::Keyring;
-use crate::outbox::Outcome;
+use crate::outbox::SendOutcome;
 use crate::replay::ReplayMark;
 use crate::{Address, LinkId, MessageId, Priority};
 #[cfg(doc)]
@@ -110,7 +110,7 @@ pub enum Event<'a> {
         /// Which.
         id: MessageId,
         /// What became of it.
-        outcome: Outcome,
+        outcome: SendOutcome,
         /// Hops from the node that answered.
         hops: Option<u8>,
     },

@@ -5,7 +5,8 @@
 //! needs no test: the crate is `no_std` and names no allocator, and `./ci.sh nostd` builds it where there is none.
 
 use mesh_protocol::{
-    Address, AnyNode, Config, Duration, GatewayNode, Instant, LinkId, LinkInfo, Outcome, Priority, SmallNode,
+    Address, AnyNode, Config, Duration, GatewayNode, Instant, LinkId, LinkInfo, Priority, SendOutcome,
+    SmallNode,
 };
 
 use crate::net::{INFO, Net, OnAir, T0, address, config, ms, secs, text};
@@ -86,7 +87,7 @@ fn a_reservation_of_one_seq_is_slow_but_does_not_stall() {
     net.join(0, 1);
     let id = net.send(0, address(1), Priority::High, secs(10), &text(100)).unwrap();
     net.run_until(secs(1), |net| net.outcome(0, id).is_some());
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a sender is told when time runs out: *expired* only if it cannot have been delivered, otherwise *unknown*.
 
-use mesh_protocol::{Duration, Outcome, PART_LEN, Priority, SmallNode};
+use mesh_protocol::{Duration, PART_LEN, Priority, SendOutcome, SmallNode};
 
 use crate::net::{LINK, Net, T0, address, ms, secs, text};
 
@@ -11,7 +11,7 @@ fn a_message_that_no_link_could_take_expires_exactly_at_its_deadline() {
     net.drive(0);
     let id = net.send(0, address(1), Priority::Critical, ms(3_500), b"hi").unwrap();
     net.run(secs(20));
-    assert_eq!(net.outcome(0, id), Some((T0 + ms(3_500), Outcome::Expired)));
+    assert_eq!(net.outcome(0, id), Some((T0 + ms(3_500), SendOutcome::Expired)));
     assert_eq!(net.sent_by(0), []);
     assert_eq!(net.received(1), []);
 }
@@ -22,7 +22,7 @@ fn a_message_that_had_no_seq_expires() {
     net.stations[0].app.syncs = false;
     let id = net.send(0, address(1), Priority::High, secs(2), b"hi").unwrap();
     net.run(secs(3));
-    assert_eq!(net.outcome(0, id), Some((T0 + secs(2), Outcome::Expired)));
+    assert_eq!(net.outcome(0, id), Some((T0 + secs(2), SendOutcome::Expired)));
     assert_eq!(net.sent_by(0), []);
 }
 
@@ -38,7 +38,7 @@ fn a_message_that_nobody_answered_is_unknown_exactly_at_its_deadline() {
         let bytes = text(len);
         let id = net.send(0, address(1), Priority::High, ms(7_777), &bytes).unwrap();
         net.run(secs(20));
-        assert_eq!(net.outcome(0, id), Some((T0 + ms(7_777), Outcome::Unknown)), "{len} bytes");
+        assert_eq!(net.outcome(0, id), Some((T0 + ms(7_777), SendOutcome::Unknown)), "{len} bytes");
         assert_eq!(net.received(1), [(1, id, bytes)], "it had arrived: unknown is the truth");
     }
 }
@@ -48,7 +48,7 @@ fn a_message_to_nobody_there_is_unknown() {
     let mut net = Net::<SmallNode>::full(2);
     let id = net.send(0, address(7), Priority::Low, secs(3), b"hi").unwrap();
     net.run(secs(4));
-    assert_eq!(net.outcome(0, id), Some((T0 + secs(3), Outcome::Unknown)));
+    assert_eq!(net.outcome(0, id), Some((T0 + secs(3), SendOutcome::Unknown)));
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_long_message_that_never_was_on_the_air_whole_expires() {
     let mut net = Net::<SmallNode>::full(2);
     let id = net.send(0, address(1), Priority::Low, secs(5), &text(20 * PART_LEN)).unwrap();
     net.run(secs(6));
-    assert_eq!(net.outcome(0, id), Some((T0 + secs(5), Outcome::Expired)));
+    assert_eq!(net.outcome(0, id), Some((T0 + secs(5), SendOutcome::Expired)));
     assert_eq!(net.received(1), []);
     // What has expired costs no more air.
     let before = net.stations[0].node.next_seq();
@@ -70,7 +70,7 @@ fn a_deadline_that_has_passed_already_costs_no_air() {
     net.run(secs(1));
     let now = net.now;
     let id = net.send(0, address(1), Priority::Critical, Duration::ZERO, b"late").unwrap();
-    assert_eq!(net.outcome(0, id), Some((now, Outcome::Expired)));
+    assert_eq!(net.outcome(0, id), Some((now, SendOutcome::Expired)));
     net.run(secs(1));
     assert_eq!(net.received(1), []);
 }
@@ -83,8 +83,8 @@ fn an_answer_just_before_the_deadline_counts() {
     let round_trip = net.outcome(0, probe).unwrap().0.since(T0);
 
     for (within, expected) in [
-        (round_trip + Duration::from_micros(1), Outcome::Delivered),
-        (round_trip - Duration::from_micros(1), Outcome::Unknown),
+        (round_trip + Duration::from_micros(1), SendOutcome::Delivered),
+        (round_trip - Duration::from_micros(1), SendOutcome::Unknown),
     ] {
         let mut net = Net::<SmallNode>::full(2);
         let id = net.send(0, address(1), Priority::High, within, b"hi").unwrap();
@@ -99,7 +99,7 @@ fn a_late_receipt_changes_nothing() {
     net.stations[1].app.verdict = None;
     let id = net.send(0, address(1), Priority::High, secs(1), b"hi").unwrap();
     net.run(secs(2));
-    assert_eq!(net.outcome(0, id), Some((T0 + secs(1), Outcome::Unknown)));
+    assert_eq!(net.outcome(0, id), Some((T0 + secs(1), SendOutcome::Unknown)));
     let delivered = mesh_protocol::Verdict::Delivered;
     net.stations[1].node.report(address(0), mesh_protocol::MessageId(id), Priority::High, delivered);
     net.drive(1);
@@ -111,7 +111,7 @@ fn a_late_receipt_changes_nothing() {
 
 #[test]
 fn to_many_the_deadline_tells_whether_all_of_it_was_on_the_air() {
-    for (within, expected) in [(ms(5), Outcome::Sent), (Duration::ZERO, Outcome::Expired)] {
+    for (within, expected) in [(ms(5), SendOutcome::Sent), (Duration::ZERO, SendOutcome::Expired)] {
         let mut net = Net::<SmallNode>::full(2);
         let id = net.send(0, mesh_protocol::Address::EVERYONE, Priority::High, within, b"hi").unwrap();
         net.run(secs(2));

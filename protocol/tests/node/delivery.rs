@@ -2,7 +2,7 @@
 
 use mesh_protocol::frame::Kind;
 use mesh_protocol::{
-    Address, Discard, MESSAGE_MAX, MessageId, Outcome, PART_LEN, Priority, Reason, Segment, SendError,
+    Address, Discard, MESSAGE_MAX, MessageId, PART_LEN, Priority, Reason, Segment, SendError, SendOutcome,
     SmallNode, Verdict,
 };
 
@@ -25,7 +25,7 @@ fn a_single_frame_is_delivered_and_receipted() {
             bytes: b"hi".to_vec(),
         }]
     );
-    assert_eq!(net.log(0), [Log::Done { id, outcome: Outcome::Delivered, hops: Some(1) }]);
+    assert_eq!(net.log(0), [Log::Done { id, outcome: SendOutcome::Delivered, hops: Some(1) }]);
     let first = &net.sent_by(0)[0];
     assert_eq!((first.kind, first.dst, &first.body[..]), (Kind::Single, 2, &[1, 0, b'h', b'i'][..]));
 }
@@ -54,7 +54,7 @@ fn six_hundred_bytes_cross_three_hops_in_segments() {
     assert_eq!(net.received(3), [(1, id, bytes)]);
     assert_eq!(net.received(1), [], "a relay delivers nothing");
     assert!(matches!(net.log(3)[0], Log::Received { hops: 3, .. }));
-    assert_eq!(net.log(0), [Log::Done { id, outcome: Outcome::Delivered, hops: Some(3) }]);
+    assert_eq!(net.log(0), [Log::Done { id, outcome: SendOutcome::Delivered, hops: Some(3) }]);
     let segments =
         net.sent_by(0).iter().filter(|frame| frame.kind == Kind::Segment && frame.dst == 4).count();
     assert!(segments >= 61, "602 bytes and a CRC are 61 segments, {segments} were sent");
@@ -79,7 +79,7 @@ fn twenty_kib_arrive_in_parts_through_ten_percent_loss() {
                 len: PART_LEN.min(bytes.len() - offset),
             })
             .collect();
-        expected.push(Log::Done { id, outcome: Outcome::Delivered, hops: Some(2) });
+        expected.push(Log::Done { id, outcome: SendOutcome::Delivered, hops: Some(2) });
         assert_eq!(net.log(0), expected, "each part was asked for once, in order; seed {seed}");
     }
 }
@@ -91,7 +91,7 @@ fn the_largest_message_arrives() {
     let id = net.send(0, address(1), Priority::Critical, secs(3_000), &bytes).unwrap();
     net.run_until(secs(3_000), |net| net.outcome(0, id).is_some());
     assert_eq!(net.received(1), [(1, id, bytes)]);
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn lengths_around_every_boundary_arrive() {
             net.send_as(id, 0, address(1), Priority::High, secs(60), &bytes).unwrap();
             net.run_until(secs(60), |net| net.outcome(0, id).is_some());
             assert_eq!(net.received(1), [(1, id, bytes)], "{len} bytes");
-            assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered, "{len} bytes");
+            assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered, "{len} bytes");
         }
     }
 }
@@ -145,7 +145,7 @@ fn a_lost_receipt_is_given_again_and_the_host_sees_the_message_once() {
 
         net.no_rule();
         net.run_until(secs(10), |net| net.outcome(0, id).is_some());
-        assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+        assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
         assert_eq!(
             net.log(2),
             [Log::Received { source: 1, destination: 3, id, priority: Priority::High, hops: 2, bytes }],
@@ -166,7 +166,7 @@ fn after_half_a_minute_the_host_is_asked_again_and_knows_the_message() {
     net.run_until(secs(30), |net| net.outcome(0, id).is_some());
     assert_eq!(net.received(1).len(), 1);
     assert_eq!(net.log(1)[1..], [Log::Again { source: 1, id }]);
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn lost_segments_alone_are_sent_again() {
     });
     let id = net.send(0, address(1), Priority::High, secs(30), &text(300)).unwrap();
     net.run_until(secs(30), |net| net.outcome(0, id).is_some());
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
     assert_eq!(net.stations[0].node.stats().retransmissions, 2, "the ack named the two");
 }
 
@@ -196,12 +196,12 @@ fn a_message_can_be_processed_at_once_or_later() {
     net.stations[1].app.verdict = Some(Verdict::Processed);
     let at_once = net.send(0, address(1), Priority::High, secs(5), b"one").unwrap();
     net.run_until(secs(1), |net| net.outcome(0, at_once).is_some());
-    assert_eq!(net.outcome(0, at_once).unwrap().1, Outcome::Processed);
+    assert_eq!(net.outcome(0, at_once).unwrap().1, SendOutcome::Processed);
 
     net.stations[1].app.verdict = Some(Verdict::Delivered);
     let later = net.send(0, address(1), Priority::High, secs(5), b"two").unwrap();
     net.run(secs(1));
-    assert_eq!(net.outcome(0, later).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, later).unwrap().1, SendOutcome::Delivered);
     let to = address(0);
     net.stations[1].node.report(to, MessageId(later), Priority::High, Verdict::Processed);
     net.drive(1);
@@ -217,7 +217,7 @@ fn every_reason_to_refuse_reaches_the_sender() {
         for len in [3, 100] {
             let id = net.send(0, address(2), Priority::High, secs(10), &text(len)).unwrap();
             net.run_until(secs(10), |net| net.outcome(0, id).is_some());
-            assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Rejected(reason), "{len} bytes");
+            assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Rejected(reason), "{len} bytes");
         }
     }
 }
@@ -237,7 +237,7 @@ fn a_receiver_that_lost_its_memory_has_the_message_sent_from_the_start() {
     net.switch_on(1, restarted, App::fresh());
     net.run_until(secs(100), |net| net.outcome(0, id).is_some());
 
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
     assert_eq!(net.received(1), [(1, id, bytes)]);
     let offsets: Vec<_> = net
         .log(0)

@@ -1,6 +1,6 @@
 //! To a neighbour that is known to hear this node well: said once, and passed on by nobody.
 
-use mesh_protocol::{Outcome, Priority, SmallNode};
+use mesh_protocol::{Priority, SendOutcome, SmallNode};
 
 use crate::net::{Fate, INFO, Net, address, ms, open, secs, text};
 
@@ -82,7 +82,7 @@ fn what_a_neighbour_missed_is_said_to_all() {
     net.rule(|frame, to| if (frame.from, to) == (0, 1) { Fate::Lose } else { Fate::Pass });
     let id = net.send(0, address(1), Priority::Medium, secs(5), b"hi").unwrap();
     net.run(secs(2));
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered, "by way of another");
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered, "by way of another");
     let own: Vec<u8> = said(&net).iter().filter(|(from, _)| *from == 0).map(|(_, ttl)| *ttl).collect();
     assert_eq!(own[..2], [1, 7], "once directly, then to all");
     assert_eq!(net.received(1).len(), 1);
@@ -94,7 +94,7 @@ fn a_lost_receipt_is_said_again_to_all() {
     net.rule(|frame, to| if (frame.from, to) == (1, 0) { Fate::Lose } else { Fate::Pass });
     let id = net.send(0, address(1), Priority::Medium, secs(5), b"hi").unwrap();
     net.run(secs(2));
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered, "by way of another");
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered, "by way of another");
     let answers: Vec<u8> = said(&net).iter().filter(|(from, _)| *from == 1).map(|(_, ttl)| *ttl).collect();
     assert_eq!(answers.first(), Some(&1));
     assert!(answers[1..].iter().filter(|ttl| **ttl == 7).count() >= 3, "{answers:?}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mesh_protocol::frame::{Frame, Kind, retarget_ttl};
-use mesh_protocol::{Address, Discard, Mic, Outcome, Priority, SmallNode};
+use mesh_protocol::{Address, Discard, Mic, Priority, SendOutcome, SmallNode};
 
 use crate::net::{LINK, Net, Opened, address, ms, open, seal, secs, text};
 
@@ -49,8 +49,8 @@ fn a_ttl_of_three_reaches_the_third_hop_and_no_further() {
     let near = net.send(0, address(3), Priority::High, secs(5), b"near").unwrap();
     let far = net.send(0, address(4), Priority::High, secs(5), b"far").unwrap();
     net.run(secs(10));
-    assert_eq!(net.outcome(0, near).unwrap().1, Outcome::Delivered);
-    assert_eq!(net.outcome(0, far).unwrap().1, Outcome::Unknown);
+    assert_eq!(net.outcome(0, near).unwrap().1, SendOutcome::Delivered);
+    assert_eq!(net.outcome(0, far).unwrap().1, SendOutcome::Unknown);
     let foreign = |at: usize| net.sent_by(at).iter().filter(|frame| frame.src == 1).count();
     assert!(foreign(1) > 0 && foreign(2) > 0);
     assert_eq!(foreign(3), 0, "TTL 1 has reached its last node");
@@ -63,8 +63,8 @@ fn a_node_that_does_not_relay_is_the_end_of_the_road() {
     let next = net.send(0, address(1), Priority::High, secs(5), b"a").unwrap();
     let behind = net.send(0, address(2), Priority::High, secs(5), b"b").unwrap();
     net.run(secs(6));
-    assert_eq!(net.outcome(0, next).unwrap().1, Outcome::Delivered);
-    assert_eq!(net.outcome(0, behind).unwrap().1, Outcome::Unknown);
+    assert_eq!(net.outcome(0, next).unwrap().1, SendOutcome::Delivered);
+    assert_eq!(net.outcome(0, behind).unwrap().1, SendOutcome::Unknown);
     assert_eq!(net.stations[1].node.stats().frames_relayed, 0);
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use mesh_protocol::frame::{Frame, Kind, SEQ_MAX};
-use mesh_protocol::{Address, Config, Discard, Mic, Outcome, Priority, SmallNode};
+use mesh_protocol::{Address, Config, Discard, Mic, Priority, SendOutcome, SmallNode};
 
 use crate::net::{App, Log, Net, address, config, ms, open, seal, secs, text};
 
@@ -27,7 +27,7 @@ fn forged(src: Address, seq: u32) -> Vec<u8> {
 fn delivered(net: &mut Net<SmallNode>, from: usize, to: usize, within: u64) -> bool {
     let id = net.send(from, address(to), Priority::High, secs(within), &text(60)).unwrap();
     net.run_until(secs(within + 1), |net| net.outcome(from, id).is_some());
-    net.outcome(from, id).unwrap().1 == Outcome::Delivered
+    net.outcome(from, id).unwrap().1 == SendOutcome::Delivered
 }
 
 fn conflicts(net: &Net<SmallNode>, at: usize) -> usize {
@@ -88,7 +88,7 @@ fn one_frame_under_its_own_address_silences_a_node_for_ten_seconds_and_then_it_i
     net.run(ms(9_999));
     assert!(net.sent_by(0).iter().all(|frame| frame.seq < next), "not a hello");
     net.run_until(secs(5), |net| net.outcome(0, id).is_some());
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
     let first = net.sent_by(0).into_iter().find(|frame| frame.seq >= next).unwrap();
     assert_eq!(first.seq, next + 30_000 + 1 + 1_024, "a block behind what the other used");
     assert!(net.stations[0].app.reserved > first.seq, "and reserved like any other");

@@ -1,7 +1,7 @@
 //! Messages to a group and to everyone: each member once, no receipts, *sent* is all the sender is told.
 
 use mesh_protocol::frame::Kind;
-use mesh_protocol::{Address, Outcome, PART_LEN, Priority, SmallNode};
+use mesh_protocol::{Address, PART_LEN, Priority, SendOutcome, SmallNode};
 
 use crate::net::{Log, Net, address, secs, text};
 
@@ -18,7 +18,7 @@ fn everyone_gets_it_once() {
             assert_eq!(net.received(at), [(2, id, bytes.clone())], "{len} bytes at station {at}");
             assert!(!net.log(at).contains(&Log::Again { source: 2, id }), "{len} bytes");
         }
-        assert_eq!(net.outcome(1, id).unwrap().1, Outcome::Sent);
+        assert_eq!(net.outcome(1, id).unwrap().1, SendOutcome::Sent);
         for at in 0..4 {
             assert!(
                 net.sent_by(at).iter().all(|frame| frame.kind != Kind::Control || frame.dst == 0xffff),
@@ -37,7 +37,7 @@ fn a_group_is_for_its_members() {
     let bytes = text(40);
     let id = net.send(0, GROUP, Priority::High, secs(20), &bytes).unwrap();
     net.run(secs(10));
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Sent);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Sent);
     assert_eq!(net.received(1), [], "a relay that is no member");
     for at in [2, 3] {
         assert_eq!(net.received(at), [(1, id, bytes.clone())]);
@@ -91,7 +91,7 @@ fn a_message_to_everyone_goes_on_beside_two_long_ones_to_single_nodes() {
     let bytes = text(60);
     let id = net.send(0, Address::EVERYONE, Priority::Low, secs(20), &bytes).unwrap();
     net.run(secs(20));
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Sent);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Sent);
     for at in [1, 2] {
         assert_eq!(net.received(at), [(1, id, bytes.clone())], "station {at}: the long ones are not over");
     }

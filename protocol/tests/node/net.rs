@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_protocol::frame::{Frame, encode};
 use mesh_protocol::{
     Address, Answer, AnyNode, Config, Delivery, Discard, Duration, EpochKeys, Event, Host, Instant, Keyring,
-    LEGACY_FRAME, LinkId, LinkInfo, MAX_FRAME, MessageId, NameHash, NetKey, Outcome, Priority, Received, Rng,
-    SendError, SmallNode, Verdict,
+    LEGACY_FRAME, LinkId, LinkInfo, MAX_FRAME, MessageId, NameHash, NetKey, Priority, Received, Rng,
+    SendError, SendOutcome, SmallNode, Verdict,
 };
 
 pub(crate) const EPOCH: u32 = 6;
@@ -117,7 +117,7 @@ pub(crate) enum Log {
     },
     Done {
         id: u32,
-        outcome: Outcome,
+        outcome: SendOutcome,
         hops: Option<u8>,
     },
     Processed {
@@ -544,7 +544,7 @@ impl<M: AnyNode + Clone> Net<M> {
     }
 
     /// What became of a message, and when the host was told.
-    pub(crate) fn outcome(&self, at: usize, wanted: u32) -> Option<(Instant, Outcome)> {
+    pub(crate) fn outcome(&self, at: usize, wanted: u32) -> Option<(Instant, SendOutcome)> {
         let mut found = self.stations[at].app.log.iter().filter_map(|(when, what)| match what {
             Log::Done { id, outcome, .. } if *id == wanted => Some((*when, *outcome)),
             _ => None,

@@ -3,7 +3,7 @@
 
 use mesh_protocol::frame::{Frame, Kind};
 use mesh_protocol::{
-    Address, AnyNode, Discard, GatewayNode, MessageId, Mic, Outcome, Priority, SmallNode, Verdict,
+    Address, AnyNode, Discard, GatewayNode, MessageId, Mic, Priority, SendOutcome, SmallNode, Verdict,
 };
 
 use crate::net::{INFO, Log, Net, address, ms, open, seal, secs, text};
@@ -39,8 +39,8 @@ fn critical_overtakes_a_half_sent_low_message_at_the_origin() {
     assert!(next.at.since(called) <= INFO.min_gap, "as soon as the link is free");
     let order: Vec<u32> = net.received(1).iter().map(|(_, id, _)| *id).collect();
     assert_eq!(order, [critical, low]);
-    assert_eq!(net.outcome(0, critical).unwrap().1, Outcome::Delivered);
-    assert_eq!(net.outcome(0, low).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, critical).unwrap().1, SendOutcome::Delivered);
+    assert_eq!(net.outcome(0, low).unwrap().1, SendOutcome::Delivered);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn critical_overtakes_a_half_sent_low_message_of_another_at_a_relay() {
         "two airtimes and at most the slot that was taken: {} ms",
         received.since(sent).as_millis()
     );
-    assert_eq!(net.outcome(0, low).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, low).unwrap().1, SendOutcome::Delivered);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn under_a_flood_of_critical_a_relay_gives_low_its_twentieth() {
 }
 
 /// Keeps `count` CRITICAL messages under way at station 0 until the LOW one is done; returns the LOW one's outcome.
-fn low_under_own_critical<M: AnyNode + Clone>(net: &mut Net<M>, to: Address, count: usize) -> Outcome {
+fn low_under_own_critical<M: AnyNode + Clone>(net: &mut Net<M>, to: Address, count: usize) -> SendOutcome {
     let low = net.send(0, address(1), Priority::Low, secs(120), &text(600)).unwrap();
     let mut latest: Vec<u32> = Vec::new();
     while net.outcome(0, low).is_none() {
@@ -135,7 +135,7 @@ fn low_under_own_critical<M: AnyNode + Clone>(net: &mut Net<M>, to: Address, cou
 fn under_its_own_flood_of_critical_an_origin_gives_low_its_twentieth() {
     // To somebody who never answers, so that the flood does not end.
     let mut net = Net::<SmallNode>::full(2);
-    assert_eq!(low_under_own_critical(&mut net, address(40), 2), Outcome::Delivered);
+    assert_eq!(low_under_own_critical(&mut net, address(40), 2), SendOutcome::Delivered);
     assert!(low_had_its_twentieth(&net, 0));
 }
 
@@ -143,7 +143,7 @@ fn under_its_own_flood_of_critical_an_origin_gives_low_its_twentieth() {
 fn low_keeps_its_twentieth_when_the_flood_is_for_the_same_receivers() {
     // More transfers than run to one receiver at a time: they must not be all CRITICAL ones for ever.
     let mut net = Net::<GatewayNode>::full(2);
-    assert_eq!(low_under_own_critical(&mut net, Address::EVERYONE, 6), Outcome::Delivered);
+    assert_eq!(low_under_own_critical(&mut net, Address::EVERYONE, 6), SendOutcome::Delivered);
     assert!(low_had_its_twentieth(&net, 0));
 }
 

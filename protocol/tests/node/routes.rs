@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::frame::{Frame, Kind, retarget_next, retarget_ttl};
-use mesh_protocol::{Address, Discard, LEGACY_FRAME, Mic, Outcome, Priority, Rng, RouteError, SmallNode};
+use mesh_protocol::{Address, Discard, LEGACY_FRAME, Mic, Priority, Rng, RouteError, SendOutcome, SmallNode};
 
 use crate::net::{Fate, Net, Opened, address, ms, seal, secs, text};
 
@@ -61,7 +61,7 @@ fn who_is_not_on_the_route_passes_nothing_on() {
         net.run(secs(70));
         let id = net.send(0, address(4), Priority::Medium, secs(5), &text(25)).unwrap();
         net.run(ms(600));
-        assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+        assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
         assert_eq!(net.received(4), [(1, id, text(25))]);
         assert_eq!(net.stations[0].node.stats().retransmissions, 0);
         *relayed = relays(&net).iter().sum();
@@ -118,7 +118,7 @@ fn a_relay_without_a_route_floods() {
     route(&mut net, 0, 4, 1);
     let id = net.send(0, address(4), Priority::Medium, secs(5), b"hi").unwrap();
     net.run(ms(600));
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
     let of = |at: usize| said(&net, at).into_iter().filter(|frame| frame.src == 1).collect::<Vec<_>>();
     assert_eq!((of(0).len(), of(0)[0].next), (1, Some(2)), "0 has asked 1");
     assert_eq!((of(1).len(), of(1)[0].next, of(1)[0].ttl), (1, None, 6), "1 asks everybody");
@@ -146,7 +146,7 @@ fn a_route_that_leads_nowhere_costs_a_timeout_and_no_message() {
         net.stations[0].node.set_route(now, address(4), Address::new(99), 1).unwrap();
         let id = net.send(0, address(4), Priority::High, secs(20), &text(len)).unwrap();
         net.run_until(secs(20), |net| net.outcome(0, id).is_some());
-        assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered, "{len} bytes");
+        assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered, "{len} bytes");
         assert_eq!(net.received(4), [(1, id, text(len))]);
         let own = said(&net, 0);
         let first = own.iter().take_while(|frame| frame.next == Some(99)).count();
@@ -165,7 +165,7 @@ fn a_next_hop_that_has_fallen_silent_is_not_asked() {
     net.air.clear();
     let id = net.send(0, address(4), Priority::Medium, secs(5), b"hi").unwrap();
     net.run(ms(600));
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
     assert_eq!(said(&net, 0).iter().map(|frame| frame.next).collect::<Vec<_>>(), [None]);
     assert_eq!(net.stations[0].node.stats().retransmissions, 0);
 }
@@ -178,7 +178,7 @@ fn routes_in_a_circle_end_and_the_message_arrives_by_flooding() {
     route(&mut net, 2, 3, 1);
     let id = net.send(0, address(3), Priority::Medium, secs(5), &text(25)).unwrap();
     net.run_until(secs(5), |net| net.outcome(0, id).is_some());
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
     net.run(secs(3));
     for at in 1..3 {
         let own = said(&net, at);
@@ -219,7 +219,7 @@ fn a_route_straight_to_a_neighbour_asks_nobody() {
     assert_eq!(relays(&net), [0; 10]);
     net.rule(|_, _| Fate::Pass);
     net.run(secs(2));
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn whatever_routes_say_every_message_arrives_once_and_nobody_relays_a_frame_thre
         net.run_until(secs(300), |net| ids.iter().all(|(from, _, id)| net.outcome(*from, *id).is_some()));
         for (from, to, id) in ids {
             sent += 1;
-            assert_eq!(net.outcome(from, id).unwrap().1, Outcome::Delivered, "{from} to {to}");
+            assert_eq!(net.outcome(from, id).unwrap().1, SendOutcome::Delivered, "{from} to {to}");
             assert_eq!(net.received(to).iter().filter(|message| message.1 == id).count(), 1);
         }
         for at in 0..count {

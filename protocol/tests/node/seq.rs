@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::frame::{Frame, Kind, SEQ_MAX};
 use mesh_protocol::{
-    Address, Config, Discard, EpochKeys, Keyring, Mic, Outcome, Priority, Rng, Segment, SendError, SmallNode,
+    Address, Config, Discard, EpochKeys, Keyring, Mic, Priority, Rng, Segment, SendError, SendOutcome,
+    SmallNode,
 };
 
 use crate::net::{App, EPOCH, Log, Net, address, config, ms, open, seal, seal_under, secret, secs, text};
@@ -24,7 +25,7 @@ fn nothing_is_sent_before_the_reservation_is_synced() {
     net.drive(0);
     assert_eq!(net.sent_by(0)[0].seq, 0, "at once");
     net.run_until(secs(1), |net| net.outcome(0, id).is_some());
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Delivered);
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn no_seq_is_used_twice_over_power_cuts_at_any_moment() {
         // And after all of it, the other node still takes its messages.
         let last = net.send(0, address(1), Priority::High, secs(60), b"after").unwrap();
         net.run_until(secs(60), |net| net.outcome(0, last).is_some());
-        assert_eq!(net.outcome(0, last).unwrap().1, Outcome::Delivered);
+        assert_eq!(net.outcome(0, last).unwrap().1, SendOutcome::Delivered);
     }
 }
 
@@ -98,7 +99,7 @@ fn at_the_end_of_the_epoch_the_node_says_so_and_refuses_to_send() {
     let log = net.log(0);
     assert_eq!(log[0], Log::EpochWanted, "three quarters are long used");
     assert_eq!(log.iter().filter(|what| **what == Log::EpochWanted).count(), 1);
-    assert_eq!(net.outcome(0, id).unwrap().1, Outcome::Expired, "61 segments, 31 SEQs");
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Expired, "61 segments, 31 SEQs");
     let used: Vec<u32> = net.sent_by(0).iter().map(|frame| frame.seq).collect();
     assert_eq!(used.iter().max(), Some(&SEQ_MAX));
     assert!(used.iter().all(|seq| *seq >= SEQ_MAX - 30), "it did not wrap");
@@ -229,7 +230,7 @@ fn after_a_stop_in_order_no_number_of_a_transfer_comes_again() {
     for n in 0..4 {
         last = net.send(0, address(1), Priority::High, secs(60), &text(50 + n)).unwrap();
         net.run_until(secs(10), |net| net.outcome(0, last).is_some());
-        assert_eq!(net.outcome(0, last).unwrap().1, Outcome::Delivered);
+        assert_eq!(net.outcome(0, last).unwrap().1, SendOutcome::Delivered);
     }
     let (seq, ahead) = (net.stations[0].node.next_seq(), net.stations[0].node.transfers_ahead());
     let used = transfers(&net, 0);

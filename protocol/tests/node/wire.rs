@@ -1,7 +1,7 @@
 //! Two nodes that hear each other on the air and have a connection besides: what is for the one at its other end goes over that.
 
 use mesh_protocol::{
-    Address, Delivery, Duration, GatewayNode, LinkId, LinkInfo, MAX_FRAME, MessageId, Outcome, Priority,
+    Address, Delivery, Duration, GatewayNode, LinkId, LinkInfo, MAX_FRAME, MessageId, Priority, SendOutcome,
 };
 
 use crate::net::{App, INFO, LINK, Log, T0, address, config, ms, open, secs, text};
@@ -66,7 +66,7 @@ impl Two {
         self.next_id
     }
 
-    fn outcome(&self, id: u32) -> Option<Outcome> {
+    fn outcome(&self, id: u32) -> Option<SendOutcome> {
         self.apps[0].log.iter().find_map(|(_, log)| match log {
             Log::Done { id: done, outcome, .. } if *done == id => Some(*outcome),
             _ => None,
@@ -86,7 +86,7 @@ fn what_is_for_the_other_end_of_a_connection_is_not_said_on_the_air() {
         two.said.clear();
         let id = two.send(priority);
         two.run(ms(100));
-        assert_eq!(two.outcome(id), Some(Outcome::Delivered), "{priority}");
+        assert_eq!(two.outcome(id), Some(SendOutcome::Delivered), "{priority}");
         assert_eq!((two.over(LINK), two.over(WIRE)), (0, 4), "{priority}: three segments and a receipt");
     }
     two.said.clear();
@@ -102,7 +102,7 @@ fn a_connection_that_carries_nothing_costs_time_and_no_message() {
     two.wired = false;
     let id = two.send(Priority::Medium);
     two.run(secs(3));
-    assert_eq!(two.outcome(id), Some(Outcome::Delivered), "over the air");
+    assert_eq!(two.outcome(id), Some(SendOutcome::Delivered), "over the air");
     // And when it is known to be gone, the air is the way from the beginning.
     for node in &mut two.nodes {
         node.handle_link_down(WIRE);
@@ -110,7 +110,7 @@ fn a_connection_that_carries_nothing_costs_time_and_no_message() {
     two.said.clear();
     let id = two.send(Priority::Medium);
     two.run(ms(300));
-    assert_eq!(two.outcome(id), Some(Outcome::Delivered));
+    assert_eq!(two.outcome(id), Some(SendOutcome::Delivered));
     assert_eq!(two.over(WIRE), 0);
 }
 

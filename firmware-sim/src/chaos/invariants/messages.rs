@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use mesh_protocol::{Address, Delivery, Duration, Instant, MessageId, Outcome, Part, Priority, Verdict};
+use mesh_protocol::{Address, Delivery, Duration, Instant, MessageId, Part, Priority, SendOutcome, Verdict};
 
 use super::findings::Fault;
 
@@ -30,7 +30,7 @@ pub(super) struct Post {
     deadline: Instant,
     /// How often it was taken: again after each restart, where flash keeps it.
     times: u32,
-    pub(super) outcome: Option<(Instant, Outcome)>,
+    pub(super) outcome: Option<(Instant, SendOutcome)>,
     /// Its device lost power, and with it the message.
     pub(super) lost: bool,
     delivered: BTreeSet<Address>,
@@ -146,7 +146,10 @@ impl Messages {
         {
             return Err(("sent", text("with other bytes than were sent")));
         }
-        if post.outcome.is_some_and(|(_, outcome)| outcome == Outcome::Expired) && post.times == 1 && whole {
+        if post.outcome.is_some_and(|(_, outcome)| outcome == SendOutcome::Expired)
+            && post.times == 1
+            && whole
+        {
             return Err(("expired", text("which its sender was told cannot arrive")));
         }
         // A source that goes on after a restart sends again what it had not heard of, as something new.
@@ -206,7 +209,7 @@ impl Messages {
         now: Instant,
         clock: Instant,
         name: Name,
-        outcome: Outcome,
+        outcome: SendOutcome,
     ) -> Result<(), Fault> {
         self.settled += 1;
         let (source, id) = name;
@@ -218,19 +221,21 @@ impl Messages {
         self.ended.push_back((now, name));
         let text = |why: &str| format!("it was told that message {id} was {why}");
         match outcome {
-            Outcome::Delivered | Outcome::Processed if !post.delivered.contains(&post.to) => {
+            SendOutcome::Delivered | SendOutcome::Processed if !post.delivered.contains(&post.to) => {
                 Err(("receipt", text(&format!("delivered, and {} does not have it", post.to))))
             }
-            Outcome::Rejected(_) if !post.rejected => {
+            SendOutcome::Rejected(_) if !post.rejected => {
                 Err(("receipt", text(&format!("rejected, and {} did not do that", post.to))))
             }
-            Outcome::Expired if !post.delivered.is_empty() && post.times == 1 => {
+            SendOutcome::Expired if !post.delivered.is_empty() && post.times == 1 => {
                 Err(("expired", text("never wholly sent, and it has arrived")))
             }
-            Outcome::Expired | Outcome::Unknown if clock < post.deadline => {
+            SendOutcome::Expired | SendOutcome::Unknown if clock < post.deadline => {
                 Err(("expired", text("too old, and it was not")))
             }
-            Outcome::Sent if !post.to.is_many() => Err(("receipt", text("sent to many, and it was for one"))),
+            SendOutcome::Sent if !post.to.is_many() => {
+                Err(("receipt", text("sent to many, and it was for one")))
+            }
             _ => Ok(()),
         }
     }
@@ -268,7 +273,7 @@ impl Messages {
     /// Messages to one node that have not arrived, were not lost or rejected and did not get too old; and for whom they are.
     pub(super) fn missing(&self) -> impl Iterator<Item = (Name, Address)> {
         self.posts.iter().filter_map(|(name, post)| {
-            let old = matches!(post.outcome, Some((_, Outcome::Expired | Outcome::Unknown)));
+            let old = matches!(post.outcome, Some((_, SendOutcome::Expired | SendOutcome::Unknown)));
             let excused = old || post.lost || post.rejected || post.to.is_many();
             (!excused && !post.delivered.contains(&post.to)).then_some((*name, post.to))
         })
