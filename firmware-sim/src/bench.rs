@@ -49,7 +49,7 @@ pub struct Bench {
     pub recording: f64,
 }
 
-/// Measures on this thread, telling `done` after each of [`STEPS`] steps.
+/// Measures on this thread, calling `done` after each of [`STEPS`] steps.
 pub fn run(done: impl Fn()) -> Bench {
     // One after the other in each round, so that whatever else the machine does hits all of them.
     let (mut heap, mut thousand, mut hundred, mut recording) = (vec![], vec![], vec![], vec![]);
@@ -144,11 +144,11 @@ fn heap_rate() -> f64 {
     turns as f64 / took
 }
 
-/// Seconds that this thread has run on a core, where the system tells; else those on the wall.
+/// Seconds that this thread has run on a core, where the system counts them; else elapsed ones.
 #[expect(clippy::disallowed_methods, reason = "speed is measured on the wall")]
 fn busy() -> f64 {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = told.as_deref().and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    let counted = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = counted.as_deref().and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
     match nanos {
         Some(nanos) if nanos > 0 => nanos as f64 / 1e9,
         _ => {

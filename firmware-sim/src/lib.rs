@@ -1,6 +1,6 @@
 //! Simulated devices: the real [`mesh_protocol::SmallNode`] with a little application, on the simulated air.
 //!
-//! Owns the devices, the layouts they stand in, the runs that measure them, and the virtual controllers through which other processes'
+//! Owns the devices, the worlds they stand in, the runs that measure them, and the virtual controllers through which other processes'
 //! Bluetooth hosts join them. The air, the clock and the seats for gateways are [`ble_bearer::sim`]'s.
 //!
 //! ```

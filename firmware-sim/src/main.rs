@@ -1,6 +1,7 @@
-//! `mesh-sim`: plays scenarios on the simulated air, checks the air against published numbers, breaks things on purpose.
+//! `mesh-sim`: plays scenarios on the simulated air, checks the air against published figures, and looks for faults with random
+//! networks.
 //!
-//! Owns the command line. Exit codes: 0 as it should be, 1 not so, 2 wrong usage.
+//! Owns the command line. Exit codes: 0 success, 1 the command or a check failed, 2 wrong usage.
 
 mod cli;
 

@@ -1,6 +1,6 @@
 //! Work spread over threads, its results in the order of the work.
 //!
-//! Owns nothing else: what one piece of work comes to must not depend on the others.
+//! Owns nothing else: the result of one piece of work must not depend on the others.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! A recording of a run: enough to play it again and to see where it went another way.
+//! A recording of a run: enough to play it again and to find where it differs.
 //!
 //! Owns the file of `mesh-sim run --record`: one JSON object with the scenario, the seed, the trace hash of the whole run, and the
 //! hash after every thousand events.
@@ -22,7 +22,7 @@ pub struct Recording {
     pub trace: String,
     /// Events of the whole run: frames sent and frames that reached a host.
     pub events: u64,
-    /// Where it stood on the way.
+    /// Where it stood, every so often.
     pub marks: Vec<Mark>,
     /// The scenario file.
     pub source: String,
@@ -64,7 +64,7 @@ impl Recording {
         Ok((scenario, stack))
     }
 
-    /// Where another run went another way, in words; `None` when it did not.
+    /// Where another run differs, in words; `None` when it does not.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Option<String> {
         if (&self.trace, self.events) == (&other.trace, other.events) {

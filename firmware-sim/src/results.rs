@@ -1,4 +1,4 @@
-//! What a run of a scenario found, and what several runs come to: the JSON of `mesh-sim run --json`.
+//! The results of a run of a scenario, and of several runs: the JSON of `mesh-sim run --json`.
 //!
 //! Owns the shape of results. Reports draw them, runs fill them in.
 

@@ -1,6 +1,6 @@
 //! One number for everything that happened on the air.
 //!
-//! Owns the hash that tells two runs apart: every frame sent and heard, by whom and when.
+//! Owns the hash by which two runs are compared: every frame sent and heard, by whom and when.
 
 use ble_bearer::sim::{Observer, Reception, StationId};
 use mesh_protocol::Instant;

@@ -69,7 +69,7 @@ const V6_PERIODS: u64 = 10;
 /// How many pings for each number of hops. V1 had 20; more make our mean sharper.
 const PINGS: u32 = 200;
 
-/// How many steps [`run`] tells of.
+/// How many steps [`run`] reports.
 #[must_use]
 pub const fn steps() -> usize {
     V1.len() + V4.len() + V6.len()

@@ -1,4 +1,4 @@
-//! Power cuts, clocks and strangers, one at a time: what each does to devices, and what it does not.
+//! Power cuts, clocks and attackers, one at a time: what each does to devices, and what it does not.
 
 use ble_bearer::sim::{AirSettings, Link, Position, StationId, Topology, World};
 use firmware_sim::chaos::{Both, Invariants, Place, Rules, Schedule, attackers, links_of_attackers};
@@ -26,7 +26,7 @@ fn fault(millis: u64, what: FaultKind) -> ScheduledFault {
     ScheduledFault { at: Duration::from_millis(millis), what }
 }
 
-/// Three devices in a row and what befalls them.
+/// Three devices in a row and the faults they have.
 struct Row {
     world: Field,
     schedule: Schedule,
@@ -37,8 +37,8 @@ impl Row {
         let key = NetKey::new(KEY);
         let mut links: Vec<Link> = [(0, 1), (1, 2)].iter().flat_map(|(a, b)| Link::both(*a, *b, 0)).collect();
         links.extend(links_of_attackers(&links, 3, faults));
-        let strangers = attackers(faults, 3, Instant::ZERO, &key, EPOCH, 1);
-        let members = strangers.iter().filter_map(|(_, stranger)| stranger.member()).collect();
+        let attackers = attackers(faults, 3, Instant::ZERO, &key, EPOCH, 1);
+        let members = attackers.iter().filter_map(|(_, attacker)| attacker.member()).collect();
         let watchers =
             Both(Rules::new(faults, 3, Instant::ZERO, 1), Invariants::new(&key, EPOCH, 3, members));
         let mut world = Field::with_observer(1, Topology::Given(links), AirSettings::default(), watchers);
@@ -48,8 +48,8 @@ impl Row {
             device.watch();
             world.add(Position::default(), Place::Node(device));
         }
-        for (_, stranger) in strangers {
-            world.add(Position::default(), Place::Attacker(Box::new(stranger)));
+        for (_, attacker) in attackers {
+            world.add(Position::default(), Place::Attacker(Box::new(attacker)));
         }
         Self { world, schedule: Schedule::new(faults, Instant::ZERO) }
     }
@@ -112,7 +112,7 @@ fn after_a_cut_in_a_write_seqs_go_on_where_flash_says_and_the_rest_is_as_if_neve
         row.until(cut + 1_001);
         assert_eq!(row.device(0).reserved(), first, "cut at {cut} ms, {flash:?}");
         row.until(20_000);
-        assert!(row.device(0).reserved() >= first + 8, "it has reserved anew and says hello");
+        assert!(row.device(0).reserved() >= first + 8, "it has reserved again and says hello");
         assert!(row.device(0).stats().frames_sent > 3, "cut at {cut} ms, {flash:?}");
     }
 }
@@ -179,7 +179,7 @@ fn a_clock_that_jumps_past_a_deadline_ends_the_message_and_a_slow_clock_is_not_e
 }
 
 #[test]
-fn strangers_rules_and_a_traitor_do_not_keep_messages_from_arriving() {
+fn attackers_rules_and_a_traitor_do_not_keep_messages_from_arriving() {
     let lasts = secs(20);
     let faults = [
         fault(0, FaultKind::Forge { near: 1, rate: 10.0, lasts }),

@@ -19,12 +19,12 @@ fn every_stack_plays_on_through_every_fault_and_the_same_way_twice() {
         assert!(arrived * 10 > run.messages.len() * 7, "{}: {arrived}", stack.name());
         assert_eq!(run.nodes.len(), 12);
         let nodes = |link: &firmware_sim::results::LinkResult| link.from < 12 && link.to < 12;
-        assert!(run.links.iter().all(nodes), "strangers are in no report");
+        assert!(run.links.iter().all(nodes), "attackers are in no report");
         assert!(run.links.iter().all(|link| link.delivery <= 1.0));
         assert_eq!(run.silent_losses(), 0, "{}", stack.name());
         runs.push(run);
     }
-    // Ours counts what the strangers sent, by reason; what they repeat is known as a copy.
+    // Ours counts what the attackers sent, by reason; what they repeat is known as a copy.
     for reason in ["mic", "duplicate"] {
         assert!(runs[0].counters.get(reason).is_some_and(|count| *count > 0), "{:?}", runs[0].counters);
     }

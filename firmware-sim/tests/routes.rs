@@ -7,7 +7,7 @@ use firmware_sim::stack::{Order, Target, mesh::Mesh};
 use firmware_sim::{Device, Options};
 use mesh_protocol::{Address, Discard, Duration, Instant, MessageType, NetKey, Priority};
 
-/// Two ways from 0 to 3, by 1 and by 2.
+/// Two paths from 0 to 3, by 1 and by 2.
 const DIAMOND: &str = r#"
     settle = "30s"
     offered = "10s"
@@ -81,9 +81,9 @@ fn with_wrong_routes_everything_arrives_all_the_same_and_other_stacks_know_none(
 
 #[test]
 fn a_device_has_its_routes_whenever_it_starts_and_as_many_as_fit() {
-    let way = |to: u16| (Address::new(to), Address::new(2));
+    let route = |to: u16| (Address::new(to), Address::new(2));
     for (gateway, most) in [(false, 24), (true, 128)] {
-        let options = Options { gateway, routes: (3..200).map(way).collect(), ..Options::default() };
+        let options = Options { gateway, routes: (3..200).map(route).collect(), ..Options::default() };
         let key = NetKey::new([3; 16]);
         let mut device = Device::with(Instant::ZERO, Address::new(1), &key, 1, 1, options);
         assert_eq!(device.look(Instant::ZERO).routes, (most, most));

@@ -1,4 +1,4 @@
-//! The scenarios that come with the project are what they say: they parse, come to plausible loads, and their networks
+//! The scenarios that come with the project are what they say: they parse, ask for plausible loads, and their networks
 //! hang together by a path loss worked out here, apart from the simulator's.
 
 use std::collections::BTreeSet;

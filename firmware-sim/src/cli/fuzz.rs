@@ -8,19 +8,19 @@ use firmware_sim::fuzz::{self, FuzzFailure};
 
 use super::{CommandFailure, ExitOutcome, print, progress, range, run::write, threads};
 
-/// Smaller cases that are tried before the smallest found is shown. A guess: some seconds.
+/// Smaller cases that are tried at the most. A guess: some seconds.
 const TRIES: u32 = 400;
 
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  mesh-sim fuzz --seeds 1..200\n  mesh-sim fuzz --seeds 4711 --shrink small.toml\n\nExit codes: 0 everything held \
-                  for every seed; 1 something did not, and how to see it again; 2 wrong usage."
+    after_help = "Examples:\n  mesh-sim fuzz --seeds 1..200\n  mesh-sim fuzz --seeds 4711 --shrink small.toml\n\nExit codes: 0 every invariant \
+                  held for every seed; 1 one did not; 2 wrong usage."
 )]
 pub(super) struct FuzzArgs {
     /// Seeds as FIRST..LAST, both included, or one
     #[arg(long, default_value = "1..200", value_parser = seeds)]
     seeds: Seeds,
-    /// Write the first case that fails, made as small as it goes, into a scenario file
+    /// Write the first case that fails, reduced, into a scenario file
     #[arg(long, value_name = "FILE")]
     shrink: Option<PathBuf>,
     /// Threads to use [default: one for each core]

@@ -1,4 +1,4 @@
-//! The command line of `mesh-sim`: its words, and which command they lead to.
+//! The command line of `mesh-sim`.
 //!
 //! Owns arguments, progress bars and exit codes. What the commands do is the library's business.
 
@@ -15,7 +15,11 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 #[derive(Parser)]
-#[command(version, about, after_help = "Exit codes: 0 as it should be; 1 not so; 2 wrong usage.")]
+#[command(
+    version,
+    about,
+    after_help = "Exit codes: 0 success; 1 the command or a check failed; 2 wrong usage."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -23,17 +27,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Plays a scenario and prints what became of its messages
+    /// Plays a scenario and prints how its messages fared
     Run(run::RunArgs),
-    /// Plays a recorded run again and says whether everything happened as it did then
+    /// Plays a recorded run again and reports whether, and where, it differs
     Replay(run::ReplayArgs),
-    /// Puts virtual Bluetooth controllers on the air of a scenario, for hosts that speak HCI over TCP
+    /// Serves virtual Bluetooth controllers on the air of a scenario to hosts that speak HCI over TCP
     Serve(serve::ServeArgs),
-    /// Compares the air with numbers that others measured or worked out
+    /// Compares the simulated air with published and calculated figures
     Validate(validate::ValidateArgs),
-    /// Random networks with random faults; what must hold is checked after every event
+    /// Plays random networks with random faults and checks every invariant after every event
     Fuzz(fuzz::FuzzArgs),
-    /// Measures how fast the simulation is
+    /// Measures the speed of the simulation
     Bench(bench::BenchArgs),
 }
 
@@ -55,7 +59,7 @@ impl CommandFailure {
     }
 }
 
-/// How a command ends: whether all is as it should be.
+/// How a command ends: whether every check passed.
 type ExitOutcome = Result<bool, CommandFailure>;
 
 pub(crate) fn main() -> ExitCode {
@@ -71,14 +75,14 @@ pub(crate) fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(CommandFailure { text, code }) => {
-            // Nobody is left to tell when standard error is closed.
+            // With standard error closed, the exit code is all that is left.
             let _ = writeln!(std::io::stderr(), "mesh-sim: {text}");
             ExitCode::from(code)
         }
     }
 }
 
-/// Prints a text; that nobody reads it any more is no failure.
+/// Prints a text; a closed standard output is no failure.
 fn print(text: &str) -> Result<(), CommandFailure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -89,7 +93,7 @@ fn print(text: &str) -> Result<(), CommandFailure> {
     }
 }
 
-/// A bar on standard error for so many steps; nothing where nobody would see it.
+/// A progress bar on standard error for so many steps; hidden where nobody would see it.
 fn progress(steps: usize, quiet: bool) -> ProgressBar {
     let target = if quiet || steps < 2 { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} to go");
@@ -97,7 +101,7 @@ fn progress(steps: usize, quiet: bool) -> ProgressBar {
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// How many threads to use: as many as there are cores, unless told.
+/// How many threads to use: as many as there are cores, unless a number is given.
 fn threads(asked: Option<usize>) -> usize {
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }

@@ -17,11 +17,11 @@ const FIELD: &str = include_str!("../../../scenarios/field.toml");
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  mesh-sim run\n  mesh-sim run scenarios/office.toml --stack all --seeds 1..10 --report office.html\n  \
-                  mesh-sim run scenarios/chain.toml --stack sig --json -\n\nExit codes: 0 every message that our stack took arrived, or its \
-                  sender was told otherwise; 1 not so; 2 wrong usage."
+                  mesh-sim run scenarios/chain.toml --stack sig --json -\n\nExit codes: 0 every message that our stack accepted arrived, or \
+                  its sender got a report; 1 one was lost without a report; 2 wrong usage."
 )]
 pub(super) struct RunArgs {
-    /// A scenario file; without one, a field of 50 nodes
+    /// A scenario file [default: a field of 50 nodes]
     scenario: Option<PathBuf>,
     /// Which stack: mesh, sig, flood or all
     #[arg(long, default_value = "mesh", value_parser = stacks)]
@@ -29,7 +29,7 @@ pub(super) struct RunArgs {
     /// A seed, or several as FIRST..LAST, both included
     #[arg(long, default_value = "1", value_parser = range_arg, alias = "seed")]
     seeds: Seeds,
-    /// Write everything that was found as JSON into a file, or to standard output with "-"
+    /// Write all results as JSON into a file, or to standard output with "-"
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write the figures of the table as JSON into a file, or to standard output with "-"
@@ -38,10 +38,10 @@ pub(super) struct RunArgs {
     /// Write a page with plots into a file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Write what was on the air into a file for Wireshark; of the first stack and seed only
+    /// Write a capture of the air as pcapng into a file; of the first stack and seed only
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// Take down what this node received, by its number; else each advertising event once
+    /// Capture what the node with this number received [default: each advertising event once]
     #[arg(long, value_name = "NODE", requires = "pcap")]
     pcap_at: Option<u32>,
     /// Write a recording into a file for `mesh-sim replay`; of the first stack and seed only
@@ -146,7 +146,7 @@ pub(super) fn run(args: &RunArgs) -> ExitOutcome {
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  mesh-sim run --record field.trace && mesh-sim replay field.trace\n\nExit codes: 0 the same; 1 \
-                        different, and where; 2 wrong usage."
+                        different; 2 wrong usage."
 )]
 pub(super) struct ReplayArgs {
     /// A file that `mesh-sim run --record` wrote

@@ -16,23 +16,23 @@ use super::{CommandFailure, ExitOutcome, print};
 #[command(after_help = "Examples:\n  mesh-sim serve scenarios/office.toml\n  \
                   mesh-sim serve scenarios/office.toml --hci 127.0.0.1:6500 --controller bt5-dongle --seed 3\n  \
                   mesh-sim serve scenarios/bulk.toml --hci 127.0.0.1:0 --speed 10 --json\n\nA host speaks H4 over TCP, one connection for \
-                  each controller. It ends when it is interrupted.\n\nExit codes: 1 it could not start, or it broke; 2 wrong usage.")]
+                  each controller. The server runs until it is interrupted.\n\nExit codes: 1 it could not start, or it failed; 2 wrong usage.")]
 pub(super) struct ServeArgs {
-    /// A scenario file with gateways: hosts take their places
+    /// A scenario file; hosts take the places of its gateways
     scenario: PathBuf,
-    /// Where hosts connect to; port 0 takes a free one
+    /// Address that hosts connect to; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6500")]
     hci: SocketAddr,
-    /// Decides what is random on the air, and the network's key
+    /// Seed of everything random on the air, and of the network's key
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What hosts find: pi4 (5.0, legacy advertising only) or bt5-dongle (5.1, extended too)
+    /// Kind of controller: pi4 (5.0, legacy advertising only) or bt5-dongle (5.1, extended too)
     #[arg(long, default_value = "pi4", value_parser = kind)]
     controller: ControllerKind,
     /// Simulated seconds for each second
     #[arg(long, default_value_t = 1.0, value_parser = speed)]
     speed: f64,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }

@@ -7,7 +7,7 @@ use super::{CommandFailure, ExitOutcome, print, progress, threads};
 
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  mesh-sim validate\n  mesh-sim validate --json\n\nExit codes: 0 every number is within its bounds; 1 \
+    after_help = "Examples:\n  mesh-sim validate\n  mesh-sim validate --json\n\nExit codes: 0 every figure is within its bounds; 1 \
                         one is not; 2 wrong usage."
 )]
 pub(super) struct ValidateArgs {

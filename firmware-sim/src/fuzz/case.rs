@@ -29,7 +29,7 @@ const ATTENUATION: f64 = 85.0;
 const BEYOND: f64 = 195.0;
 /// The longest path between two nodes, in hops. With it, TTL has one to spare.
 const HOPS: u8 = 14;
-/// The longest message for a small node, head and names aside.
+/// The longest message for a small node, without head and names.
 const SMALL: u64 = 500;
 /// The longest message for a gateway: some parts.
 const LARGE: u64 = 3_000;
@@ -41,7 +41,7 @@ const FOR_EVER: Duration = Duration::from_secs(3_600);
 pub enum Mode {
     /// Faults until the end: nothing bad may happen.
     Safety,
-    /// Faults stop half-way: and what is good has to happen.
+    /// Faults stop half-way: from then on, messages have to arrive.
     Liveness,
 }
 
@@ -279,7 +279,7 @@ fn traffic(case: &Scenario, count: u32, mode: Mode, rng: &mut Rng) -> Traffic {
 
 fn fault(case: &Scenario, count: u32, until: Duration, mode: Mode, rng: &mut Rng) -> ScheduledFault {
     let latest = Duration::from_micros(until.as_micros() * 9 / 10);
-    // Half of the cuts come to where something goes on.
+    // Half of the cuts hit a node that has something to do.
     if rng.chance(150_000) {
         let traffic = &case.traffic[rng.below(case.traffic.len() as u64) as usize];
         let at = latest.min(traffic.start + rng.jitter(Duration::from_secs(1)));

@@ -1,4 +1,4 @@
-//! Looks for a network, traffic and faults under which something does not hold.
+//! Searches for a network, traffic and faults under which an invariant does not hold.
 //!
 //! Owns seeds: each is one case, and the same one everywhere. `case` and `routes` draw it, `play` plays it, `shrink` makes one that fails
 //! smaller.

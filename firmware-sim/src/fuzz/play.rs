@@ -1,4 +1,4 @@
-//! Plays one case on our own stack, under the eyes of the invariants.
+//! Plays one case on our own stack and checks the invariants.
 //!
 //! Owns the run and its verdict. What is drawn is `case`'s business, what must hold `chaos::invariants`'.
 

@@ -1,7 +1,6 @@
 //! Makes a case that fails smaller while it still fails.
 //!
-//! Owns the order in which things are left out. It does not look for the smallest case, only for one that a reader can hold
-//! in mind.
+//! Owns the order in which things are left out. It looks for a case that is small enough to read, not for the smallest one.
 
 use super::FuzzFailure;
 use super::case::{Mode, is_connected};
@@ -14,11 +13,13 @@ pub fn shrink(failure: &FuzzFailure, tries: u32) -> FuzzFailure {
     let mut best = failure.clone();
     let mut left = tries;
     let mut attempt = |best: &mut FuzzFailure, case: Scenario| {
+        // In a network that falls apart messages need not arrive: it would fail for a reason of its own.
         if left == 0 || (Mode::of(&case) == Mode::Liveness && !is_connected(&case)) {
             return false;
         }
         left -= 1;
         match play(&case, best.seed) {
+            // Another rule is another failure.
             Err(smaller) if smaller.violation.rule == best.violation.rule => {
                 *best = *smaller;
                 true
@@ -26,6 +27,7 @@ pub fn shrink(failure: &FuzzFailure, tries: u32) -> FuzzFailure {
             _ => false,
         }
     };
+    // Until a round changes nothing: with a fault gone, a node that was needed for it may go too.
     loop {
         let before = size(&best.case);
         leave_out(
@@ -44,7 +46,7 @@ pub fn shrink(failure: &FuzzFailure, tries: u32) -> FuzzFailure {
             (from..to).rev().for_each(|node| remove_node(case, node as u32));
         });
         leave_out(&mut best, &mut attempt, routes, remove_routes);
-        // What happened afterwards is of no interest, unless it is that nothing did.
+        // Special nodes all at once: most failures need none of their options.
         let mut plain = best.case.clone();
         plain.nodes.clear();
         if plain != best.case {
@@ -80,7 +82,8 @@ fn nodes(case: &Scenario) -> usize {
     }
 }
 
-/// Leaves out runs of things: half of them, then a quarter, down to one by one, the last ones first.
+/// Leaves out runs of things: half of them, then a quarter, down to one by one. The last ones first, so that those still to be tried
+/// keep their indices.
 fn leave_out(
     best: &mut FuzzFailure,
     attempt: &mut impl FnMut(&mut FuzzFailure, Scenario) -> bool,

@@ -1,7 +1,6 @@
-//! The course of a scenario: which messages it wants sent when, what became of each, and whether more is to come.
+//! The course of a scenario: which messages are due when, what became of each, and whether more is to come.
 //!
-//! Owns the messages and their counting. Who takes them, and on what air, is the business of whoever plays: of [`super::play`],
-//! or of real gateways.
+//! Owns the messages and their counting. Who sends them, and on what air, is up to the player: [`super::play`], or real gateways.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use crate::stack::{Arrival, Order, ReportedOutcome, StackKind, Target};
 
 /// See the module.
 ///
-/// Whoever plays asks [`next`](Self::next) when to [`take`](Self::take) what is due, says of each message that it is
+/// The player asks [`next`](Self::next) when to [`take`](Self::take) what is due, says of each message that it is
 /// [`offered`](Self::offered) and then that it was [`accepted`](Self::accepted) or [`refused`](Self::refused), and passes on what
 /// [`arrived`](Self::arrived) and what senders were [`reported`](Self::reported).
 #[derive(Debug)]
@@ -151,6 +150,7 @@ impl Course {
     /// Something has reached the application of a node.
     pub fn arrived(&mut self, now: Instant, at: u32, arrival: &Arrival) {
         if let Some(asked) = arrival.answers {
+            // An answer is known by its question, whose sender is the node that it arrives at.
             let Some(&number) = self.known.get(&(at, asked)) else { return };
             let message = &mut self.messages[number];
             if message.answered_us.is_none() {
@@ -160,6 +160,7 @@ impl Course {
             return;
         }
         let Some(&number) = self.known.get(&(arrival.from, arrival.id)) else { return };
+        // Counted for each receiver: a message to everyone arrives often without being a duplicate.
         let first = self.reached.insert((number, at));
         let message = &mut self.messages[number];
         if first {
@@ -197,6 +198,7 @@ impl Course {
         });
         let reached = message.reached == message.wanted;
         let answered = !settings.is_echo() || message.answered_us.is_some();
+        // A failure ends a message to one node. Of one to everyone, some receivers may still get it.
         let done = (reached && reported && answered) || (failed && message.to.is_some());
         if done && self.closed.insert(number) {
             self.open -= 1;

@@ -1,4 +1,4 @@
-//! Playing a scenario: its nodes on the air, its messages sent, what became of them written down.
+//! Playing a scenario: nodes on the air send its messages, and what becomes of them is counted.
 //!
 //! Owns the run. What is observed is `watch`'s business, which messages there are and what became of them [`course`]'s, who
 //! stands where [`field`]'s, what is made of it all the reports'. Real gateways play scenarios with the same parts.
@@ -124,6 +124,7 @@ impl<S: Stack> Run<S> {
                     if next.is_none() && limit == end {
                         break;
                     }
+                    // Faults first: a node whose power is cut at this moment takes no message of this moment.
                     self.schedule.apply(&mut self.world);
                     for message in self.course.take(limit) {
                         self.post(limit, &message);
@@ -144,6 +145,7 @@ impl<S: Stack> Run<S> {
             Ok(id) => self.course.accepted(now, number, id),
             Err(why) => self.course.refused(now, number, why.name()),
         }
+        // A post runs its station, which may have something to report at once.
         self.hear(now);
     }
 
@@ -177,7 +179,7 @@ pub fn post<S: StackNode>(world: &mut Field<S>, from: u32, order: &Order) -> Res
     posted.unwrap_or(Err(Refused::Down))
 }
 
-/// What a run has come to by now.
+/// The results of a run so far.
 #[must_use]
 pub fn result<S: StackNode>(world: &Field<S>, course: &Course, seed: u64) -> RunResult {
     let scenario = course.scenario();
@@ -205,7 +207,7 @@ pub fn result<S: StackNode>(world: &Field<S>, course: &Course, seed: u64) -> Run
         to,
         rssi: world.air().strength(StationId(from), StationId(to)).unwrap_or(-127.0),
         heard,
-        // A scanner that changes its channel within an event can hear it twice.
+        // At most 1: a scanner that changes its channel within an event can hear that event twice.
         delivery: (heard as f64 / watch.node(from).sent.max(1) as f64).min(1.0),
     });
     let mut counters: BTreeMap<String, u64> = BTreeMap::new();

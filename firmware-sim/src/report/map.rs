@@ -15,7 +15,7 @@ use crate::results::{Campaign, NodeResult, RunResult};
 const NODES: usize = 5_000;
 /// Links on all maps together; one takes about 20 bytes.
 const LINKS: usize = 20_000;
-/// Links on the maps of one run: more cannot be told apart. A guess.
+/// Links on the maps of one run: more cannot be distinguished. A guess.
 const LINKS_EACH: usize = 4_000;
 /// Names on one map; the others are said when a node is pointed at. A guess.
 const NAMES: usize = 40;

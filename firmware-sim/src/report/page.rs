@@ -144,7 +144,7 @@ fn news(out: &mut String, stacks: &[StackSummary], names: &[String]) {
             ));
         }
         if !all.silent() && all.reported("nothing") > 0 {
-            said.push(format!("<b>{} without word</b> to their senders", count(all.reported("nothing"))));
+            said.push(format!("<b>{} without a report</b> to their senders", count(all.reported("nothing"))));
         }
         let missing: Vec<u64> = seeds.iter().filter(|seed| !stack.seeds.contains(seed)).copied().collect();
         if !missing.is_empty() {
@@ -208,8 +208,8 @@ fn overview(out: &mut String, stacks: &[StackSummary], names: &[String]) {
     );
     let _ = writeln!(
         out,
-        "<details><summary>What senders were told, and what was true</summary>{}<p class=\"note\">A stack without \
-         receipts tells nothing. A message of unknown outcome may well have arrived.</p></details></section>",
+        "<details><summary>What was reported to senders, and what was true</summary>{}<p class=\"note\">A stack without \
+         receipts reports nothing. A message of unknown outcome may well have arrived.</p></details></section>",
         tables::reported(stacks, names)
     );
 }

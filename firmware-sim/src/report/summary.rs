@@ -143,7 +143,7 @@ pub struct CampaignFigures {
     pub stacks: Vec<StackSummary>,
 }
 
-/// What a campaign comes to, and which runs it was.
+/// The figures of a campaign, and which runs they are of.
 #[must_use]
 pub fn figures(campaign: &Campaign) -> CampaignFigures {
     let trace = |run: &RunResult| (format!("{} {}", run.stack, run.seed), run.trace.clone());

@@ -35,7 +35,7 @@ impl Shape {
     }
 }
 
-/// A drawing under way.
+/// A drawing that is not finished.
 #[derive(Debug)]
 pub(super) struct Svg {
     body: String,

@@ -29,7 +29,7 @@ pub(super) fn summary(stacks: &[StackSummary], names: &[String]) -> String {
     );
     let _ = write!(
         out,
-        "<th colspan=\"{}\">messages</th><th colspan=\"2\">delivery, %</th><th colspan=\"{}\">the sender was told</th>\
+        "<th colspan=\"{}\">messages</th><th colspan=\"2\">delivery, %</th><th colspan=\"{}\">reported to the sender</th>\
          <th></th><th colspan=\"3\">latency, ms</th>",
         5 + usize::from(shows.partly),
         2 + usize::from(shows.rejected)
@@ -119,7 +119,7 @@ fn cells(out: &mut String, figures: &Figures, shows: &Columns, silent: bool) {
 /// What was reported to senders, by what was true.
 pub(super) fn reported(stacks: &[StackSummary], names: &[String]) -> String {
     let mut out = String::from(
-        "<div class=\"scroll\"><table><tr><th class=\"l\">stack</th><th class=\"l\">the sender was told</th>\
+        "<div class=\"scroll\"><table><tr><th class=\"l\">stack</th><th class=\"l\">reported to the sender</th>\
          <th>messages sent</th><th>reached all they were for</th><th>reached some</th><th>reached nobody</th></tr>",
     );
     for (place, (stack, name)) in stacks.iter().zip(names).enumerate() {

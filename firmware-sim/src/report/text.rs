@@ -1,6 +1,6 @@
 //! The table for the terminal.
 //!
-//! Owns its columns and its notes. The figures are `summary`'s.
+//! Owns its columns and the lines below. The figures are `summary`'s.
 
 use std::fmt::Write as _;
 
@@ -51,7 +51,7 @@ pub fn table(campaign: &Campaign) -> String {
         }
         let _ = writeln!(out, "{}", line.trim_end());
     }
-    notes(&mut out, &stacks);
+    remarks(&mut out, &stacks);
     out
 }
 
@@ -79,7 +79,7 @@ fn row(stack: &str, of: &str, figures: &Figures, whole: &StackSummary, cost: boo
     ]
 }
 
-fn notes(out: &mut String, stacks: &[StackSummary]) {
+fn remarks(out: &mut String, stacks: &[StackSummary]) {
     for stack in stacks {
         let name = shorten(&plain(&stack.stack), NAME);
         let all = &stack.all;
@@ -103,7 +103,7 @@ fn notes(out: &mut String, stacks: &[StackSummary]) {
         }
         if !all.silent() && all.reported("nothing") > 0 {
             let unreported = count(all.reported("nothing"));
-            let _ = writeln!(out, "{name}: {unreported} sent, and the sender was told nothing");
+            let _ = writeln!(out, "{name}: {unreported} sent, and nothing was reported to the sender");
         }
         let trips = &all.round_trip;
         if let (Some(p50), Some(p99)) = (trips.p50_us, trips.p99_us) {

@@ -17,7 +17,7 @@ use crate::results::{Campaign, RunResult, TimelineStep};
 const TIMELINES: usize = 9;
 /// Lanes of one: what a screen holds. A guess.
 const LANES: usize = 30;
-/// Steps drawn of one: more cannot be told apart. A guess.
+/// Steps drawn of one: more cannot be distinguished. A guess.
 const STEPS: usize = 500;
 /// Steps of one in words. A guess.
 const ROWS: usize = 60;

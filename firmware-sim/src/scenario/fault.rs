@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Something that goes wrong at a moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScheduledFault {
-    /// When, after the settling.
+    /// When, counted from the end of `settle`.
     pub at: Duration,
     /// What.
     pub what: FaultKind,
@@ -17,13 +17,13 @@ pub struct ScheduledFault {
 /// What can go wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FaultKind {
-    /// Power is cut: what is in RAM is gone, what is on its way out too.
+    /// Power is cut: RAM is lost, and frames not yet sent too.
     Crash {
         /// Which node.
         node: u32,
         /// Off for this long.
         down: Duration,
-        /// What the last write to its flash came to.
+        /// What becomes of a write to its flash that the cut interrupts.
         flash: Flash,
     },
     /// These nodes neither hear the others nor are heard by them.
@@ -33,7 +33,7 @@ pub enum FaultKind {
         /// For how long.
         lasts: Duration,
     },
-    /// A rule for what is on its way to hosts.
+    /// A rule for receptions that have not reached their hosts.
     Rule {
         /// What happens.
         action: RuleAction,
@@ -53,7 +53,7 @@ pub enum FaultKind {
         /// By how much.
         by: Duration,
     },
-    /// Someone without keys sends frames that look like ours.
+    /// An attacker without keys sends frames that look like ours.
     Forge {
         /// Where it stands: as this node.
         near: u32,
@@ -62,7 +62,7 @@ pub enum FaultKind {
         /// For how long.
         lasts: Duration,
     },
-    /// Someone without keys sends again what it heard.
+    /// An attacker without keys sends again what it heard.
     Replay {
         /// Where it stands: as this node.
         near: u32,
@@ -73,7 +73,7 @@ pub enum FaultKind {
         /// For how long.
         lasts: Duration,
     },
-    /// Someone with the network's key sends well-sealed nonsense: random kinds, addresses and bodies from an address of
+    /// An attacker with the network's key sends well-sealed nonsense: random kinds, addresses and bodies from an address of
     /// its own.
     Member {
         /// Where it stands: as this node.
@@ -85,7 +85,7 @@ pub enum FaultKind {
     },
 }
 
-/// What a power cut does to the write under way.
+/// What a power cut does to a write that it interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Flash {
@@ -93,7 +93,7 @@ pub enum Flash {
     Kept,
     /// It never happened.
     Lost,
-    /// Half of it happened, and a checksum tells.
+    /// Half of it happened, which a checksum detects.
     Torn,
 }
 

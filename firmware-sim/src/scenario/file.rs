@@ -142,7 +142,7 @@ fn no_toml(text: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// What serde says, in words for those who write scenarios. What it says in no known way stays as it is.
+/// What serde says, in words for those who write scenarios. A message of an unknown form stays as it is.
 fn plain(message: &str) -> String {
     let known = |list: &str| list.trim_start_matches("one of ").replace(" or ", ", ");
     if let Some((key, expected)) =

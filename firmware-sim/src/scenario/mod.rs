@@ -1,4 +1,4 @@
-//! A scenario: who stands where, who hears whom, who says what when, and what goes wrong.
+//! A scenario: where nodes stand, who hears whom, which messages are sent when, and which faults happen.
 //!
 //! Owns its meaning as plain data, in SI units but for times, which are [`Duration`]s. How it is written down is
 //! `file`'s business, where its nodes stand `place`'s, which messages it comes to `plan`'s, how it is played the run's.
@@ -32,11 +32,11 @@ pub const MESSAGES_MAX: u64 = 1_000_000;
 /// A scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
-    /// A word for it.
+    /// Its name in reports.
     pub name: String,
     /// What it is about.
     pub description: String,
-    /// Before the first message: the mesh finds itself.
+    /// Before the first message: nodes find their neighbours.
     pub settle: Duration,
     /// How long traffic is offered.
     pub offered: Duration,
@@ -54,7 +54,7 @@ pub struct Scenario {
     pub wlan: Option<Wlan>,
     /// Settings of the stacks.
     pub stacks: Stacks,
-    /// Who says what, in order.
+    /// Which messages are sent, in order of the file.
     pub traffic: Vec<Traffic>,
     /// What goes wrong, in order of time.
     pub faults: Vec<ScheduledFault>,
@@ -156,7 +156,7 @@ pub struct NodeOptions {
     pub name: Option<String>,
     /// Whether it has the tables of a gateway.
     pub gateway: bool,
-    /// Whether it relays; nodes do unless told otherwise.
+    /// Whether it relays; nodes do by default.
     pub relay: Option<bool>,
     /// Its place, instead of the layout's.
     pub place: Option<Place>,

@@ -1,4 +1,4 @@
-//! Which messages a scenario comes to: when each is sent, by whom and to whom.
+//! The messages of a scenario: when each is sent, by whom and to whom.
 //!
 //! Owns the plan of open traffic, whose times follow from the scenario and the seed alone, and the order of senders and
 //! receivers of closed loops, whose times follow from answers and are the run's business. Each traffic draws from
@@ -19,7 +19,7 @@ const PLAN_MAX: usize = 2 * MESSAGES_MAX as usize;
 /// A message of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// When it is sent, counted from the end of the settling.
+    /// When it is sent, counted from the end of `settle`.
     pub at: Duration,
     /// The traffic it belongs to: an index of [`Scenario::traffic`].
     pub traffic: u32,
@@ -35,9 +35,9 @@ pub struct Planned {
 pub struct ClosedLoop {
     /// The traffic it belongs to: an index of [`Scenario::traffic`].
     pub traffic: u32,
-    /// When the first is sent, counted from the end of the settling.
+    /// When the first is sent, counted from the end of `settle`.
     pub start: Duration,
-    /// From here on none is sent, counted from the end of the settling.
+    /// From here on none is sent, counted from the end of `settle`.
     pub stop: Duration,
     /// From the end of one to the next.
     pub pause: Duration,
@@ -91,7 +91,7 @@ impl Scenario {
         loops
     }
 
-    /// How many messages a traffic comes to: exactly, or on average where chance decides.
+    /// How many messages a traffic asks for: exactly, or on average where chance decides.
     pub(super) fn asked(&self, traffic: &Traffic) -> u64 {
         let (start, stop) = self.window(traffic);
         let span = (stop - start).as_micros();
@@ -116,7 +116,7 @@ impl Scenario {
         !Pairs::new(self, traffic).senders.is_empty()
     }
 
-    /// From when to when a traffic goes on, counted from the end of the settling.
+    /// From when to when a traffic goes on, counted from the end of `settle`.
     fn window(&self, traffic: &Traffic) -> (Duration, Duration) {
         (traffic.start, traffic.stop.unwrap_or(self.offered).min(self.offered))
     }
@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(second(one.plan(7)), second(other.plan(7)));
     }
 
-    /// What this seed came to when it was written: on every machine the same.
+    /// The plan of this seed when the test was written: the same on every machine.
     #[test]
     fn the_plan_of_a_seed_is_pinned() {
         let scenario =

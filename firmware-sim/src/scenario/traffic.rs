@@ -32,9 +32,9 @@ pub struct Traffic {
     pub bytes: u32,
     /// When no longer wanted.
     pub deadline: Duration,
-    /// After the settling, the first may be sent.
+    /// The first may be sent then, counted from the end of `settle`.
     pub start: Duration,
-    /// After the settling, none is sent any more; `None`: as long as traffic is offered.
+    /// None is sent from then on, counted from the end of `settle`; `None`: as long as traffic is offered.
     pub stop: Option<Duration>,
     /// How they follow each other.
     pub pattern: Pattern,

@@ -160,7 +160,7 @@ impl<N: Node> Bus<N> {
                 self.run(node);
             }
         }
-        panic!("the bus comes to no end");
+        panic!("the bus does not end");
     }
 
     /// What this node advertised.

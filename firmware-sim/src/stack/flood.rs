@@ -138,6 +138,7 @@ impl Flood {
             self.counts.malformed += 1;
             return false;
         };
+        // The TTL is not part of the key: a copy that came by a longer path is the same frame.
         let [_, k0, k1, k2, k3, k4, k5, ..] = *head;
         if self.recent.again(u64::from_le_bytes([k0, k1, k2, k3, k4, k5, 0, 0])) {
             self.duplicates += 1;
@@ -246,6 +247,7 @@ impl Flood {
 
     fn pass_on(&mut self, frame: &[u8]) -> bool {
         if self.relays.len() >= RELAY_QUEUE {
+            // It stays among the recent frames, so no later copy is relayed here either; other nodes relay it.
             self.counts.relay_full += 1;
             return false;
         }
@@ -298,6 +300,7 @@ impl Flood {
 
     /// The next frame to send: its own and others' in turn, each first in, first out.
     fn next_frame(&mut self) -> Option<Vec<u8>> {
+        // In turn, so that neither a busy neighbourhood nor a long message of its own stops the other.
         let own = !self.outbox.is_empty() && (self.own_next || self.relays.is_empty());
         self.own_next = !own;
         if own { self.cut() } else { self.relays.pop_front() }

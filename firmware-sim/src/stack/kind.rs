@@ -49,7 +49,7 @@ stacks!(kinds);
 
 /// What is done with a stack whose name is known only at run time.
 pub(crate) trait WithStack {
-    /// What it comes to.
+    /// Its result.
     type Output;
 
     /// Does it.

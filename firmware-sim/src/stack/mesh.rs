@@ -34,7 +34,7 @@ impl Mesh {
         device.into()
     }
 
-    /// Forgets what has been passed on of arrivals and ends, so that a node that runs without end keeps none of them.
+    /// Forgets arrivals and completions that have been passed on, so that a node that runs without end keeps none of them.
     pub(crate) fn forget_told(&mut self) {
         self.device.forget_told();
         self.passed_on = (0, 0);
@@ -191,7 +191,7 @@ impl StackNode for Mesh {
     }
 }
 
-/// The network's keys, to look into frames of ours with.
+/// The network's keys, to open frames of ours with.
 #[derive(Debug)]
 pub struct FrameKeys(Keyring);
 

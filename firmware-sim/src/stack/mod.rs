@@ -45,7 +45,7 @@ pub trait StackNode: Station {
 
 /// A station that can have faults.
 pub trait Faulty: Station {
-    /// Power is cut: RAM is gone, and `flash` says what became of a write under way. Until the restart the world neither
+    /// Power is cut: RAM is lost, and `flash` says what becomes of a write that it interrupts. Until the restart the world neither
     /// runs it nor lets it hear.
     fn cut(&mut self, now: Instant, flash: Flash);
 

@@ -1,6 +1,6 @@
 //! The key and the addresses of a simulated network.
 //!
-//! Owns addresses and names of the relays of a field. Gateways have the first leases, two unless told otherwise. Several simulated airs
+//! Owns addresses and names of the relays of a field. Gateways have the first leases, two by default. Several simulated airs
 //! may be islands of one network: each then has addresses of its own, and numbers that no earlier run of it has used.
 
 use mesh_protocol::frame::SEQ_MAX;

@@ -1,6 +1,6 @@
 //! The tables of a scenario file: which keys there are, of which type and in which range.
 //!
-//! Owns the shape, for reading and for writing alike. What it means, and what no table can tell alone, is `resolve`'s
+//! Owns the shape, for reading and for writing alike. What it means, and the rules between tables, are `resolve`'s
 //! business. Where one of several kinds is meant, each has a key of its own and exactly one of them may be there.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Reading and writing scenarios: what a file means, what is said of one that means nothing, and the way back.
+//! Reading and writing scenarios: what a file means, what is said of one that means nothing, and writing it.
 
 use mesh_protocol::{Duration, MessageType, Priority, Rng};
 

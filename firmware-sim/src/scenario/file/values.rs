@@ -1,4 +1,4 @@
-//! The values of a scenario file: times, numbers within a range, and ways to name nodes.
+//! The values of a scenario file: times, numbers within a range, and references to nodes.
 //!
 //! Owns how each is written and the words for what is wrong with one. Where it stands is said by whoever reads the file.
 

@@ -1,6 +1,6 @@
 //! From a scenario to the tables of a file.
 //!
-//! Owns the way back: every value is written down, so that a scenario found today means the same when a default has
+//! Owns writing: every value is written down, so that a scenario found today means the same when a default has
 //! changed. Only what is not there has no key.
 
 use mesh_protocol::Duration;

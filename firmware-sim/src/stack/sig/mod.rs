@@ -18,7 +18,7 @@ use mesh_protocol::{Instant, Rng};
 
 use self::network::{Advertiser, Cache, Kind, Replay};
 use self::pdu::{ALL_NODES, Ack, Header, LAST_UNICAST, Lower, Pdu};
-use self::reassembly::{Heard, Incoming};
+use self::reassembly::{Incoming, SegmentResult};
 use self::segmentation::Outgoing;
 use super::echo::{Echoes, Opcode};
 use super::mesh::FrameKeys;
@@ -124,6 +124,7 @@ impl Sig {
             self.counts.malformed += 1;
             return false;
         };
+        // Only now: a damaged PDU must not shut out the good copy of it.
         self.cache.add(origin);
         let local = header.dst == self.address || header.dst == ALL_NODES;
         if local {
@@ -179,7 +180,7 @@ impl Sig {
     /// Segmented messages to one node complete, others never: there is no ack for those.
     ///
     /// # Errors
-    /// [`Refused::TooLong`] for longer bodies, [`Refused::Busy`] when 32 messages are under way or 16 requests to that
+    /// [`Refused::TooLong`] for longer bodies, [`Refused::Busy`] when 32 messages are not complete or 16 requests to that
     /// node wait for their answers, [`Refused::Down`] for a number that is no node's.
     pub fn post(&mut self, now: Instant, order: &Order) -> Result<u32, Refused> {
         let to = match order.to {
@@ -251,14 +252,14 @@ impl Sig {
                 self.deliver(now, header, seq, bytes);
             }
             Lower::Segment(segment) => match self.incoming.segment(now, header, segment) {
-                // The replay list learns of whole messages only: segments may come in any order.
-                Heard::Kept | Heard::Useless => (),
-                Heard::NoRoom => self.counts.reassembly_full += 1,
-                Heard::Again(ack) => {
+                // The replay list takes complete messages only: segments may come in any order.
+                SegmentResult::Kept | SegmentResult::Stale => (),
+                SegmentResult::NoRoom => self.counts.reassembly_full += 1,
+                SegmentResult::Repeated(ack) => {
                     self.replay.taken(src, seq);
                     ack.into_iter().for_each(|ack| self.send_ack(answering, src, ack));
                 }
-                Heard::Whole(id, bytes, ack) => {
+                SegmentResult::Complete(id, bytes, ack) => {
                     self.replay.taken(src, seq);
                     ack.into_iter().for_each(|ack| self.send_ack(answering, src, ack));
                     self.deliver(now, header, id, &bytes);

@@ -61,7 +61,8 @@ impl Replay {
         self.last.get(&src).map_or(self.last.len() < SENDERS, |&last| seq > last)
     }
 
-    /// A PDU that was new has been taken.
+    /// A PDU that was new has been taken. Of segments only the one that completes a
+    /// message is: an earlier entry would refuse those that come out of order.
     pub(super) fn taken(&mut self, src: u16, seq: u32) {
         self.last.insert(src, seq);
     }
@@ -144,7 +145,7 @@ impl Advertiser {
             return Err(Full);
         }
         *taken += 1;
-        // Without sets for relaying there is one queue for all, in the order of their coming.
+        // Without sets for relaying there is one queue for all, first in, first out: own messages then wait behind relayed ones.
         let shared = self.on_air.len() == 1 || kind != Kind::Relay;
         let queue = if shared { &mut self.own } else { &mut self.relays };
         queue.push_back(Waiting { pdu, kind, ready });
@@ -185,7 +186,8 @@ impl Advertiser {
         Some(kind)
     }
 
-    /// When something that waits for its host delay may go out; only where a set is free for it.
+    /// When something that waits for its host delay may go out. Only where a set is free for it: a busy one reports its end, and the
+    /// node is run then.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let (own, relaying) = self.on_air.split_first()?;
         let queues = [(own.is_none(), &self.own), (relaying.contains(&None), &self.relays)];

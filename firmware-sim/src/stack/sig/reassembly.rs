@@ -1,6 +1,6 @@
 //! The receiving half of the SIG baseline's transport: segments put together, and when to say which have come.
 //!
-//! Owns the messages under way, those lately done, and the ack timer. Whether a segment is new at all, the message
+//! Owns the incomplete messages, those lately completed, and the ack timer. Whether a segment is new at all, the message
 //! cache and the replay list have decided before.
 
 use std::collections::VecDeque;
@@ -11,8 +11,8 @@ use super::pdu::{self, ALL_NODES, Ack, Header, SEGMENT, Segment};
 
 /// Messages put together at a time. A guess, and a kind one: Zephyr's default is 1.
 const ASSEMBLIES: usize = 8;
-/// Messages remembered as done, so that their segments are acknowledged when they come again. A guess.
-const DONE: usize = 32;
+/// Messages remembered as complete, so that their segments are acknowledged when they come again. A guess.
+const COMPLETED: usize = 32;
 /// The ack timer; Mesh Profile 1.0.1, 3.5.3.4, and the project's radio model, section on the SIG baseline.
 const ACK_BASE: Duration = Duration::from_millis(150);
 /// For each hop of the TTL; the same places.
@@ -34,17 +34,17 @@ struct Assembly {
     gives_up: Instant,
 }
 
-/// What comes of a segment.
+/// What a segment has led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum SegmentResult {
     /// Nothing yet.
     Kept,
-    /// The message was done before: it is acknowledged again.
-    Again(Option<Ack>),
-    /// The message is whole, with its TransMIC.
-    Whole(u32, Vec<u8>, Option<Ack>),
-    /// It had come before, or it belongs to a message that its sender has left behind.
-    Useless,
+    /// The message was complete before: it is acknowledged again.
+    Repeated(Option<Ack>),
+    /// The message is complete, with its TransMIC.
+    Complete(u32, Vec<u8>, Option<Ack>),
+    /// It had come before, or it belongs to a message that its sender has given up.
+    Stale,
     /// There is no room for another message.
     NoRoom,
 }
@@ -58,11 +58,11 @@ pub(super) struct DueAck {
     pub(super) ack: Ack,
 }
 
-/// Messages under way and done.
+/// Incomplete and completed messages.
 #[derive(Clone, Debug)]
 pub(super) struct Incoming {
     assemblies: Vec<Assembly>,
-    done: VecDeque<(Key, u8)>,
+    completed: VecDeque<(Key, u8)>,
     ack_after: Duration,
     given_up: u64,
 }
@@ -71,45 +71,48 @@ impl Incoming {
     /// With the TTL that acks are sent with.
     pub(super) fn new(ttl: u8) -> Self {
         let ack_after = ACK_BASE + ACK_PER_HOP.times(u64::from(ttl));
-        Self { assemblies: Vec::new(), done: VecDeque::new(), ack_after, given_up: 0 }
+        Self { assemblies: Vec::new(), completed: VecDeque::new(), ack_after, given_up: 0 }
     }
 
-    /// Messages that were given up before they were whole.
+    /// Messages that were given up before they were complete.
     pub(super) const fn given_up(&self) -> u64 {
         self.given_up
     }
 
     /// A segment for this node or for everyone.
-    pub(super) fn segment(&mut self, now: Instant, header: Header, segment: Segment<'_>) -> Heard {
+    pub(super) fn segment(&mut self, now: Instant, header: Header, segment: Segment<'_>) -> SegmentResult {
         let id = pdu::message_id(header.seq, segment.zero);
         let key @ (src, dst, _) = (header.src, header.dst, id);
-        if let Some(&(_, last)) = self.done.iter().find(|(done, _)| *done == key) {
-            return Heard::Again(ack(key, all(last)));
+        if let Some(&(_, last)) = self.completed.iter().find(|(completed, _)| *completed == key) {
+            return SegmentResult::Repeated(ack(key, all(last)));
         }
         let at = match self.find(key, segment.last) {
             Ok(at) => at,
             Err(refused) => return refused,
         };
-        let Some(at) = at.or_else(|| self.begin(now, key, segment.last)) else { return Heard::NoRoom };
+        let Some(at) = at.or_else(|| self.begin(now, key, segment.last)) else {
+            return SegmentResult::NoRoom;
+        };
         let assembly = &mut self.assemblies[at];
         // One that was there already starts the timer too: the ack for it may have been lost.
         if dst != ALL_NODES && assembly.ack_at.is_none() {
             assembly.ack_at = Some(now + self.ack_after);
         }
+        // Any segment counts, a repeated one too: it shows that the sender still tries.
         assembly.gives_up = now + INCOMPLETE;
         if !assembly.add(segment) {
-            return Heard::Useless;
+            return SegmentResult::Stale;
         }
         if assembly.have == all(assembly.last) {
             let whole = self.assemblies.remove(at);
-            self.done.truncate(DONE - 1);
-            self.done.push_front((key, whole.last));
-            return Heard::Whole(id, whole.bytes, ack((src, dst, id), whole.have));
+            self.completed.truncate(COMPLETED - 1);
+            self.completed.push_front((key, whole.last));
+            return SegmentResult::Complete(id, whole.bytes, ack((src, dst, id), whole.have));
         }
-        Heard::Kept
+        SegmentResult::Kept
     }
 
-    /// Acks that are due; gives up what is.
+    /// Acks that are due; gives up messages whose time is over.
     pub(super) fn due(&mut self, now: Instant) -> Vec<DueAck> {
         let before = self.assemblies.len();
         self.assemblies.retain(|assembly| assembly.gives_up > now);
@@ -129,18 +132,19 @@ impl Incoming {
     }
 
     /// Where the message is put together, if that has begun.
-    fn find(&mut self, key: Key, last: u8) -> Result<Option<usize>, Heard> {
+    fn find(&mut self, key: Key, last: u8) -> Result<Option<usize>, SegmentResult> {
         let (src, dst, id) = key;
         let same = |assembly: &Assembly| (assembly.key.0, assembly.key.1) == (src, dst);
         let Some(at) = self.assemblies.iter().position(same) else { return Ok(None) };
         let known = &self.assemblies[at];
         if known.key == key {
-            return if known.last == last { Ok(Some(at)) } else { Err(Heard::Useless) };
+            return if known.last == last { Ok(Some(at)) } else { Err(SegmentResult::Stale) };
         }
+        // Numbers are SEQs, so a lower one is older: a late copy of it must not end the message that its sender has gone on to.
         if known.key.2 > id {
-            return Err(Heard::Useless);
+            return Err(SegmentResult::Stale);
         }
-        // A sender has one message under way for each destination: it has left the older one behind.
+        // A sender sends one message at a time to each destination: it has given the older one up.
         self.assemblies.remove(at);
         self.given_up += 1;
         Ok(None)
@@ -175,7 +179,7 @@ impl Assembly {
     }
 }
 
-/// The block of a whole message.
+/// The block of a complete message.
 const fn all(last: u8) -> u32 {
     u32::MAX >> (31 - last as u32)
 }
@@ -190,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_32_messages_are_acknowledged_again_and_older_ones_begin_anew() {
+    fn the_last_32_messages_are_acknowledged_again_and_older_ones_begin_again() {
         let mut incoming = Incoming::new(7);
         let mut segment = |id: u32, index| {
             let header = Header { ttl: 7, seq: id + u32::from(index), src: 2, dst: 1 };
@@ -199,13 +203,13 @@ mod tests {
         };
         for id in (0..33).map(|step| step * 10) {
             let whole = Ack { zero: pdu::zero(id), block: 0b11 };
-            assert_eq!(segment(id, 1), Heard::Kept);
-            assert_eq!(segment(id, 1), Heard::Useless);
-            assert_eq!(segment(id, 0), Heard::Whole(id, vec![9; 24], Some(whole)));
-            assert_eq!(segment(id, 0), Heard::Again(Some(whole)));
+            assert_eq!(segment(id, 1), SegmentResult::Kept);
+            assert_eq!(segment(id, 1), SegmentResult::Stale);
+            assert_eq!(segment(id, 0), SegmentResult::Complete(id, vec![9; 24], Some(whole)));
+            assert_eq!(segment(id, 0), SegmentResult::Repeated(Some(whole)));
         }
-        assert!(matches!(segment(10, 0), Heard::Again(_)), "one of the last 32");
-        assert_eq!(segment(0, 0), Heard::Kept, "forgotten");
+        assert!(matches!(segment(10, 0), SegmentResult::Repeated(_)), "one of the last 32");
+        assert_eq!(segment(0, 0), SegmentResult::Kept, "forgotten");
     }
 
     #[test]
