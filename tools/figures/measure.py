@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "docs" / "figures"
 
 DEMO = "cargo run --release -p mesh-gateway -- demo"
-SIM = "cargo run --release -p firmware-sim -- run scenarios/office.toml --stack all"
+RUN = "cargo run --release -p firmware-sim -- run scenarios"
+SIM = f"{RUN}/office.toml --stack all"
+# Those of the table in docs/simulator.md.
+SCENARIOS = ("office", "warehouse", "campus")
 # So many runs of what differs from one to the next.
 RUNS = 3
 
@@ -131,6 +134,13 @@ def short():
     return {"command": command, **simulated(command)}
 
 
+def reports(quick):
+    """The scenarios that come with the project beside the office of every check, and that one, with every stack."""
+    seeds = "1" if quick else "1..3"
+    commands = {name: f"{RUN}/{name}.toml --stack all --seeds {seeds}" for name in SCENARIOS}
+    return {"commands": list(commands.values()), "scenarios": {name: simulated(command) for name, command in commands.items()}}
+
+
 def frame(quick):
     of = machine()
     command = "cargo bench -p mesh-protocol --bench frame -- ratio-only"
@@ -156,7 +166,7 @@ def bench(name):
     return measured
 
 
-PARTS = {"demo": demo, "session": session, "office": office, "frame": frame, "size": size,
+PARTS = {"demo": demo, "session": session, "office": office, "reports": reports, "frame": frame, "size": size,
          "memory": bench("memory"), "local": bench("local"), "crowd": bench("crowd")}  # fmt: skip
 
 
