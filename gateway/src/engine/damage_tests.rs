@@ -6,7 +6,7 @@ use std::path::Path;
 use mesh_protocol::{Address, MessageId, Rng};
 
 use super::Membership;
-use super::numbers::{Numbers, Reservations, SEQ_BLOCK, SEQ_LEAP};
+use super::blocks::{Numbers, Reservations, SEQ_BLOCK, SEQ_LEAP};
 use super::records::{self, Seqs};
 use crate::store::{Op, STORE_FILE, Store, StoreError};
 

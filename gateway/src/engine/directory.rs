@@ -1,7 +1,7 @@
 //! Where agents are: names of other nodes' agents, learned from the mesh.
 //!
-//! Owns the table and the questions that are out. Local agents are in `inbox`; what waits for an answer is in
-//! `outgoing`. Full: the entry learned longest ago gives way; questions are bounded by the messages that wait.
+//! Owns the table, the questions that are out, and how often this gateway says where its own agents are. Those are in `registry`; what
+//! waits for an answer is in `outgoing`. Full: the entry learned longest ago gives way; questions are bounded by the messages that wait.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +22,12 @@ const DOUBT_AGAIN_MAX: Duration = Duration::from_secs(300);
 const SECOND_QUESTION: Duration = Duration::from_secs(30);
 /// First questions remembered.
 const FIRST_QUESTIONS: usize = 64;
+
+/// Agents announced at once, and how often one more: names beyond it are found when they are asked for. Guesses.
+const ANNOUNCE_BURST: u32 = 8;
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
+/// So long it is said that an agent is connected twice, after that was heard. A guess: the other does not say when it leaves.
+const NAMESAKE_NEWS: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -48,6 +54,10 @@ pub(super) struct Directory {
     sought: BTreeMap<NameHash, Instant>,
     /// Questions of other nodes for absent agents.
     first: BTreeMap<(Address, NameHash), Instant>,
+    /// Agents that are connected here and were heard of from another node, and when. None is absent.
+    namesakes: BTreeMap<Name, (Address, Instant)>,
+    /// Agents announced unasked a short time ago, and since when that many.
+    announced: (u32, Instant),
 }
 
 impl Directory {
@@ -129,6 +139,38 @@ impl Directory {
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.questions.values().chain(self.doubts.values()).map(|question| question.next).min()
+    }
+
+    /// An agent that is connected here is at that node too; whether that is news.
+    pub(super) fn note_namesake(&mut self, now: Instant, name: Name, node: Address) -> bool {
+        let before = self.namesakes.insert(name, (node, now));
+        before.is_none_or(|(before, at)| before != node || now.since(at) >= NAMESAKE_NEWS)
+    }
+
+    /// An agent is connected here no more.
+    pub(super) fn drop_namesake(&mut self, name: Name) {
+        self.namesakes.remove(&name);
+    }
+
+    /// Agents that are connected here, and at that node.
+    pub(super) fn namesakes(&self, now: Instant) -> impl Iterator<Item = (Name, Address)> + '_ {
+        let news = self.namesakes.iter().filter(move |(_, (_, at))| now.since(*at) < NAMESAKE_NEWS);
+        news.map(|(name, (node, _))| (*name, *node))
+    }
+
+    /// Whether one more agent may be announced now: not when that was said of many others just now.
+    pub(super) fn may_announce(&mut self, now: Instant) -> bool {
+        let (count, since) = &mut self.announced;
+        while *count > 0 && *since + ANNOUNCE_EVERY <= now {
+            *count -= 1;
+            *since += ANNOUNCE_EVERY;
+        }
+        if *count == 0 {
+            *since = now;
+        }
+        let may = *count < ANNOUNCE_BURST;
+        *count += u32::from(may);
+        may
     }
 
     /// Agents elsewhere whose names are known, and when each was heard of last.

@@ -1,97 +1,24 @@
-//! One agent: its session, its inbox, its credits.
+//! One agent's inbox: messages and receipts under cursors, until the agent acknowledges them.
 //!
-//! Owns what is shown to the agent and when. Everything durable in it is in the store too; staging that is for the
-//! callers, who know what else belongs to the same step.
+//! Owns what may be shown to the agent, and the cursors. Everything durable in it is in the store too; staging that is for the
+//! callers, who know what else belongs to the same step. Who is shown it, and how fast, is `agent`'s.
+//!
+//! # Why some items wait and others do not
+//! An agent that resumes says the last cursor that it handled. So no cursor that it was shown may ever stand for another item, also
+//! after a power cut. A durable item keeps its cursor by being on the disk: it is shown once it is synced. An item in memory only is lost
+//! in a power cut, and its cursor with it; it may be shown once the disk says that cursors up to that one were given away.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mesh_agent::api::{Destination, ErrorEvent, Event, Message, MessageRef, Name, Receipt};
-use mesh_protocol::{MessageType, Priority};
-use serde::{Deserialize, Serialize};
+use mesh_agent::api::{Destination, MessageRef};
+use mesh_protocol::Priority;
 
 use super::accounts::Charge;
 use super::encoding::encode;
-use super::keys::Keys;
-use crate::access::Holder;
-use crate::agents::{PushError, SessionId, SessionPort};
+use super::item::Item;
 use crate::share::for_priority;
-use crate::store::AgentKey;
-
-/// What an inbox keeps until the agent acknowledges it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Item {
-    /// A message, and who is to be told when the agent has acknowledged it.
-    Message(Message, Option<Wish>),
-    /// What became of a message of the agent.
-    Receipt(Receipt),
-}
-
-/// Who is to be told that a message was acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Wish {
-    /// The node it came from.
-    Node,
-    /// An agent of this gateway, under its own number for the message.
-    Agent(Name, Option<u64>),
-}
-
-impl Item {
-    fn weight(&self) -> usize {
-        size_of::<Self>()
-            + match self {
-                Self::Message(message, _) => message.body.len(),
-                Self::Receipt(receipt) => receipt.why.as_ref().map_or(0, String::len),
-            }
-    }
-
-    pub(super) fn body_len(&self) -> usize {
-        match self {
-            Self::Message(message, _) => message.body.len(),
-            Self::Receipt(_) => 0,
-        }
-    }
-
-    /// The message that it is, or that it is about.
-    const fn id(&self) -> &MessageRef {
-        match self {
-            Self::Message(message, _) => &message.id,
-            Self::Receipt(receipt) => &receipt.id,
-        }
-    }
-
-    /// The same in this place of an inbox.
-    fn at(mut self, place: Option<u64>) -> Self {
-        match &mut self {
-            Self::Message(message, _) => message.cursor = place,
-            Self::Receipt(receipt) => receipt.cursor = place,
-        }
-        self
-    }
-
-    fn event(&self) -> Event {
-        match self {
-            Self::Message(message, _) => Event::Message(message.clone()),
-            Self::Receipt(receipt) => Event::Receipt(receipt.clone()),
-        }
-    }
-}
-
-/// Which messages of a group an agent wants: all, or these types.
-pub(super) type Types = Option<Vec<MessageType>>;
-
-/// What the store keeps of an agent besides its inbox.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct AgentRecord {
-    pub(super) name: Name,
-    pub(super) acked: u64,
-    pub(super) groups: BTreeMap<Name, Types>,
-    /// Cursors below this one may have been given to items that were never on the disk. Absent in records of before.
-    pub(super) reserved: u64,
-    /// The token that it came with last. Absent in records of before.
-    pub(super) token: Option<Name>,
-}
 
 /// Cursors reserved at a time, in one write.
 const CURSORS: u64 = 1_024;
@@ -115,15 +42,6 @@ pub(super) struct Acked {
     pub(super) durable: bool,
 }
 
-#[derive(Debug)]
-struct Session {
-    id: SessionId,
-    port: SessionPort,
-    credits: u32,
-    /// The token that it came with.
-    holder: Option<Holder>,
-}
-
 /// Bytes that several inboxes hold together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Held(Arc<AtomicUsize>);
@@ -134,21 +52,11 @@ impl Held {
     }
 }
 
-/// An agent of this gateway, connected or not.
+/// See the module.
 #[derive(Debug)]
-pub(super) struct Agent {
-    pub(super) key: AgentKey,
-    pub(super) name: Name,
-    pub(super) groups: BTreeMap<Name, Types>,
-    /// The token that it came with last: on whose account it stands.
-    pub(super) owner: Option<Name>,
-    /// Of the messages it has sent.
-    pub(super) keys: Keys,
-    /// It goes with its session, and with it all that waits for it: nothing of it is on the disk.
-    passing: bool,
-    session: Option<Session>,
+pub(super) struct Inbox {
     kept: VecDeque<Kept>,
-    /// How many of `kept` this session has been shown.
+    /// How many of `kept` the present session has been shown.
     shown: usize,
     /// What came after the store had failed and need not be on the disk, and waits for credit.
     fleeting: VecDeque<(Item, Option<Charge>)>,
@@ -164,8 +72,6 @@ pub(super) struct Agent {
     reserved: u64,
     /// The same, once the disk has it.
     reserving: u64,
-    /// When it last had a session, in sessions; decides who is forgotten first.
-    pub(super) last_seen: u64,
 }
 
 /// How much one inbox may hold.
@@ -177,22 +83,9 @@ pub(super) struct InboxBound {
     pub(super) total_bytes: usize,
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-impl Agent {
-    pub(super) fn new(key: AgentKey, name: Name) -> Self {
+impl Default for Inbox {
+    fn default() -> Self {
         Self {
-            key,
-            name,
-            groups: BTreeMap::new(),
-            owner: None,
-            keys: Keys::default(),
-            passing: false,
-            session: None,
             kept: VecDeque::new(),
             shown: 0,
             fleeting: VecDeque::new(),
@@ -203,41 +96,35 @@ impl Agent {
             synced: 0,
             reserved: 0,
             reserving: 0,
-            last_seen: 0,
         }
     }
+}
 
-    /// It is there for its session alone from now on. No later agent can have its cursors, so all of them may be used.
-    pub(super) fn pass(&mut self) {
-        self.passing = true;
-        (self.reserved, self.reserving) = (u64::MAX, u64::MAX);
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
+}
 
-    pub(super) const fn is_passing(&self) -> bool {
-        self.passing
-    }
-
-    /// The agent as the store had it.
-    pub(super) fn recovered(
-        key: AgentKey,
-        record: AgentRecord,
-        kept: Vec<(u64, Item, Option<Charge>)>,
-        keys: Keys,
-    ) -> Self {
-        let last = kept.last().map_or(record.acked, |(cursor, ..)| *cursor).max(record.acked);
-        let mut agent = Self::new(key, record.name);
-        agent.groups = record.groups;
-        agent.keys = keys;
-        agent.owner = record.token;
-        agent.weigh(kept.iter().map(|(_, item, _)| item.weight()).sum());
+impl Inbox {
+    /// The inbox as the store had it: acknowledged up to `acked`, with cursors below `reserved` given away.
+    pub(super) fn recovered(acked: u64, reserved: u64, kept: Vec<(u64, Item, Option<Charge>)>) -> Self {
+        let last = kept.last().map_or(acked, |(cursor, ..)| *cursor).max(acked);
+        let mut inbox = Self::default();
+        inbox.weigh(kept.iter().map(|(_, item, _)| item.weight()).sum());
         let kept = kept.into_iter();
-        agent.kept =
+        inbox.kept =
             kept.map(|(cursor, item, charge)| Kept { cursor, item, durable: true, charge }).collect();
-        agent.acked = record.acked;
-        agent.next_cursor = (last + 1).max(record.reserved);
-        agent.synced = last;
-        (agent.reserved, agent.reserving) = (record.reserved, record.reserved);
-        agent
+        inbox.acked = acked;
+        inbox.next_cursor = (last + 1).max(reserved);
+        inbox.synced = last;
+        (inbox.reserved, inbox.reserving) = (reserved, reserved);
+        inbox
+    }
+
+    /// No later agent can have its cursors: all of them may be shown at once.
+    pub(super) fn reserve_all(&mut self) {
+        (self.reserved, self.reserving) = (u64::MAX, u64::MAX);
     }
 
     /// Counts its bytes together with those of others from now on.
@@ -258,9 +145,9 @@ impl Agent {
         self.all.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn record(&self) -> AgentRecord {
-        let Self { name, acked, reserving, .. } = *self;
-        AgentRecord { name, acked, groups: self.groups.clone(), reserved: reserving, token: self.owner }
+    /// The cursors below which some may have been given to items that are not on the disk, as its record is to say.
+    pub(super) const fn reserving(&self) -> u64 {
+        self.reserving
     }
 
     /// Whether one more message of this priority fits. The last sixteenth is for CRITICAL ones.
@@ -351,103 +238,30 @@ impl Agent {
         held
     }
 
-    /// Begins a session at `resume` (or behind the last ack) and returns the one it takes the place of, and where it
-    /// begins.
-    pub(super) fn attach(
-        &mut self,
-        id: SessionId,
-        port: SessionPort,
-        holder: Option<Holder>,
-        credits: u32,
-        resume: Option<u64>,
-    ) -> (Option<SessionPort>, u64) {
+    /// A session begins at `resume`, or behind the last ack; returns where.
+    pub(super) fn begin(&mut self, resume: Option<u64>) -> u64 {
         let from = resume.unwrap_or(self.acked).clamp(self.acked, self.next_cursor - 1);
         self.shown = self.kept.partition_point(|kept| kept.cursor <= from);
-        self.last_seen = id.0;
-        let old = self.session.replace(Session { id, port, credits, holder });
-        (old.map(|old| old.port), from)
+        from
     }
 
-    /// Ends this session, if it is the present one.
-    pub(super) fn detach(&mut self, id: SessionId) {
-        if self.session.as_ref().is_some_and(|session| session.id == id) {
-            self.session = None;
-            self.shown = 0;
-        }
+    /// The session has ended: nothing of it is shown to anybody.
+    pub(super) fn end(&mut self) {
+        self.shown = 0;
     }
 
-    /// Ends its session with this reason.
-    pub(super) fn refuse(&self, error: ErrorEvent) {
-        if let Some(session) = &self.session {
-            session.port.refuse(error);
-        }
+    /// What is to be shown next, if it may be.
+    pub(super) fn next(&self) -> Option<&Item> {
+        let fleeting = self.fleeting.front().map(|(item, _)| item);
+        let kept = self.kept.get(self.shown).filter(|kept| kept.may_be_shown(self.synced, self.reserved));
+        fleeting.or(kept.map(|kept| &kept.item))
     }
 
-    pub(super) const fn is_connected(&self) -> bool {
-        self.session.is_some()
-    }
-
-    pub(super) fn session(&self) -> Option<SessionId> {
-        self.session.as_ref().map(|session| session.id)
-    }
-
-    /// What the token is called that its session came with.
-    pub(super) fn token(&self) -> Option<Name> {
-        self.holder().map(|holder| holder.token)
-    }
-
-    /// The token that its session came with.
-    pub(super) fn holder(&self) -> Option<Holder> {
-        self.session.as_ref().and_then(|session| session.holder)
-    }
-
-    /// What that token allows has changed.
-    pub(super) fn changed(&mut self, holder: Option<Holder>) {
-        if let Some(session) = &mut self.session {
-            session.holder = holder;
-        }
-    }
-
-    pub(super) fn credit(&mut self, n: u32) {
-        if let Some(session) = &mut self.session {
-            session.credits = session.credits.saturating_add(n);
-        }
-    }
-
-    /// Tells the agent something that is not kept. `Err` when the session is too slow and has been closed.
-    pub(super) fn tell(&mut self, event: Event) -> Result<(), TooSlow> {
-        let Some(session) = &self.session else { return Ok(()) };
-        match session.port.push(event) {
-            Ok(()) | Err(PushError::Closed) => Ok(()),
-            Err(PushError::Slow) => {
-                session
-                    .port
-                    .close("too slow: the queue of events is full; read faster, or grant fewer credits");
-                self.session = None;
-                Err(TooSlow)
-            }
-        }
-    }
-
-    /// Shows the session what is due to it and what its credits allow, as far as its queue has room. Where that ends,
-    /// the session tells when there is room again.
-    pub(super) fn show(&mut self) {
-        while let Some(session) = &mut self.session {
-            let fleeting = self.fleeting.front().map(|(item, _)| item);
-            let (synced, reserved) = (self.synced, self.reserved);
-            let kept = self.kept.get(self.shown).filter(|kept| kept.may_be_shown(synced, reserved));
-            let Some(item) = fleeting.or(kept.map(|kept| &kept.item)) else { return };
-            let costs = matches!(item, Item::Message(..));
-            if (costs && session.credits == 0) || session.port.push_shown(item.event()).is_err() {
-                return;
-            }
-            session.credits -= u32::from(costs);
-            if fleeting.is_some() {
-                let weight = self.fleeting.pop_front().map_or(0, |(item, _)| item.weight());
-                self.lighten(weight);
-            } else {
-                self.shown += 1;
-            }
+    /// [`Self::next`] was shown. What is fleeting is gone with it, as no ack can name it.
+    pub(super) fn advance(&mut self) {
+        match self.fleeting.pop_front() {
+            Some((item, _)) => self.lighten(item.weight()),
+            None => self.shown += 1,
         }
     }
 
@@ -490,11 +304,8 @@ impl Agent {
         self.kept.len() + self.fleeting.len()
     }
 
-    /// What would be lost if the gateway forgot it, least first; `None` when it must not.
+    /// What would be lost with it, least first; `None` when it must not be.
     pub(super) fn worth(&self) -> Option<Worth> {
-        if self.session.is_some() {
-            return None;
-        }
         let items = self.kept.iter().map(|kept| &kept.item).chain(self.fleeting.iter().map(|(item, _)| item));
         let of_items = items.map(|item| match item {
             Item::Message(message, _)
@@ -506,8 +317,7 @@ impl Agent {
             Item::Message(..) => None,
             Item::Receipt(_) => Some(Worth::Receipts),
         });
-        let of_groups = if self.groups.is_empty() { Worth::Nothing } else { Worth::SaidToMany };
-        of_items.chain([Some(of_groups)]).try_fold(Worth::Nothing, |most, one| Some(most.max(one?)))
+        of_items.into_iter().try_fold(Worth::Nothing, |most, one| Some(most.max(one?)))
     }
 }
 
@@ -532,16 +342,12 @@ pub(super) enum Worth {
     Receipts,
 }
 
-/// A session did not read what it was sent, and was closed. What is kept stays for the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooSlow;
-
 #[cfg(test)]
 mod tests {
-    use mesh_protocol::{Address, MessageId};
+    use mesh_agent::api::{Body, Message, Outcome, Receipt};
+    use mesh_protocol::{Address, MessageId, MessageType};
 
     use super::*;
-    use mesh_agent::api::{Body, MessageRef, Outcome};
 
     fn message(to: Destination) -> Item {
         let id = MessageRef { node: Address::new(2), id: MessageId(1) };
@@ -573,13 +379,9 @@ mod tests {
         })
     }
 
-    fn agent() -> Agent {
-        Agent::new(AgentKey(1), Name::new("bob").unwrap())
-    }
-
     #[test]
     fn a_failing_disk_takes_back_what_was_refused_and_nothing_else() {
-        let mut bob = agent();
+        let mut bob = Inbox::default();
         let to_bob = || message(Destination::Node(Address::new(1)));
         assert_eq!(
             (bob.keep(to_bob(), true, None), bob.keep(to_bob(), true, None), bob.keep(receipt(), true, None)),
@@ -595,9 +397,9 @@ mod tests {
 
     #[test]
     fn what_is_in_memory_only_is_shown_under_reserved_cursors() {
-        let mut bob = agent();
+        let mut bob = Inbox::default();
         let to_bob = || message(Destination::Node(Address::new(1)));
-        let shown = |bob: &Agent| -> Vec<u64> {
+        let shown = |bob: &Inbox| -> Vec<u64> {
             let may = bob.kept.iter().filter(|kept| kept.may_be_shown(bob.synced, bob.reserved));
             may.map(|kept| kept.cursor).collect()
         };
@@ -607,9 +409,9 @@ mod tests {
         bob.reserved(up_to);
         bob.keep(to_bob(), true, None);
         assert_eq!(shown(&bob), [1], "the second must be on disk");
-        let record = bob.record();
+        let reserving = bob.reserving();
         assert!(!bob.ack(1).unwrap().durable && bob.ack(2).unwrap().durable);
-        let again = Agent::recovered(AgentKey(1), record, Vec::new(), Keys::default());
+        let again = Inbox::recovered(0, reserving, Vec::new());
         assert_eq!((again.next_cursor, again.acked), (up_to, 0), "no cursor is given twice");
         while bob.next_cursor < up_to - CURSORS / 2 {
             assert_eq!(bob.reserves(), None);
@@ -620,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_failing_disk_takes_nothing_that_it_need_not_have() {
-        let mut bob = agent();
+        let mut bob = Inbox::default();
         let to_bob = || message(Destination::Node(Address::new(1)));
         bob.reserved(9);
         for durable in [false, true, false] {
@@ -636,7 +438,7 @@ mod tests {
     #[test]
     fn bytes_are_counted_together_through_every_change() {
         let all = Held::default();
-        let mut bob = agent();
+        let mut bob = Inbox::default();
         bob.keep(receipt(), true, None);
         bob.count_into(&all);
         let one = all.bytes();
@@ -651,27 +453,5 @@ mod tests {
         assert_eq!(all.bytes(), bob.bytes);
         drop(bob);
         assert_eq!(all.bytes(), 0);
-    }
-
-    #[test]
-    fn an_absent_agent_is_worth_what_only_it_would_lose() {
-        let worth = |items: &[Item]| {
-            let mut bob = agent();
-            for item in items {
-                bob.keep(item.clone(), true, None);
-            }
-            bob.worth()
-        };
-        let (to_all, to_bob) = (message(Destination::Everyone), message(Destination::Node(Address::new(1))));
-        assert_eq!(worth(&[]), Some(Worth::Nothing));
-        assert_eq!(worth(&[to_all.clone(), to_all.clone()]), Some(Worth::SaidToMany));
-        assert_eq!(worth(&[receipt(), to_all.clone()]), Some(Worth::Receipts));
-        assert_eq!(worth(&[to_all.clone(), to_bob]), None);
-        let Item::Message(to_all, _) = to_all else { unreachable!() };
-        let alarm = Item::Message(Message { priority: Priority::Critical, ..to_all }, None);
-        assert_eq!(worth(&[alarm]), None, "an alarm that it has not read");
-        let mut bob = agent();
-        bob.groups.insert(Name::new("g").unwrap(), None);
-        assert_eq!(bob.worth(), Some(Worth::SaidToMany));
     }
 }

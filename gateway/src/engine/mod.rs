@@ -4,19 +4,27 @@
 //! in the files beside it; agents' sockets are in [`crate::agents`].
 
 mod acceptance;
+mod accepted;
 mod accounts;
+mod admission;
+mod agent;
 mod air;
 mod air_watch;
+mod blocks;
 mod completion;
 mod contexts;
 mod counts;
 #[cfg(test)]
 mod damage_tests;
+mod deliver;
 mod directory;
 mod encoding;
+mod forgetting;
 mod groups;
 mod inbox;
+mod inbox_requests;
 mod incoming;
+mod item;
 mod journal;
 mod keys;
 mod lanes;
@@ -33,14 +41,16 @@ mod receipt_requests;
 mod recent;
 mod reception;
 mod records;
+mod refusals;
+mod registry;
 mod report;
 mod requests;
-mod reserve;
 mod sessions;
 mod start;
 mod state;
 #[cfg(test)]
 mod state_tests;
+mod timers;
 
 use std::sync::Arc;
 
@@ -196,7 +206,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         self.state.close_sessions();
         self.state.keep_all();
         self.stage_marks();
-        self.state.stage_used(self.node.next_seq());
+        self.state.numbers.stage_used(self.node.next_seq(), &mut self.state.journal);
         self.state.journal.stage(records::put_transfers(self.node.transfers_ahead()));
         // Sessions write their last words and then tell the engine that they are gone.
         let mut commands = self.commands;

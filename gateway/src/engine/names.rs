@@ -1,11 +1,22 @@
-//! Where agents are: here or on another node, and what the mesh is told and asked of it.
+//! Where an agent is, here or on another node: what the mesh is told and asked of it, and where its messages go.
 
-use mesh_agent::api::Name;
-use mesh_protocol::{Address, NameHash};
+use mesh_agent::api::{Destination, Name, Outcome};
+use mesh_protocol::{Address, MessageId, NameHash, Priority};
 
-use super::state::{EngineState, NAMESAKE_NEWS};
+use super::completion::Completion;
+use super::state::EngineState;
+use crate::store::AgentKey;
 
 impl EngineState {
+    /// Where an agent of this name is: here, unless it is away from here and was last heard of elsewhere.
+    pub(super) fn is_here(&self, name: Name) -> Option<AgentKey> {
+        let key = self.registry.key_of(name)?;
+        // Most are connected, and need no hash of their name for each message.
+        let elsewhere = || self.directory.find(NameHash::of(name.as_str())).is_some();
+        (self.registry.is_connected(key) || !elsewhere()).then_some(key)
+    }
+
+    /// An agent of this name is at that node. The name itself is known only when a message came from it or waits for it.
     pub(super) fn learn(&mut self, hash: NameHash, name: Option<Name>, node: Address) {
         self.note_namesake(hash, node);
         if self.directory.learn(self.now, hash, name, node) {
@@ -18,8 +29,13 @@ impl EngineState {
         }
     }
 
-    /// Whether to say that an absent agent is here. One that is there, anywhere, answers the first question, and then there is no second.
-    pub(super) fn answers_for_absent(&mut self, source: Address, name: NameHash) -> bool {
+    /// Whether to say to a node that an agent is here.
+    pub(super) fn answers_for(&mut self, source: Address, name: NameHash) -> bool {
+        let Some(agent) = self.registry.hashed(name) else { return false };
+        if agent.is_connected() {
+            return true;
+        }
+        // One that is there, anywhere, answers the first question, and then there is no second.
         self.directory.find(name).is_none() && self.directory.asks_again(self.now, source, name)
     }
 
@@ -28,18 +44,76 @@ impl EngineState {
         if node == self.config.address {
             return;
         }
-        let Some(&key) = self.by_hash.get(&hash) else { return };
-        let Some(agent) = self.agents.get(&key).filter(|agent| agent.is_connected()) else { return };
-        let before = self.namesakes.insert(agent.name, (node, self.now));
-        if before.is_none_or(|(before, at)| before != node || self.now.since(at) >= NAMESAKE_NEWS) {
-            tracing::warn!(agent = %agent.name, %node, "an agent of this name is connected there as well as here");
+        let Some(agent) = self.registry.hashed(hash).filter(|agent| agent.is_connected()) else { return };
+        let name = agent.name();
+        if self.directory.note_namesake(self.now, name, node) {
+            tracing::warn!(agent = %name, %node, "an agent of this name is connected there as well as here");
             self.commands.announce(node, hash);
         }
     }
 
-    /// Agents that are connected here and elsewhere.
-    pub(super) fn connected_twice(&self) -> impl Iterator<Item = (Name, Address)> + '_ {
-        let news = self.namesakes.iter().filter(|(_, (_, at))| self.now.since(*at) < NAMESAKE_NEWS);
-        news.map(|(name, (node, _))| (*name, *node))
+    /// Tells the mesh that an agent is here, unless that was said of many others just now.
+    pub(super) fn announce(&mut self, name: Name) {
+        if self.directory.may_announce(self.now) {
+            self.commands.announce(Address::EVERYONE, NameHash::of(name.as_str()));
+        }
+    }
+
+    /// Mail has come for an agent that is away from here: it may be elsewhere, and its mail is to go there from then on.
+    pub(super) fn seek(&mut self, name: Name) {
+        if self.registry.named(name).is_none_or(|agent| agent.is_connected()) {
+            return;
+        }
+        let hash = NameHash::of(name.as_str());
+        if self.directory.find(hash).is_none() && self.directory.seek(self.now, hash) {
+            self.commands.find(hash, Priority::Low);
+        }
+    }
+
+    /// Starts an accepted message on its way through the mesh: to where its receiver is, or once that is known.
+    pub(super) fn launch(&mut self, id: MessageId) {
+        let Some(accepted) = self.outgoing.get(id) else { return };
+        let priority = accepted.priority;
+        match accepted.to {
+            Destination::Agent { node: Some(node), .. } | Destination::Node(node) => {
+                self.outgoing.queue(id, node)
+            }
+            Destination::Group(group) => {
+                self.outgoing.queue(id, NameHash::of(group.as_str()).group_address())
+            }
+            Destination::Everyone => self.outgoing.queue(id, Address::EVERYONE),
+            Destination::Agent { name, node: None } => {
+                let hash = NameHash::of(name.as_str());
+                match (self.is_here(name), self.directory.find(hash)) {
+                    // It has come to this gateway since the message was accepted.
+                    (Some(key), _) => {
+                        self.outgoing.name(id, hash);
+                        self.found_here(key, name);
+                    }
+                    (None, Some(node)) => self.outgoing.queue(id, node),
+                    (None, None) => {
+                        self.outgoing.name(id, hash);
+                        self.directory.ask(self.now, hash, priority);
+                    }
+                }
+            }
+        }
+        self.commands.refill();
+    }
+
+    /// Messages that wait for the mesh to say where this agent is have arrived.
+    pub(super) fn found_here(&mut self, key: AgentKey, name: Name) {
+        let hash = NameHash::of(name.as_str());
+        let waiting: Vec<_> = self.outgoing.naming(hash).collect();
+        for id in waiting {
+            let Some(accepted) = self.outgoing.get(id).cloned() else { continue };
+            // With a full inbox it waits on: the agent may make room before the deadline.
+            if self.deliver_own(key, id, &accepted) {
+                self.complete(id, Completion { hops: Some(0), ..Completion::new(Outcome::Delivered) });
+            }
+        }
+        if !self.outgoing.waits_for(hash) {
+            self.directory.drop_question(hash);
+        }
     }
 }

@@ -1,55 +1,49 @@
 //! Events of the node: one arm each.
 
 use mesh_agent::api::Name;
-use mesh_protocol::{Answer, Event as NodeEvent};
+use mesh_protocol::{Answer, Event};
 
 use super::state::EngineState;
 use crate::store::NEW_ADDRESS;
 
 impl EngineState {
     /// An event of the node, with the answer it can have at once.
-    pub(super) fn node_event(&mut self, event: NodeEvent<'_>) -> Answer {
+    pub(super) fn node_event(&mut self, event: Event<'_>) -> Answer {
         match event {
-            NodeEvent::Received(received) => return self.received(&received),
-            NodeEvent::Done { id, outcome, hops } => self.done(id, outcome, hops),
-            NodeEvent::Processed { id, .. } => self.acknowledged(id),
-            NodeEvent::NameWanted { source, name } => {
-                if let Some(&key) = self.by_hash.get(&name)
-                    && (self.is_connected(key) || self.answers_for_absent(source, name))
-                {
+            Event::Received(received) => return self.received(&received),
+            Event::Done { id, outcome, hops } => self.done(id, outcome, hops),
+            Event::Processed { id, .. } => self.acknowledged(id),
+            Event::NameWanted { source, name } => {
+                if self.answers_for(source, name) {
                     self.commands.announce(source, name);
                 }
             }
-            NodeEvent::NameAt { source, name } => {
-                // The hash alone is no name that could be shown: the message that waits for it knows it.
+            Event::NameAt { source, name } => {
+                // A hash is no name that could be shown: the message that waits for it knows that.
                 let asked = self.outgoing.name_of(name);
                 self.learn(name, asked, source);
             }
-            NodeEvent::ReserveSeq { up_to } => {
-                self.reserve_seqs(up_to);
-            }
-            NodeEvent::EpochWanted => {
+            Event::ReserveSeq { up_to } => self.numbers.reserve_seqs(up_to, &mut self.journal),
+            Event::EpochWanted => {
                 tracing::warn!(
                     "three quarters of this address's SEQs are used; before they end, {NEW_ADDRESS}"
                 );
                 self.counts.count("epoch_wanted");
             }
-            NodeEvent::AddressConflict { seq } => {
-                let address = self.config.address;
-                tracing::error!(%address, seq, "another node sends under this gateway's address, see `status`: invite one of the two \
-                     again under another name");
-                self.counts.count("address_conflicts");
-                // Whoever hears this gateway now knows where it is, and does not follow one who is far ahead of it.
-                let names: Vec<Name> = self
-                    .agents
-                    .values()
-                    .filter(|agent| agent.is_connected())
-                    .map(|agent| agent.name)
-                    .collect();
-                names.into_iter().for_each(|name| self.announce(name));
-            }
+            Event::AddressConflict { seq } => self.address_conflict(seq),
             _ => {}
         }
         Answer::None
+    }
+
+    fn address_conflict(&mut self, seq: u32) {
+        let address = self.config.address;
+        tracing::error!(%address, seq, "another node sends under this gateway's address, see `status`: invite one of the two \
+             again under another name");
+        self.counts.count("address_conflicts");
+        // Whoever hears this gateway now knows where it is, and does not follow one who is far ahead of it.
+        let connected = self.registry.all().filter(|agent| agent.is_connected());
+        let names: Vec<Name> = connected.map(|agent| agent.name()).collect();
+        names.into_iter().for_each(|name| self.announce(name));
     }
 }

@@ -1,83 +1,142 @@
-//! Numbers of which none may come twice, SEQs and the numbers of messages: how far they are reserved, in blocks.
+//! Message numbers and SEQs: takes the former, and reserves both before they are used.
 //!
-//! Owns where a run begins behind what a store may have lost. Taking them is `reserve`'s.
+//! Owns when the disk is asked for more. In which blocks is `blocks`'s.
+//!
+//! # Why numbers are reserved
+//! A receiver takes a number that it knows for a repeat and drops the message; a SEQ that is used twice under one key betrays what both
+//! frames hold. So after a power cut none may come again that was on the air, though most of them are never written down. The disk is told
+//! ahead of them, in blocks: a run begins behind the last block that any record before it can have granted.
+//!
+//! The number of a durable message needs no reservation of its own: it is in the record of the message, and nothing of that is on the air before
+//! it is synced.
 
-use mesh_protocol::SEQ_JUMP;
-use serde::{Deserialize, Serialize};
+use mesh_agent::api::{ErrorCode, Refusal};
+use mesh_protocol::{Address, MessageId, SEQ_FIRST_BLOCK};
 
-/// The most SEQs reserved at a time; `docs/protocol.md`, "SEQ".
-pub(super) const SEQ_BLOCK: u32 = 4096;
-/// The most SEQs that the node leaves out at once, to go on behind another's under its address, with the blocks on either side.
-pub(super) const SEQ_LEAP: u32 = SEQ_JUMP + 2 * SEQ_BLOCK;
-/// The most message numbers reserved at a time, in one write; the first block after a start, of which each next one is
-/// twice the one before. The first one holds many batches of requests. Guesses.
-pub(super) const ID_BLOCK: u32 = 65_536;
-pub(super) const FIRST_ID_BLOCK: u32 = 4_096;
-/// An address that has numbered no message begins below this, at random: half of the numbers with which eight bytes fit one frame.
-pub(super) const FIRST_IDS: u64 = 1 << 20;
+use super::blocks::{FIRST_ID_BLOCK, ID_BLOCK, Numbers, Reservations, SEQ_BLOCK};
+use super::journal::{After, Journal};
+use super::records;
+use super::refusals::refused;
+use crate::store::NEW_ADDRESS;
 
-/// Numbers of which none may be used twice, as they were reserved last, or as they were used when the gateway stopped in
-/// order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Numbers {
-    /// None from here on can have been used, as far as this record knows.
-    pub(super) unused_from: u32,
-    /// How many more a reservation behind this one grants. A record that was lost was one of those.
-    pub(super) next_block: u32,
-}
-
-impl Numbers {
-    /// Where a new run begins when so many writes may be lost behind this record, each with a block whose numbers were used; and
-    /// each two of them with a leap of so many, which takes two writes.
-    pub(super) fn start(self, lost: u64, most: u32, leap: u32) -> u32 {
-        let (mut start, mut block) = (self.unused_from, self.next_block);
-        for n in 1..=lost {
-            start = start.saturating_add(block);
-            block = block.saturating_mul(2).min(most);
-            if n % 2 == 0 {
-                start = start.saturating_add(leap);
-            }
-        }
-        start
-    }
-}
-
-/// The numbers that a run reserves, in blocks that double.
-///
-/// A record that is lost granted no more than the one before it foretells. So what goes further, behind another node's numbers or
-/// behind those left out at the start, is foretold in a write of its own.
+/// The first numbers of a run, and what the store says of those before.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reservations {
-    record: Numbers,
-    block: u32,
-    most: u32,
+pub(super) struct Start {
+    pub(super) id: u32,
+    pub(super) seq: u32,
+    /// `None` when no message was ever numbered.
+    pub(super) ids: Option<Numbers>,
+    /// `None` when no SEQ of this address was used under the key.
+    pub(super) seqs: Option<Numbers>,
 }
 
-impl Reservations {
-    /// Those of a new run behind the record on disk, from a block of `first` up to one of `most` numbers.
-    pub(super) const fn new(record: Numbers, first: u32, most: u32) -> Self {
-        Self { record, block: first, most }
+/// See the module.
+#[derive(Debug)]
+pub(super) struct NumberSource {
+    /// Of the key, and the address: SEQs of others are other numbers.
+    of: ([u8; 8], Address),
+    next_id: u32,
+    /// Message numbers below this are reserved, by a record that is synced.
+    ids_reserved: u32,
+    /// Below this they are reserved or asked for.
+    ids_asked: u32,
+    ids: Reservations,
+    seqs: Reservations,
+}
+
+impl NumberSource {
+    pub(super) fn new(fingerprint: [u8; 8], own: Address, start: Start) -> Self {
+        let ids = start.ids.unwrap_or(Numbers { unused_from: start.id, next_block: FIRST_ID_BLOCK });
+        let seqs = start.seqs.unwrap_or(Numbers { unused_from: start.seq, next_block: SEQ_FIRST_BLOCK });
+        Self {
+            of: (fingerprint, own),
+            next_id: start.id,
+            ids_reserved: start.id,
+            ids_asked: start.id,
+            ids: Reservations::new(ids, FIRST_ID_BLOCK, ID_BLOCK),
+            seqs: Reservations::new(seqs, SEQ_FIRST_BLOCK, SEQ_BLOCK),
+        }
     }
 
-    /// The record to write next, so that numbers below `up_to` may be used once one that [`grant`](Self::grant)s them is synced.
-    pub(super) fn toward(&mut self, up_to: u32) -> Numbers {
-        let Numbers { unused_from, next_block } = self.record;
-        self.record = if up_to > unused_from.saturating_add(next_block) {
-            Numbers { unused_from, next_block: up_to - unused_from }
+    /// The number of the next message.
+    pub(super) const fn next_id(&self) -> u32 {
+        self.next_id
+    }
+
+    /// Whether so many more messages can be numbered at once; with the last block, as far as it goes.
+    pub(super) fn has_ids_for(&self, messages: u32) -> bool {
+        self.next_id.saturating_add(messages) <= self.ids_reserved || self.ids_reserved == u32::MAX
+    }
+
+    /// Takes a message number. The last step that may refuse a message: a number that is taken is used.
+    pub(super) fn take_id(&mut self, durable: bool, journal: &mut Journal) -> Result<MessageId, Refusal> {
+        // A number used by a message that is not synced must be reserved on disk already, or it could come again.
+        if !durable && self.next_id >= self.ids_reserved {
+            return Err(match journal.failure() {
+                Some(_) => {
+                    let why = "the store has failed and no more message numbers can be reserved";
+                    refused(ErrorCode::Storage, why).hint("see `mesh-gateway status`")
+                }
+                None => refused(ErrorCode::Busy, "message numbers are being reserved").hint("send it again"),
+            });
+        }
+        if self.next_id == u32::MAX {
+            let why = "all message numbers of this gateway's address are used";
+            return Err(refused(ErrorCode::Conflict, why).hint(NEW_ADDRESS));
+        }
+        let id = MessageId(self.next_id);
+        self.next_id += 1;
+        self.reserve_ids(journal);
+        Ok(id)
+    }
+
+    /// Asks for more message numbers, when few are left.
+    pub(super) fn reserve_ids(&mut self, journal: &mut Journal) {
+        // The next block is twice the last one: half of that one is left.
+        let few = self.ids_asked.saturating_sub(self.next_id) <= self.ids.block() / 4;
+        if few && self.ids_asked < u32::MAX {
+            self.ids_asked = self.ids_asked.saturating_add(self.ids.block());
+            self.stage_ids(self.ids_asked, journal);
+        }
+    }
+
+    /// A record on the way to message numbers below `up_to` is synced.
+    pub(super) fn ids_synced(&mut self, up_to: u32, journal: &mut Journal) {
+        // What goes further than the record before it foretold takes two: the first one grants nothing.
+        if self.ids.grant(up_to) {
+            self.ids_reserved = up_to;
         } else {
-            self.block = self.block.saturating_mul(2).min(self.most);
-            Numbers { unused_from: up_to, next_block: self.block }
-        };
-        self.record
+            self.stage_ids(up_to, journal);
+        }
     }
 
-    /// Whether the last record grants the numbers below `up_to`.
-    pub(super) const fn grant(&self, up_to: u32) -> bool {
-        self.record.unused_from >= up_to
+    /// Goes on towards the use of SEQs below `up_to`: stages the next record.
+    pub(super) fn reserve_seqs(&mut self, up_to: u32, journal: &mut Journal) {
+        let record = self.seqs.toward(up_to);
+        journal.stage(records::put_seqs(self.of.0, self.of.1, record));
+        journal.after(After::SeqReserved(up_to));
     }
 
-    /// How many the next reservation is good for.
-    pub(super) const fn block(&self) -> u32 {
-        self.block
+    /// A record on the way to SEQs below `up_to` is synced. Whether they may be used now; if not, the next one is staged.
+    pub(super) fn seqs_synced(&mut self, up_to: u32, journal: &mut Journal) -> bool {
+        let granted = self.seqs.grant(up_to);
+        if !granted {
+            self.reserve_seqs(up_to, journal);
+        }
+        granted
+    }
+
+    /// Stages how far numbers were used, for a stop in order: none is lost by it. `next_seq` is the first SEQ that was not.
+    pub(super) fn stage_used(&self, next_seq: u32, journal: &mut Journal) {
+        let seqs = Numbers { unused_from: next_seq, next_block: SEQ_FIRST_BLOCK };
+        journal.stage(records::put_seqs(self.of.0, self.of.1, seqs));
+        journal.stage(records::put_ids(Numbers { unused_from: self.next_id, next_block: FIRST_ID_BLOCK }));
+    }
+
+    /// Goes on towards the use of message numbers below `up_to`: stages the next record.
+    fn stage_ids(&mut self, up_to: u32, journal: &mut Journal) {
+        let record = self.ids.toward(up_to);
+        journal.stage(records::put_ids(record));
+        journal.after(After::IdsReserved(up_to));
     }
 }

@@ -7,16 +7,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_agent::api::{Body, Destination, MessageRef, Name, ReceiptRequest};
+use mesh_agent::api::{Destination, Name, ReceiptRequest};
 use mesh_protocol::{
-    Address, Duration, ENVELOPE_HEAD_MAX, EncodedEnvelope, Envelope, Instant, MessageId, MessageType,
-    NameHash, PerClass, Priority,
+    Address, Duration, ENVELOPE_HEAD_MAX, EncodedEnvelope, Envelope, Instant, MessageId, NameHash, PerClass,
+    Priority,
 };
-use serde::{Deserialize, Serialize};
 
+use super::accepted::Accepted;
 use super::accounts::Charge;
 use super::contexts::{Context, Form, SenderContexts};
 use super::lanes::Lanes;
+use super::recent::Recent;
 use crate::agents::is_passing;
 use crate::share::for_priority;
 
@@ -36,33 +37,6 @@ const IN_FLIGHT_DEFERRED: usize = 2;
 
 /// So often may a message that says its names be answered that it does not: as often as one that did not was said, about. A guess.
 const LATE_ANSWERS: u8 = 4;
-
-/// A message as it was accepted; also what the store keeps of it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Accepted {
-    pub(super) from: Name,
-    pub(super) reference: Option<u64>,
-    pub(super) to: Destination,
-    pub(super) kind: MessageType,
-    pub(super) priority: Priority,
-    /// Milliseconds from acceptance, and again from a restart: a gateway without a clock cannot know how long it was
-    /// off.
-    pub(super) deadline_ms: u32,
-    pub(super) durable: bool,
-    pub(super) reply_to: Option<MessageRef>,
-    pub(super) receipt: ReceiptRequest,
-    pub(super) body: Body,
-    /// The token that it came with. Absent in records of before.
-    pub(super) token: Option<Name>,
-}
-
-impl Accepted {
-    /// Whether one agent is to acknowledge it, and the sender to be notified.
-    pub(super) fn wants_ack(&self) -> bool {
-        let one = matches!(self.to, Destination::Agent { .. } | Destination::Node(_));
-        one && self.receipt == ReceiptRequest::Processed
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -110,6 +84,16 @@ pub(super) struct Dequeued {
     pub(super) deadline: Instant,
 }
 
+/// A message whose deadline has passed before the node had it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Overdue {
+    pub(super) id: MessageId,
+    /// What it waited for.
+    pub(super) why: &'static str,
+    /// The name whose node was not found.
+    pub(super) name: Option<NameHash>,
+}
+
 /// Everything accepted for the mesh and not settled.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
@@ -126,6 +110,7 @@ pub(super) struct Outgoing {
     /// How many of each agent will wait for an ack once they are delivered.
     wishing: BTreeMap<Name, usize>,
     contexts: SenderContexts,
+    recent: Recent,
 }
 
 impl Outgoing {
@@ -143,6 +128,17 @@ impl Outgoing {
 
     pub(super) fn len(&self) -> usize {
         self.messages.len()
+    }
+
+    /// Who sent a message of this gateway's agents, and to whom, is to be known for a while, also when it is completed at once.
+    pub(super) fn remember(&mut self, id: MessageId, from: Name, to: Destination) {
+        self.recent.remember(id, from, to);
+    }
+
+    /// Who sent a message, and to whom; where that is still known.
+    pub(super) fn sent(&self, id: MessageId) -> Option<(Name, Destination)> {
+        let under_way = || self.get(id).map(|accepted| (accepted.from, accepted.to));
+        self.recent.find(id).or_else(under_way)
     }
 
     /// Takes a message; it stays put until [`name`](Self::name) or [`queue`](Self::queue).
@@ -482,18 +478,19 @@ impl Outgoing {
     }
 
     /// A message whose deadline has passed before it was in flight, and why it could not.
-    pub(super) fn overdue(&self, now: Instant) -> Option<(MessageId, &'static str, Option<NameHash>)> {
+    pub(super) fn overdue(&self, now: Instant) -> Option<Overdue> {
         let &(deadline, id) = self.deadlines.first()?;
         if deadline > now {
             return None;
         }
-        Some(match self.messages.get(&id)?.phase {
-            Phase::Naming(name) => (id, "no node answered for that name before the deadline", Some(name)),
-            Phase::Storing => (id, "the deadline passed before it was stored", None),
+        let (why, name) = match self.messages.get(&id)?.phase {
+            Phase::Naming(name) => ("no node answered for that name before the deadline", Some(name)),
+            Phase::Storing => ("the deadline passed before it was stored", None),
             Phase::Queued(_) | Phase::InFlight(_) => {
-                (id, "the deadline passed while other messages went before it", None)
+                ("the deadline passed while other messages went before it", None)
             }
-        })
+        };
+        Some(Overdue { id, why, name })
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

@@ -25,7 +25,7 @@ pub(super) fn problems(sources: &Sources<'_>, adapter: &ble_bearer::Health) -> V
     problems.extend(of_the_address(sources));
     let neighbours: Vec<_> = node.neighbours().copied().collect();
     problems.extend(sources.watch.problems(state.now, &neighbours));
-    for (agent, other) in state.connected_twice() {
+    for (agent, other) in state.directory.namesakes(state.now) {
         problems.push(format!(
             "an agent {agent} is connected here and at {other}; what is sent to {agent} goes to the one that its sender's gateway heard of last: rename one, or write {agent}@ADDRESS"
         ));
@@ -36,7 +36,7 @@ pub(super) fn problems(sources: &Sources<'_>, adapter: &ble_bearer::Health) -> V
             .push(format!("{known} of at most {most} nodes are known; the ones beyond will not be heard"));
     }
     problems.extend(used_up("sequence", node.next_seq(), SEQ_MAX));
-    problems.extend(used_up("message", state.next_id, u32::MAX - 1));
+    problems.extend(used_up("message", state.numbers.next_id(), u32::MAX - 1));
     problems
 }
 

@@ -1,20 +1,27 @@
-//! What was promised behind a sync: done when the store has synced it, taken back when the store does not write.
+//! What is said behind a sync: promised, kept when the store has synced it, broken when the store does not write.
 //!
 //! Owns what each promise means. Their order is `journal`'s.
+//!
+//! # Why a thing is said only behind a sync
+//! Whoever is told something acts on it and never asks again: a sender forgets a message that was accepted, a node one that was delivered.
+//! If a power cut could take back what was said, it would be lost, and nobody would know. So everything that somebody may rely on is promised
+//! behind what makes it true, and said when that is on the disk. A promise holds nothing up: the input that made it is handled to its end, and
+//! all promises of many inputs share one sync.
 
 use std::collections::BTreeSet;
 
 use mesh_agent::api::{ErrorCode, Event, MessageRef, Refusal};
-use mesh_protocol::Reason;
+use mesh_protocol::{Address, MessageId, Priority, Reason, Verdict};
 
-use super::acceptance::{STORE_FAILED, refused};
 use super::journal::After;
+use super::keys::First;
 use super::records;
+use super::refusals::store_failed;
 use super::state::EngineState;
-use crate::agents::SessionId;
-use crate::store::Op;
+use crate::store::{AgentKey, Op};
 
 impl EngineState {
+    /// Does something behind what was staged so far; what is not durable needs no disk, and is done at once.
     pub(super) fn promise(&mut self, durable: bool, after: After) {
         if durable {
             self.journal.after(after);
@@ -23,10 +30,37 @@ impl EngineState {
         }
     }
 
+    /// Does what was promised behind a sync.
+    pub(super) fn keep_promise(&mut self, after: After) {
+        match after {
+            After::Accepted { session, reference, id, .. } => self.say_accepted(session, reference, id, true),
+            After::Again { session, reference, first, .. } => {
+                self.say_accepted(session, reference, first.id, first.durable);
+            }
+            After::Tell { session, event } => self.tell(session, event),
+            After::Show(key, cursor) => self.show_through(key, cursor),
+            After::CursorsReserved(key, up_to) => self.cursors_reserved(key, up_to),
+            After::Launch(id) => self.launch(id),
+            After::Report { to, id, priority, verdict } => {
+                // From here on a repeat is answered by itself, and no longer by this promise.
+                self.incoming.synced(to, id);
+                self.commands.report(to, id, priority, verdict);
+            }
+            After::SeqReserved(up_to) => {
+                if self.numbers.seqs_synced(up_to, &mut self.journal) {
+                    self.commands.seq_reserved(up_to);
+                }
+            }
+            After::IdsReserved(up_to) => self.numbers.ids_synced(up_to, &mut self.journal),
+            After::Detach(session) => self.let_go(session),
+        }
+    }
+
     /// What becomes of promises when the store does not write: senders are told, and what they were to be told is taken back, from
     /// the disk too should it get that far. What is in memory goes on. What was accepted before and has got on since is not taken
     /// back: it is written with the rest, and told then.
     pub(super) fn break_promises(&mut self, broken: Vec<After>) {
+        // All of them first: an item may stand before the promise that says it is refused.
         let own = self.config.address;
         let refused: BTreeSet<MessageRef> = broken
             .iter()
@@ -44,24 +78,14 @@ impl EngineState {
     fn break_promise(&mut self, after: After, refused: &BTreeSet<MessageRef>) {
         match after {
             After::Accepted { session, agent, reference, id } => {
-                if self.outgoing.remove(id).is_some() {
-                    self.journal.stage(Op::DeleteOutbox { id });
-                }
-                let rows =
-                    self.agents.get_mut(&agent).map(|sender| sender.keys.forget(id)).unwrap_or_default();
-                for row in rows {
-                    self.journal.stage(Op::DeleteKey { agent, row });
-                }
-                self.not_accepted(session, reference);
+                self.take_back_accepted(agent, id);
+                self.refuse(session, reference, store_failed());
             }
             After::Again { session, agent, reference, key, first } => {
-                // Still known, it was on disk before the store failed.
-                let id = MessageRef { node: self.config.address, id: first.id };
-                match self.agents.get(&agent).and_then(|sender| sender.keys.find(key)) {
-                    Some(known) if known == first && !refused.contains(&id) => {
-                        self.say_accepted(session, reference, first.id, first.durable);
-                    }
-                    _ => self.not_accepted(session, reference),
+                if self.was_accepted(agent, key, first, refused) {
+                    self.say_accepted(session, reference, first.id, first.durable);
+                } else {
+                    self.refuse(session, reference, store_failed());
                 }
             }
             After::Tell { session, event: Event::Done(done) } => {
@@ -69,62 +93,52 @@ impl EngineState {
                 let hint = "see `mesh-gateway status`; it is kept once the store can be written again";
                 self.refuse(session, done.reference, Refusal::new(ErrorCode::Storage, why).hint(hint));
             }
+            // An answer that lasts nowhere: it only waited for its turn.
             After::Tell { session, event } => self.tell(session, event),
-            After::Show(key, _) | After::CursorsReserved(key, _) => {
-                if let Some(agent) = self.agents.get_mut(&key) {
-                    for cursor in agent.take_back(refused) {
-                        self.journal.stage(Op::DeleteInbox { agent: key, cursor });
-                    }
-                    agent.show();
-                }
-            }
-            After::Report { to, id, priority, .. } => {
-                let floor = self.incoming.forget(to, id);
-                self.journal.stage(Op::DeleteDelivered { source: to, id });
-                if let Some(id) = floor {
-                    self.journal.stage(Op::PutDelivered { source: to, id, record: records::FLOOR.to_vec() });
-                }
-                let verdict = mesh_protocol::Verdict::Rejected(Reason::Storage);
-                self.commands.report(to, id, priority, verdict);
-            }
+            After::Show(key, _) | After::CursorsReserved(key, _) => self.take_back_shown(key, refused),
+            After::Report { to, id, priority, .. } => self.take_back_delivered(to, id, priority),
             After::Detach(session) => self.let_go(session),
+            // What was to be launched is refused with its *accepted*; reservations are made when the store writes again.
             After::Launch(_) | After::SeqReserved(_) | After::IdsReserved(_) => {}
         }
     }
 
-    fn not_accepted(&mut self, session: SessionId, reference: Option<u64>) {
-        self.refuse(
-            session,
-            reference,
-            refused(ErrorCode::Storage, "the store has failed").hint(STORE_FAILED),
-        );
+    /// A message that is refused after all is as if it had never been sent: its key may be used for it again.
+    fn take_back_accepted(&mut self, agent: AgentKey, id: MessageId) {
+        // The record may be in a transaction that the store writes later: its deletion follows it there.
+        if self.outgoing.remove(id).is_some() {
+            self.journal.stage(Op::DeleteOutbox { id });
+        }
+        let rows = self.registry.get_mut(agent).map(|sender| sender.forget_key(id)).unwrap_or_default();
+        for row in rows {
+            self.journal.stage(Op::DeleteKey { agent, row });
+        }
     }
 
-    /// Does what was promised behind a sync.
-    pub(super) fn keep_promise(&mut self, after: After) {
-        match after {
-            After::Accepted { session, reference, id, .. } => self.say_accepted(session, reference, id, true),
-            After::Again { session, reference, first, .. } => {
-                self.say_accepted(session, reference, first.id, first.durable);
+    /// Whether what is sent again was accepted: still known, and not refused just now, it was on disk before the store failed.
+    fn was_accepted(&self, agent: AgentKey, key: u64, first: First, refused: &BTreeSet<MessageRef>) -> bool {
+        let id = MessageRef { node: self.config.address, id: first.id };
+        let known = self.registry.get(agent).and_then(|sender| sender.find_key(key));
+        known == Some(first) && !refused.contains(&id)
+    }
+
+    /// What is refused leaves the inbox before anybody is shown it; the rest of what was to be shown, and needs no disk, is shown.
+    fn take_back_shown(&mut self, key: AgentKey, refused: &BTreeSet<MessageRef>) {
+        if let Some(agent) = self.registry.get_mut(key) {
+            for cursor in agent.inbox_mut().take_back(refused) {
+                self.journal.stage(Op::DeleteInbox { agent: key, cursor });
             }
-            After::Tell { session, event } => self.tell(session, event),
-            After::Show(key, cursor) => self.show_through(key, cursor),
-            After::CursorsReserved(key, up_to) => {
-                if let Some(agent) = self.agents.get_mut(&key) {
-                    agent.reserved(up_to);
-                    agent.show();
-                }
-            }
-            After::Launch(id) => self.launch(id),
-            After::Report { to, id, priority, verdict } => {
-                self.incoming.synced(to, id);
-                self.commands.report(to, id, priority, verdict);
-            }
-            After::SeqReserved(up_to) if !self.seqs.grant(up_to) => self.reserve_seqs(up_to),
-            After::IdsReserved(up_to) if !self.ids.grant(up_to) => self.stage_ids(up_to),
-            After::SeqReserved(up_to) => self.commands.seq_reserved(up_to),
-            After::IdsReserved(up_to) => self.ids_reserved = up_to,
-            After::Detach(session) => self.let_go(session),
+            agent.show();
         }
+    }
+
+    /// A message from the mesh is refused, and forgotten, so that its sender may send it again.
+    fn take_back_delivered(&mut self, source: Address, id: MessageId, priority: Priority) {
+        let floor = self.incoming.forget(source, id);
+        self.journal.stage(Op::DeleteDelivered { source, id });
+        if let Some(id) = floor {
+            self.journal.stage(Op::PutDelivered { source, id, record: records::FLOOR.to_vec() });
+        }
+        self.commands.report(source, id, priority, Verdict::Rejected(Reason::Storage));
     }
 }

@@ -1,25 +1,40 @@
-//! From the mesh: messages into inboxes, names into the directory, the node's other news.
+//! Messages from the mesh: checks first, then effects. What is to be said to their sender comes out.
 //!
-//! Owns the verdict on what arrives: nothing is called delivered before it is synced.
+//! Owns the verdict on what arrives. *Delivered* is said to the sender behind the sync of the message: it will never send it again. And
+//! behind the same sync stands that this number was delivered, or a repeat after a power cut would be a second message.
 
 use mesh_agent::api::{Body, Destination, Message, MessageRef};
 use mesh_protocol::{Address, Answer, ContextId, EncodedEnvelope, NameHash, Reason, Received, Verdict};
 
 use super::contexts::{Context, Definition};
 use super::encoding::encode;
-use super::inbox::{Item, Wish};
 use super::incoming::{Known, Parts};
+use super::item::{Item, Requester};
 use super::journal::After;
 use super::records;
-use super::state::{EngineState, wants};
-use crate::store::Op;
+use super::state::EngineState;
+use crate::store::{AgentKey, Op};
 
-/// Type, flags and names; the message that is answered; the body; the context that is defined.
-type Meaning<'a> = (Context, Option<mesh_protocol::MessageRef>, &'a [u8], Option<ContextId>);
+/// What a message says, be it by a context.
+struct Meaning<'a> {
+    /// Type, flags and names.
+    context: Context,
+    /// The message that it answers.
+    reply_to: Option<mesh_protocol::MessageRef>,
+    body: &'a [u8],
+    /// The context that it defines.
+    defines: Option<ContextId>,
+}
+
+/// Whom a message is for.
+struct Receivers {
+    agents: Vec<AgentKey>,
+    to: Destination,
+}
 
 impl EngineState {
     pub(super) fn received(&mut self, received: &Received<'_>) -> Answer {
-        let whole = match received.part {
+        let all = match received.part {
             None => None,
             Some(part) => {
                 match self.incoming.part(self.now, received.source, received.id, part, received.bytes) {
@@ -28,6 +43,7 @@ impl EngineState {
                     // Nobody answers a message to many.
                     Parts::Restart if !received.destination.is_node() => return Answer::None,
                     Parts::Restart if received.is_last() => return Answer::Verdict(Verdict::Restart),
+                    // The node asks for a verdict with the last part only: this one goes by itself.
                     Parts::Restart => {
                         let &Received { source: to, id, priority, .. } = received;
                         self.commands.report(to, id, priority, Verdict::Restart);
@@ -36,103 +52,140 @@ impl EngineState {
                 }
             }
         };
-        let bytes = whole.as_deref().unwrap_or(received.bytes);
-        match self.message(received, bytes) {
+        let bytes = all.as_deref().unwrap_or(received.bytes);
+        let verdict = self.take_in(received, bytes).unwrap_or_else(|reason| {
+            self.count_refused(reason);
+            Some(Verdict::Rejected(reason))
+        });
+        match verdict {
             Some(verdict) if received.destination.is_node() => Answer::Verdict(verdict),
             _ => Answer::None,
         }
     }
 
-    /// Puts a whole message where it belongs; the verdict, unless that waits for the disk.
-    pub(super) fn message(&mut self, received: &Received<'_>, bytes: &[u8]) -> Option<Verdict> {
-        let &Received { source, id, priority, hops, destination, .. } = received;
-        let Ok(encoded) = EncodedEnvelope::parse(bytes) else {
-            self.counts.count("messages_malformed");
-            return Some(Verdict::Rejected(Reason::Malformed));
+    fn count_refused(&mut self, reason: Reason) {
+        let what = match reason {
+            Reason::Malformed => "messages_malformed",
+            Reason::UnknownContext => "messages_of_unknown_context",
+            Reason::NoSuchAgent => "messages_for_nobody",
+            Reason::InboxFull => "inbox_full",
+            Reason::Forgotten => "messages_forgotten",
+            _ => return,
         };
+        self.counts.count(what);
+    }
+
+    /// Puts a message where it belongs, and says the verdict, unless that waits for the disk.
+    fn take_in(&mut self, received: &Received<'_>, bytes: &[u8]) -> Result<Option<Verdict>, Reason> {
+        let &Received { source, id, .. } = received;
+        let encoded = EncodedEnvelope::parse(bytes).map_err(|_| Reason::Malformed)?;
         match self.incoming.known(source, id) {
             Known::Yes => {
                 self.counts.count("messages_repeated");
-                return Some(Verdict::Delivered);
+                return Ok(Some(Verdict::Delivered));
             }
-            Known::Storing => return None,
-            Known::Forgotten => {
-                self.counts.count("messages_forgotten");
-                return Some(Verdict::Rejected(Reason::Forgotten));
-            }
+            // The first copy has not been synced: its verdict answers this one too.
+            Known::Storing => return Ok(None),
+            Known::Forgotten => return Err(Reason::Forgotten),
             Known::No => {}
         }
-        let (context, reply_to, body, defines) = match self.meaning(received, encoded) {
-            Ok(meaning) => meaning,
-            Err(reason) => {
-                self.counts.count(match reason {
-                    Reason::UnknownContext => "messages_of_unknown_context",
-                    Reason::NoSuchAgent => "messages_for_nobody",
-                    _ => "messages_malformed",
-                });
-                return Some(Verdict::Rejected(reason));
-            }
-        };
-        let from = context.from;
-        if let Some(from) = from {
+        let meaning = self.meaning(received, encoded)?;
+        // Whatever becomes of the message, its sender is there.
+        if let Some(from) = meaning.context.from {
             self.learn(NameHash::of(from.as_str()), Some(from), source);
         }
-        let (receivers, to) = if destination == Address::EVERYONE {
-            let lasting = self.agents.values().filter(|agent| !agent.is_passing());
-            (lasting.map(|agent| agent.key).collect(), Destination::Everyone)
-        } else if destination.is_group() {
-            let group = context.to?;
-            let subscribed = self.agents.values().filter(|agent| wants(agent, &group, context.kind));
-            (subscribed.map(|agent| agent.key).collect::<Vec<_>>(), Destination::Group(group))
-        } else {
-            let name = context.to.unwrap_or_else(|| self.own_agent());
-            let Some(key) = self.by_name.get(&name).copied() else {
-                self.counts.count("messages_for_nobody");
-                return Some(Verdict::Rejected(Reason::NoSuchAgent));
-            };
-            if self.agents.get(&key).is_some_and(|agent| !agent.has_room_for(self.inbox_bound(), priority)) {
-                self.counts.count("inbox_full");
-                return Some(Verdict::Rejected(Reason::InboxFull));
-            }
-            (vec![key], Destination::agent_on(name, destination))
-        };
+        let Some(receivers) = self.receivers_of(received, &meaning.context)? else { return Ok(None) };
         // Nothing on the disk speaks of one that is there for its session.
-        let lasting =
-            receivers.iter().any(|key| self.agents.get(key).is_some_and(|agent| !agent.is_passing()));
+        let lasting = receivers.agents.iter().any(|key| self.registry.is_lasting(*key));
         let failed = self.journal.failure().is_some();
-        if failed && lasting && destination.is_node() {
-            return Some(Verdict::Rejected(Reason::Storage));
+        if failed && lasting && received.destination.is_node() {
+            return Err(Reason::Storage);
         }
         // Nobody waits for an answer to what many get: while the store fails, it is shown all the same, and not written.
         let durable = lasting && !failed;
-        let sender = from.map_or(Destination::Node(source), |from| Destination::agent_on(from, source));
-        let mut reply_to = reply_to.map(|reply_to| MessageRef { node: reply_to.node, id: reply_to.id });
-        if let Some((asker, asked)) = reply_to.and_then(|answered| self.sent(answered)) {
-            let to_another = matches!(to, Destination::Agent { name, .. } if name != asker);
-            if to_another || !asked.may_answer(&sender) {
-                self.counts.count("answers_of_others");
-                reply_to = None;
-            }
+        self.put_in(received, &meaning, receivers, durable);
+        self.remember_delivery(received, &meaning, durable);
+        self.counts.count("messages_received");
+        Ok(self.verdict_of(received, durable))
+    }
+
+    /// Who gets it; `None` for a message to a group that does not say which.
+    fn receivers_of(&self, received: &Received<'_>, context: &Context) -> Result<Option<Receivers>, Reason> {
+        let &Received { destination, priority, .. } = received;
+        if destination == Address::EVERYONE {
+            let agents = self.registry.lasting().map(|agent| agent.key()).collect();
+            return Ok(Some(Receivers { agents, to: Destination::Everyone }));
         }
+        if destination.is_group() {
+            // Several groups may share an address: who is in this one is decided by its name.
+            let Some(group) = context.to else { return Ok(None) };
+            let subscribed = self.registry.all().filter(|agent| agent.wants(&group, context.kind));
+            let agents = subscribed.map(|agent| agent.key()).collect();
+            return Ok(Some(Receivers { agents, to: Destination::Group(group) }));
+        }
+        let name = context.to.unwrap_or_else(|| self.config.agent_name());
+        let agent = self.registry.named(name).ok_or(Reason::NoSuchAgent)?;
+        if !agent.inbox().has_room_for(self.registry.bound(), priority) {
+            return Err(Reason::InboxFull);
+        }
+        Ok(Some(Receivers { agents: vec![agent.key()], to: Destination::agent_on(name, destination) }))
+    }
+
+    /// Into the inboxes of its receivers.
+    fn put_in(
+        &mut self,
+        received: &Received<'_>,
+        meaning: &Meaning<'_>,
+        receivers: Receivers,
+        durable: bool,
+    ) {
+        let &Received { source, id, priority, hops, .. } = received;
+        let Receivers { agents, to } = receivers;
+        let context = &meaning.context;
+        let from = context.from.map_or(Destination::Node(source), |from| Destination::agent_on(from, source));
         let message = Message {
             cursor: None,
             id: MessageRef { node: source, id },
-            from: sender,
+            from,
             to,
             kind: context.kind,
             priority,
-            reply_to,
+            reply_to: self.answered(meaning, &from, &to),
             hops,
             at_us: self.now.as_micros(),
-            body: Body::from_parts(body.to_vec().into(), context.text),
+            body: Body::from_parts(meaning.body.to_vec().into(), context.text),
         };
-        let wish = context.processed.then_some(Wish::Node);
-        for key in receivers {
-            let durable = durable && self.agents.get(&key).is_some_and(|agent| !agent.is_passing());
-            self.put(key, Item::Message(message.clone(), wish), durable, None);
+        let requester = context.processed.then_some(Requester::Node);
+        for key in agents {
+            let durable = durable && self.registry.is_lasting(key);
+            self.deliver(key, Item::Message(message.clone(), requester), durable, None);
         }
-        if let Some(number) = defines {
-            let definition = Definition { by: id, context };
+    }
+
+    /// What it answers, if it comes from who was asked and goes to who asked; a member of the network could name any message.
+    fn answered(
+        &mut self,
+        meaning: &Meaning<'_>,
+        from: &Destination,
+        to: &Destination,
+    ) -> Option<MessageRef> {
+        let answered =
+            meaning.reply_to.map(|answered| MessageRef { node: answered.node, id: answered.id })?;
+        if let Some((asker, asked)) = self.sent(answered) {
+            let to_another = matches!(to, Destination::Agent { name, .. } if *name != asker);
+            if to_another || !asked.may_answer(from) {
+                self.counts.count("answers_of_others");
+                return None;
+            }
+        }
+        Some(answered)
+    }
+
+    /// Notes that it was delivered and what it defines, on the disk too if it is there itself.
+    fn remember_delivery(&mut self, received: &Received<'_>, meaning: &Meaning<'_>, durable: bool) {
+        let &Received { source, id, .. } = received;
+        if let Some(number) = meaning.defines {
+            let definition = Definition { by: id, context: meaning.context };
             let record = encode(&definition);
             self.contexts.take(source, number, definition);
             self.journal.stage(Op::PutContext { source, context: number, record });
@@ -142,18 +195,24 @@ impl EngineState {
             let record = records::encode_delivered(received.mark);
             self.journal.stage(Op::PutDelivered { source, id, record });
         }
+        let failed = self.journal.failure().is_some();
         for id in self.incoming.remember(source, id, !durable) {
             // While nothing is written, none but rows of before stand there; the next start takes out what is too old.
             if !failed {
                 self.journal.stage(Op::DeleteDelivered { source, id });
             }
         }
-        self.counts.count("messages_received");
+    }
+
+    /// *Delivered*, at once for what needs no disk. Otherwise nothing yet: it is promised behind the sync, and a sender that hears nothing
+    /// asks again.
+    fn verdict_of(&mut self, received: &Received<'_>, durable: bool) -> Option<Verdict> {
+        let &Received { source, id, priority, destination, .. } = received;
+        let verdict = Verdict::Delivered;
         if !durable {
-            return Some(Verdict::Delivered);
+            return Some(verdict);
         }
         if destination.is_node() {
-            let verdict = Verdict::Delivered;
             self.journal.after(After::Report { to: source, id, priority, verdict });
         }
         None
@@ -176,7 +235,7 @@ impl EngineState {
                 if context.to.is_none() && !envelope.to.is_empty() {
                     return Err(Reason::NoSuchAgent);
                 }
-                Ok((context, envelope.reply_to, envelope.body, defines))
+                Ok(Meaning { context, reply_to: envelope.reply_to, body: envelope.body, defines })
             }
             EncodedEnvelope::Short { context, reply_to, body } => {
                 let meant =
@@ -186,7 +245,7 @@ impl EngineState {
                     return Err(Reason::Malformed);
                 }
                 let answered = |id| mesh_protocol::MessageRef { node: destination, id };
-                Ok((context, reply_to.map(answered), body, None))
+                Ok(Meaning { context, reply_to: reply_to.map(answered), body, defines: None })
             }
         }
     }

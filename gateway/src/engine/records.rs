@@ -7,13 +7,14 @@ use mesh_agent::api::Name;
 use mesh_protocol::{Address, ContextId, MessageId, ReplayMark, Route, RouteOrigin, SEQ_FIRST_BLOCK};
 use serde::{Deserialize, Serialize};
 
+use super::accepted::Accepted;
 use super::accounts::Accounts;
+use super::agent::{Agent, AgentRecord};
+use super::blocks::{ID_BLOCK, Numbers, SEQ_BLOCK};
 use super::contexts::Definition;
 use super::encoding::{decode, decode_grown, encode};
-use super::inbox::{Agent, AgentRecord, Item};
+use super::item::Item;
 use super::keys::{KeyRecord, Keys};
-use super::numbers::{ID_BLOCK, Numbers, SEQ_BLOCK};
-use super::outgoing::Accepted;
 use super::peers::PeerRecord;
 use super::receipt_requests::Delivered;
 use crate::store;
@@ -270,8 +271,8 @@ mod tests {
     use mesh_protocol::{Config, EpochKeys, Event, Instant, Keyring, SmallNode};
 
     use super::super::Membership;
-    use super::super::inbox::Types;
-    use super::super::numbers::{Reservations, SEQ_LEAP};
+    use super::super::agent::Types;
+    use super::super::blocks::{Reservations, SEQ_LEAP};
     use super::*;
 
     const OWN: Address = Address::new(2);

@@ -41,7 +41,7 @@ impl Sources<'_> {
     ) -> Status {
         let store = self.state.journal.stats();
         // As `agents` lists them.
-        let local = self.state.agents.values().filter(|agent| !agent.is_passing());
+        let local = self.state.registry.lasting();
         let connected = local.clone().filter(|agent| agent.is_connected()).count() as u64;
         let seq_used_percent = self.node.next_seq() as f32 * 100.0 / (SEQ_MAX + 1) as f32;
         Status {
@@ -59,7 +59,7 @@ impl Sources<'_> {
                 remote: self.state.directory.named().count() as u64,
             },
             outbox: self.state.outgoing.len() as u64,
-            inbox: self.state.agents.values().map(|agent| agent.depth() as u64).sum(),
+            inbox: self.state.registry.all().map(|agent| agent.inbox().depth() as u64).sum(),
             radio: StatusRadio {
                 frames_sent: self.air.frames_sent(),
                 frames_received: self.air.frames_received(),
@@ -206,8 +206,8 @@ impl Sources<'_> {
     }
 
     pub(super) fn agents(&self, reference: Option<u64>) -> Agents {
-        let local = self.state.agents.values().filter(|agent| !agent.is_passing()).map(|agent| AgentEntry {
-            name: agent.name,
+        let local = self.state.registry.lasting().map(|agent| AgentEntry {
+            name: agent.name(),
             node: self.state.config.address,
             local: true,
             connected: Some(agent.is_connected()),

@@ -8,12 +8,13 @@ use tokio::sync::mpsc;
 
 use super::air::Air;
 use super::air_watch::AirWatch;
+use super::blocks::{FIRST_IDS, ID_BLOCK, SEQ_BLOCK, SEQ_LEAP};
 use super::journal::Journal;
 use super::membership::Membership;
-use super::numbers::{FIRST_IDS, ID_BLOCK, SEQ_BLOCK, SEQ_LEAP};
+use super::numbers::Start;
 use super::peers::PeerBook;
 use super::records::{self, Seqs};
-use super::state::{EngineConfig, EngineState, Start};
+use super::state::{EngineConfig, EngineState};
 use super::{Engine, MARKS_EVERY};
 use crate::access::Audit;
 use crate::agents::{Counters, ToEngine};
@@ -98,6 +99,11 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         let start = Start {
             id: first_id(&recovered, &membership, seed),
             seq: first_seq(&recovered, &membership, config.address)?,
+            ids: recovered.ids,
+            seqs: match recovered.seqs {
+                Seqs::Known(seqs) => Some(seqs),
+                _ => None,
+            },
         };
         let node_config = Config {
             address: config.address,

@@ -4,8 +4,9 @@ use mesh_agent::api::{Body, Destination, ErrorCode, Event, Hello, Name, Pong, Re
 use mesh_protocol::{Address, Duration, Instant, MessageId, MessageType, NameHash};
 
 use super::journal::Journal;
+use super::numbers::Start;
 use super::receipt_requests::{Delivered, OF_ONE};
-use super::state::{EngineConfig, EngineState, Start};
+use super::state::{EngineConfig, EngineState};
 use super::{Membership, records};
 use crate::agents::{QueueBound, SessionEvents, SessionId, port};
 use crate::store::Store;
@@ -28,7 +29,7 @@ fn state() -> (EngineState, tempfile::TempDir) {
         inbox_bytes: 1 << 20,
         inbox_total_bytes: 1 << 20,
     };
-    let start = Start { id: 1, seq: 0 };
+    let start = Start { id: 1, seq: 0, ids: None, seqs: None };
     (EngineState::new(Instant::ZERO, config, Journal::new(store, 0), recovered, start), dir)
 }
 
@@ -45,13 +46,16 @@ fn a_session_that_was_too_slow_leaves_no_more_behind_than_one_that_ended() {
     let hash = NameHash::of(bob.as_str());
     let _unread = attach(&mut state, bob, session, 1);
     let key = state.agent_of(session).unwrap();
-    state.namesakes.insert(bob, (Address::new(9), Instant::ZERO));
+    state.directory.note_namesake(Instant::ZERO, bob, Address::new(9));
     state.directory.learn(Instant::ZERO, hash, None, Address::new(9));
     while state.agent_of(session).is_some() {
         state.tell(session, Event::Pong(Pong { reference: None }));
     }
     assert_eq!(state.counts.events().get("sessions_too_slow"), Some(&1));
-    assert!(!state.is_connected(key) && state.namesakes.is_empty(), "who is absent has no namesake");
+    assert!(
+        !state.registry.is_connected(key) && state.directory.namesakes(state.now).next().is_none(),
+        "who is absent has no namesake"
+    );
     assert_eq!(state.directory.find(hash), None, "it was here last");
     assert_eq!(state.is_here(bob), Some(key));
 }
