@@ -2,10 +2,11 @@
 //!
 //! Owns [`BluezBearer`] and why one cannot be opened. Needs no rights and takes nothing away from others; in return
 //! bluetoothd decides when a frame leaves, and a frame takes a message over the bus each way. How a frame is shown is
-//! `advert`'s business, how one is heard `scan`'s, what both stand on `session`'s, how far apart frames are
+//! `advertisement`'s business, how one is heard `scan`'s, what both stand on `session`'s, how far apart frames are
 //! `pace`'s, and what happens when it breaks `worker`'s.
 
-mod advert;
+mod advertisement;
+mod bus;
 mod pace;
 mod scan;
 mod session;

@@ -3,7 +3,6 @@
 //! Owns the checks before an adapter is used, and notices when what they found is true no longer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use btleplug::platform::Manager;
 use dbus::arg::{PropMap, RefArg};
@@ -17,20 +16,17 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::OpenError;
-use super::advert::{Advert, MANAGER};
+use super::advertisement::{Advertisement, MANAGER};
+use super::bus::{BLUEZ, CALL_WITHIN, reason};
 use super::scan::Scan;
 
-/// BlueZ's name on the bus.
-pub(super) const BLUEZ: &str = "org.bluez";
-/// How long a call may take. A guess: bluetoothd answers within milliseconds or hangs.
-pub(super) const CALL_WITHIN: Duration = Duration::from_secs(5);
 const ADAPTER: &str = "org.bluez.Adapter1";
 const BUS: &str = "org.freedesktop.DBus";
 
 /// An adapter in use.
 pub(super) struct Session {
     /// Where frames go out.
-    pub(super) advert: Advert,
+    pub(super) advertisement: Advertisement,
     /// Where frames come in.
     pub(super) scan: Scan,
     /// Why it is over, once it is; the first reason is kept.
@@ -52,15 +48,15 @@ impl Session {
         let connected = tokio::task::spawn_blocking(dbus_tokio::connection::new_system_sync).await;
         let (resource, connection) = connected
             .map_err(|error| OpenError::NoBus(error.to_string()))?
-            .map_err(|error| OpenError::NoBus(said(&error)))?;
+            .map_err(|error| OpenError::NoBus(reason(&error)))?;
         let lost = report.clone();
         let io = tokio::spawn(async move {
             let error = resource.await;
             let _ = lost.try_send(format!("the system bus is gone ({error})"));
         });
         let opened = Self::on(adapter, company, manager, &connection, report).await;
-        let (advert, scan, watches) = opened.inspect_err(|_| io.abort())?;
-        Ok(Self { advert, scan, trouble, connection, watches, io })
+        let (advertisement, scan, watches) = opened.inspect_err(|_| io.abort())?;
+        Ok(Self { advertisement, scan, trouble, connection, watches, io })
     }
 
     async fn on(
@@ -69,15 +65,15 @@ impl Session {
         manager: &mut Option<Manager>,
         connection: &Arc<SyncConnection>,
         report: mpsc::Sender<String>,
-    ) -> Result<(Advert, Scan, Vec<MsgMatch>), OpenError> {
+    ) -> Result<(Advertisement, Scan, Vec<MsgMatch>), OpenError> {
         let refused = |what| {
-            move |error: Error| OpenError::Refused { adapter: adapter.to_owned(), what, why: said(&error) }
+            move |error: Error| OpenError::Refused { adapter: adapter.to_owned(), what, why: reason(&error) }
         };
         let bus = Proxy::new(BUS, "/", CALL_WITHIN, &**connection);
         let (running,): (bool,) = bus
             .method_call(BUS, "NameHasOwner", (BLUEZ,))
             .await
-            .map_err(|error| OpenError::NoBus(said(&error)))?;
+            .map_err(|error| OpenError::NoBus(reason(&error)))?;
         if !running {
             return Err(OpenError::NoDaemon);
         }
@@ -113,12 +109,12 @@ impl Session {
             what: "starting to scan",
             why: error.to_string(),
         })?;
-        Ok((Advert::new(Arc::clone(connection), path.clone(), company), scan, watches))
+        Ok((Advertisement::new(Arc::clone(connection), path.clone(), company), scan, watches))
     }
 
-    /// Takes the advert off the air and ends the scan, as far as bluetoothd still listens.
+    /// Takes the advertisement off the air and ends the scan, as far as bluetoothd still listens.
     pub(super) async fn close(mut self) {
-        let _ = self.advert.hide().await;
+        let _ = self.advertisement.hide().await;
         self.scan.stop().await;
         for watch in self.watches {
             let _ = self.connection.remove_match(watch.token()).await;
@@ -137,30 +133,30 @@ async fn watch(
     let name = adapter.rsplit_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default();
     let mut watches = Vec::new();
 
-    let said = report.clone();
+    let report_left = report.clone();
     let left = connection.add_match(MatchRule::new_signal(BUS, "NameOwnerChanged")).await?;
     watches.push(left.cb(move |_, (whose, old, _): (String, String, String)| {
         if whose == BLUEZ && !old.is_empty() {
-            let _ = said.try_send("bluetoothd has stopped".to_owned());
+            let _ = report_left.try_send("bluetoothd has stopped".to_owned());
         }
         true
     }));
 
-    let (said, path, of) = (report.clone(), adapter.clone(), name.clone());
+    let (report_removed, path, of) = (report.clone(), adapter.clone(), name.clone());
     let rule = MatchRule::new_signal("org.freedesktop.DBus.ObjectManager", "InterfacesRemoved");
     watches.push(connection.add_match(rule).await?.cb(move |_, gone: ObjectManagerInterfacesRemoved| {
         if gone.object == path {
-            let _ = said.try_send(format!("the adapter {of} was removed"));
+            let _ = report_removed.try_send(format!("the adapter {of} was removed"));
         }
         true
     }));
 
-    let (said, of) = (report.clone(), name);
+    let (report_off, of) = (report.clone(), name);
     let rule = MatchRule::new_signal("org.freedesktop.DBus.Properties", "PropertiesChanged")
         .with_path(adapter.clone());
     watches.push(connection.add_match(rule).await?.cb(move |_, changed: PropertiesPropertiesChanged| {
         if changed.interface_name == ADAPTER && powered(&changed.changed_properties) == Some(false) {
-            let _ = said.try_send(format!("the adapter {of} was switched off"));
+            let _ = report_off.try_send(format!("the adapter {of} was switched off"));
         }
         true
     }));
@@ -169,13 +165,4 @@ async fn watch(
 
 fn powered(properties: &PropMap) -> Option<bool> {
     properties.get("Powered")?.0.as_i64().map(|powered| powered != 0)
-}
-
-/// An error of the bus, for people.
-pub(super) fn said(error: &Error) -> String {
-    match (error.message(), error.name()) {
-        (Some(message), _) if !message.is_empty() => message.to_owned(),
-        (_, Some(name)) => name.to_owned(),
-        _ => "no reason given".to_owned(),
-    }
 }

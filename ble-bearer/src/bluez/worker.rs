@@ -10,9 +10,10 @@ use btleplug::platform::Manager;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::advert::Advert;
+use super::advertisement::Advertisement;
+use super::bus::reason;
 use super::pace::Pace;
-use super::session::{Session, said};
+use super::session::Session;
 use super::{BluezOptions, LINK, OpenError, Sending, info};
 use crate::retry::Retry;
 use crate::{BearerEvent, FrameBytes};
@@ -70,7 +71,7 @@ impl Worker {
                 Err(_) => End::Closed,
                 Ok(()) => {
                     let Self { session, frames, events, options, pace, retry, .. } = &mut self;
-                    let Session { advert, scan, trouble, .. } = session;
+                    let Session { advertisement, scan, trouble, .. } = session;
                     let hear = async {
                         while let Some((bytes, rssi)) = scan.next().await {
                             // Whoever runs the node is behind: lost, as on the air.
@@ -82,7 +83,7 @@ impl Worker {
                         why = trouble.recv() => {
                             End::Trouble(why.unwrap_or_else(|| "the system bus is gone".to_owned()))
                         }
-                        end = send(advert, frames, events, options.sending, pace, retry) => end,
+                        end = send(advertisement, frames, events, options.sending, pace, retry) => end,
                         end = hear => end,
                     }
                 }
@@ -126,21 +127,21 @@ async fn start(
     manager: &mut Option<Manager>,
 ) -> Result<(Session, Pace), OpenError> {
     let mut session = Session::open(adapter, options.company, manager).await?;
-    match measure(&mut session.advert, options.sending).await {
+    match measure(&mut session.advertisement, options.sending).await {
         Ok(slowest) => Ok((session, Pace::new(slowest, options.gap))),
         Err(error) => {
             session.close().await;
-            Err(OpenError::Refused { adapter: adapter.to_owned(), what: "advertising", why: said(&error) })
+            Err(OpenError::Refused { adapter: adapter.to_owned(), what: "advertising", why: reason(&error) })
         }
     }
 }
 
 /// The longest time that one of a few frames took.
-async fn measure(advert: &mut Advert, sending: Sending) -> Result<Duration, dbus::Error> {
+async fn measure(advertisement: &mut Advertisement, sending: Sending) -> Result<Duration, dbus::Error> {
     let mut longest = Duration::ZERO;
     for frame in 0..=TRIAL {
         let start = Instant::now();
-        put(advert, &FrameBytes::new(), sending).await?;
+        put(advertisement, &FrameBytes::new(), sending).await?;
         // The first is registered, which those that follow at once are spared.
         if frame > 0 {
             longest = longest.max(start.elapsed());
@@ -150,18 +151,22 @@ async fn measure(advert: &mut Advert, sending: Sending) -> Result<Duration, dbus
 }
 
 /// Puts one frame on the air, for as long as it must be there.
-async fn put(advert: &mut Advert, frame: &FrameBytes, sending: Sending) -> Result<(), dbus::Error> {
-    advert.show(frame).await?;
+async fn put(
+    advertisement: &mut Advertisement,
+    frame: &FrameBytes,
+    sending: Sending,
+) -> Result<(), dbus::Error> {
+    advertisement.show(frame).await?;
     sleep(SETTLE).await;
     match sending {
         Sending::Update => Ok(()),
-        Sending::Anew => advert.hide().await,
+        Sending::Anew => advertisement.hide().await,
     }
 }
 
 /// Sends frame after frame, a gap apart, and says when the gap has changed.
 async fn send(
-    advert: &mut Advert,
+    advertisement: &mut Advertisement,
     frames: &mut mpsc::Receiver<FrameBytes>,
     events: &mpsc::Sender<BearerEvent>,
     sending: Sending,
@@ -178,7 +183,7 @@ async fn send(
             Err(_) if !on_air => frames.recv().await,
             Err(_) => {
                 on_air = false;
-                match put(advert, &FrameBytes::new(), sending).await {
+                match put(advertisement, &FrameBytes::new(), sending).await {
                     Ok(()) => continue,
                     Err(error) => return failed("taking a frame off the air", &error),
                 }
@@ -190,11 +195,11 @@ async fn send(
         // After a small delay counted from when it was due, lest many of them add up to a frame that is refused.
         let late = start.duration_since(due) < pace.gap();
         due = if late { due } else { start } + pace.gap();
-        if let Err(error) = put(advert, &frame, sending).await {
+        if let Err(error) = put(advertisement, &frame, sending).await {
             return failed("sending a frame", &error);
         }
         retry.works();
-        on_air = advert.is_registered();
+        on_air = advertisement.is_registered();
         if pace.took(start.elapsed()) {
             // Told again with the next change when there is no room for it.
             let _ = events.try_send(BearerEvent::LinkUp { link: LINK, info: info(pace.min_gap()) });
@@ -203,5 +208,5 @@ async fn send(
 }
 
 fn failed(what: &str, error: &dbus::Error) -> End {
-    End::Trouble(format!("{what} failed ({})", said(error)))
+    End::Trouble(format!("{what} failed ({})", reason(error)))
 }

@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
 
 use super::host::{HCI_LINK, Host};
+use super::open::{Open, OpenError};
 use super::options::HciOptions;
 use super::packet::{Framer, Packet};
-use super::port::{Open, OpenError};
 use crate::retry::Retry;
 use crate::{Bearer, BearerError, BearerEvent, Clock, Full, Health};
 

@@ -28,8 +28,8 @@ pub enum Event<'a> {
     },
     /// The controller says that it is broken.
     HardwareError(u8),
-    /// Adverts were heard.
-    Adverts(Adverts<'a>),
+    /// AdvReports were heard.
+    Reports(AdvReports<'a>),
     /// An advertising set has done what it was told.
     SetTerminated {
         /// Which set.
@@ -61,7 +61,7 @@ pub type Sender = ([u8; 6], u8);
 
 /// An advertising report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Advert<'a> {
+pub struct AdvReport<'a> {
     /// Whose.
     pub from: Sender,
     /// Whether this is all of it.
@@ -74,14 +74,14 @@ pub struct Advert<'a> {
 
 /// The reports in one event. Ends at the first that is cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Adverts<'a> {
+pub struct AdvReports<'a> {
     extended: bool,
     left: u8,
     bytes: &'a [u8],
 }
 
-impl<'a> Iterator for Adverts<'a> {
-    type Item = Advert<'a>;
+impl<'a> Iterator for AdvReports<'a> {
+    type Item = AdvReport<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
@@ -92,17 +92,17 @@ impl<'a> Iterator for Adverts<'a> {
 }
 
 /// A report of the legacy kind: type, address type, address (6), data, RSSI.
-fn legacy(bytes: &[u8]) -> Option<(Advert<'_>, &[u8])> {
+fn legacy(bytes: &[u8]) -> Option<(AdvReport<'_>, &[u8])> {
     let length = usize::from(*bytes.get(8)?);
     let data = bytes.get(9..9 + length)?;
     let rssi = known(*bytes.get(9 + length)?);
     let from = (bytes[2..8].try_into().ok()?, 0);
-    Some((Advert { from, part: Part::Last, data, rssi }, &bytes[10 + length..]))
+    Some((AdvReport { from, part: Part::Last, data, rssi }, &bytes[10 + length..]))
 }
 
 /// A report of the extended kind: type (2), address type, address (6), PHYs (2), set, power, RSSI, interval (2), peer's address type
 /// and address (6), data.
-fn extended(bytes: &[u8]) -> Option<(Advert<'_>, &[u8])> {
+fn extended(bytes: &[u8]) -> Option<(AdvReport<'_>, &[u8])> {
     const DATA: usize = 24;
     let length = usize::from(*bytes.get(DATA - 1)?);
     let data = bytes.get(DATA..DATA + length)?;
@@ -112,7 +112,7 @@ fn extended(bytes: &[u8]) -> Option<(Advert<'_>, &[u8])> {
         _ => Part::CutShort,
     };
     let from = (bytes[3..9].try_into().ok()?, bytes[11]);
-    Some((Advert { from, part, data, rssi: known(bytes[13]) }, &bytes[DATA + length..]))
+    Some((AdvReport { from, part, data, rssi: known(bytes[13]) }, &bytes[DATA + length..]))
 }
 
 /// 127 stands for unknown.
@@ -136,8 +136,10 @@ pub fn read(packet: &[u8]) -> Event<'_> {
             Event::Status { opcode: u16::from_le_bytes([*low, *high]), credits: *credits, status: *status }
         }
         (0x10, [code]) => Event::HardwareError(*code),
-        (0x3e, [0x02, left, bytes @ ..]) => Event::Adverts(Adverts { extended: false, left: *left, bytes }),
-        (0x3e, [0x0d, left, bytes @ ..]) => Event::Adverts(Adverts { extended: true, left: *left, bytes }),
+        (0x3e, [0x02, left, bytes @ ..]) => {
+            Event::Reports(AdvReports { extended: false, left: *left, bytes })
+        }
+        (0x3e, [0x0d, left, bytes @ ..]) => Event::Reports(AdvReports { extended: true, left: *left, bytes }),
         (0x3e, [0x12, status, handle, _, _, events]) => {
             Event::SetTerminated { handle: *handle, status: *status, events: *events }
         }
@@ -174,7 +176,7 @@ mod tests {
         let mut packet =
             vec![0x04, 0x3e, 0, 0x02, 1, 0x03, 0x01, 1, 2, 3, 4, 5, 6, 5, 4, 0xff, 0xff, 0xff, 7, 0xc4];
         packet[2] = packet.len() as u8 - 3;
-        let Event::Adverts(mut adverts) = read(&packet) else { panic!("no adverts") };
+        let Event::Reports(mut adverts) = read(&packet) else { panic!("no adverts") };
         let advert = adverts.next().unwrap();
         assert_eq!((advert.rssi, frame_in(advert.data, 0xffff)), (Some(-60), Some(&[7][..])));
         assert_eq!(adverts.next(), None);
@@ -193,7 +195,7 @@ mod tests {
         packet.extend(report(0x20, 1));
         packet.extend(report(0x10, 2));
         packet[2] = packet.len() as u8 - 3;
-        let Event::Adverts(adverts) = read(&packet) else { panic!("no adverts") };
+        let Event::Reports(adverts) = read(&packet) else { panic!("no adverts") };
         let adverts: Vec<_> = adverts.collect();
         let parts: Vec<_> = adverts.iter().map(|advert| (advert.part, advert.data[4], advert.rssi)).collect();
         assert_eq!(parts, [(Part::More, 1, None), (Part::Last, 2, None)]);
@@ -222,7 +224,7 @@ mod tests {
             if let Some(kind) = packet.get_mut(3) {
                 *kind = [0x02, 0x0d, 0x12, *kind][rng.below(4) as usize];
             }
-            if let Event::Adverts(adverts) = read(&packet) {
+            if let Event::Reports(adverts) = read(&packet) {
                 assert!(adverts.map(|advert| advert.data.len()).sum::<usize>() <= 255, "seed {seed}");
             }
         }

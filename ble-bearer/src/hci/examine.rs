@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout};
 
 use super::command::{self, Command, StaticAddress, name, reason};
 use super::event::{self, Event};
+use super::open::{Open, OpenError};
 use super::options::{ADV_INTERVAL, COMMAND_TIMEOUT, HciOptions, Scan};
 use super::packet::{Framer, OutOfStep};
-use super::port::{Open, OpenError};
 use super::setup::{Adapter, Refused, Setup};
 
 /// Commands whose answers are timed. A guess.
@@ -98,7 +98,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Talk<S> {
                 let (answered, answer) = match event::read(&packet) {
                     Event::Complete { opcode, returned, .. } => (opcode, returned.to_vec()),
                     Event::Status { opcode, status, .. } => (opcode, vec![status]),
-                    Event::Adverts(adverts) => {
+                    Event::Reports(adverts) => {
                         self.adverts += adverts.count() as u64;
                         continue;
                     }

@@ -5,9 +5,10 @@
 
 use mesh_protocol::{Duration, Instant};
 
-use super::advert::{Advert, Tally};
+use super::adv_data::AdvData;
 use super::command::{self, Command};
 use super::options::ADV_DELAY;
+use super::tally::Tally;
 
 /// What a controller may take for a frame beyond what its event needs. A guess: scanning and a neighbour's
 /// connections may stand in the way.
@@ -60,7 +61,7 @@ impl Extended {
         Duration::from_micros(busy).max(commands).max(LEAST_GAP)
     }
 
-    pub(super) fn next(&mut self, now: Instant, waiting: &mut Option<Advert>) -> Option<Command> {
+    pub(super) fn next(&mut self, now: Instant, waiting: &mut Option<AdvData>) -> Option<Command> {
         let overdue = |state: &State| matches!(state, State::Active { until } if *until <= now);
         if let Some(set) = self.sets.iter().position(overdue) {
             self.sets[set] = State::Stopping;
@@ -75,10 +76,10 @@ impl Extended {
             return Some(command::start_set(set as u8, 1));
         }
         let set = self.sets.iter().position(|state| matches!(state, State::Idle))?;
-        let advert = waiting.take()?;
+        let data = waiting.take()?;
         self.sets[set] = State::Setting;
         self.current = Some(set);
-        Some(command::set_ext_adv_data(set as u8, &advert.data))
+        Some(command::set_ext_adv_data(set as u8, &data.bytes))
     }
 
     /// The last command of [`Extended::next`] is done.

@@ -13,7 +13,8 @@ use std::collections::VecDeque;
 
 use mesh_protocol::{Duration, Instant, LEGACY_FRAME, LinkId, LinkInfo};
 
-use super::advert::{Advert, Advertiser, frame_within};
+use super::adv_data::{AdvData, frame_within};
+use super::advertiser::Advertiser;
 use super::command::{self, Command, StaticAddress, name, reason};
 use super::event::{self, Event};
 use super::options::{COMMAND_TIMEOUT, HciOptions, Scan};
@@ -195,7 +196,7 @@ impl Host {
         if frame.is_empty() || frame.len() > mtu {
             return Err(Full);
         }
-        advertiser.submit(Advert::new(self.options.company, frame)?)?;
+        advertiser.submit(AdvData::new(self.options.company, frame)?)?;
         self.health.taken += 1;
         // What was ready for this one need not be for the next.
         self.events.retain(|event| !matches!(event, BearerEvent::Ready { .. }));
@@ -226,7 +227,7 @@ impl Host {
             Event::HardwareError(code) => {
                 self.mend(now, Grade::Reset, &format!("the controller reported hardware error {code:#04x}"));
             }
-            Event::Adverts(adverts) => {
+            Event::Reports(adverts) => {
                 // A controller that still talks of adverts from before its reset is not ready.
                 if matches!(self.phase, Phase::Up(_)) {
                     adverts.for_each(|advert| self.heard(now, advert));
@@ -241,7 +242,7 @@ impl Host {
         }
     }
 
-    fn heard(&mut self, now: Instant, advert: event::Advert<'_>) {
+    fn heard(&mut self, now: Instant, advert: event::AdvReport<'_>) {
         (self.silent_since, self.silence) = (now, SILENCE);
         let Some(data) = self.parts.whole(&advert) else { return };
         let Some(frame) = event::frame_in(&data, self.options.company) else { return };

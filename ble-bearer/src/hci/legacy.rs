@@ -6,9 +6,10 @@
 
 use mesh_protocol::{Duration, Instant};
 
-use super::advert::{Advert, Tally};
+use super::adv_data::AdvData;
 use super::command::{self, Command};
 use super::options::ADV_DELAY;
+use super::tally::Tally;
 
 #[derive(Debug, Default)]
 enum State {
@@ -57,13 +58,13 @@ impl Legacy {
         self.interval + ADV_DELAY + latency.times(3)
     }
 
-    pub(super) fn next(&mut self, now: Instant, waiting: &mut Option<Advert>) -> Option<Command> {
+    pub(super) fn next(&mut self, now: Instant, waiting: &mut Option<AdvData>) -> Option<Command> {
         match self.state {
             State::Idle => {
-                let advert = waiting.take()?;
+                let data = waiting.take()?;
                 self.began = now;
                 self.state = State::Setting;
-                Some(command::set_adv_data(&advert.data))
+                Some(command::set_adv_data(&data.bytes))
             }
             State::Set => {
                 self.state = State::Enabling;

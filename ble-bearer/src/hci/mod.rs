@@ -5,15 +5,16 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `port`, `serial`, `usb` | names of adapters, and opening them |
-//! | `bearer` | reading, writing, opening anew |
+//! | `open`, `port`, `serial`, `usb` | names of adapters, and opening them |
+//! | `bearer` | reading, writing, opening again |
 //! | `host` | one command at a time, health and repair |
 //! | `setup` | what a controller can do, and making it ready |
-//! | `advert`, `legacy`, `extended`, `pace` | the schedulers |
+//! | `advertiser`, `legacy`, `extended`, `tally`, `pace` | putting frames on the air |
 //! | `examine` | what an adapter is worth |
-//! | `command`, `event`, `parts`, `packet` | bytes |
+//! | `command`, `event`, `parts`, `adv_data`, `packet` | bytes |
 
-mod advert;
+mod adv_data;
+mod advertiser;
 mod bearer;
 pub mod command;
 pub mod event;
@@ -21,6 +22,7 @@ mod examine;
 mod extended;
 mod host;
 mod legacy;
+mod open;
 mod options;
 mod pace;
 pub mod packet;
@@ -29,14 +31,16 @@ mod port;
 #[cfg(feature = "serial")]
 mod serial;
 mod setup;
+mod tally;
 #[cfg(feature = "usb")]
 mod usb;
 
 pub use bearer::HciBearer;
 pub use examine::{Examination, ExamineError, examine, introduce, loss};
 pub use host::{Grade, HCI_LINK, Host, RELAPSE, SILENCE, SILENCE_MOST};
+pub use open::{Open, OpenError, Stream};
 pub use options::{ADV_DELAY, ADV_INTERVAL, COMMAND_TIMEOUT, HciOptions, SCAN_INTERVAL, Scan};
-pub use port::{BadPort, Open, OpenError, Port, Stream, adapters};
+pub use port::{BadPort, Port, adapters};
 pub use setup::Adapter;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Adverts that come in more than one report.
+//! AdvReports that come in more than one report.
 //!
 //! Owns what has come so far of a few of them. When there are more, the one that began first is given up, as are those whose end
 //! the controller lost.
@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use super::event::{Advert, Part, Sender};
+use super::event::{AdvReport, Part, Sender};
 
-/// Adverts that may be under way at a time. A guess: a controller follows few at once.
+/// AdvReports that may be under way at a time. A guess: a controller follows few at once.
 const MOST: usize = 4;
 /// The most data an advert has (Core Specification, Vol 6 Part B, 2.3.4.9).
 const LONGEST: usize = 1_650;
@@ -21,7 +21,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// All data of an advert, once its last part is there.
-    pub(super) fn whole<'a>(&mut self, advert: &Advert<'a>) -> Option<Cow<'a, [u8]>> {
+    pub(super) fn whole<'a>(&mut self, advert: &AdvReport<'a>) -> Option<Cow<'a, [u8]>> {
         let at = self.under_way.iter().position(|(from, _)| *from == advert.from);
         match (at, advert.part) {
             (None, Part::Last) => Some(Cow::Borrowed(advert.data)),
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     fn put(parts: &mut Parts, from: u8, part: Part, data: &[u8]) -> Option<Vec<u8>> {
-        let advert = Advert { from: ([from; 6], 1), part, data, rssi: None };
+        let advert = AdvReport { from: ([from; 6], 1), part, data, rssi: None };
         parts.whole(&advert).map(Cow::into_owned)
     }
 

@@ -1,10 +1,8 @@
-//! Ways to a controller.
+//! Controllers by name.
 //!
-//! Owns the names of adapters, opening what they name as a stream of H4 packets, and errors that say what to do. What is said over
-//! the stream is for [`super::Host`].
+//! Owns the names of adapters and opening what they name. What is said over the stream is for [`super::Host`].
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::str::FromStr;
@@ -14,30 +12,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::open::{Open, OpenError, Stream};
+
 /// How long a connection over TCP may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
-/// Opens a stream of H4 packets to a controller, as often as need be.
-pub trait Open: Send + Sync + 'static {
-    /// Reads and writes of it are whole packets or parts of them, in order.
-    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
-
-    /// Opens it.
-    fn open(&self) -> impl Future<Output = Result<Self::Stream, OpenError>> + Send;
-}
-
-/// A stream of H4 packets.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-impl fmt::Debug for dyn Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Stream")
-    }
-}
-
-/// A way to a controller.
+/// Where a controller is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Port {
     /// An adapter of this system, by its number, for nobody but us.
@@ -58,70 +38,6 @@ pub enum Port {
     "`{0}` names no adapter: use hci0, tcp:HOST:PORT, serial:/dev/ttyACM0 (or serial:/dev/ttyACM0@115200) or usb:VID:PID"
 )]
 pub struct BadPort(pub String);
-
-/// Why an adapter could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The kernel has no Bluetooth.
-    #[error(
-        "opening {0}: this kernel has no Bluetooth; load it with `sudo modprobe bluetooth`, or use a kernel that has it"
-    )]
-    NoBluetooth(String),
-    /// There is no such adapter.
-    #[error("opening {name}: there is no such adapter; {there}; `mesh-gateway adapters` lists them")]
-    NoSuchAdapter {
-        /// What was asked for.
-        name: String,
-        /// Those there are, for people.
-        there: String,
-    },
-    /// Someone else has it.
-    #[error(
-        "opening {name}: it is in use, by bluetoothd or another program; free it with `sudo systemctl disable --now bluetooth` \
-         (or `sudo btmgmt --index {index} power off`, until bluetoothd takes it back), or share it with `--adapter bluez:{name}`"
-    )]
-    Busy {
-        /// What was asked for.
-        name: String,
-        /// Its number.
-        index: u16,
-    },
-    /// The right is missing.
-    #[error(
-        "opening {name}: the right is missing; give it with `sudo setcap cap_net_admin+ep {program}` (or \
-         AmbientCapabilities=CAP_NET_ADMIN in a systemd unit), or share the adapter with `--adapter bluez:{name}`, which needs none"
-    )]
-    NotPermitted {
-        /// What was asked for.
-        name: String,
-        /// This program.
-        program: String,
-    },
-    /// The radio is switched off.
-    #[error("opening {0}: its radio is blocked; free it with `sudo rfkill unblock bluetooth`")]
-    Rfkill(String),
-    /// The kernel is too old.
-    #[error(
-        "opening {0}: this kernel cannot give an adapter to one program (that came with Linux 3.13); use a newer one"
-    )]
-    OldKernel(String),
-    /// Nobody answers.
-    #[error("connecting to {name}: {error}; check that the controller listens there")]
-    Connect {
-        /// What was asked for.
-        name: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// A line or a device.
-    #[error("opening {name}: {error}; check that it is plugged in, and that this user may open it")]
-    Device {
-        /// What was asked for.
-        name: String,
-        /// Why.
-        error: io::Error,
-    },
-}
 
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -249,14 +165,14 @@ fn there() -> String {
 }
 
 /// A connection whose data are acknowledged at once: a controller that answers in two pieces would wait 40 ms for the
-/// acknowledgement of the first. The system forgets the wish, so it is renewed before each read.
+/// acknowledgement of the first. The system forgets the option, so it is set before each read.
 #[derive(Debug)]
 struct QuickAck(TcpStream);
 
 impl QuickAck {
-    fn renew(&self) {
+    fn set_option(&self) {
         #[cfg(target_os = "linux")]
-        // A wish: without it, everything works, slower.
+        // Without it everything works, slower.
         let _ = self.0.set_quickack(true);
     }
 }
@@ -267,7 +183,7 @@ impl AsyncRead for QuickAck {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.renew();
+        self.set_option();
         Pin::new(&mut self.0).poll_read(cx, into)
     }
 }

@@ -5,11 +5,11 @@
 
 use serial2_tokio::{CharSize, FlowControl, Parity, SerialPort, Settings, StopBits};
 
-use super::port::{OpenError, Stream};
+use super::open::{OpenError, Stream};
 
 /// Opens the line at `path`.
 pub(super) fn open(path: &str, speed: u32) -> Result<Box<dyn Stream>, OpenError> {
-    let settle = |mut settings: Settings| {
+    let configure = |mut settings: Settings| {
         settings.set_raw();
         settings.set_char_size(CharSize::Bits8);
         settings.set_parity(Parity::None);
@@ -18,7 +18,7 @@ pub(super) fn open(path: &str, speed: u32) -> Result<Box<dyn Stream>, OpenError>
         settings.set_baud_rate(speed)?;
         Ok(settings)
     };
-    match SerialPort::open(path, settle) {
+    match SerialPort::open(path, configure) {
         Ok(line) => Ok(Box::new(line)),
         Err(error) => Err(OpenError::Device { name: format!("serial:{path}"), error }),
     }

@@ -9,8 +9,8 @@ use bt_hci_transport::{PacketKind, PacketToController, PacketToHost, ReadHciErro
 use embedded_io::{Read, Write};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+use super::open::{OpenError, Stream};
 use super::packet::{COMMAND, EVENT, MAX_PACKET};
-use super::port::{OpenError, Stream};
 
 /// Room for a few packets on their way.
 const BUFFER: usize = 16 * MAX_PACKET;
@@ -51,13 +51,13 @@ async fn carry(transport: bt_hci_usb::Transport, stream: DuplexStream) {
     let back = async {
         let mut buffer = [0; MAX_PACKET];
         loop {
-            let heard: Heard<'_> = transport.read(&mut buffer).await.map_err(Error::other)?;
-            if let Heard(Some(event)) = heard {
+            let read: UsbEvent<'_> = transport.read(&mut buffer).await.map_err(Error::other)?;
+            if let UsbEvent(Some(event)) = read {
                 writer.write_all(&[&[EVENT], event].concat()).await?;
             }
         }
     };
-    // Whichever ends, the stream closes, and the bearer says why it opens it anew.
+    // Whichever ends, the stream closes, and the bearer says why it opens it again.
     let _: std::io::Result<()> = tokio::select! { ended = out => ended, ended = back => ended };
 }
 
@@ -81,9 +81,9 @@ impl PacketToController for Raw<'_> {
 }
 
 /// An event as bytes; nothing for packets of other kinds.
-struct Heard<'a>(Option<&'a [u8]>);
+struct UsbEvent<'a>(Option<&'a [u8]>);
 
-impl<'a> PacketToHost<'a> for Heard<'a> {
+impl<'a> PacketToHost<'a> for UsbEvent<'a> {
     fn read_hci<R: Read>(
         kind: PacketKind,
         data: &mut R,

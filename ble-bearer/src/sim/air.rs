@@ -21,20 +21,17 @@ use mesh_protocol::{Duration, Instant, Rng};
 
 use super::advert::Cargo;
 use super::controller::shape;
-use super::flight::Flight;
+use super::flight::{Flight, SECONDARY};
 use super::geometry::{Position, StationId, Topology, normal};
+use super::hearer::Hearer;
 use super::links::{Links, Neighbour};
 use super::power::{centi, linear};
-use super::receiver::{NEVER, Receiver, Span, Tuned, Unit};
+use super::receiver::{NEVER, Receiver, Span, TURNAROUND, Tuned, Unit};
 use super::spec::{RadioSpec, ScanPlan, sensitivity_offset};
 use super::wlan::{Bursts, Wlan};
 use crate::FrameBytes;
 use crate::airtime::CHANNELS;
 
-/// A radio needs about this long between sending and receiving (the project's radio model).
-pub const TURNAROUND: Duration = Duration::from_micros(300);
-/// Channels that AUX_ADV_INDs are sent on: 0 to 36. The advertising channels follow.
-pub(super) const SECONDARY: usize = 37;
 /// What the air is like, beside where stations stand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AirSettings {
@@ -75,27 +72,6 @@ pub struct AirCounters {
     pub link_loss: u64,
     /// PDUs that a power cut at the sender broke off.
     pub cut: u64,
-}
-
-/// One station that received a PDU.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Hearer {
-    /// Which.
-    pub station: StationId,
-    /// Signal strength, in hundredths of a dBm.
-    strength: i32,
-    /// The same in milliwatts.
-    power: f32,
-    /// What the link loses besides, in parts in a million.
-    loss_ppm: u32,
-}
-
-impl Hearer {
-    /// Signal strength as a controller reports it: whole dBm, −127 to 20 (Core Specification, Vol 4 Part E, 7.7.65.2).
-    #[must_use]
-    pub fn rssi(&self) -> i8 {
-        (self.strength + 50).div_euclid(100).clamp(-127, 20) as i8
-    }
 }
 
 /// A frame that somebody received.

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use mesh_protocol::{Instant, Rng};
 
 use super::advert::Cargo;
-use super::air::{Hearer, SECONDARY};
 use super::geometry::StationId;
+use super::hearer::Hearer;
 use super::receiver::Span;
 use crate::airtime::{CHANNELS, Phy, Shape};
+
+/// Channels that AUX_ADV_INDs are sent on: 0 to 36. The advertising channels follow.
+pub(super) const SECONDARY: usize = 37;
 
 /// One advertising event on its way.
 #[derive(Debug)]

@@ -40,6 +40,7 @@ mod air;
 mod controller;
 mod flight;
 mod geometry;
+mod hearer;
 mod links;
 mod lockstep;
 mod pace;
@@ -57,13 +58,15 @@ mod tests;
 
 pub use crate::airtime::{CHANNELS, LEGACY_ADV_DATA, Phy, Shape};
 pub use advert::{ADV_DATA_MAX, AdvAddress, AdvPdu, Advert, Cargo};
-pub use air::{Air, AirCounters, AirSettings, Delivery, Hearer, TURNAROUND};
+pub use air::{Air, AirCounters, AirSettings, Delivery};
 pub use controller::{
     ADV_DELAY, ADV_INTERVAL, COMMAND_LATENCY, Controller, MIN_GAP, REPORT_LATENCY, link_info,
 };
 pub use geometry::{Link, Position, StationId, Topology};
+pub use hearer::Hearer;
 pub use lockstep::Still;
 pub use pace::Pacer;
+pub use receiver::TURNAROUND;
 pub use seat::{Hold, SIM_LINK, SimBearer, SimClock};
 pub use spec::{CHANNEL_SWITCH, RadioSpec, SCAN_WINDOW, ScanPlan};
 pub use station::{Observer, Radio, Reception, Station, Verdict};

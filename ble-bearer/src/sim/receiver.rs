@@ -5,8 +5,10 @@
 
 use mesh_protocol::{Duration, Instant, Rng};
 
-use super::air::TURNAROUND;
 use super::spec::RadioSpec;
+
+/// A radio needs about this long between sending and receiving (the project's radio model).
+pub const TURNAROUND: Duration = Duration::from_micros(300);
 
 /// A stretch of time, its end excluded.
 #[derive(Clone, Copy, Debug, Default)]

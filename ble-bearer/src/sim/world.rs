@@ -14,9 +14,10 @@ use std::task::Waker;
 use mesh_protocol::{Duration, Instant, Rng};
 
 use super::advert::{Advert, Cargo};
-use super::air::{Air, AirCounters, AirSettings, Delivery, Hearer};
+use super::air::{Air, AirCounters, AirSettings, Delivery};
 use super::controller::{Controller, REPORT_LATENCY, link_info};
 use super::geometry::{Position, StationId, Topology};
+use super::hearer::Hearer;
 use super::lockstep::{Shared, Still};
 use super::queue::Alarms;
 use super::seat::{SIM_LINK, SimBearer, SimClock};

@@ -14,7 +14,7 @@ use dbus::nonblock::{Proxy, SyncConnection};
 use dbus::{Error, Path};
 use dbus_crossroads::Crossroads;
 
-use super::session::{BLUEZ, CALL_WITHIN};
+use super::bus::{BLUEZ, CALL_WITHIN};
 use crate::FrameBytes;
 
 /// Where the object stands on our own connection; no other program sees the name.
@@ -42,14 +42,14 @@ impl Shown {
 }
 
 /// One advertisement, on the air or not.
-pub(super) struct Advert {
+pub(super) struct Advertisement {
     connection: Arc<SyncConnection>,
     adapter: Path<'static>,
     shown: Shown,
     serving: Token,
 }
 
-impl Advert {
+impl Advertisement {
     /// Puts the object on the connection; nothing is on the air yet.
     pub(super) fn new(connection: Arc<SyncConnection>, adapter: Path<'static>, company: u16) -> Self {
         let shown = Shown { company, frame: Arc::default(), registered: Arc::default() };
@@ -115,7 +115,7 @@ impl Advert {
     }
 }
 
-impl Drop for Advert {
+impl Drop for Advertisement {
     fn drop(&mut self) {
         self.connection.stop_receive(self.serving);
     }
