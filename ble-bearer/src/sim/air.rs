@@ -1,18 +1,10 @@
 //! The air: which advertising PDUs reach which receivers.
 //!
 //! A state machine without clock and without IO: [`Air::transmit`] starts one advertising event, [`Air::poll_delivery`]
-//! says who heard what, [`Air::poll_timeout`] when to ask. Owns half duplex, locking on, interference, capture and
-//! losses. Leaves to the controller ([`super::Controller`]) when events start and how long a report takes, to
+//! says who heard what, [`Air::poll_timeout`] when to ask. How a reception is decided stands in `reception`. Leaves to the controller ([`super::Controller`]) when events start and how long a report takes, to
 //! [`crate::airtime`] how long PDUs are, to [`super::spec`] where scanners are, to [`super::links`] who is in range.
-//!
-//! # How a reception is decided
-//! When a PDU starts, every station that scans its channel, is not sending or turning round, and is not receiving
-//! anything else locks on to it, if it is stronger by the capture threshold than all that is on the channel at that
-//! moment. It stays with it to its end, whatever comes: a later, stronger PDU only disturbs. When it has ended, it was
-//! received if it was stronger by the threshold than everything that overlapped it, added up as power, if the scanner
-//! stayed on the channel, and if the station did not turn to sending.
-//!
-//! An AUX_ADV_IND is received by those who received one of the three ADV_EXT_INDs that point to it, by the same rules.
+
+mod reception;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,12 +14,12 @@ use mesh_protocol::{Duration, Instant, Rng};
 use super::advert::Cargo;
 use super::controller::shape;
 use super::flight::{Flight, SECONDARY};
-use super::geometry::{Position, StationId, Topology, normal};
+use super::geometry::{Position, StationId, Topology};
 use super::hearer::Hearer;
-use super::links::{Links, Neighbour};
+use super::links::Links;
 use super::power::{centi, linear};
-use super::receiver::{NEVER, Receiver, Span, TURNAROUND, Tuned, Unit};
-use super::spec::{RadioSpec, ScanPlan, sensitivity_offset};
+use super::receiver::{NEVER, Receiver, Span, Tuned, Unit};
+use super::spec::{RadioSpec, ScanPlan};
 use super::wlan::{Bursts, Wlan};
 use crate::FrameBytes;
 use crate::airtime::CHANNELS;
@@ -292,7 +284,7 @@ impl Air {
         self.links.settle();
         let receiver = &mut self.receivers[from.index()];
         receiver.own = Span { start: now, end: now + shape.airtime() };
-        // What it was receiving it gives up.
+        // What it was receiving it gives up. Those PDUs are judged as lost to half duplex when they end, so nothing is undone here.
         receiver.locked = receiver.locked.min(now);
         let mut draws = sender.draws.clone().fork(sender.events);
         sender.events += 1;
@@ -334,7 +326,8 @@ impl Air {
     /// [`Air::poll_timeout`] whether more is due.
     pub fn poll_delivery(&mut self, now: Instant) -> Option<Delivery<'_>> {
         let at = self.poll_timeout().filter(|at| *at <= now)?;
-        // Of what happens at the same time, judgements come first.
+        // Of what happens at the same time, judgements come first: the last ADV_EXT_IND is judged a turnaround
+        // after its end, and just then the AUX_ADV_IND starts that those who received it follow.
         if self.judgements.next() == Some(at) {
             let (_, slot, n) = self.judgements.0.pop_front()?;
             return self.judge(slot, n.into());
@@ -349,169 +342,4 @@ impl Air {
     pub(super) fn footprint(&self) -> (usize, usize) {
         (self.flights.len(), self.on_air.iter().map(Vec::len).sum())
     }
-
-    /// A PDU starts: who locks on to it.
-    fn start(&mut self, slot: u32, n: usize) {
-        let flight = &self.flights[slot as usize];
-        let pdu = flight.pdu(n);
-        if n + 1 < flight.shape.pdus() {
-            let next = flight.pdu(n + 1).start;
-            self.starts.add(next, slot, n + 1);
-        }
-        self.judgements.add(pdu.end + TURNAROUND, slot, n);
-
-        let Self { links, receivers, tuned, units, flights, on_air, counters, capture, wlan, .. } = self;
-        let flight = &flights[slot as usize];
-        if flight.cut.is_some() {
-            return;
-        }
-        let (from, on_air) = (flight.from, &mut on_air[flight.channel(n)]);
-        on_air.retain(|other| other.end > pdu.start);
-        for other in on_air.iter() {
-            if links.disturbs(other.from, from) {
-                flights[slot as usize].rivals[n].push(other.from);
-            }
-            if links.disturbs(from, other.from) {
-                flights[other.slot as usize].rivals[usize::from(other.n)].push(from);
-            }
-        }
-        on_air.push(OnAir { end: pdu.end, from, slot, n: n as u8 });
-        let flight = &mut flights[slot as usize];
-        let wlan = match wlan {
-            Some(wlan) if n < CHANNELS => wlan.power(n, Span { start: pdu.start, end: pdu.start }),
-            _ => 0.0,
-        };
-        let rest = Rest { links, rivals: &flight.rivals[n], wlan, capture: *capture };
-        let weakest = sensitivity_offset(flight.phy(n));
-        let fading = links.fading();
-        let (draws, locked) = (&flight.draws, &mut flight.locked[n]);
-
-        // Of one who listens on the PDU's channel; `until` then, or as long as it takes.
-        let mut lock = |neighbour: &Neighbour, until: Option<Instant>| {
-            let receiver = &mut receivers[neighbour.to.index()];
-            let counter = if receiver.own.end + TURNAROUND > pdu.start && receiver.own.start <= pdu.start {
-                &mut counters.half_duplex
-            } else if receiver.locked > pdu.start {
-                &mut counters.collision
-            } else {
-                let (mut strength, mut power) = (neighbour.strength, neighbour.power);
-                if fading > 0 {
-                    let bits = draws.clone().fork(u64::from(neighbour.to.0) << 1).next_u64();
-                    strength += (f64::from(fading) * normal(bits)).round() as i32;
-                    power = linear(strength);
-                }
-                // Of the usual PHY and without fading, a listener's signal is strong enough.
-                let uncertain = fading > 0 || weakest > 0;
-                if uncertain && strength < units[neighbour.to.index()].sensitivity + weakest {
-                    &mut counters.weak
-                } else if rest.drowns(neighbour.to, power) {
-                    &mut counters.collision
-                } else if let Some(until) = until.filter(|until| *until < pdu.end) {
-                    receiver.locked = until;
-                    &mut counters.boundary
-                } else {
-                    receiver.locked = pdu.end;
-                    locked.push(Hearer {
-                        station: neighbour.to,
-                        strength,
-                        power,
-                        loss_ppm: neighbour.loss_ppm,
-                    });
-                    return;
-                }
-            };
-            *counter += 1;
-        };
-        if n < CHANNELS {
-            for neighbour in links.listeners(flight.from) {
-                let tuned = &mut tuned[neighbour.to.index()];
-                if tuned.until <= pdu.start {
-                    *tuned = units[neighbour.to.index()].tuned(pdu.start);
-                }
-                if usize::from(tuned.channel) == n {
-                    lock(neighbour, Some(tuned.until));
-                }
-            }
-        } else {
-            // Following a pointer, they are on the right channel for as long as it takes.
-            let followers = flight.followers.drain(..);
-            let neighbours = followers.filter_map(|to| links.neighbour(flight.from, to));
-            neighbours.for_each(|neighbour| lock(neighbour, None));
-        }
-    }
-
-    /// A PDU has ended: who received it.
-    fn judge(&mut self, slot: u32, n: usize) -> Option<Delivery<'_>> {
-        let Self { links, receivers, units, flights, counters, capture, wlan, hearers, .. } = self;
-        let flight = &mut flights[slot as usize];
-        let pdu = flight.pdu(n);
-        hearers.clear();
-        if flight.cut.is_some_and(|cut| cut < pdu.end) {
-            counters.cut += flight.locked[n].len() as u64;
-            flight.locked[n].clear();
-        }
-        if !flight.locked[n].is_empty() {
-            let wlan = match wlan {
-                Some(wlan) if n < CHANNELS => wlan.power(n, pdu),
-                _ => 0.0,
-            };
-            let rest = Rest { links, rivals: &flight.rivals[n], wlan, capture: *capture };
-            for hearer in flight.locked[n].drain(..) {
-                let counter = if receivers[hearer.station.index()].sends_in(pdu) {
-                    &mut counters.half_duplex
-                } else if rest.drowns(hearer.station, hearer.power) {
-                    &mut counters.collision
-                } else if is_lost(&flight.draws, &hearer) {
-                    &mut counters.link_loss
-                } else {
-                    hearers.push(hearer);
-                    continue;
-                };
-                *counter += 1;
-            }
-        }
-        flight.rivals[n].clear();
-        if n + 1 == flight.shape.pdus() {
-            self.free.push(slot);
-        }
-        if !flight.carries(n) {
-            let followers = hearers.drain(..).map(|hearer| hearer.station);
-            let able = followers.filter(|id| units[id.index()].spec.extended.is_some());
-            flight.followers.extend(able);
-            flight.followers.sort_unstable();
-            flight.followers.dedup();
-            return None;
-        }
-        counters.heard += hearers.len() as u64;
-        (!hearers.is_empty()).then_some(Delivery {
-            end: pdu.end,
-            from: flight.from,
-            channel: flight.channel(n) as u8,
-            cargo: &flight.cargo,
-            hearers,
-        })
-    }
-}
-
-/// Everything else on a channel.
-struct Rest<'a> {
-    links: &'a Links,
-    rivals: &'a [StationId],
-    wlan: f32,
-    capture: f32,
-}
-
-impl Rest<'_> {
-    /// Whether it makes a signal of `power` milliwatts at `to` unreadable.
-    fn drowns(&self, to: StationId, power: f32) -> bool {
-        let arriving = self.rivals.iter().map(|rival| self.links.noise(*rival, to));
-        let sum = arriving.sum::<f32>() + self.wlan;
-        sum > 0.0 && power < self.capture * sum
-    }
-}
-
-/// The loss draw of one advertising event at one receiver: the same for all its PDUs, and independent of the order in
-/// which anything else is drawn.
-fn is_lost(draws: &Rng, hearer: &Hearer) -> bool {
-    hearer.loss_ppm > 0 && draws.clone().fork(u64::from(hearer.station.0) << 1 | 1).chance(hearer.loss_ppm)
 }

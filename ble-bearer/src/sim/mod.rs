@@ -69,6 +69,6 @@ pub use pace::Pacer;
 pub use receiver::TURNAROUND;
 pub use seat::{Hold, SIM_LINK, SimBearer, SimClock};
 pub use spec::{CHANNEL_SWITCH, RadioSpec, SCAN_WINDOW, ScanPlan};
-pub use station::{Observer, Radio, Reception, Station, Verdict};
+pub use station::{Observer, Radio, Reception, ReceptionVerdict, Station};
 pub use wlan::Wlan;
 pub use world::{Step, World};

@@ -138,7 +138,7 @@ impl Reception<'_> {
 
 /// What becomes of a reception on its way to the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ReceptionVerdict {
     /// It reaches the host.
     Pass,
     /// It never does.
@@ -155,9 +155,9 @@ pub enum Verdict {
 /// reaches hosts.
 pub trait Observer<S> {
     /// A reception is about to reach a host: what is to become of it. What was delayed is not asked about again.
-    fn verdict(&mut self, now: Instant, reception: &Reception<'_>) -> Verdict {
+    fn verdict(&mut self, now: Instant, reception: &Reception<'_>) -> ReceptionVerdict {
         let _ = (now, reception);
-        Verdict::Pass
+        ReceptionVerdict::Pass
     }
 
     /// An advertising event starts at `now`; `frame` is empty when a host's advert has none.

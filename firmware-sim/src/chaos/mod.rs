@@ -13,7 +13,7 @@ mod invariants;
 mod rules;
 mod schedule;
 
-use ble_bearer::sim::{Link, Observer, Radio, Reception, Station, StationId, Verdict};
+use ble_bearer::sim::{Link, Observer, Radio, Reception, ReceptionVerdict, Station, StationId};
 use mesh_protocol::{Duration, Instant};
 
 use crate::Device;
@@ -163,9 +163,9 @@ pub struct Both<A, B>(
 );
 
 impl<S, A: Observer<S>, B: Observer<S>> Observer<S> for Both<A, B> {
-    fn verdict(&mut self, now: Instant, reception: &Reception<'_>) -> Verdict {
+    fn verdict(&mut self, now: Instant, reception: &Reception<'_>) -> ReceptionVerdict {
         match self.0.verdict(now, reception) {
-            Verdict::Pass => self.1.verdict(now, reception),
+            ReceptionVerdict::Pass => self.1.verdict(now, reception),
             other => other,
         }
     }

@@ -83,7 +83,7 @@ impl Rules {
     }
 
     /// What becomes of a reception.
-    pub fn judge(&mut self, now: Instant, reception: &Reception<'_>) -> sim::Verdict {
+    pub fn judge(&mut self, now: Instant, reception: &Reception<'_>) -> sim::ReceptionVerdict {
         if now >= self.change {
             let at = |window: &Window| window.from <= now && now < window.until;
             self.active = (0..self.windows.len()).filter(|&n| at(&self.windows[n])).collect();
@@ -97,7 +97,7 @@ impl Rules {
                         |station: sim::StationId| sides.get(station.0 as usize).copied().unwrap_or(false);
                     if side(reception.from) != side(reception.to) {
                         self.counts[0] += 1;
-                        return sim::Verdict::Drop;
+                        return sim::ReceptionVerdict::Drop;
                     }
                 }
                 What::Rule { action, share_ppm, from, to } => {
@@ -111,21 +111,21 @@ impl Rules {
                 }
             }
         }
-        sim::Verdict::Pass
+        sim::ReceptionVerdict::Pass
     }
 
-    fn carry_out(&mut self, action: RuleAction, reception: &Reception<'_>) -> sim::Verdict {
+    fn carry_out(&mut self, action: RuleAction, reception: &Reception<'_>) -> sim::ReceptionVerdict {
         let (counter, verdict) = match action {
-            RuleAction::Drop => (1, sim::Verdict::Drop),
-            RuleAction::Delay(by) => (2, sim::Verdict::Delay(by)),
-            RuleAction::Duplicate => (3, sim::Verdict::Again(self.rng.jitter(AGAIN_WITHIN))),
+            RuleAction::Drop => (1, sim::ReceptionVerdict::Drop),
+            RuleAction::Delay(by) => (2, sim::ReceptionVerdict::Delay(by)),
+            RuleAction::Duplicate => (3, sim::ReceptionVerdict::Again(self.rng.jitter(AGAIN_WITHIN))),
             RuleAction::Corrupt => {
                 let mut frame = reception.frame.clone();
                 let bit = self.rng.below(frame.len() as u64 * 8);
                 if let Some(byte) = frame.get_mut((bit / 8) as usize) {
                     *byte ^= 1 << (bit % 8);
                 }
-                (4, sim::Verdict::Replace(Box::new(frame)))
+                (4, sim::ReceptionVerdict::Replace(Box::new(frame)))
             }
         };
         self.counts[counter] += 1;
@@ -134,7 +134,7 @@ impl Rules {
 }
 
 impl<S> Observer<S> for Rules {
-    fn verdict(&mut self, now: Instant, reception: &Reception<'_>) -> sim::Verdict {
+    fn verdict(&mut self, now: Instant, reception: &Reception<'_>) -> sim::ReceptionVerdict {
         self.judge(now, reception)
     }
 }
@@ -150,7 +150,7 @@ mod tests {
         Duration::from_secs(secs)
     }
 
-    fn judge(rules: &mut Rules, at: u64, from: u32, to: u32, frame: &FrameBytes) -> sim::Verdict {
+    fn judge(rules: &mut Rules, at: u64, from: u32, to: u32, frame: &FrameBytes) -> sim::ReceptionVerdict {
         let now = Instant::ZERO + secs(at);
         let (from, to) = (StationId(from), StationId(to));
         rules.judge(now, &Reception { end: now, from, to, channel: 37, rssi: -60, frame, advert: None })
@@ -171,7 +171,8 @@ mod tests {
         let split =
             ScheduledFault { at: secs(5), what: FaultKind::Partition { nodes: vec![0, 1], lasts: secs(5) } };
         let mut rules = Rules::new(&[forge, split], 4, Instant::ZERO + secs(100), 1);
-        let mut passes = |at, from, to| judge(&mut rules, at, from, to, &frame()) == sim::Verdict::Pass;
+        let mut passes =
+            |at, from, to| judge(&mut rules, at, from, to, &frame()) == sim::ReceptionVerdict::Pass;
         assert!(passes(104, 0, 2));
         assert!(!passes(105, 0, 2) && !passes(105, 3, 1), "both ways");
         assert!(passes(105, 0, 1) && passes(105, 2, 3));
@@ -184,26 +185,37 @@ mod tests {
         let faults = [rule(RuleAction::Drop, 0.25, Some(1), Some(2))];
         let mut rules = Rules::new(&faults, 3, Instant::ZERO, 7);
         for (at, from, to) in [(9, 1, 2), (15, 2, 1), (15, 1, 0)] {
-            assert!((0..100).all(|_| judge(&mut rules, at, from, to, &frame()) == sim::Verdict::Pass));
+            assert!(
+                (0..100).all(|_| judge(&mut rules, at, from, to, &frame()) == sim::ReceptionVerdict::Pass)
+            );
         }
-        let dropped =
-            (0..4_000).filter(|_| judge(&mut rules, 15, 1, 2, &frame()) == sim::Verdict::Drop).count();
+        let dropped = (0..4_000)
+            .filter(|_| judge(&mut rules, 15, 1, 2, &frame()) == sim::ReceptionVerdict::Drop)
+            .count();
         assert!((890..1_110).contains(&dropped), "{dropped}: 1,000 give or take four times 27");
         assert_eq!(rules.counts().collect::<Vec<_>>()[1], ("dropped", dropped as u64));
-        assert!((0..100).all(|_| judge(&mut rules, 20, 1, 2, &frame()) == sim::Verdict::Pass), "over");
+        assert!(
+            (0..100).all(|_| judge(&mut rules, 20, 1, 2, &frame()) == sim::ReceptionVerdict::Pass),
+            "over"
+        );
     }
 
     #[test]
     fn delay_doubling_and_damage_do_what_they_say() {
         let all = |action| Rules::new(&[rule(action, 1.0, None, None)], 2, Instant::ZERO, 3);
         let late = Duration::from_millis(70);
-        assert_eq!(judge(&mut all(RuleAction::Delay(late)), 10, 0, 1, &frame()), sim::Verdict::Delay(late));
+        assert_eq!(
+            judge(&mut all(RuleAction::Delay(late)), 10, 0, 1, &frame()),
+            sim::ReceptionVerdict::Delay(late)
+        );
         let twice = judge(&mut all(RuleAction::Duplicate), 10, 0, 1, &frame());
-        assert!(matches!(twice, sim::Verdict::Again(by) if by <= AGAIN_WITHIN), "{twice:?}");
+        assert!(matches!(twice, sim::ReceptionVerdict::Again(by) if by <= AGAIN_WITHIN), "{twice:?}");
         let mut rules = all(RuleAction::Corrupt);
         let mut places = std::collections::BTreeSet::new();
         for _ in 0..4_000 {
-            let sim::Verdict::Replace(damaged) = judge(&mut rules, 10, 0, 1, &frame()) else { panic!() };
+            let sim::ReceptionVerdict::Replace(damaged) = judge(&mut rules, 10, 0, 1, &frame()) else {
+                panic!()
+            };
             let wrong: Vec<_> =
                 (0..27).map(|n| damaged[n] ^ 0x5a).enumerate().filter(|(_, bits)| *bits != 0).collect();
             assert_eq!((wrong.len(), wrong[0].1.count_ones()), (1, 1), "one bit");
