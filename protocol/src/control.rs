@@ -75,13 +75,13 @@ impl Ack {
         Self { transfer, base, behind }
     }
 
-    /// The segments it tells of as held, and those it tells of at all.
+    /// The segments that it says are held, and those that it says anything of.
     #[must_use]
-    pub(crate) const fn held_and_told(&self) -> (u64, u64) {
+    pub(crate) const fn held_and_said(&self) -> (u64, u64) {
         let below = crate::segment::all(self.base);
         let shift = self.base + 1;
-        let told = crate::segment::all(if shift + ACK_BITS > 64 { 64 } else { shift + ACK_BITS });
-        (below | if shift >= 64 { 0 } else { self.behind << shift }, told)
+        let said = crate::segment::all(if shift + ACK_BITS > 64 { 64 } else { shift + ACK_BITS });
+        (below | if shift >= 64 { 0 } else { self.behind << shift }, said)
     }
 }
 
@@ -304,16 +304,16 @@ mod tests {
         let transfer = TransferId::new(1);
         let whole = Ack::of(transfer, u64::MAX, 64);
         assert_eq!((whole.base, whole.behind), (64, 0));
-        assert_eq!(whole.held_and_told(), (u64::MAX, u64::MAX));
+        assert_eq!(whole.held_and_said(), (u64::MAX, u64::MAX));
 
         let gap = Ack::of(transfer, !(1 << 3), 64);
         assert_eq!(gap.base, 3);
-        let (held, told) = gap.held_and_told();
+        let (held, told) = gap.held_and_said();
         assert_eq!(told, (1 << 44) - 1, "segments 0 to 43");
         assert_eq!(held, told & !(1 << 3));
 
         let end = Ack::of(transfer, !(1 << 63), 64);
-        assert_eq!((end.base, end.held_and_told()), (63, (u64::MAX >> 1, u64::MAX)));
+        assert_eq!((end.base, end.held_and_said()), (63, (u64::MAX >> 1, u64::MAX)));
         assert_eq!(Ack::of(transfer, 0b111, 3).base, 3);
     }
 

@@ -1,0 +1,288 @@
+//! This node's own messages on their way: segments, acks, retransmission, deadlines.
+//!
+//! Owns what each message still has to send and until when. Takes no SEQ and seals nothing (`node::egress` does),
+//! and holds one block of each message at a time: the application supplies the next.
+//!
+//! Full: a new message is refused, never an old one dropped.
+
+mod outcome;
+mod slot;
+mod turns;
+
+pub(crate) use outcome::Progress;
+pub use outcome::{Delivery, SendOutcome};
+
+use crate::control::{Ack, Verdict};
+use crate::segment::{SEGMENT_HEADER, SEGMENT_LEN, Segment, TransferId};
+use crate::{Address, Duration, Instant, MessageId, PerClass, Priority};
+
+use slot::{SILENT_AFTER, Slot};
+
+/// The longest body of a single legacy frame with the short MIC.
+pub(crate) const SINGLE_MAX: usize = SEGMENT_HEADER + SEGMENT_LEN;
+
+/// A segment or single frame to seal now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NextSegment {
+    pub(crate) slot: usize,
+    pub(crate) index: u8,
+}
+
+/// At most `N` messages.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbox<const N: usize> {
+    slots: [Option<Slot>; N],
+    own: Address,
+    next_transfer: TransferId,
+    turns: u32,
+    births: u32,
+}
+
+impl<const N: usize> Outbox<N> {
+    /// The outbox of the node `own`, whose first transfer has the number `first_transfer`.
+    pub(crate) const fn new(own: Address, first_transfer: u16) -> Self {
+        Self {
+            slots: [const { None }; N],
+            own,
+            next_transfer: TransferId::new(first_transfer),
+            turns: 0,
+            births: 0,
+        }
+    }
+
+    /// The number of the next transfer.
+    pub(crate) const fn next_transfer(&self) -> TransferId {
+        self.next_transfer
+    }
+
+    /// Leaves out so many numbers.
+    pub(crate) const fn skip_transfers(&mut self, count: u16) {
+        self.next_transfer = TransferId::new(self.next_transfer.bits().wrapping_add(count));
+    }
+
+    /// Whether a further message can be taken.
+    pub(crate) fn has_room(&self) -> bool {
+        self.slots.iter().any(Option::is_none)
+    }
+
+    pub(crate) fn holds(&self, id: MessageId) -> bool {
+        self.slots().any(|slot| slot.delivery.id == id)
+    }
+
+    /// Messages whose receiver is silent.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = MessageId> + '_ {
+        self.slots().filter(|slot| slot.attempts >= SILENT_AFTER).map(|slot| slot.delivery.id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots().count()
+    }
+
+    /// Takes a message of `total` bytes, of which `first` are the first; `false` when there is no room.
+    ///
+    /// `first` is the whole message if that fits one block of segments of `each` bytes, otherwise its first [`part_len`].
+    pub(crate) fn push(
+        &mut self,
+        now: Instant,
+        delivery: Delivery,
+        total: u32,
+        first: &[u8],
+        each: u8,
+    ) -> bool {
+        let Some(at) = self.slots.iter().position(Option::is_none) else {
+            return false;
+        };
+        self.births = self.births.wrapping_add(1);
+        self.slots[at] = Some(Slot::new(now, delivery, total, each, self.births));
+        self.load(now, at, first);
+        true
+    }
+
+    /// The application's part of a message that wanted the one at `offset`; `false` if another or none was wanted, or
+    /// it has the wrong length.
+    pub(crate) fn supply(&mut self, now: Instant, id: MessageId, offset: u32, bytes: &[u8]) -> bool {
+        let Some(at) = self.find(id) else { return false };
+        let Some(slot) = &self.slots[at] else { return false };
+        if !slot.wants_part || slot.offset != offset || bytes.len() != slot.wanted() {
+            return false;
+        }
+        self.load(now, at, bytes);
+        true
+    }
+
+    /// Stops sending a message without a word.
+    pub(crate) fn cancel(&mut self, id: MessageId) {
+        if let Some(at) = self.find(id) {
+            self.slots[at] = None;
+        }
+    }
+
+    /// Which classes have a segment to send now. `takes`: whether what is for a node, of a class, said again or not, is asked for at all.
+    pub(crate) fn ready(
+        &self,
+        now: Instant,
+        takes: impl Fn(Address, Priority, bool) -> bool,
+    ) -> PerClass<bool> {
+        let mut ready = PerClass::all(false);
+        for (_, slot) in self.sending().filter(|(_, slot)| slot.is_taken(&takes)) {
+            if slot.next_at <= now && self.may_run(slot) {
+                ready[slot.delivery.priority] = true;
+            }
+        }
+        ready
+    }
+
+    /// When the next segment can be sent, if any is waiting; `takes` as for [`ready`](Self::ready).
+    pub(crate) fn next_send(&self, takes: impl Fn(Address, Priority, bool) -> bool) -> Option<Instant> {
+        self.sending()
+            .filter(|(_, slot)| slot.is_taken(&takes) && self.may_run(slot))
+            .map(|(_, slot)| slot.next_at)
+            .min()
+    }
+
+    /// The segment of `class` to send now; the messages of a class take turns. `takes` as for [`ready`](Self::ready).
+    pub(crate) fn pick(
+        &self,
+        now: Instant,
+        class: Priority,
+        takes: impl Fn(Address, Priority, bool) -> bool,
+    ) -> Option<NextSegment> {
+        self.sending()
+            .filter(|(_, slot)| slot.delivery.priority == class && slot.next_at <= now)
+            .filter(|(_, slot)| slot.is_taken(&takes) && self.may_run(slot))
+            .min_by_key(|(_, slot)| (slot.turn, slot.born))
+            .map(|(slot, found)| NextSegment { slot, index: found.next_index() })
+    }
+
+    /// The body of the frame to seal; returns its length, whether it is a single frame, and for whom it is.
+    pub(crate) fn body(
+        &self,
+        next: NextSegment,
+        out: &mut [u8; SINGLE_MAX],
+    ) -> Option<(usize, bool, Delivery)> {
+        let slot = self.slots.get(next.slot)?.as_ref()?;
+        let len = if slot.single {
+            out[..slot.block.len()].copy_from_slice(&slot.block);
+            slot.block.len()
+        } else {
+            Segment::cut(slot.transfer, &slot.block, next.index, usize::from(slot.each), out)
+        };
+        Some((len, slot.single, slot.delivery))
+    }
+
+    /// Notes that the segment was sealed for the radio; `timeout` is how long to wait for an answer behind the
+    /// last one; `paced`: relays pass it on and need a pause behind it. Returns whether the segment had been sent before.
+    pub(crate) fn sent(&mut self, now: Instant, next: NextSegment, timeout: Duration, paced: bool) -> bool {
+        self.turns = self.turns.wrapping_add(1);
+        let turn = self.turns;
+        let Some(Some(slot)) = self.slots.get_mut(next.slot) else {
+            return false;
+        };
+        slot.turn = turn;
+        slot.sent(now, next.index, timeout, paced)
+    }
+
+    /// An ack of a destination, sealed under (epoch, SEQ) `stamp`; `timeout` is how long to wait for the receipt of a
+    /// message of this priority and so many attempts, if nothing else is missing. Also tells the round-trip time, where
+    /// the ack shows it. `None` if nothing waits for it.
+    pub(crate) fn acked(
+        &mut self,
+        now: Instant,
+        from: Address,
+        ack: &Ack,
+        stamp: (u32, u32),
+        timeout: impl FnOnce(Priority, u8) -> Duration,
+    ) -> Option<(Option<Progress>, Option<Duration>)> {
+        let slot = self.slots.iter_mut().flatten().find(|slot| {
+            slot.delivery.destination == from
+                && !slot.single
+                && slot.transfer == ack.transfer
+                && !slot.wants_part
+        })?;
+        slot.acked(now, ack, stamp, timeout)
+    }
+
+    /// Which message this transfer to a node is of, and which segments that node is known to hold.
+    pub(crate) fn held(&self, to: Address, transfer: TransferId) -> Option<(MessageId, u64)> {
+        let slot = self
+            .slots()
+            .find(|slot| slot.delivery.destination == to && !slot.single && slot.transfer == transfer)?;
+        Some((slot.delivery.id, slot.held))
+    }
+
+    /// A destination's verdict on a message, with the round-trip time where it shows it. `None` if nothing waits
+    /// for it.
+    pub(crate) fn decided(
+        &mut self,
+        now: Instant,
+        from: Address,
+        id: MessageId,
+        verdict: Verdict,
+    ) -> Option<(Progress, Option<Duration>)> {
+        let at = self.find(id)?;
+        let slot = self.slots[at].as_mut()?;
+        // A verdict of anyone else than the destination means nothing, whatever number it names.
+        if slot.delivery.destination != from {
+            return None;
+        }
+        let (progress, sample) = slot.decided(now, verdict)?;
+        self.release_if_done(at, progress);
+        Some((progress, sample))
+    }
+
+    /// Takes the next thing that is due: a deadline first, then a timeout. Retransmissions it leads to become
+    /// ready; only ends are returned.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Progress> {
+        for at in 0..N {
+            if let Some(progress) = self.slots[at].as_mut().and_then(|slot| slot.handle_timeout(now)) {
+                self.release_if_done(at, progress);
+                return Some(progress);
+            }
+        }
+        None
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.slots().map(Slot::next_timeout).min()
+    }
+
+    /// Whether this segment has been on the air before.
+    pub(crate) fn again(&self, next: NextSegment) -> bool {
+        let slot = self.slots.get(next.slot).and_then(Option::as_ref);
+        slot.is_some_and(|slot| slot.was_sent(next.index))
+    }
+
+    /// For the timeout behind a segment: how often it was tried already.
+    pub(crate) fn attempts(&self, next: NextSegment) -> u8 {
+        self.slots.get(next.slot).and_then(Option::as_ref).map_or(0, |slot| slot.attempts)
+    }
+
+    fn load(&mut self, now: Instant, at: usize, bytes: &[u8]) {
+        if let Some(slot) = &mut self.slots[at] {
+            slot.load(now, self.own, &mut self.next_transfer, bytes);
+        }
+    }
+
+    fn release_if_done(&mut self, at: usize, progress: Progress) {
+        if matches!(progress, Progress::Done(..)) {
+            self.slots[at] = None;
+        }
+    }
+
+    fn find(&self, id: MessageId) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.delivery.id == id))
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> + '_ {
+        self.slots.iter().flatten()
+    }
+
+    fn sending(&self) -> impl Iterator<Item = (usize, &Slot)> + '_ {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(at, slot)| slot.as_ref().map(|slot| (at, slot)))
+            .filter(|(_, slot)| slot.pending != 0)
+    }
+}
