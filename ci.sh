@@ -78,7 +78,7 @@ job_nostd() {
     rustup target add "${MCU_TARGETS[@]}"
     local target
     for target in "${MCU_TARGETS[@]}"; do
-        cargo build -p mesh-protocol --locked --target "$target"
+        cargo build -p mesh-protocol -p mesh-firmware --locked --target "$target"
     done
 }
 
@@ -240,7 +240,7 @@ job_layers() {
     grep_or_none() {
         grep "$@" || [ $? -eq 1 ] || fail "layers: grep $* failed"
     }
-    local rust=(protocol ble-bearer firmware-sim gateway hw-tests)
+    local rust=(protocol ble-bearer firmware firmware-sim gateway hw-tests)
     [ ! -d sdk ] || rust+=(sdk)
 
     # rule WHY PATTERN PATH...: the pattern must not stand in the code of these paths; comments may name it.
@@ -265,20 +265,20 @@ job_layers() {
     mapfile -t files < <(others ble-bearer/src/bluez "${rust[@]}")
     rule "only ble-bearer/src/bluez names bluer or btleplug" '\b(bluer|btleplug)\b' "${files[@]}"
     # A controller may be reached over TCP, and virtual ones are for other processes' Bluetooth hosts.
-    mapfile -t files < <(others firmware-sim/src/serve protocol ble-bearer firmware-sim |
+    mapfile -t files < <(others firmware-sim/src/serve protocol ble-bearer firmware firmware-sim |
         grep -vxE 'firmware-sim/tests/serve.rs|ble-bearer/src/hci/port.rs')
     rule "only the gateway, the client libraries, hci/port.rs and firmware-sim/src/serve name tokio's net" \
         'tokio::net' "${files[@]}"
     # The clocks, and the maps whose order differs, are clippy's to find: clippy.toml of each crate. The core and the simulation, without
     # their tests:
     local pure=()
-    mapfile -t pure < <(find protocol/src firmware-sim/src ble-bearer/src/sim firmware-sim/testbed/src -name '*.rs' \
+    mapfile -t pure < <(find protocol/src firmware/src firmware-sim/src ble-bearer/src/sim firmware-sim/testbed/src -name '*.rs' \
         -not -name 'tests.rs' -not -path '*/tests/*' -not -path 'firmware-sim/testbed/src/demo/*')
     rule "the core and the simulation never ask for randomness" \
         '\b(rand|rand_core|getrandom|fastrand)::|\bthread_rng\b|\bRandomState\b' "${pure[@]}"
     rule "the core does not allocate, print or log" \
         '\bextern crate (alloc|std)\b|\balloc::|\bprintln!|\beprintln!|\btracing::|\blog::' \
-        $(find protocol/src -name '*.rs' -not -name crypto_vectors.rs)
+        $(find protocol/src firmware/src -name '*.rs' -not -name crypto_vectors.rs)
     rule "nothing is switched off without a reason" '#!?\[(allow|expect)\((?!.*reason\s*=)[^\]]*\]' \
         "${rust[@]}" fuzz/src fuzz/fuzz_targets tools
 
@@ -298,7 +298,8 @@ job_layers() {
     }
     on mesh-protocol none
     on ble-bearer mesh-protocol
-    on firmware-sim mesh-protocol ble-bearer
+    on mesh-firmware mesh-protocol
+    on firmware-sim mesh-protocol ble-bearer mesh-firmware
     on mesh-agent mesh-protocol
     on gateway mesh-protocol ble-bearer mesh-agent
     on mesh-testbed mesh-protocol ble-bearer firmware-sim mesh-agent gateway

@@ -2,12 +2,11 @@
 //!
 //! Owns what firmware would, power cuts included. The node does the mesh; the world does air and time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
 use ble_bearer::sim::{Radio, Station, link_info};
+use mesh_firmware::flash_log::{self, Marks};
+use mesh_firmware::start::announce_after;
 use mesh_protocol::{
-    Address, Delivery, Duration, EpochKeys, Instant, LinkId, MessageId, NameHash, NetKey, ReplayMark,
-    SendOutcome, Stats, Verdict,
+    Address, Delivery, Duration, EpochKeys, Instant, LinkId, MessageId, NetKey, SendOutcome, Stats, Verdict,
 };
 
 use crate::scenario;
@@ -24,8 +23,10 @@ macro_rules! each {
 
 mod app;
 mod boot;
+mod chip;
 mod clock;
 mod flash;
+mod memory;
 mod notes;
 
 pub(crate) use app::letter;
@@ -34,9 +35,9 @@ pub use boot::Options;
 pub use clock::LocalClock;
 pub use notes::{Look, Note};
 
-use app::{App, Shell, Unmarked};
+use app::{App, Shell};
 use boot::{Boot, Core};
-use flash::{Change, Flash, ID_BLOCK};
+use flash::{Change, Flash};
 use notes::Audit;
 
 /// The one link of a device.
@@ -94,7 +95,7 @@ impl Device {
         } else {
             LocalClock::new(now, options.drift_ppb)
         };
-        let flash = Flash::used(options.flash_write, options.used);
+        let flash = Flash::used(options.flash_write, epoch, options.used);
         let boot = Boot { address, keys: EpochKeys::derive(key, epoch), seed, count: 0, options };
         let node = boot.node(clock.local(now), &flash);
         let mut device = Self {
@@ -116,24 +117,17 @@ impl Device {
     /// What follows from flash and from the time of the start.
     fn set_up(&mut self, now: Instant) {
         let Boot { seed, options, .. } = &self.boot;
-        // Within the first seconds, each device at its own time.
-        self.announce_at =
-            (!options.names.is_empty()).then(|| now + Duration::from_millis(1_000 + seed % 3_000));
-        let kept = self.flash.kept();
-        // Numbers of messages never come again: 0 is none, and behind a restart they go on where none was reserved.
-        let first = kept.ids.max(kept.outbox.last_key_value().map_or(0, |(id, _)| id.0 + 1)).max(1);
-        self.app.next_id = first;
-        self.app.ids_asked = kept.ids;
+        self.announce_at = (!options.names.is_empty()).then(|| now + announce_after(*seed));
+        let (kept, messages) = (self.flash.kept(), self.flash.messages());
+        self.app.postings.start(kept.messages(), messages.outbox.last_key_value().map(|(id, _)| *id));
         if options.durable {
-            self.app.known = kept.inbox.clone();
-            self.app.waiting = kept.outbox.iter().map(|(id, letter)| (*id, letter.clone())).collect();
+            messages.inbox.iter().for_each(|name| self.app.intake.delivered(*name));
+            for (id, letter) in &messages.outbox {
+                self.app.postings.push(*id, letter.clone());
+            }
         }
-        let marks: Vec<_> = kept.marks.iter().map(|(src, (epoch, seq))| (*src, *epoch, *seq)).collect();
-        let seq = kept.seq;
-        for &(src, epoch, seq) in &marks {
-            // As many as this node had room for when it wrote them.
-            let _ = each!(&mut self.node, node => node.restore_mark(ReplayMark { src, epoch, seq }));
-        }
+        let marks = kept.marks().iter().map(|mark| (mark.src, mark.epoch, mark.seq)).collect();
+        let seq = self.reserved();
         self.note(Note::Booted { seq, marks });
     }
 
@@ -152,7 +146,7 @@ impl Device {
     /// First SEQ that the device's flash says is free.
     #[must_use]
     pub const fn reserved(&self) -> u32 {
-        self.flash.kept().seq
+        self.flash.kept().seq_start(self.boot.keys.epoch())
     }
 
     /// Messages taken so far, in order, over all starts.
@@ -176,7 +170,7 @@ impl Device {
     /// Own messages that wait or are under way.
     #[must_use]
     pub fn unsettled(&self) -> usize {
-        self.app.waiting.len() + self.app.flying.len()
+        self.app.postings.waiting() + self.app.in_flight.len()
     }
 
     /// Whether it has power.
@@ -231,17 +225,14 @@ impl Device {
     }
 
     fn send_waiting(&mut self, now: Instant) {
-        if self.app.next_id + ID_BLOCK / 2 > self.app.ids_asked {
-            self.app.ids_asked = self.app.next_id + ID_BLOCK;
+        if let Some(up_to) = self.app.postings.reservation() {
             // Together with the first reservation of SEQs, which the node asks for when it is driven.
-            self.flash.stage(Change::Ids(self.app.ids_asked));
+            self.flash.stage(Change::Log(flash_log::Change::Messages(up_to)));
         }
         while each!(&self.node, node => node.has_room()) {
-            let reserved = self.flash.kept().ids;
-            if self.app.waiting.front().is_none_or(|(id, _)| id.0 >= reserved) {
+            let Some((id, letter)) = self.app.postings.pop_ready(self.flash.kept().messages()) else {
                 return;
-            }
-            let Some((id, letter)) = self.app.waiting.pop_front() else { return };
+            };
             let total = letter.envelope.len();
             let local = self.clock.local(now);
             let delivery = Delivery {
@@ -262,13 +253,13 @@ impl Device {
                         let bytes = letter.envelope.clone();
                         self.note(Note::Accepted { delivery, bytes, by_route });
                     }
-                    self.app.flying.insert(id, letter.envelope);
+                    self.app.in_flight.insert(id, letter.envelope);
                 }
                 Err(why) => {
                     self.note(Note::Refused(id, why));
                     self.app.outcomes.push((now, id, SendOutcome::Expired));
                     if self.boot.options.durable {
-                        self.flash.stage(Change::Settled(id));
+                        self.flash.stage(Change::Completed(id));
                     }
                 }
             }
@@ -285,70 +276,31 @@ impl Device {
         self.poll_flash(now);
         while let Some(change) = self.app.safe.pop_front() {
             match change {
-                Change::Seq(up_to) => each!(&mut self.node, node => node.seq_reserved(up_to)),
+                Change::Log(flash_log::Change::Seq { up_to, .. }) => {
+                    each!(&mut self.node, node => node.seq_reserved(up_to));
+                }
                 Change::Inbox { source, id, priority, hops, body, reply_to } => {
-                    self.app.unsafe_yet.remove(&(source, id));
-                    self.app.known.insert((source, id));
+                    self.app.intake.delivered((source, id));
                     self.app.delivered.push(Delivered { at: now, source, id, hops, body, reply_to });
                     self.note(Note::Delivered(source, id));
-                    self.app.owed.push((source, id, priority));
+                    self.app.intake.owe_receipt((source, id, priority));
                 }
-                Change::Outbox(id, letter) => self.app.waiting.push_back((id, letter)),
-                Change::Ids(_) | Change::Mark(..) | Change::Settled(_) => {}
+                Change::Outbox(id, letter) => _ = self.app.postings.push(id, letter),
+                Change::Log(_) | Change::Completed(_) => {}
             }
         }
-        while self.app.unmarked.front().is_some_and(|next| self.flash.kept().has(next.mark))
-            && let Some(Unmarked { priority, owed, delivered, .. }) = self.app.unmarked.pop_front()
-        {
-            let (source, id) = (delivered.source, delivered.id);
-            self.app.unsafe_yet.remove(&(source, id));
-            self.app.known.insert((source, id));
-            self.app.delivered.push(Delivered { at: now, ..delivered });
+        while let Some(held) = self.app.intake.pop_safe(self.flash.kept()) {
+            let (source, id) = held.name;
+            self.app.delivered.push(Delivered { at: now, ..held.message });
             self.note(Note::Delivered(source, id));
-            self.app.owed.extend(owed.then_some((source, id, priority)));
+            if held.wants_receipt {
+                self.app.intake.owe_receipt((source, id, held.priority));
+            }
         }
-        self.app.owed.retain(|&(source, id, priority)| {
-            !each!(&mut self.node, node => node.report(source, id, priority, Verdict::Delivered))
+        let node = &mut self.node;
+        self.app.intake.report(|(source, id, priority)| {
+            each!(&mut *node, node => node.report(source, id, priority, Verdict::Delivered))
         });
-    }
-}
-
-impl App {
-    fn new(options: &Options) -> Self {
-        let names = options.names.clone();
-        let announce = names.iter().map(|name| (Address::EVERYONE, NameHash::of(name))).collect();
-        Self {
-            names,
-            next_id: 1,
-            ids_asked: 0,
-            waiting: VecDeque::new(),
-            flying: BTreeMap::new(),
-            parts: options.gateway.then(BTreeMap::new),
-            announce,
-            known: BTreeSet::new(),
-            unsafe_yet: BTreeSet::new(),
-            unmarked: VecDeque::new(),
-            owed: Vec::new(),
-            durable: options.durable,
-            delivered: Vec::new(),
-            outcomes: Vec::new(),
-            safe: VecDeque::new(),
-        }
-    }
-
-    /// A power cut: only the experiment's own log stays.
-    fn forget(&mut self) {
-        self.waiting.clear();
-        self.flying.clear();
-        if let Some(parts) = &mut self.parts {
-            parts.clear();
-        }
-        self.announce = self.names.iter().map(|name| (Address::EVERYONE, NameHash::of(name))).collect();
-        self.known.clear();
-        self.unsafe_yet.clear();
-        self.unmarked.clear();
-        self.owed.clear();
-        self.safe.clear();
     }
 }
 
@@ -394,13 +346,13 @@ impl Station for Device {
                     each!(&mut self.node, node => node.announce(to, name));
                 }
             }
-            let Self { node, app, flash, audit, .. } = self;
-            let shell = &mut Shell { now, app, flash, audit: audit.as_deref_mut(), radio };
+            let Self { boot, node, app, flash, audit, .. } = self;
+            let epoch = boot.keys.epoch();
+            let shell = &mut Shell { now, epoch, app, flash, audit: audit.as_deref_mut(), radio };
             let next = each!(node, node => node.drive(local, shell));
             self.poll_flash(now);
-            let reserved = self.flash.kept().ids;
-            let able = self.app.waiting.front().is_some_and(|(id, _)| id.0 < reserved);
-            let idle = !able || !each!(&self.node, node => node.has_room());
+            let ready = self.app.postings.is_ready(self.flash.kept().messages());
+            let idle = !ready || !each!(&self.node, node => node.has_room());
             let said = self.announce_at.is_some() || self.app.announce.is_empty();
             if idle && said && self.app.safe.is_empty() {
                 break next;

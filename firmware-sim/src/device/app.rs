@@ -2,52 +2,26 @@
 //!
 //! Owns letters and deliveries, and what of them is in RAM. When something is safe in flash is `flash`'s business.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use ble_bearer::sim::Radio;
+use mesh_firmware::answers::{ANSWER_WITHIN, Decision, PartStep, decide, is_wanted, take_part};
+use mesh_firmware::flash_log;
+use mesh_firmware::intake::{Arrival, Held, Intake, Receipt};
+use mesh_firmware::posting::{Posting, Postings};
+use mesh_firmware::tables::MessageName;
 use mesh_protocol::{
-    Address, Answer, Duration, Envelope, EnvelopeError, Event, Host, Instant, LinkId, MessageId, MessageRef,
-    MessageType, NameHash, Part, Priority, Reason, Received, ReplayMark, SendOutcome, Verdict,
+    Address, Answer, Duration, Envelope, Event, Host, Instant, LinkId, MessageId, MessageRef, NameHash, Part,
+    Priority, Reason, Received, SendOutcome, Verdict,
 };
-use serde::{Deserialize, Serialize};
 
+use super::boot::Options;
 use super::flash::{Change, Flash};
+use super::memory::{AllMessages, Unbounded};
 use super::notes::{Audit, Note};
 
-/// A device's answers expire after this long.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// Messages that wait for flash to have the mark of their source; more are refused. A guess.
-const UNMARKED: usize = 8;
-/// Answers that wait for room in the node; more queries are refused. A guess.
-const ANSWERS: usize = 8;
-
 /// A message to send.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Letter {
-    /// To which node.
-    pub to: Address,
-    /// How urgent.
-    pub priority: Priority,
-    /// How long anyone wants it.
-    #[serde(with = "micros")]
-    pub within: Duration,
-    /// The envelope's bytes.
-    pub envelope: Vec<u8>,
-}
-
-/// Spans as they stand in flash.
-mod micros {
-    use mesh_protocol::Duration;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(span.as_micros())
-    }
-
-    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Duration, D::Error> {
-        u64::deserialize(from).map(Duration::from_micros)
-    }
-}
+pub type Letter = Posting<Vec<u8>>;
 
 /// A message that a device has taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,36 +40,16 @@ pub struct Delivered {
     pub reply_to: Option<MessageRef>,
 }
 
-/// A message that waits for flash to have the mark of its source.
-#[derive(Debug)]
-pub(super) struct Unmarked {
-    pub(super) mark: ReplayMark,
-    pub(super) priority: Priority,
-    /// Its sender waits for a receipt.
-    pub(super) owed: bool,
-    pub(super) delivered: Delivered,
-}
-
 /// What a device's application has and has seen.
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) names: Vec<String>,
-    pub(super) next_id: u32,
-    /// Numbers below this are asked for in flash.
-    pub(super) ids_asked: u32,
-    pub(super) waiting: VecDeque<(MessageId, Letter)>,
-    pub(super) flying: BTreeMap<MessageId, Vec<u8>>,
+    pub(super) postings: Postings<Unbounded<(MessageId, Letter)>>,
+    pub(super) in_flight: BTreeMap<MessageId, Vec<u8>>,
     /// Bytes taken of messages that come in parts; `None` where there is no room for those.
-    pub(super) parts: Option<BTreeMap<(Address, MessageId), u32>>,
+    pub(super) parts: Option<BTreeMap<MessageName, u32>>,
     pub(super) announce: Vec<(Address, NameHash)>,
-    /// Messages taken, by which a repeat is recognised: RAM, or a copy of what flash has.
-    pub(super) known: BTreeSet<(Address, MessageId)>,
-    /// Taken, and not yet safe in flash.
-    pub(super) unsafe_yet: BTreeSet<(Address, MessageId)>,
-    /// Of these, the ones that flash does not keep: they wait until it has the mark of their source.
-    pub(super) unmarked: VecDeque<Unmarked>,
-    /// Receipts that the node had no room for.
-    pub(super) owed: Vec<(Address, MessageId, Priority)>,
+    pub(super) intake: Intake<Delivered, AllMessages, Unbounded<Receipt>>,
     /// Whether what is taken and what is sent goes to flash first.
     pub(super) durable: bool,
     /// What happened, for whoever made the experiment: no memory of the device's.
@@ -108,6 +62,7 @@ pub(super) struct App {
 /// What stands between a node and its device while the node is driven.
 pub(super) struct Shell<'a, 'r> {
     pub(super) now: Instant,
+    pub(super) epoch: u32,
     pub(super) app: &'a mut App,
     pub(super) flash: &'a mut Flash,
     pub(super) audit: Option<&'a mut Audit>,
@@ -127,21 +82,23 @@ impl Host for Shell<'_, '_> {
         match event {
             Event::Received(received) => self.received(&received),
             Event::ReserveSeq { up_to } => {
-                self.flash.stage(Change::Seq(up_to));
+                let epoch = self.epoch;
+                self.flash.stage(Change::Log(flash_log::Change::Seq { epoch, up_to }));
                 self.app.safe.extend(self.flash.poll(self.now));
-                if self.flash.kept().seq >= up_to { Answer::Reserved } else { Answer::None }
+                // Flash that takes its time says so later: until then the node sends nothing new.
+                if self.flash.kept().seq_start(epoch) >= up_to { Answer::Reserved } else { Answer::None }
             }
             Event::Done { id, outcome, .. } => {
-                self.app.flying.remove(&id);
+                self.app.in_flight.remove(&id);
                 self.app.outcomes.push((self.now, id, outcome));
                 self.note(Note::Done(id, outcome));
                 if self.app.durable {
-                    self.flash.stage(Change::Settled(id));
+                    self.flash.stage(Change::Completed(id));
                 }
                 Answer::None
             }
             Event::NameWanted { source, name } => {
-                if self.app.names.iter().any(|own| NameHash::of(own) == name) {
+                if is_wanted(self.app.names.iter(), name) {
                     self.app.announce.push((source, name));
                 }
                 Answer::None
@@ -152,7 +109,8 @@ impl Host for Shell<'_, '_> {
 
     fn load(&mut self, id: MessageId, offset: u32, out: &mut [u8]) -> bool {
         let offset = offset as usize;
-        let Some(bytes) = self.app.flying.get(&id).and_then(|all| all.get(offset..offset + out.len())) else {
+        let Some(bytes) = self.app.in_flight.get(&id).and_then(|all| all.get(offset..offset + out.len()))
+        else {
             return false;
         };
         out.copy_from_slice(bytes);
@@ -191,61 +149,42 @@ impl Shell<'_, '_> {
         }
         let Some(parts) = &mut self.app.parts else { return Some(Verdict::Rejected(Reason::TooLarge)) };
         let taken = parts.get(&(source, id)).copied().unwrap_or(0);
-        if part.offset > taken {
-            return Some(Verdict::Restart);
+        match take_part(taken, part, received.bytes.len()) {
+            PartStep::Restart => Some(Verdict::Restart),
+            PartStep::Taken(taken) => {
+                parts.insert((source, id), taken);
+                Some(Verdict::Delivered)
+            }
+            PartStep::Complete => {
+                parts.remove(&(source, id));
+                self.deliver(received, Vec::new(), None)
+            }
         }
-        let taken = part.offset + received.bytes.len() as u32;
-        if taken == part.total {
-            parts.remove(&(source, id));
-            return self.deliver(received, Vec::new(), None);
-        }
-        parts.insert((source, id), taken);
-        Some(Verdict::Delivered)
     }
 
     fn take(&mut self, received: &Received<'_>) -> Option<Verdict> {
-        let &Received { source, id, priority, .. } = received;
         if let Some(verdict) = self.already(received) {
             return verdict;
         }
-        let envelope = match Envelope::parse(received.bytes) {
-            Ok(envelope) => envelope,
-            // A device keeps no contexts: it is told the names again.
-            Err(EnvelopeError::UnknownContext) => return Some(Verdict::Rejected(Reason::UnknownContext)),
-            Err(_) => return Some(Verdict::Rejected(Reason::Malformed)),
-        };
-        if !envelope.to.is_empty() && !self.app.names.iter().any(|name| name == envelope.to) {
-            return Some(Verdict::Rejected(Reason::NoSuchAgent));
-        }
-        if envelope.kind == MessageType::Query {
-            if self.app.waiting.len() >= ANSWERS {
-                return Some(Verdict::Rejected(Reason::InboxFull));
+        let envelope = match decide(received, self.app.names.iter(), self.app.postings.waiting()) {
+            Decision::Refuse(reason) => return Some(Verdict::Rejected(reason)),
+            Decision::Deliver(envelope) => envelope,
+            Decision::Answer { query, answer } => {
+                let answer = letter(received.source, received.priority, ANSWER_WITHIN, &answer);
+                self.app.post(self.flash, answer);
+                query
             }
-            let answer = Envelope {
-                kind: MessageType::Response,
-                from: envelope.to,
-                to: envelope.from,
-                processed: false,
-                reply_to: Some(MessageRef { node: source, id }),
-                text: envelope.text,
-                body: envelope.body,
-            };
-            let answer = letter(source, priority, ANSWER_WITHIN, &answer);
-            self.app.post(self.flash, answer);
-        }
+        };
         self.deliver(received, envelope.body.to_vec(), envelope.reply_to)
     }
 
     /// What to say of a message that was taken before, or that there is no room for: `Some(None)` while it is on its way to flash.
     fn already(&self, received: &Received<'_>) -> Option<Option<Verdict>> {
-        let name = (received.source, received.id);
-        if self.app.known.contains(&name) {
-            return Some(Some(Verdict::Delivered));
+        match self.app.intake.arrival((received.source, received.id)) {
+            Arrival::New => None,
+            Arrival::Waits => Some(None),
+            Arrival::Verdict(verdict) => Some(Some(verdict)),
         }
-        if self.app.unsafe_yet.contains(&name) {
-            return Some(None);
-        }
-        (self.app.unmarked.len() >= UNMARKED).then_some(Some(Verdict::Rejected(Reason::InboxFull)))
     }
 
     fn deliver(
@@ -255,43 +194,67 @@ impl Shell<'_, '_> {
         reply_to: Option<MessageRef>,
     ) -> Option<Verdict> {
         let &Received { source, id, hops, priority, mark, .. } = received;
+        let name = (source, id);
         // It goes in the same write as the message, or ahead of the delivery: frames that brought it bring nothing after a cut.
         if let Some(mark) = mark {
-            self.flash.stage(Change::Mark(mark.src, mark.epoch, mark.seq));
+            self.flash.stage(Change::Log(flash_log::Change::Mark(mark)));
         }
         if self.app.durable {
-            self.app.unsafe_yet.insert((source, id));
+            self.app.intake.expect(name);
             self.flash.stage(Change::Inbox { source, id, priority, hops, body, reply_to });
             return None;
         }
         self.app.safe.extend(self.flash.poll(self.now));
-        let delivered = Delivered { at: self.now, source, id, hops, body, reply_to };
+        let message = Delivered { at: self.now, source, id, hops, body, reply_to };
         if let Some(mark) = mark.filter(|mark| !self.flash.kept().has(*mark)) {
-            self.app.unsafe_yet.insert((source, id));
-            self.app.unmarked.push_back(Unmarked {
-                mark,
-                priority,
-                owed: received.wants_verdict(),
-                delivered,
-            });
+            let wants_receipt = received.wants_verdict();
+            self.app.intake.hold(Held { name, priority, mark, wants_receipt, message });
             return None;
         }
-        self.app.known.insert((source, id));
-        self.app.delivered.push(delivered);
+        self.app.intake.delivered(name);
+        self.app.delivered.push(message);
         self.note(Note::Delivered(source, id));
         Some(Verdict::Delivered)
     }
 }
 
 impl App {
+    pub(super) fn new(options: &Options) -> Self {
+        let names = options.names.clone();
+        let announce = names.iter().map(|name| (Address::EVERYONE, NameHash::of(name))).collect();
+        Self {
+            names,
+            postings: Postings::new(Unbounded::default()),
+            in_flight: BTreeMap::new(),
+            parts: options.gateway.then(BTreeMap::new),
+            announce,
+            intake: Intake::new(AllMessages::default(), AllMessages::default(), Unbounded::default()),
+            durable: options.durable,
+            delivered: Vec::new(),
+            outcomes: Vec::new(),
+            safe: VecDeque::new(),
+        }
+    }
+
+    /// A power cut: only the experiment's own log stays.
+    pub(super) fn forget(&mut self) {
+        self.postings.clear();
+        self.in_flight.clear();
+        if let Some(parts) = &mut self.parts {
+            parts.clear();
+        }
+        self.announce = self.names.iter().map(|name| (Address::EVERYONE, NameHash::of(name))).collect();
+        self.intake.clear();
+        self.safe.clear();
+    }
+
     /// Takes a letter and gives it its number.
     pub(super) fn post(&mut self, flash: &mut Flash, letter: Letter) -> MessageId {
-        let id = MessageId(self.next_id);
-        self.next_id += 1;
+        let id = self.postings.number();
         if self.durable {
             flash.stage(Change::Outbox(id, letter));
         } else {
-            self.waiting.push_back((id, letter));
+            self.postings.push(id, letter);
         }
         id
     }

@@ -1,18 +1,12 @@
 //! What a device is started with, each time: its address, its keys and how it differs from others.
 //!
-//! Owns the options and the making of nodes. What a restart leaves of the rest is `device`'s and `flash`'s business.
+//! Owns the options and the making of nodes. With which SEQ, marks and routes one begins is the firmware's business
+//! (`mesh_firmware::start`), what a restart leaves of the rest `device`'s and `flash`'s.
 
-use mesh_protocol::{Address, Config, Duration, EpochKeys, GatewayNode, Instant, Keyring, Rng, SmallNode};
+use mesh_firmware::start::{SEQ_BLOCK, Setup, TTL};
+use mesh_protocol::{Address, Duration, EpochKeys, GatewayNode, Instant, Rng, SmallNode};
 
 use super::flash::Flash;
-
-/// SEQs reserved at a time; `docs/protocol.md`, "SEQ".
-const SEQ_BLOCK: u32 = 1024;
-/// Hops allowed to a device's messages: more than any field here is long.
-const TTL: u8 = 12;
-
-/// What the node is told that a route costs: it decides nothing.
-const ROUTE_COST: u16 = 1;
 
 /// How a device differs from the usual one.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,26 +73,19 @@ pub(super) struct Boot {
 impl Boot {
     /// The node of the next start.
     pub(super) fn node(&self, now: Instant, flash: &Flash) -> Core {
-        let Options { ttl, relay, seq_block, gateway, .. } = self.options;
-        let config = Config {
-            address: self.address,
-            keys: Keyring::new(self.keys.clone()),
-            // Another one for each start.
-            seed: if self.count == 0 { self.seed } else { Rng::new(self.seed).fork(self.count).next_u64() },
-            ttl,
-            relay,
-            seq_start: flash.kept().seq,
-            seq_block,
-        };
-        let mut node = if gateway {
-            Core::Gateway(Box::new(GatewayNode::new(now, config)))
+        let Options { ttl, relay, seq_block, gateway, ref routes, .. } = self.options;
+        let setup = Setup { address: self.address, keys: &self.keys, ttl, relay, seq_block, routes };
+        // Another one for each start: a node that drew the same numbers again would meet the same neighbours at the same moments.
+        let seed = if self.count == 0 { self.seed } else { Rng::new(self.seed).fork(self.count).next_u64() };
+        let config = setup.config(flash.kept(), seed);
+        if gateway {
+            let mut node = Box::new(GatewayNode::new(now, config));
+            setup.restore(now, &mut node, flash.kept());
+            Core::Gateway(node)
         } else {
-            Core::Small(Box::new(SmallNode::new(now, config)))
-        };
-        for &(to, next) in &self.options.routes {
-            // As documented: what is not taken is left out.
-            let _ = each!(&mut node, node => node.set_route(now, to, next, ROUTE_COST));
+            let mut node = Box::new(SmallNode::new(now, config));
+            setup.restore(now, &mut node, flash.kept());
+            Core::Small(node)
         }
-        node
     }
 }

@@ -1,34 +1,25 @@
 //! A device's flash: what is left of it after its power was cut.
 //!
-//! Owns writes that take time, what a cut does to the one under way, and the checksum that finds half a write. What is
-//! written, and what may be done only behind it, is the device's business.
+//! Owns writes that take time, and what a cut does to the one under way. What a record looks like, and that half of one does not count, is
+//! the firmware's business (`mesh_firmware::flash_log`); what is written, and what may be done only behind it, the device's.
 //!
-//! A write is one record with everything that was staged by the time it began, so that a cut leaves all or nothing of
-//! it. Records are only bytes once a cut has come: until then the parsed state says the same.
+//! A write is one record with everything that was staged by the time it began, so that a cut leaves all or nothing of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_protocol::{Address, Duration, Instant, MessageId, MessageRef, Priority, ReplayMark};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use mesh_firmware::flash_log::{self, FlashLog, Kept};
+use mesh_protocol::{Address, Duration, Instant, MessageId, MessageRef, Priority};
 
 use super::Letter;
+use super::chip::Chip;
+use super::memory::AllMarks;
 use crate::scenario;
 
-/// Bytes of SHA-256 that guard a record. A guess: one damaged record in 2^64 passes.
-const CHECKSUM: usize = 8;
-/// Message numbers reserved at a time: as for SEQs on a small node (`docs/protocol.md`, "SEQ").
-pub(super) const ID_BLOCK: u32 = 1_024;
-
 /// One thing that a device wants kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// SEQs below this may be used.
-    Seq(u32),
-    /// So may message numbers below this.
-    Ids(u32),
-    /// The highest SEQ taken of a source when it brought a message, and its epoch.
-    Mark(Address, u32, u32),
+    /// What every firmware keeps.
+    Log(flash_log::Change),
     /// A message that arrived.
     Inbox {
         source: Address,
@@ -41,36 +32,24 @@ pub(super) enum Change {
     /// An own message.
     Outbox(MessageId, Letter),
     /// One that is done.
-    Settled(MessageId),
+    Completed(MessageId),
 }
 
-/// What flash holds.
+/// Messages that a device keeps as a gateway does. They do not stand in the log: a device that has room for them has a disk. But they count
+/// only with the record of the log that was written behind them, so that a cut leaves both or neither.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Kept {
-    pub(super) seq: u32,
-    pub(super) ids: u32,
-    pub(super) marks: BTreeMap<Address, (u32, u32)>,
+pub(super) struct KeptMessages {
     pub(super) inbox: BTreeSet<(Address, MessageId)>,
     pub(super) outbox: BTreeMap<MessageId, Letter>,
 }
 
-impl Kept {
-    /// Whether nothing up to this mark will be taken after a restart.
-    pub(super) fn has(&self, mark: ReplayMark) -> bool {
-        self.marks.get(&mark.src).is_some_and(|kept| *kept >= (mark.epoch, mark.seq))
-    }
-
+impl KeptMessages {
     fn apply(&mut self, change: &Change) {
         match change {
-            Change::Seq(up_to) => self.seq = self.seq.max(*up_to),
-            Change::Ids(up_to) => self.ids = self.ids.max(*up_to),
-            Change::Mark(source, epoch, seq) => {
-                let known = self.marks.entry(*source).or_default();
-                *known = (*known).max((*epoch, *seq));
-            }
+            Change::Log(_) => {}
             Change::Inbox { source, id, .. } => drop(self.inbox.insert((*source, *id))),
             Change::Outbox(id, letter) => drop(self.outbox.insert(*id, letter.clone())),
-            Change::Settled(id) => drop(self.outbox.remove(id)),
+            Change::Completed(id) => drop(self.outbox.remove(id)),
         }
     }
 }
@@ -87,29 +66,38 @@ struct Write {
 pub(super) struct Flash {
     /// How long a write takes.
     takes: Duration,
-    kept: Kept,
+    chip: Chip,
+    log: FlashLog<AllMarks>,
+    messages: KeptMessages,
     staged: Vec<Change>,
     write: Option<Write>,
-    /// What stands behind the last whole record since a cut.
-    tail: Vec<u8>,
+    /// What a cut has left whole of the write that it met: it counts once it is found.
+    unread: Vec<Change>,
 }
 
 impl Flash {
-    /// An empty one whose writes take so long.
-    pub(super) fn new(takes: Duration) -> Self {
-        Self { takes, kept: Kept::default(), staged: Vec::new(), write: None, tail: Vec::new() }
+    /// One whose writes take so long, and that says that SEQs of this epoch and message numbers below `used` are taken.
+    pub(super) fn used(takes: Duration, epoch: u32, used: u32) -> Self {
+        let mut chip = Chip::default();
+        let mut log = open(&mut chip);
+        // It leaves the factory with a first record: a cut that broke that one would leave a device that cannot start.
+        write(
+            &mut log,
+            &mut chip,
+            &[flash_log::Change::Seq { epoch, up_to: used }, flash_log::Change::Messages(used)],
+        );
+        let messages = KeptMessages::default();
+        Self { takes, chip, log, messages, staged: Vec::new(), write: None, unread: Vec::new() }
     }
 
-    /// The same, with numbers below `used` taken.
-    pub(super) fn used(takes: Duration, used: u32) -> Self {
-        let mut flash = Self::new(takes);
-        (flash.kept.seq, flash.kept.ids) = (used, used);
-        flash
+    /// What firmware keeps, as far as its write is done.
+    pub(super) const fn kept(&self) -> &Kept<AllMarks> {
+        self.log.kept()
     }
 
-    /// Everything whose write is done.
-    pub(super) const fn kept(&self) -> &Kept {
-        &self.kept
+    /// What a gateway keeps, as far as its write is done.
+    pub(super) const fn messages(&self) -> &KeptMessages {
+        &self.messages
     }
 
     /// Wants something written; [`poll`](Self::poll) tells when it is.
@@ -122,9 +110,10 @@ impl Flash {
     pub(super) fn poll(&mut self, now: Instant) -> Vec<Change> {
         let mut safe = Vec::new();
         loop {
-            if let Some(write) = self.write.take_if(|write| write.done <= now) {
-                write.changes.iter().for_each(|change| self.kept.apply(change));
-                safe.extend(write.changes);
+            if let Some(done) = self.write.take_if(|write| write.done <= now) {
+                write(&mut self.log, &mut self.chip, &logged(&done.changes));
+                done.changes.iter().for_each(|change| self.messages.apply(change));
+                safe.extend(done.changes);
             }
             if self.write.is_some() || self.staged.is_empty() {
                 return safe;
@@ -141,40 +130,58 @@ impl Flash {
     /// Power is cut. Whether a write was under way; only of that one anything can be lost, as nobody was told that it is done.
     pub(super) fn cut(&mut self, flash: scenario::Flash) -> bool {
         self.staged.clear();
-        let Some(write) = self.write.take() else { return false };
-        let mut record = record(&write.changes);
-        match flash {
-            scenario::Flash::Kept => {}
-            scenario::Flash::Lost => record.clear(),
-            scenario::Flash::Torn => record.truncate(record.len() / 2),
+        let Some(broken) = self.write.take() else { return false };
+        let changes = logged(&broken.changes);
+        // How long the write is, a copy of the chip tells: it may be a record, or a whole half.
+        let mut whole = self.chip.clone();
+        write(&mut self.log.clone(), &mut whole, &changes);
+        let length = whole.written() - self.chip.written();
+        self.chip.cut_behind(Some(match flash {
+            scenario::Flash::Kept => length,
+            scenario::Flash::Lost => 0,
+            scenario::Flash::Torn => length / 2,
+        }));
+        // What the log knows in RAM is gone with the power; until it is opened again, this one says what it did before.
+        let is_whole = self.log.clone().write(&mut self.chip, &changes).is_ok();
+        self.chip.cut_behind(None);
+        if is_whole {
+            self.unread = broken.changes;
         }
-        self.tail = record;
         true
     }
 
     /// Power is back: a last record that is whole counts, half a one does not. What it says, which nobody has acted on yet.
     pub(super) fn recover(&mut self) -> Vec<Change> {
-        let changes = read(&std::mem::take(&mut self.tail)).unwrap_or_default();
-        changes.iter().for_each(|change| self.kept.apply(change));
+        self.log = open(&mut self.chip);
+        let changes = std::mem::take(&mut self.unread);
+        changes.iter().for_each(|change| self.messages.apply(change));
         changes
     }
 }
 
-fn record(changes: &[Change]) -> Vec<u8> {
-    // Numbers, strings and lists of them: serde_json writes them all.
-    let text = serde_json::to_vec(changes).unwrap_or_default();
-    let mut bytes = Sha256::digest(&text)[..CHECKSUM].to_vec();
-    bytes.extend(text);
-    bytes
+/// The part of these changes that stands in the log.
+fn logged(changes: &[Change]) -> Vec<flash_log::Change> {
+    let log = changes.iter().filter_map(|change| match change {
+        Change::Log(change) => Some(*change),
+        _ => None,
+    });
+    log.collect()
 }
 
-fn read(bytes: &[u8]) -> Option<Vec<Change>> {
-    let (checksum, text) = bytes.split_at_checked(CHECKSUM)?;
-    (Sha256::digest(text)[..CHECKSUM] == *checksum).then(|| serde_json::from_slice(text).ok())?
+fn open(chip: &mut Chip) -> FlashLog<AllMarks> {
+    FlashLog::open(chip, AllMarks::default()).expect("a cut damages nothing but the write that it meets")
+}
+
+fn write(log: &mut FlashLog<AllMarks>, chip: &mut Chip, changes: &[flash_log::Change]) {
+    log.write(chip, changes)
+        .expect("the chip has power, and room for the marks of more sources than a node knows");
 }
 
 #[cfg(test)]
 mod tests {
+    use mesh_firmware::flash_log::Marks;
+    use mesh_protocol::ReplayMark;
+
     use super::*;
 
     const TAKES: Duration = Duration::from_millis(5);
@@ -188,6 +195,14 @@ mod tests {
         Letter { to, priority, within: Duration::from_secs(1), envelope: vec![1, 2, 3] }
     }
 
+    const fn seqs(up_to: u32) -> Change {
+        Change::Log(flash_log::Change::Seq { epoch: 1, up_to })
+    }
+
+    const fn mark(source: u16, seq: u32) -> Change {
+        Change::Log(flash_log::Change::Mark(ReplayMark { src: Address::new(source), epoch: 1, seq }))
+    }
+
     fn inbox(source: u16, id: u32) -> Change {
         let (source, id) = (Address::new(source), MessageId(id));
         Change::Inbox { source, id, priority: Priority::Low, hops: 3, body: vec![7; 5], reply_to: None }
@@ -195,27 +210,27 @@ mod tests {
 
     #[test]
     fn a_write_takes_its_time_and_what_came_meanwhile_goes_with_the_next() {
-        let mut flash = Flash::new(TAKES);
-        flash.stage(Change::Seq(8));
+        let mut flash = Flash::used(TAKES, 1, 0);
+        flash.stage(seqs(8));
         assert_eq!(flash.poll(at(0)), []);
-        flash.stage(Change::Ids(4));
-        flash.stage(Change::Seq(16));
+        flash.stage(Change::Log(flash_log::Change::Messages(4)));
+        flash.stage(seqs(16));
         assert_eq!((flash.poll(at(4)), flash.poll_timeout()), (vec![], Some(at(5))));
-        assert_eq!(flash.kept().seq, 0);
-        assert_eq!(flash.poll(at(5)), [Change::Seq(8)]);
+        assert_eq!(flash.kept().seq_start(1), 0);
+        assert_eq!(flash.poll(at(5)), [seqs(8)]);
         assert_eq!(flash.poll_timeout(), Some(at(10)));
-        assert_eq!(flash.poll(at(10)), [Change::Ids(4), Change::Seq(16)]);
-        assert_eq!((flash.kept().seq, flash.kept().ids, flash.poll_timeout()), (16, 4, None));
+        assert_eq!(flash.poll(at(10)), [Change::Log(flash_log::Change::Messages(4)), seqs(16)]);
+        assert_eq!((flash.kept().seq_start(1), flash.kept().messages(), flash.poll_timeout()), (16, 4, None));
     }
 
     #[test]
     fn a_flash_that_takes_no_time_is_done_at_once() {
-        let mut flash = Flash::new(Duration::ZERO);
-        flash.stage(Change::Seq(8));
-        assert_eq!(flash.poll(at(0)), [Change::Seq(8)]);
+        let mut flash = Flash::used(Duration::ZERO, 1, 0);
+        flash.stage(seqs(8));
+        assert_eq!(flash.poll(at(0)), [seqs(8)]);
         assert!(!flash.cut(scenario::Flash::Lost), "nothing is under way");
         assert_eq!(flash.recover(), []);
-        assert_eq!(flash.kept().seq, 8);
+        assert_eq!(flash.kept().seq_start(1), 8);
     }
 
     #[test]
@@ -223,52 +238,67 @@ mod tests {
         for (how, seq) in
             [(scenario::Flash::Kept, 16), (scenario::Flash::Lost, 8), (scenario::Flash::Torn, 8)]
         {
-            let mut flash = Flash::new(TAKES);
-            flash.stage(Change::Seq(8));
+            let mut flash = Flash::used(TAKES, 1, 0);
+            flash.stage(seqs(8));
             flash.poll(at(0));
             flash.poll(at(5));
-            flash.stage(Change::Seq(16));
+            flash.stage(seqs(16));
             flash.stage(Change::Outbox(MessageId(3), letter()));
             flash.poll(at(6));
-            flash.stage(Change::Seq(24));
+            flash.stage(seqs(24));
             assert!(flash.cut(how));
             let found = flash.recover();
             assert_eq!(found.len(), if seq == 16 { 2 } else { 0 }, "{how:?}");
-            assert_eq!(flash.kept().seq, seq, "{how:?}");
-            assert_eq!(flash.kept().outbox.len(), usize::from(seq == 16), "{how:?}: all or nothing");
+            assert_eq!(flash.kept().seq_start(1), seq, "{how:?}");
+            assert_eq!(flash.messages().outbox.len(), usize::from(seq == 16), "{how:?}: all or nothing");
             assert_eq!(flash.poll(at(99)), [], "what had not begun is gone");
         }
     }
 
+    /// That half a record does not count wherever it breaks off, `mesh_firmware::flash_log` tests; here, that the chip does break it off, and
+    /// that the log goes on behind it.
     #[test]
-    fn half_a_record_is_never_read_wherever_it_breaks_off() {
-        let changes = vec![Change::Mark(Address::new(1), 1, 7), inbox(2, 5)];
-        let whole = record(&changes);
-        assert_eq!(read(&whole), Some(changes));
-        for len in 0..whole.len() {
-            assert_eq!(read(&whole[..len]), None, "{len}");
+    fn a_torn_write_leaves_bytes_on_the_chip_and_the_next_one_is_found_behind_them() {
+        let mut flash = Flash::used(TAKES, 1, 0);
+        for life in 1..200 {
+            flash.stage(seqs(8 * life));
+            flash.stage(inbox(2, life));
+            flash.poll(at(0));
+            let written = flash.chip.written();
+            flash.cut(scenario::Flash::Torn);
+            assert!(flash.chip.written() > written);
+            assert_eq!(flash.recover(), []);
+            assert_eq!(flash.kept().seq_start(1), 8 * (life - 1));
+            flash.stage(seqs(8 * life));
+            flash.poll(at(10));
+            flash.cut(scenario::Flash::Kept);
+            assert_eq!(flash.recover(), [seqs(8 * life)]);
+            assert_eq!(flash.kept().seq_start(1), 8 * life);
         }
+        assert_eq!(flash.messages().inbox, BTreeSet::new());
     }
 
     #[test]
     fn everything_kept_is_found_again() {
-        let mut flash = Flash::new(Duration::ZERO);
+        let mut flash = Flash::used(Duration::ZERO, 1, 0);
         for change in [
-            Change::Mark(Address::new(1), 1, 7),
-            Change::Mark(Address::new(2), 1, 9),
-            Change::Mark(Address::new(1), 1, 5),
+            mark(1, 7),
+            mark(2, 9),
+            mark(1, 5),
             inbox(1, 2),
             Change::Outbox(MessageId(3), letter()),
             Change::Outbox(MessageId(4), letter()),
-            Change::Settled(MessageId(3)),
+            Change::Completed(MessageId(3)),
         ] {
             flash.stage(change);
         }
         flash.poll(at(1));
         flash.cut(scenario::Flash::Torn);
         assert_eq!(flash.recover(), [], "all was acted on");
-        let kept = flash.kept();
-        assert_eq!(kept.marks, BTreeMap::from([(Address::new(1), (1, 7)), (Address::new(2), (1, 9))]));
+        let marks: Vec<_> =
+            flash.kept().marks().iter().map(|mark| (mark.src.bits(), mark.epoch, mark.seq)).collect();
+        assert_eq!(marks, [(1, 1, 7), (2, 1, 9)]);
+        let kept = flash.messages();
         assert_eq!(kept.inbox, BTreeSet::from([(Address::new(1), MessageId(2))]));
         assert_eq!(kept.outbox, BTreeMap::from([(MessageId(4), letter())]));
     }

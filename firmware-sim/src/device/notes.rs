@@ -158,7 +158,7 @@ impl Device {
             address: node.address(),
             epoch: node.epoch(),
             next_seq: node.next_seq(),
-            reserved: self.flash.kept().seq,
+            reserved: self.reserved(),
             outbox: (node.depth().0, outbox),
             queue: (node.depth().1, queue),
             sources: node.replay_use(),

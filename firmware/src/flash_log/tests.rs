@@ -1,0 +1,258 @@
+use super::*;
+
+const PAGE: usize = 64;
+const HALF: usize = 2 * PAGE;
+
+/// NOR flash of two halves that loses its power after so many bytes.
+#[derive(Clone, Debug)]
+struct Chip {
+    bytes: [u8; 2 * HALF],
+    left: usize,
+    written: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PowerCut;
+
+impl Chip {
+    const fn new() -> Self {
+        Self { bytes: [ERASED; 2 * HALF], left: usize::MAX, written: 0 }
+    }
+}
+
+impl Flash for Chip {
+    type Error = PowerCut;
+
+    const WORD: usize = 8;
+    const PAGE: usize = PAGE;
+
+    fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), PowerCut> {
+        assert!(offset.is_multiple_of(4) && bytes.len().is_multiple_of(4));
+        bytes.copy_from_slice(&self.bytes[offset as usize..][..bytes.len()]);
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), PowerCut> {
+        assert!((offset as usize).is_multiple_of(Self::WORD) && bytes.len().is_multiple_of(Self::WORD));
+        for (at, byte) in (offset as usize..).zip(bytes) {
+            if self.left == 0 {
+                return Err(PowerCut);
+            }
+            assert_eq!(self.bytes[at], ERASED, "a word is written once");
+            self.bytes[at] = *byte;
+            self.left -= 1;
+            self.written += 1;
+        }
+        Ok(())
+    }
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), PowerCut> {
+        assert!((from as usize).is_multiple_of(PAGE) && (to as usize).is_multiple_of(PAGE));
+        if self.left == 0 {
+            return Err(PowerCut);
+        }
+        self.bytes[from as usize..to as usize].fill(ERASED);
+        Ok(())
+    }
+}
+
+type Log = FlashLog<MarkTable<3>>;
+
+fn open(chip: &mut Chip) -> Result<Log, LogError<PowerCut>> {
+    Log::open(chip, MarkTable::new())
+}
+
+const fn seq(up_to: u32) -> Change {
+    Change::Seq { epoch: 1, up_to }
+}
+
+const fn mark(source: u16, seq: u32) -> Change {
+    Change::Mark(ReplayMark { src: Address::new(source), epoch: 1, seq })
+}
+
+/// Changes as they come in the life of a node: records of one, two and three.
+fn life() -> impl Iterator<Item = Vec<Change>> {
+    (1..).map(|n| match n % 3 {
+        0 => vec![seq(64 * n), mark(1, n), mark(2, 2 * n)],
+        1 => vec![Change::Messages(n)],
+        _ => vec![mark(1, n), mark(3, n)],
+    })
+}
+
+#[test]
+fn what_was_written_is_found_again_after_each_write_through_many_halves() {
+    let mut chip = Chip::new();
+    let mut log = open(&mut chip).unwrap();
+    assert_eq!(log.kept().seq_start(1), 0);
+    for changes in life().take(300) {
+        log.write(&mut chip, &changes).unwrap();
+        let found = open(&mut chip).unwrap();
+        assert_eq!(found.kept(), log.kept());
+        assert_eq!((found.generation, found.half, found.end), (log.generation, log.half, log.end));
+    }
+    assert!(log.generation > 50, "{}", log.generation);
+    assert_eq!((log.kept().seq_start(1), log.kept().messages()), (64 * 300, 298));
+}
+
+#[test]
+fn a_write_that_a_cut_breaks_at_any_byte_leaves_all_of_it_or_nothing_and_all_before() {
+    let mut cuts = 0;
+    let mut chip = Chip::new();
+    let mut log = open(&mut chip).unwrap();
+    // The very first one has no older half behind it: see the next test.
+    log.write(&mut chip, &[]).unwrap();
+    for changes in life().take(60) {
+        let before = log.kept().clone();
+        let mut whole = chip.clone();
+        log.write(&mut whole, &changes).unwrap();
+        for left in 0..whole.written - chip.written {
+            let mut torn = Chip { left, ..chip.clone() };
+            let mut cut = open(&mut torn.clone()).unwrap();
+            assert_eq!(cut.write(&mut torn, &changes), Err(LogError::Flash(PowerCut)));
+            assert_eq!(*cut.kept(), before, "nobody is told what may not be there");
+            torn.left = usize::MAX;
+            // A driver that failed without a power cut: the same log goes on.
+            let mut same = torn.clone();
+            cut.write(&mut same, &changes).unwrap();
+            assert_eq!(open(&mut same).unwrap().kept(), log.kept());
+            // A power cut: it is opened anew, and can be written to.
+            let mut found = open(&mut torn).unwrap();
+            assert!(*found.kept() == before || found.kept() == log.kept(), "byte {left} of {changes:?}");
+            found.write(&mut torn, &changes).unwrap();
+            assert_eq!(found.kept(), log.kept());
+            assert_eq!(open(&mut torn).unwrap().kept(), log.kept());
+            cuts += 1;
+        }
+        chip = whole;
+    }
+    assert!(cuts > 2_000, "{cuts}");
+}
+
+#[test]
+fn a_cut_in_the_very_first_write_leaves_an_empty_log_or_one_that_must_be_set_up_again() {
+    for left in 0..HALF_HEAD + record::length(3) {
+        let mut chip = Chip { left, ..Chip::new() };
+        open(&mut chip).unwrap().write(&mut chip, &[seq(64)]).unwrap_err();
+        chip.left = usize::MAX;
+        match open(&mut chip) {
+            // The last bytes of a head are ones: without them it is whole.
+            Ok(log) if left >= record::length(3) + 12 => assert_eq!(log.kept().seq_start(1), 64),
+            Ok(log) => {
+                assert_eq!(log.kept().seq_start(1), 0, "{left}: nobody was told that they may be used")
+            }
+            Err(error) => {
+                assert_eq!(error, LogError::Damaged);
+                assert!(left > record::length(3), "{left}: only in the middle of the head");
+            }
+        }
+    }
+}
+
+#[test]
+fn flash_that_has_lost_something_is_noticed_wherever_that_was_but_in_the_last_record() {
+    let mut chip = Chip::new();
+    let mut log = open(&mut chip).unwrap();
+    for changes in life().take(4) {
+        log.write(&mut chip, &changes).unwrap();
+    }
+    assert!(log.generation > 1);
+    let half = log.half as usize;
+    let last = log.end.unwrap() as usize - record::length(1);
+    for at in half..last {
+        for bit in 0..8 {
+            let mut damaged = chip.clone();
+            damaged.bytes[at] ^= 1 << bit;
+            let found = open(&mut damaged);
+            // The ones that fill up a record say nothing.
+            let filling = damaged.bytes[at] ^ 1 << bit == ERASED && found.is_ok();
+            assert!(filling || matches!(found, Err(LogError::Damaged)), "byte {at}, bit {bit}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn what_an_erase_left_of_an_older_half_is_no_record_of_this_one() {
+    let mut chip = Chip::new();
+    let mut log = open(&mut chip).unwrap();
+    log.write(&mut chip, &[seq(64)]).unwrap();
+    let end = log.end.unwrap() as usize;
+    log.write(&mut chip, &[seq(128)]).unwrap();
+    let record = chip.bytes[end..log.end.unwrap() as usize].to_vec();
+    while log.generation < 3 {
+        log.write(&mut chip, &[seq(256)]).unwrap();
+    }
+    let end = log.end.unwrap() as usize;
+    chip.bytes[end..end + record.len()].copy_from_slice(&record);
+    let found = open(&mut chip).unwrap();
+    assert_eq!((found.kept().seq_start(1), found.end), (256, None));
+}
+
+#[test]
+fn each_epoch_has_its_own_seqs_and_an_older_one_never_begins_again() {
+    let mut chip = Chip::new();
+    let mut log = open(&mut chip).unwrap();
+    log.write(&mut chip, &[seq(5_000)]).unwrap();
+    assert_eq!((log.kept().seq_start(1), log.kept().seq_start(2)), (5_000, 0));
+    log.write(&mut chip, &[Change::Seq { epoch: 2, up_to: 64 }]).unwrap();
+    assert_eq!(log.kept().seq_start(2), 64);
+    log.write(&mut chip, &[seq(9_000)]).unwrap();
+    assert_eq!(open(&mut chip).unwrap().kept().seq_start(2), 64, "a late word of the epoch before");
+}
+
+#[test]
+fn marks_of_more_sources_than_there_is_room_for_are_refused_before_anything_is_written() {
+    let mut chip = Chip::new();
+    let mut log = open(&mut chip).unwrap();
+    log.write(&mut chip, &[mark(1, 1), mark(1, 2), mark(2, 1)]).unwrap();
+    let written = chip.written;
+    assert_eq!(log.write(&mut chip, &[seq(64), mark(3, 1), mark(4, 1)]), Err(LogError::Full));
+    assert_eq!((chip.written, log.kept().seq_start(1)), (written, 0), "all or nothing");
+    log.write(&mut chip, &[mark(3, 1), mark(3, 2), mark(1, 9)]).unwrap();
+    assert!(matches!(FlashLog::open(&mut chip, MarkTable::<2>::new()), Err(LogError::Full)));
+    let one = ReplayMark { src: Address::new(1), epoch: 1, seq: 9 };
+    assert!(log.kept().has(one) && !log.kept().has(ReplayMark { seq: 10, ..one }));
+}
+
+#[test]
+fn a_half_that_is_too_small_for_all_that_is_kept_is_said_to_be_full() {
+    let mut chip = Chip::new();
+    let mut log = FlashLog::open(&mut chip, MarkTable::<20>::new()).unwrap();
+    let most = (HALF - HALF_HEAD - 2 * HEAD) / CHANGE - 2;
+    for n in 0..most as u16 {
+        log.write(&mut chip, &[mark(n + 1, 1)]).unwrap();
+    }
+    while log.end.is_some_and(|end| end as usize + record::length(1) <= log.half as usize + HALF - HEAD) {
+        log.write(&mut chip, &[seq(64)]).unwrap();
+    }
+    assert_eq!(log.write(&mut chip, &[mark(99, 1)]), Err(LogError::Full));
+    assert_eq!(FlashLog::open(&mut chip, MarkTable::<20>::new()).unwrap().kept(), log.kept());
+}
+
+#[test]
+fn an_erase_that_a_cut_breaks_may_leave_anything_in_the_half_that_does_not_count() {
+    let mut chip = Chip::new();
+    let mut log = open(&mut chip).unwrap();
+    for changes in life() {
+        log.write(&mut chip, &changes).unwrap();
+        if log.generation == 4 {
+            break;
+        }
+    }
+    for n in 0..=u8::MAX {
+        let mut broken = chip.clone();
+        let other = if log.half == 0 { HALF } else { 0 };
+        for (at, byte) in broken.bytes[other..other + HALF].iter_mut().enumerate() {
+            *byte |= n.rotate_left(at as u32);
+        }
+        let mut found = open(&mut broken).unwrap();
+        assert_eq!(found.kept(), log.kept());
+        while found.generation == 4 {
+            found.write(&mut broken, &[mark(1, 9_000)]).unwrap();
+        }
+        assert_eq!(open(&mut broken).unwrap().kept(), found.kept());
+    }
+}

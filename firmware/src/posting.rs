@@ -1,0 +1,163 @@
+//! Own messages: their numbers, and when each may go to the node.
+//!
+//! Owns the queue of what waits, and the reservation of numbers. A number names one message for ever, over power cuts too: receivers know a
+//! repeat by it, and answers name it. So numbers are reserved in flash before the first of them is used, in blocks, as SEQs are.
+
+use mesh_protocol::{Address, Duration, MessageId, Priority};
+
+use crate::tables::Queue;
+
+/// Message numbers reserved at a time: as for SEQs on a small node (`docs/protocol.md`, "SEQ").
+pub const MESSAGE_BLOCK: u32 = 1_024;
+
+/// A message to send; `B` holds the bytes of its envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posting<B> {
+    /// To which node.
+    pub to: Address,
+    /// How urgent.
+    pub priority: Priority,
+    /// How long anyone wants it.
+    pub within: Duration,
+    /// The envelope's bytes.
+    pub envelope: B,
+}
+
+/// Own messages that wait for room in the node, and the numbers of those to come. `Q` is a queue of a number and a [`Posting`] each.
+#[derive(Clone, Debug)]
+pub struct Postings<Q> {
+    next: u32,
+    /// Numbers below this are asked for in flash.
+    asked: u32,
+    waiting: Q,
+}
+
+impl<Q> Postings<Q> {
+    /// None yet, and none reserved; `waiting` is empty.
+    pub const fn new(waiting: Q) -> Self {
+        // 0 is no number.
+        Self { next: 1, asked: 0, waiting }
+    }
+
+    /// At a start: goes on behind all numbers below `reserved`, and behind the last message of an earlier life that is still to be sent.
+    pub fn start(&mut self, reserved: u32, last: Option<MessageId>) {
+        self.next = reserved.max(last.map_or(0, |id| id.0 + 1)).max(1);
+        self.asked = reserved;
+    }
+
+    /// The number of the next message.
+    pub const fn number(&mut self) -> MessageId {
+        let id = MessageId(self.next);
+        self.next += 1;
+        id
+    }
+
+    /// Up to where numbers are to be reserved, asked once for each block: when half of the last one is used.
+    pub const fn reservation(&mut self) -> Option<u32> {
+        if self.next + MESSAGE_BLOCK / 2 <= self.asked {
+            return None;
+        }
+        self.asked = self.next + MESSAGE_BLOCK;
+        Some(self.asked)
+    }
+
+    /// Puts a message with its number behind those that wait. `false` when there is no room.
+    pub fn push<B>(&mut self, id: MessageId, posting: Posting<B>) -> bool
+    where
+        Q: Queue<(MessageId, Posting<B>)>,
+    {
+        self.waiting.push((id, posting))
+    }
+
+    /// How many wait.
+    pub fn waiting<B>(&self) -> usize
+    where
+        Q: Queue<(MessageId, Posting<B>)>,
+    {
+        self.waiting.len()
+    }
+
+    /// Whether one waits that may go: flash says that numbers below `reserved` may be used.
+    pub fn is_ready<B>(&self, reserved: u32) -> bool
+    where
+        Q: Queue<(MessageId, Posting<B>)>,
+    {
+        self.waiting.front().is_some_and(|(id, _)| id.0 < reserved)
+    }
+
+    /// Takes that one, which the node must have room for.
+    pub fn pop_ready<B>(&mut self, reserved: u32) -> Option<(MessageId, Posting<B>)>
+    where
+        Q: Queue<(MessageId, Posting<B>)>,
+    {
+        if self.is_ready(reserved) { self.waiting.pop() } else { None }
+    }
+
+    /// Nothing waits any more, as after a power cut.
+    pub fn clear<B>(&mut self)
+    where
+        Q: Queue<(MessageId, Posting<B>)>,
+    {
+        self.waiting.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heapless::Deque;
+
+    use super::*;
+
+    type Waiting = Deque<(MessageId, Posting<[u8; 2]>), 3>;
+
+    fn posting(to: u16) -> Posting<[u8; 2]> {
+        let (to, priority) = (Address::new(to), Priority::High);
+        Posting { to, priority, within: Duration::from_secs(1), envelope: [1, 2] }
+    }
+
+    #[test]
+    fn no_message_goes_before_its_number_is_reserved() {
+        let mut postings = Postings::new(Waiting::new());
+        let id = postings.number();
+        assert!(postings.push(id, posting(9)));
+        assert_eq!(postings.reservation(), Some(2 + MESSAGE_BLOCK));
+        assert_eq!(postings.reservation(), None, "asked once");
+        assert_eq!(postings.pop_ready(0), None, "flash has not said so yet");
+        assert!(!postings.is_ready(1) && postings.is_ready(2));
+        assert_eq!(postings.pop_ready(2 + MESSAGE_BLOCK), Some((MessageId(1), posting(9))));
+    }
+
+    #[test]
+    fn a_block_is_asked_for_when_half_of_the_last_one_is_used() {
+        let mut postings = Postings::new(Waiting::new());
+        let first = postings.reservation().unwrap();
+        let mut ids = 0;
+        let second = loop {
+            postings.number();
+            ids += 1;
+            if let Some(up_to) = postings.reservation() {
+                break up_to;
+            }
+        };
+        assert_eq!(ids, MESSAGE_BLOCK / 2 + 1);
+        assert!(second > first && first > ids);
+    }
+
+    #[test]
+    fn after_a_start_numbers_go_on_where_none_was_reserved_or_sent() {
+        for (reserved, last, next) in [(0, None, 1), (500, None, 500), (500, Some(MessageId(700)), 701)] {
+            let mut postings = Postings::new(Waiting::new());
+            postings.start(reserved, last);
+            assert_eq!(postings.number(), MessageId(next));
+        }
+    }
+
+    #[test]
+    fn a_full_queue_takes_no_more() {
+        let mut postings = Postings::new(Waiting::new());
+        let taken = (0..5).filter(|n| postings.push(MessageId(n + 1), posting(9))).count();
+        assert_eq!((taken, postings.waiting()), (3, 3));
+        postings.clear();
+        assert_eq!(postings.waiting(), 0);
+    }
+}
