@@ -231,6 +231,29 @@ fn the_glossary_is_short_sorted_and_leads_to_the_code() {
     }
 }
 
+// ---- decisions ----
+
+#[test]
+fn every_decision_has_the_same_form_and_a_line_in_the_list() {
+    let list = read("docs/decisions/README.md");
+    for (path, page) in pages() {
+        let Some(file) = path
+            .strip_prefix("docs/decisions/")
+            .filter(|file| file.starts_with(|c: char| c.is_ascii_digit()))
+        else {
+            continue;
+        };
+        let number: u32 = file[..4].parse().unwrap();
+        assert!(page.starts_with(&format!("# {number}. ")), "{path}: the first line is not `# {number}. …`");
+        let parts: Vec<_> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("**")?.split_once(".**").map(|(part, _)| part))
+            .collect();
+        assert_eq!(parts, ["Context", "Decision", "Consequences", "What would change our mind"], "{path}");
+        assert!(list.contains(&format!("]({file})")), "docs/decisions/README.md: no line for {file}");
+    }
+}
+
 // ---- protocol.md ----
 
 #[test]
