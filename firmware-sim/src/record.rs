@@ -14,7 +14,7 @@ use crate::stack::StackKind;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recording {
-    /// `mesh`, `sig` or `flood`.
+    /// The name of the stack.
     pub stack: String,
     /// The seed.
     pub seed: u64,

@@ -22,7 +22,7 @@ pub struct Campaign {
 /// One run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
-    /// `mesh`, `sig` or `flood`.
+    /// The name of the stack: `mesh`, `sig`...
     pub stack: String,
     /// The seed.
     pub seed: u64,

@@ -23,8 +23,7 @@ const FIELD: &str = include_str!("../../../scenarios/field.toml");
 pub(super) struct RunArgs {
     /// A scenario file [default: a field of 50 nodes]
     scenario: Option<PathBuf>,
-    /// Which stack: mesh, sig, flood or all
-    #[arg(long, default_value = "mesh", value_parser = stacks)]
+    #[arg(long, default_value = StackKind::ALL[0].name(), value_parser = stacks, help = stack_help())]
     stack: Stacks,
     /// A seed, or several as FIRST..LAST, both included
     #[arg(long, default_value = "1", value_parser = range_arg, alias = "seed")]
@@ -57,6 +56,10 @@ struct Stacks(Vec<StackKind>);
 
 #[derive(Clone)]
 struct Seeds(Vec<u64>);
+
+fn stack_help() -> String {
+    format!("Which stack: {}, several with commas, or all", StackKind::ALL.map(StackKind::name).join(", "))
+}
 
 fn stacks(text: &str) -> Result<Stacks, String> {
     if text == "all" {

@@ -1,4 +1,4 @@
-//! Random cases: a network, what is said in it, and what goes wrong.
+//! Random cases: a network, its traffic, and its faults.
 //!
 //! Owns the draws. A case is a scenario like any other, so that it can be written to a file; what devices have that a scenario
 //! does not say follows from the seed (`play`).

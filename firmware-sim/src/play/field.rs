@@ -12,7 +12,7 @@ use crate::stack::Stack;
 use crate::stack::mesh::Mesh;
 use crate::world::{Network, Seat, WorldBuilder};
 
-/// The world of a scenario: nodes and attackers, what goes wrong, and the watch. Node `n` is station `n`.
+/// The world of a scenario: nodes and attackers, its faults, and the watch. Node `n` is station `n`.
 pub type Field<S> = World<chaos::Place<S>, Both<Rules, Watch>>;
 
 /// The world of a scenario with our own stack, its gateways left to others: a device for every node but for those with

@@ -1,4 +1,4 @@
-//! What is seen of a run: who sent and heard how much, why, and what reached applications.
+//! Observes a run: who sent and heard how much, why, and what reached applications.
 //!
 //! Owns the observation and the trace. Decides nothing and changes nothing.
 
@@ -44,7 +44,7 @@ impl Follow {
     }
 }
 
-/// What is to be seen beside the figures.
+/// What is recorded beside the figures.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
     pub(super) follow: Option<Follow>,
@@ -102,7 +102,7 @@ impl Sniffer {
     }
 }
 
-/// Something, and the number of the node it happened at.
+/// An event, and the number of the node that it happened at.
 pub type At<T> = (u32, T);
 
 /// What one node did.
@@ -113,7 +113,7 @@ pub(super) struct NodeActivity {
     pub(super) heard: u64,
 }
 
-/// Sees everything.
+/// See the module.
 #[derive(Debug)]
 pub struct Watch {
     stack: StackKind,
@@ -151,7 +151,7 @@ impl Watch {
         }
     }
 
-    /// The eyes on a network of ours, whose key follows from the seed and whose radios are such.
+    /// A watch of a network of our own stack with such radios, whose key follows from the seed.
     #[must_use]
     pub fn ours(seed: u64, spec: RadioSpec) -> Self {
         Self::new(StackKind::Mesh, &Network::random(seed), spec, Extras::default())

@@ -31,7 +31,7 @@ pub(super) struct Spot {
     pub(super) until: Option<f64>,
     /// Of how many samples; few are drawn hollow.
     pub(super) samples: u64,
-    /// What is said when it is pointed at.
+    /// The text shown when it is pointed at.
     pub(super) tip: String,
 }
 

@@ -1,6 +1,6 @@
 //! The maps: where nodes stand, how well they hear each other, how much they send.
 //!
-//! Owns which runs, links and names are drawn so that the page stays small, and says what is missing.
+//! Owns which runs, links and names are drawn so that the page stays small, and states what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ const NODES: usize = 5_000;
 const LINKS: usize = 20_000;
 /// Links on the maps of one run: more cannot be distinguished. A guess.
 const LINKS_EACH: usize = 4_000;
-/// Names on one map; the others are said when a node is pointed at. A guess.
+/// Names on one map; the others are shown when a node is pointed at. A guess.
 const NAMES: usize = 40;
 /// The radius of the busiest node where there is room, and of the smallest, in units of the drawing. A guess.
 const RADIUS: (f64, f64) = (11.0, 1.6);
@@ -343,7 +343,7 @@ fn draw(run: &RunResult, frame: &Frame, floor: u32, links: &[Pair], measure: Mea
 
 /// Names beside nodes, wherever there is room; in a small mesh all have at least their number.
 fn label_nodes(svg: &mut Svg, frame: &Frame, here: &[(usize, &NodeResult)], measure: Measure) {
-    const LETTER: f64 = 6.2; // of the style sheet's 11 px, on average
+    const CHARACTER: f64 = 6.2; // of the style sheet's 11 px, on average
     let numbers = here.len() <= NAMES;
     let mut taken: Vec<[f64; 4]> = here
         .iter()
@@ -356,7 +356,7 @@ fn label_nodes(svg: &mut Svg, frame: &Frame, here: &[(usize, &NodeResult)], meas
     for (number, node) in named {
         let name = if node.name.is_empty() { number.to_string() } else { shorten(&node.name, 18) };
         let ((x, y), r) = (frame.at(node), measure.radius(node.sent) + 3.0);
-        let wide = LETTER * name.chars().count() as f64;
+        let wide = CHARACTER * name.chars().count() as f64;
         let places = [
             (x, y - r - 2.0, Anchor::Middle),
             (x, y + r + 9.0, Anchor::Middle),

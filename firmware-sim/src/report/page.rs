@@ -1,6 +1,6 @@
 //! The page: one HTML file that needs nothing else, in light and dark.
 //!
-//! Owns its sections, in order, and what is said about each. What bad news there is stands first. Style and script are
+//! Owns its sections, in order, and the text of each. Losses come first. Style and script are
 //! files of their own and come into the page whole.
 
 use std::collections::BTreeSet;

@@ -50,7 +50,7 @@ pub(super) fn num(value: f64) -> String {
 }
 
 impl Svg {
-    /// An empty drawing; `label` says what it shows to those who do not see it.
+    /// An empty drawing; `label` describes it for screen readers.
     pub(super) fn new(width: f64, height: f64, label: &str) -> Self {
         let (width, height, label) = (num(width), num(height), escape(label));
         Self {

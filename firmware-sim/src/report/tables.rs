@@ -239,7 +239,7 @@ pub(super) fn numbers(
     out
 }
 
-/// A percentile and what is said of it, for a tip.
+/// A percentile in words, for a tip.
 pub(super) fn quantile_tip(name: &str, category: &str, q: &Quantiles) -> String {
     let text = |us: Option<u64>| us.map_or_else(|| NONE.to_owned(), millis);
     let few = if q.samples < FEW { " – few" } else { "" };

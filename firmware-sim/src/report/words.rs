@@ -1,6 +1,6 @@
 //! Numbers and names as text: separators, units, escaping.
 //!
-//! Owns how a value is spelled, the same in the table and on the page. What is said about it is for the callers.
+//! Owns how a value is spelled, the same in the table and on the page. The text around it is for the callers.
 
 use super::summary::{FEW, Quantiles};
 

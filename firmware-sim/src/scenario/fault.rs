@@ -1,11 +1,11 @@
-//! What goes wrong in a scenario.
+//! The faults of a scenario.
 //!
 //! Owns its meaning as plain data. What it does to a run is `chaos`' business.
 
 use mesh_protocol::Duration;
 use serde::{Deserialize, Serialize};
 
-/// Something that goes wrong at a moment.
+/// A fault and its time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScheduledFault {
     /// When, counted from the end of `settle`.
@@ -14,7 +14,7 @@ pub struct ScheduledFault {
     pub what: FaultKind,
 }
 
-/// What can go wrong.
+/// The kinds of faults.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FaultKind {
     /// Power is cut: RAM is lost, and frames not yet sent too.

@@ -78,7 +78,7 @@ impl Scenario {
         let document = DeTable::parse(text).map_err(|error| invalid(start(&error), no_toml(text, &error)))?;
         let file = FileTable::deserialize(Deserializer::from(document.clone())).map_err(|error| {
             let at = start(&error);
-            // What spans the whole file stands at no key, though one may begin where the file does.
+            // An error that spans the whole file is at no key, though one may begin where the file does.
             let everywhere = error.span() == Some(document.span());
             let key = if everywhere { String::new() } else { key_at(&document, at) };
             invalid(at, format!("{key}{}", plain(error.message())))

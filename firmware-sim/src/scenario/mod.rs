@@ -56,7 +56,7 @@ pub struct Scenario {
     pub stacks: Stacks,
     /// Which messages are sent, in order of the file.
     pub traffic: Vec<Traffic>,
-    /// What goes wrong, in order of time.
+    /// Its faults, in order of time.
     pub faults: Vec<ScheduledFault>,
 }
 
@@ -132,7 +132,7 @@ pub enum Layout {
         /// From floor to floor.
         height: f64,
     },
-    /// Where they are said to.
+    /// At given positions.
     Given(Vec<Place>),
 }
 

@@ -136,7 +136,7 @@ impl Scenario {
     }
 }
 
-/// One stream of messages and its dice.
+/// One stream of messages and its random numbers.
 #[derive(Clone, Debug)]
 struct Stream {
     rng: Rng,

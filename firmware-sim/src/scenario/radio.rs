@@ -7,7 +7,7 @@ use mesh_protocol::Duration;
 /// Who hears whom.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LinkRule {
-    /// Whoever is within reach, the farther the weaker; nobody else.
+    /// All nodes within reach, the farther the weaker, and no others.
     Radius {
         /// The reach in metres.
         reach: f64,

@@ -1,4 +1,4 @@
-//! A bus for the tests of the measuring sticks: nodes, who hears whom, and sets that take exactly as long as they say.
+//! A bus for the tests of the stacks that ours is compared with: nodes, who hears whom, and sets that take exactly as long as they say.
 //!
 //! Owns time, losses and the log of what was advertised. Everything happens at times that a node or a set named.
 
@@ -21,7 +21,7 @@ pub(super) trait Node {
 
 /// What a node had advertised.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Advert {
+pub(super) struct Advertised {
     pub(super) at: Instant,
     pub(super) node: usize,
     pub(super) set: usize,
@@ -29,7 +29,7 @@ pub(super) struct Advert {
     pub(super) pdu: Vec<u8>,
 }
 
-impl Advert {
+impl Advertised {
     /// When its last copy is over, at 20 ms from one to the next.
     pub(super) fn ends(&self) -> Instant {
         self.at + Duration::from_millis(20).times(u64::from(self.copies - 1)) + EVENT
@@ -70,7 +70,7 @@ type Filter = Box<dyn FnMut(usize, usize, &[u8]) -> bool>;
 pub(super) struct Bus<N> {
     pub(super) now: Instant,
     pub(super) nodes: Vec<N>,
-    pub(super) log: Vec<Advert>,
+    pub(super) log: Vec<Advertised>,
     /// Whether all sets refuse everything.
     pub(super) refusing: bool,
     filter: Filter,
@@ -127,7 +127,7 @@ impl<N: Node> Bus<N> {
             }
             self.count += 1;
             self.events.insert((at, self.count), Event::Sent(node, set));
-            self.log.push(Advert { at: self.now, node, set, copies, pdu });
+            self.log.push(Advertised { at: self.now, node, set, copies, pdu });
         }
     }
 
@@ -164,7 +164,7 @@ impl<N: Node> Bus<N> {
     }
 
     /// What this node advertised.
-    pub(super) fn adverts(&self, node: usize) -> Vec<Advert> {
+    pub(super) fn adverts(&self, node: usize) -> Vec<Advertised> {
         self.log.iter().filter(|advert| advert.node == node).cloned().collect()
     }
 }

@@ -1,4 +1,4 @@
-//! What the measuring sticks' applications say to each other: plain messages, requests, and answers to requests.
+//! The application of the stacks that ours is compared with: plain messages, requests, and answers to requests.
 //!
 //! Owns the one byte that each payload begins with, and the table of requests that wait for an answer. Who carries the
 //! payload is the stacks' business.

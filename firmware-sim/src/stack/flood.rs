@@ -1,4 +1,4 @@
-//! A measuring stick: the plain flood, and the load of the speed benchmark.
+//! A stack to compare ours with: the plain flood, which is also the load of the speed benchmark.
 //!
 //! Owns one node: [`Flood`] relays every new frame once and hands over what is for it. No suppression, no acks, no
 //! retries, no keys. Who sends what and when is the scenario's, time and air are the world's business.
@@ -71,8 +71,8 @@ struct Counts {
 
 /// One node of the plain flood.
 ///
-/// After [`Flood::post`], after [`Flood::sent`] and after a [`Flood::receive`] that returned true, whoever drives it
-/// calls [`Flood::run`]. It has no timers.
+/// After [`Flood::post`], after [`Flood::sent`] and after a [`Flood::receive`] that returned true,
+/// [`Flood::run`] has to be called. It has no timers.
 #[derive(Clone, Debug)]
 pub struct Flood {
     recent: RecentFrames,
@@ -96,7 +96,7 @@ pub struct Flood {
 
 impl Flood {
     /// The node with this number, below 65,535; it relays if `relay`. `frame` is the longest frame that the radio
-    /// carries: 27 bytes on a legacy one, at least 12. Of two seeds only the first SEQ differs: this stack throws no dice.
+    /// carries: 27 bytes on a legacy one, at least 12. The seed decides the first SEQ and nothing else.
     #[must_use]
     pub fn new(ttl: u8, frame: usize, relay: bool, number: u32, seed: u64) -> Self {
         let first = Rng::stream(seed, "flood").fork(u64::from(number)).below(FIRST_SEQS);

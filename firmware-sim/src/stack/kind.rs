@@ -3,27 +3,25 @@
 //! Owns the table. Whatever differs between stacks is a constant or a function of [`Stack`].
 
 use super::Stack;
-use super::flood::Flood;
-use super::mesh::{FrameKeys, Mesh};
-use super::sig::Sig;
+use super::mesh::FrameKeys;
 
-/// The stacks, in the order of tables and reports. What is done with each is up to the macro that is named.
+/// The stacks by module and type, in the order of tables and reports. What is done with each is up to the macro that is named.
 macro_rules! stacks {
     ($each:ident $($of:tt)*) => {
         $each! { ($($of)*)
-            Mesh, // ours
-            Sig, // the SIG baseline
-            Flood, // plain flooding
+            mesh::Mesh,
+            sig::Sig,
+            flood::Flood,
         }
     };
 }
 
 macro_rules! kinds {
-    (() $($stack:ident,)+) => {
+    (() $($module:ident::$stack:ident,)+) => {
         /// A network stack that can play a scenario, by name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum StackKind {
-            $(#[doc = concat!("[`", stringify!($stack), "`].")] $stack,)+
+            $(#[doc = concat!("[`", stringify!($stack), "`](super::", stringify!($module), "::", stringify!($stack), ").")] $stack,)+
         }
 
         impl StackKind {
@@ -35,10 +33,10 @@ macro_rules! kinds {
 
 /// An expression with the type that a kind stands for.
 macro_rules! with {
-    (($kind:expr, $name:ident => $value:expr) $($stack:ident,)+) => {
+    (($kind:expr, $name:ident => $value:expr) $($module:ident::$stack:ident,)+) => {
         match $kind {
             $(StackKind::$stack => {
-                type $name = $stack;
+                type $name = super::$module::$stack;
                 $value
             })+
         }

@@ -1,4 +1,4 @@
-//! What is said of a message to a stack, and by it.
+//! Messages as a scenario gives them to a stack and gets them back.
 //!
 //! Owns orders, refusals, arrivals and outcomes, the same for every stack.
 

@@ -56,8 +56,8 @@ pub trait Faulty: Station {
     fn jump(&mut self, now: Instant, by: Duration);
 }
 
-/// A network stack: everything that differs from one to the next, beside what its nodes do. One more stack is a file that
-/// implements this, and a line of the table in `kind`.
+/// A network stack: everything that differs from one to the next, beside what its nodes do. One more stack is a module with a
+/// type that implements this, and its line of the table in `kind`.
 pub trait Stack: StackNode + Faulty + Sized {
     /// Its name on the command line and in results.
     const NAME: &'static str;

@@ -7,7 +7,7 @@ use mesh_protocol::Duration;
 
 /// The advertising sets of a controller, for stacks that say when each PDU goes out and how often.
 ///
-/// A set holds one PDU at a time. Set 0 is for what a node has to say itself, the others are for what it relays.
+/// A set holds one PDU at a time. Set 0 is for PDUs of the node itself, the others are for those it relays.
 pub trait Sets {
     /// Puts a PDU, without its AD header, into a free set: it goes out `copies` times (0 counts as 1), one `interval`
     /// from the start of one to the next. When the last one has ended, the stack is told that the set is free.

@@ -1,6 +1,6 @@
 //! The nodes of a file by number and by name, and the words that mean several.
 //!
-//! Owns which names there may be, and what is said of one that is not there.
+//! Owns which names there may be, and the error for one that is unknown.
 
 use std::collections::BTreeMap;
 

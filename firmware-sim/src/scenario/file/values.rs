@@ -1,6 +1,6 @@
 //! The values of a scenario file: times, numbers within a range, and references to nodes.
 //!
-//! Owns how each is written and the words for what is wrong with one. Where it stands is said by whoever reads the file.
+//! Owns how each is written and the text of its errors. The line is added where the file is read.
 
 use std::fmt;
 

@@ -1,10 +1,10 @@
-//! A measuring stick: Bluetooth Mesh (Mesh Profile 1.0.1) as its main open implementation, Zephyr, sets it up.
+//! A stack to compare ours with: Bluetooth Mesh (Mesh Profile 1.0.1) as its main open implementation, Zephyr, sets it up.
 //!
 //! Owns one node: [`Sig`] puts the layers together and has the application that answers requests. The bytes are
 //! `pdu`'s, what goes on the air when is `network`'s, long messages are `segmentation`'s and `reassembly`'s business.
 //! Who sends what and when is the scenario's, time and air are the world's.
 //!
-//! What is left out: encryption (every PDU has its honest length nevertheless), beacons, friends, proxies, the IV
+//! What is left out: encryption (every PDU has the length that it would have), beacons, friends, proxies, the IV
 //! update, configuration. Nodes know each other by number: node `n` has the unicast address `n + 1`.
 
 mod network;
@@ -57,7 +57,7 @@ struct Counts {
 /// One node of the SIG baseline.
 ///
 /// After [`Sig::post`], after [`Sig::sent`], after a [`Sig::receive`] that returned true and at the time that
-/// [`Sig::run`] returned, whoever drives it calls [`Sig::run`].
+/// [`Sig::run`] returned, [`Sig::run`] has to be called.
 #[derive(Clone, Debug)]
 pub struct Sig {
     options: SigOptions,
@@ -76,8 +76,8 @@ pub struct Sig {
 }
 
 impl Sig {
-    /// The node with this number, below 32,767; it relays if `relay`. Of two seeds only the first SEQ differs: this
-    /// stack throws no dice.
+    /// The node with this number, below 32,767; it relays if `relay`. The seed decides the first
+    /// SEQ and nothing else.
     #[must_use]
     pub fn new(options: SigOptions, relay: bool, number: u32, seed: u64) -> Self {
         let first = Rng::stream(seed, "sig").fork(u64::from(number)).below(FIRST_SEQS);

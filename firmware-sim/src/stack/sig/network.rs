@@ -1,4 +1,4 @@
-//! The network layer of the SIG baseline: what a node remembers of the PDUs it heard, and the queues to its sets.
+//! The network layer of the SIG baseline: the caches of PDUs that a node has heard, and the queues to its sets.
 //!
 //! Owns the message cache, the replay list, the buffers and which set holds what. What goes into the buffers is for
 //! the layers above.
@@ -132,7 +132,7 @@ impl Advertiser {
     /// Queues a PDU that may go out from `ready` on.
     ///
     /// # Errors
-    /// [`Full`] when all buffers of its kind are taken. Messages are not counted here, but by whoever posts them.
+    /// [`Full`] when all buffers of its kind are taken. Messages are not counted here, but when they are posted.
     pub(super) fn push(&mut self, pdu: Pdu, kind: Kind, ready: Instant) -> Result<(), Full> {
         let limit = match kind {
             Kind::Message => usize::MAX,

@@ -9,7 +9,7 @@ use mesh_protocol::{Duration, Instant};
 
 use super::pdu::{self, ALL_NODES, Ack, Header, SEGMENT, Segment};
 
-/// Messages put together at a time. A guess, and a kind one: Zephyr's default is 1.
+/// Messages put together at a time. A guess in favour of this stack: Zephyr's default is 1.
 const ASSEMBLIES: usize = 8;
 /// Messages remembered as complete, so that their segments are acknowledged when they come again. A guess.
 const COMPLETED: usize = 32;

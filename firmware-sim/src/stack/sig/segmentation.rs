@@ -63,7 +63,7 @@ pub(super) struct Piece<'a> {
     pub(super) again: bool,
 }
 
-/// Messages in segments, in the order of their posting. How many is bounded by whoever posts them.
+/// Messages in segments, in the order of their posting. Their number is limited when they are posted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outgoing {
     transfers: Vec<Transfer>,
@@ -105,7 +105,7 @@ impl Outgoing {
         }
     }
 
-    /// A receiver says what it has. If that completes a message: its number, and the outcome.
+    /// A receiver has acknowledged segments. If that completes a message: its number, and the outcome.
     pub(super) fn acked(&mut self, ready: Instant, from: u16, ack: Ack) -> Option<(u32, ReportedOutcome)> {
         let at = self.transfers.iter().position(|transfer| {
             transfer.to == from && pdu::zero(transfer.id) == ack.zero && transfer.state != State::Waiting
