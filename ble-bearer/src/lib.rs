@@ -28,4 +28,4 @@ pub use bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full};
 pub use clock::{Clock, WallClock};
 pub use health::{AdapterState, Health};
 pub use retry::Retry;
-pub use wrap::{Lossy, Trace, Traced};
+pub use wrap::{Trace, Traced};

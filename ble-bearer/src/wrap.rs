@@ -1,8 +1,8 @@
-//! Bearers around bearers: watching and losing, without the inner one knowing.
+//! A bearer around a bearer: watching it, without the inner one knowing.
 //!
-//! Each wrapper does one thing and leaves links, pacing and sending to the bearer inside.
+//! Owns what an observer is shown. Links, pacing and sending are the bearer's inside.
 
-use mesh_protocol::{LinkId, Rng};
+use mesh_protocol::LinkId;
 
 use crate::{Bearer, BearerError, BearerEvent, Full};
 
@@ -55,55 +55,6 @@ impl<B: Bearer, F: FnMut(Trace<'_>) + Send> Bearer for Traced<B, F> {
     }
 }
 
-/// Loses some of the incoming frames, by seeded dice.
-#[derive(Debug)]
-pub struct Lossy<B> {
-    inner: B,
-    rng: Rng,
-    loss_ppm: u32,
-    passed: u64,
-    dropped: u64,
-}
-
-impl<B: Bearer> Lossy<B> {
-    /// `inner`, less `loss_ppm` in a million of its incoming frames (1,000,000 and above: all of them).
-    pub fn new(inner: B, seed: u64, loss_ppm: u32) -> Self {
-        Self { inner, rng: Rng::new(seed), loss_ppm, passed: 0, dropped: 0 }
-    }
-
-    /// How many frames came through.
-    #[must_use]
-    pub fn passed(&self) -> u64 {
-        self.passed
-    }
-
-    /// How many frames were dropped.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped
-    }
-}
-
-impl<B: Bearer> Bearer for Lossy<B> {
-    async fn next_event(&mut self) -> Result<BearerEvent, BearerError> {
-        loop {
-            let event = self.inner.next_event().await?;
-            if !matches!(event, BearerEvent::Frame { .. }) {
-                return Ok(event);
-            }
-            if !self.rng.chance(self.loss_ppm) {
-                self.passed += 1;
-                return Ok(event);
-            }
-            self.dropped += 1;
-        }
-    }
-
-    fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
-        self.inner.try_send(link, frame)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use mesh_protocol::{Duration, LEGACY_FRAME, LinkInfo};
@@ -136,21 +87,6 @@ mod tests {
         fn try_send(&mut self, _link: LinkId, frame: &[u8]) -> Result<(), Full> {
             if frame.is_empty() { Err(Full) } else { Ok(()) }
         }
-    }
-
-    #[tokio::test]
-    async fn lossy_drops_its_share_of_frames_and_no_link_events() {
-        let mut bearer = Lossy::new(Numbers(0), 1, 300_000);
-        assert!(matches!(bearer.next_event().await, Ok(BearerEvent::LinkUp { .. })));
-        let mut seen = 0;
-        while bearer.next_event().await.is_ok() {
-            seen += 1;
-        }
-        assert_eq!(bearer.passed(), seen);
-        assert_eq!(bearer.passed() + bearer.dropped(), 2_999);
-        // 900 expected, standard deviation 25.
-        assert!((800..1_000).contains(&bearer.dropped()), "{}", bearer.dropped());
-        assert_eq!(bearer.try_send(LinkId(0), b"x"), Ok(()));
     }
 
     #[tokio::test]
