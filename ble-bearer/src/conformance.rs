@@ -55,7 +55,7 @@ pub struct Pair<B, C> {
 
 /// How a check ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CheckOutcome {
     /// The bearer did what it must.
     Passed,
     /// It did not; what was seen.
@@ -66,34 +66,34 @@ pub enum Outcome {
 
 /// The checks by name, in the order in which they ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct ConformanceReport {
     /// Each check's name and outcome.
-    pub checks: Vec<(&'static str, Outcome)>,
+    pub checks: Vec<(&'static str, CheckOutcome)>,
 }
 
-impl Report {
+impl ConformanceReport {
     /// Whether every check passed; one that was skipped did not.
     #[must_use]
     pub fn all_passed(&self) -> bool {
-        self.checks.iter().all(|(_, outcome)| *outcome == Outcome::Passed)
+        self.checks.iter().all(|(_, outcome)| *outcome == CheckOutcome::Passed)
     }
 
     /// Whether a check failed.
     #[must_use]
     pub fn any_failed(&self) -> bool {
-        let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed(_));
+        let failed = |outcome: &CheckOutcome| matches!(outcome, CheckOutcome::Failed(_));
         self.checks.iter().any(|(_, outcome)| failed(outcome))
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ConformanceReport {
     /// A line for each check.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, outcome) in &self.checks {
             match outcome {
-                Outcome::Passed => writeln!(f, "passed   {name}")?,
-                Outcome::Failed(why) => writeln!(f, "FAILED   {name}: {why}")?,
-                Outcome::Skipped(why) => writeln!(f, "skipped  {name}: {why}")?,
+                CheckOutcome::Passed => writeln!(f, "passed   {name}")?,
+                CheckOutcome::Failed(why) => writeln!(f, "FAILED   {name}: {why}")?,
+                CheckOutcome::Skipped(why) => writeln!(f, "skipped  {name}: {why}")?,
             }
         }
         Ok(())
@@ -101,15 +101,15 @@ impl fmt::Display for Report {
 }
 
 /// Puts an arm's bearers through every check, each with a fresh pair.
-pub async fn run_all<A: Arm>(arm: &mut A) -> Report {
-    let mut report = Report::default();
+pub async fn run_all<A: Arm>(arm: &mut A) -> ConformanceReport {
+    let mut report = ConformanceReport::default();
     macro_rules! run {
         ($($check:ident),* $(,)?) => {$(
             let outcome = match arm.pair().await {
-                Err(why) => Outcome::Skipped(why),
+                Err(why) => CheckOutcome::Skipped(why),
                 Ok(pair) => match checked($check, pair).await {
-                    Ok(()) => Outcome::Passed,
-                    Err(why) => Outcome::Failed(why),
+                    Ok(()) => CheckOutcome::Passed,
+                    Err(why) => CheckOutcome::Failed(why),
                 },
             };
             report.checks.push((stringify!($check), outcome));
@@ -339,7 +339,7 @@ async fn next_event_is_cancel_safe<B: Bearer, C: Clock>(mut bench: Bench<B, C>) 
         if bench.pair.a.try_send(link, &frame).is_err() {
             return Err(format!("frame {number} was refused"));
         }
-        // Every millisecond, both waits are dropped and begun anew.
+        // Every millisecond, both waits are dropped and begun again.
         let mut heard = Vec::new();
         for _ in 0..TRY.as_millis() {
             heard.extend(bench.listen(Duration::from_millis(1)).await?);

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use ble_bearer::conformance::{Arm, Outcome, Pair, run_all};
+use ble_bearer::conformance::{Arm, CheckOutcome, Pair, run_all};
 use ble_bearer::sim::{Pacer, Position, SimBearer, SimClock, Topology, World};
 use ble_bearer::{Bearer, BearerError, BearerEvent, Full, Traced};
 use mesh_protocol::LinkId;
@@ -90,7 +90,7 @@ async fn a_bearer_that_corrupts_frames_fails_the_suite() {
     assert!(report.any_failed());
     let delivery = &report.checks[1];
     assert_eq!(delivery.0, "frame_arrives_byte_for_byte_and_not_at_its_sender");
-    assert!(matches!(&delivery.1, Outcome::Failed(why) if why.starts_with("sent")), "{report}");
+    assert!(matches!(&delivery.1, CheckOutcome::Failed(why) if why.starts_with("sent")), "{report}");
 }
 
 struct NoArm;

@@ -1,6 +1,6 @@
 //! Every arm of the conformance suite runs, or says why it does not; a skipped arm is never counted as passed.
 
-use ble_bearer::conformance::{Arm, Outcome, run_all};
+use ble_bearer::conformance::{Arm, CheckOutcome, run_all};
 use ble_bearer::hci::{HciOptions, Port};
 use hw_tests::{ControllerKind, HciArm, RootCanal, VirtualArm};
 
@@ -19,7 +19,7 @@ async fn is_skipped<A: Arm>(name: &str, mut arm: A) {
     let report = run_all(&mut arm).await;
     println!("{name}\n{report}");
     assert!(!report.all_passed() && !report.any_failed(), "{name}\n{report}");
-    assert!(report.checks.iter().all(|(_, outcome)| matches!(outcome, Outcome::Skipped(_))));
+    assert!(report.checks.iter().all(|(_, outcome)| matches!(outcome, CheckOutcome::Skipped(_))));
 }
 
 /// An arm for want of one.
