@@ -12,7 +12,7 @@ use crate::Health;
 /// The bytes of one frame, held in place.
 pub type FrameBytes = heapless::Vec<u8, MAX_FRAME>;
 
-/// Something a bearer has to tell.
+/// What a bearer reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
@@ -81,8 +81,8 @@ pub trait Bearer: Send {
         Health::default()
     }
 
-    /// Is told that frames do not arrive though the adapter says nothing of it, for whoever runs the node can see that:
-    /// an adapter that can be repaired begins with the gentlest way. `before` is how often it was told in a row already.
+    /// Learns that frames do not arrive though the adapter says nothing of it, for whoever runs the node can see that: an
+    /// adapter that can recover begins with the gentlest level. `before` is how often this was called in a row already.
     fn suspect(&mut self, why: &str, before: u32) {
         let _ = (why, before);
     }

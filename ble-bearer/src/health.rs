@@ -56,6 +56,6 @@ pub struct Health {
     pub heard: u64,
     /// Frames heard that nobody fetched in time.
     pub overrun: u64,
-    /// Repairs by grade: advertising restarted, scanning restarted, controller reset, adapter opened anew.
+    /// Recoveries by level: advertising restarted, scanning restarted, controller reset, adapter opened again.
     pub repairs: [u64; 4],
 }

@@ -23,21 +23,21 @@ use super::packet::{COMMAND, MAX_PACKET, Packet};
 
 /// A command, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
+pub(super) struct Command {
     /// What its completion names.
-    pub opcode: u16,
+    pub(super) opcode: u16,
     /// Its bytes.
-    pub packet: Packet,
+    pub(super) packet: Packet,
 }
 
 /// The static random address of an adapter: the two highest bits are set (Core Specification, Vol 6 Part B, 1.3.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StaticAddress([u8; 6]);
+pub(super) struct StaticAddress([u8; 6]);
 
 impl StaticAddress {
     /// From random bits. An address of all ones or all zeros is no address, and is not made.
     #[must_use]
-    pub const fn new(random: u64) -> Self {
+    pub(super) const fn new(random: u64) -> Self {
         let [a, b, c, d, e, f, ..] = (random ^ 1).to_le_bytes();
         let a = if b == 0 || b == 0xff { a ^ 0x55 } else { a };
         let b = if a == 0 || a == 0xff { b ^ 0x55 } else { b };
@@ -46,7 +46,7 @@ impl StaticAddress {
 
     /// Its bytes, the lowest first, as on the air.
     #[must_use]
-    pub const fn bytes(self) -> [u8; 6] {
+    pub(super) const fn bytes(self) -> [u8; 6] {
         self.0
     }
 }
@@ -158,7 +158,7 @@ pub(super) fn set_scan_params(every: Duration, window: Duration) -> Command {
     ))
 }
 
-/// Duplicates are told: a relay sends the same bytes again on purpose.
+/// Duplicates are reported: a relay sends the same bytes again on purpose.
 pub(super) fn set_scan_enable(enable: bool) -> Command {
     command(&LeSetScanEnable::new(enable, false))
 }
@@ -230,7 +230,7 @@ pub(super) fn set_ext_scan_enable(enable: bool) -> Command {
 
 /// What a person reads of a command.
 #[must_use]
-pub fn name(opcode: u16) -> &'static str {
+pub(super) fn name(opcode: u16) -> &'static str {
     let is = |known: Opcode| known.to_raw() == opcode;
     match () {
         () if is(Reset::OPCODE) => "Reset",
@@ -260,7 +260,7 @@ pub fn name(opcode: u16) -> &'static str {
 
 /// What a person reads of a status.
 #[must_use]
-pub fn reason(status: u8) -> &'static str {
+pub(super) fn reason(status: u8) -> &'static str {
     match status {
         0x00 => "success",
         0x01 => "unknown command",

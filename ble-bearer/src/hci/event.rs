@@ -1,13 +1,13 @@
-//! What a controller tells its host.
+//! What a controller reports to its host.
 //!
 //! Owns reading events. Whatever bytes come, nothing here panics: what cannot be read is [`Event::Other`] or
-//! [`Event::Malformed`]. Only events that a host of advertising needs are told apart.
+//! [`Event::Malformed`]. Only events that a host of advertising needs are distinguished.
 
 use super::packet::EVENT;
 
 /// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub(super) enum Event<'a> {
     /// A command is done.
     Complete {
         /// Which.
@@ -30,7 +30,7 @@ pub enum Event<'a> {
     HardwareError(u8),
     /// AdvReports were heard.
     Reports(AdvReports<'a>),
-    /// An advertising set has done what it was told.
+    /// An advertising set has sent its events, or was stopped.
     SetTerminated {
         /// Which set.
         handle: u8,
@@ -47,7 +47,7 @@ pub enum Event<'a> {
 
 /// Whether a report has all of an advert: a report has room for 229 bytes, an advert for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(super) enum Part {
     /// All of it, or the last part.
     Last,
     /// More follows.
@@ -57,24 +57,24 @@ pub enum Part {
 }
 
 /// Who sent an advert, and from which of its sets.
-pub type Sender = ([u8; 6], u8);
+pub(super) type Sender = ([u8; 6], u8);
 
 /// An advertising report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AdvReport<'a> {
+pub(super) struct AdvReport<'a> {
     /// Whose.
-    pub from: Sender,
+    pub(super) from: Sender,
     /// Whether this is all of it.
-    pub part: Part,
+    pub(super) part: Part,
     /// Content: AD structures, or a part of them.
-    pub data: &'a [u8],
+    pub(super) data: &'a [u8],
     /// Signal strength in dBm, if the controller says.
-    pub rssi: Option<i8>,
+    pub(super) rssi: Option<i8>,
 }
 
 /// The reports in one event. Ends at the first that is cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AdvReports<'a> {
+pub(super) struct AdvReports<'a> {
     extended: bool,
     left: u8,
     bytes: &'a [u8],
@@ -123,7 +123,7 @@ fn known(rssi: u8) -> Option<i8> {
 
 /// Reads a packet.
 #[must_use]
-pub fn read(packet: &[u8]) -> Event<'_> {
+pub(super) fn read(packet: &[u8]) -> Event<'_> {
     let [EVENT, code, length, params @ ..] = packet else { return Event::Malformed };
     if params.len() != usize::from(*length) {
         return Event::Malformed;
@@ -150,7 +150,7 @@ pub fn read(packet: &[u8]) -> Event<'_> {
 
 /// The frame in an advert's AD structures: the content of manufacturer data of that company.
 #[must_use]
-pub fn frame_in(mut data: &[u8], company: u16) -> Option<&[u8]> {
+pub(super) fn frame_in(mut data: &[u8], company: u16) -> Option<&[u8]> {
     const MANUFACTURER_DATA: u8 = 0xff;
     while let [length, rest @ ..] = data {
         let length = usize::from(*length);

@@ -28,9 +28,9 @@ enum State {
     Setting,
     /// The data are set.
     Set,
-    /// Enable is on its way; whether its end was told already.
+    /// Enable is on its way; whether its end was reported already.
     Starting { ended: bool },
-    /// On the air; until then its end must be told.
+    /// On the air; until then its end must be reported.
     Active { until: Instant },
     /// Stop is on its way.
     Stopping,

@@ -36,7 +36,7 @@ pub(super) struct Legacy {
     began: Instant,
     /// What the last frame took beyond being held.
     beyond: Option<Duration>,
-    /// The frame on the air has had its time, and nobody was told yet.
+    /// The frame on the air has had its time, and that was not said yet.
     over: bool,
     pub(super) tally: Tally,
 }

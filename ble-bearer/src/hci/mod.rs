@@ -1,13 +1,13 @@
 //! Real controllers, over HCI: advertising and scanning through any transport that carries H4 packets.
 //!
-//! Owns the host's side. [`Host`] is a state machine without clock and IO; [`HciBearer`] runs it over whatever a [`Port`] opens.
+//! Owns the host's side. `Host` is a state machine without clock and IO; [`HciBearer`] runs it over whatever a [`Port`] opens.
 //! Knows frames only as bytes.
 //!
 //! | file | what |
 //! |---|---|
 //! | `open`, `port`, `serial`, `usb` | names of adapters, and opening them |
 //! | `bearer` | reading, writing, opening again |
-//! | `host` | one command at a time, health and repair |
+//! | `host` | one command at a time, health and recovery |
 //! | `setup` | what a controller can do, and making it ready |
 //! | `advertiser`, `legacy`, `extended`, `tally`, `pace` | putting frames on the air |
 //! | `examine` | what an adapter is worth |
@@ -16,8 +16,8 @@
 mod adv_data;
 mod advertiser;
 mod bearer;
-pub mod command;
-pub mod event;
+mod command;
+mod event;
 mod examine;
 mod extended;
 mod host;
@@ -25,7 +25,7 @@ mod legacy;
 mod open;
 mod options;
 mod pace;
-pub mod packet;
+mod packet;
 mod parts;
 mod port;
 #[cfg(feature = "serial")]
@@ -37,9 +37,9 @@ mod usb;
 
 pub use bearer::HciBearer;
 pub use examine::{Examination, ExamineError, examine, introduce, loss};
-pub use host::{Grade, HCI_LINK, Host, RELAPSE, SILENCE, SILENCE_MOST};
+pub use host::HCI_LINK;
 pub use open::{Open, OpenError, Stream};
-pub use options::{ADV_DELAY, ADV_INTERVAL, COMMAND_TIMEOUT, HciOptions, SCAN_INTERVAL, Scan};
+pub use options::HciOptions;
 pub use port::{BadPort, Port, adapters};
 pub use setup::Adapter;
 

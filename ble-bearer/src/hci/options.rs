@@ -5,13 +5,13 @@
 use mesh_protocol::Duration;
 
 /// From one advertising event to the next: the shortest there is (Core Specification, Vol 6 Part B, 4.4.2.2.1).
-pub const ADV_INTERVAL: Duration = Duration::from_millis(20);
+pub(super) const ADV_INTERVAL: Duration = Duration::from_millis(20);
 /// The random delay that a controller adds to each interval, at most (same place).
-pub const ADV_DELAY: Duration = Duration::from_millis(10);
+pub(super) const ADV_DELAY: Duration = Duration::from_millis(10);
 /// How long a scanner stays on one channel: each change of channel costs what arrives just then.
-pub const SCAN_INTERVAL: Duration = Duration::from_millis(500);
+pub(super) const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 /// A controller that does not answer within this is stuck; it is what the Linux kernel waits, too.
-pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How a controller is to be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct HciOptions {
 }
 
 impl HciOptions {
-    /// The usual way, with an address made of these random bits.
+    /// The usual options, with an address made of these random bits.
     #[must_use]
     pub const fn new(address: u64) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl HciOptions {
 
 /// How a controller listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scan {
+pub(super) struct Scan {
     /// From one window to the next.
     pub interval: Duration,
     /// How much of the interval it listens, in percent.
@@ -57,7 +57,7 @@ pub struct Scan {
 impl Scan {
     /// How long it listens in each interval.
     #[must_use]
-    pub const fn window(&self) -> Duration {
+    pub(super) const fn window(&self) -> Duration {
         Duration::from_micros(self.interval.as_micros() * self.duty as u64 / 100)
     }
 

@@ -26,7 +26,7 @@ impl Pace {
     }
 
     /// The setup is done: its median counts, as one that was late says little of the next.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn setup_done(&mut self) {
         self.setup.sort_unstable();
         self.mean = self.setup.get(self.setup.len() / 2).copied().unwrap_or(LEAST).min(MOST);
     }
@@ -56,13 +56,13 @@ mod tests {
     fn one_late_command_counts_for_little() {
         let mut pace = Pace::default();
         [1_000, 1_200, 900, 1_100, 80_000].map(us).into_iter().for_each(|took| pace.learn(took));
-        pace.settle();
+        pace.setup_done();
         assert_eq!(pace.latency(), us(1_650));
         pace.took(us(9_000_000));
         assert!(pace.latency() < us(12_000));
         let mut quick = Pace::default();
         quick.learn(us(10));
-        quick.settle();
+        quick.setup_done();
         assert_eq!(quick.latency(), LEAST);
     }
 
@@ -70,7 +70,7 @@ mod tests {
     fn it_follows_a_host_that_becomes_slower_and_quicker_again() {
         let mut pace = Pace::default();
         pace.learn(us(800));
-        pace.settle();
+        pace.setup_done();
         (0..500).for_each(|_| pace.took(us(8_000)));
         assert!(pace.latency() > us(11_500) && pace.latency() <= us(12_000));
         (0..500).for_each(|_| pace.took(us(800)));

@@ -6,15 +6,15 @@
 use heapless::Vec;
 
 /// The longest packet that a host of advertising needs: kind, header and 255 bytes.
-pub const MAX_PACKET: usize = 1 + 3 + 255;
+pub(super) const MAX_PACKET: usize = 1 + 3 + 255;
 
 /// Says that a command follows.
-pub const COMMAND: u8 = 0x01;
+pub(super) const COMMAND: u8 = 0x01;
 /// Says that an event follows.
-pub const EVENT: u8 = 0x04;
+pub(super) const EVENT: u8 = 0x04;
 
 /// One packet, its kind in the first byte.
-pub type Packet = Vec<u8, MAX_PACKET>;
+pub(super) type Packet = Vec<u8, MAX_PACKET>;
 
 /// The bytes make no sense: the controller and its host no longer agree where a packet begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +23,7 @@ pub struct OutOfStep(pub u8);
 
 /// Finds packets in a stream of bytes. Holds at most one that is not whole yet.
 #[derive(Debug, Default)]
-pub struct Framer {
+pub(super) struct Framer {
     /// The packet so far.
     packet: Packet,
     /// Bytes of a packet of no interest that are still to come.
@@ -44,7 +44,7 @@ impl Framer {
     ///
     /// # Errors
     /// [`OutOfStep`] when no packet begins where one should. All bytes are used up then.
-    pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Packet>, OutOfStep> {
+    pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Packet>, OutOfStep> {
         loop {
             if self.skip > 0 {
                 let passed = self.skip.min(bytes.len());

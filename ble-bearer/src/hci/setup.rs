@@ -38,7 +38,7 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Whether it says that it can advertise in the extended way.
+    /// Whether it says that it can advertise with extended adverts.
     #[must_use]
     pub const fn claims_extended(&self) -> bool {
         self.le_features & EXTENDED_ADVERTISING != 0
@@ -212,7 +212,7 @@ impl Setup {
         Some(())
     }
 
-    /// Begins again, in the legacy way.
+    /// Begins again, with legacy adverts.
     fn fall_back(&mut self, why: String) {
         self.adapter = Adapter { broken_claim: Some(why), ..Adapter::default() };
         self.begin();
@@ -229,7 +229,7 @@ impl Setup {
     }
 }
 
-/// The commands that let a controller scan anew.
+/// The commands that let a controller scan again.
 pub(super) fn rescan(extended: bool, scan: &Scan) -> [Command; 3] {
     let (every, window): (Duration, Duration) = (scan.interval, scan.window());
     if extended {

@@ -3,7 +3,8 @@
 use mesh_protocol::{Duration, LEGACY_FRAME, LinkInfo, MAX_FRAME, Reach};
 
 use super::script::{Rig, Trouble};
-use crate::hci::{ADV_DELAY, ADV_INTERVAL, HCI_LINK, HciOptions};
+use crate::hci::options::{ADV_DELAY, ADV_INTERVAL};
+use crate::hci::{HCI_LINK, HciOptions};
 use crate::{AdapterState, BearerEvent, Full};
 
 fn ms(ms: u64) -> Duration {

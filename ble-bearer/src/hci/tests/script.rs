@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 
 use mesh_protocol::{Duration, Instant};
 
+use crate::hci::HciOptions;
+use crate::hci::host::Host;
 use crate::hci::packet::Packet;
-use crate::hci::{HciOptions, Host};
 use crate::{BearerEvent, Health};
 
 /// What the scripted controller does wrong.
@@ -178,7 +179,7 @@ pub(super) struct Rig {
     pub(super) script: Script,
     /// What the host told, with the time.
     pub(super) told: Vec<(Instant, BearerEvent)>,
-    /// How often the transport had to be opened anew.
+    /// How often the transport had to be opened again.
     pub(super) reopened: u32,
     /// Whether opening works.
     pub(super) opens: bool,
@@ -202,7 +203,7 @@ impl Rig {
         let until = self.now + span;
         for round in 0.. {
             assert!(round < 1_000_000, "the host asks to be woken again and again");
-            self.settle();
+            self.drain();
             let event = self.script.events.iter().map(|(at, _)| *at).min();
             let next = event.into_iter().chain(self.host.poll_timeout()).min();
             match next.filter(|at| *at <= until) {
@@ -211,10 +212,10 @@ impl Rig {
             }
         }
         self.now = until;
-        self.settle();
+        self.drain();
     }
 
-    fn settle(&mut self) {
+    fn drain(&mut self) {
         for round in 0.. {
             assert!(round < 10_000, "the host never comes to rest");
             if self.host.poll_timeout().is_some_and(|at| at <= self.now) {

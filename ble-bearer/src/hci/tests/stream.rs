@@ -94,7 +94,7 @@ async fn an_adapter_that_goes_away_and_comes_back_is_used_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_out_of_step_is_opened_anew() {
+async fn a_stream_out_of_step_is_opened_again() {
     let (others, mut theirs) = mpsc::unbounded_channel();
     let port = Pipes { others, opened: Arc::default() };
     let mut bearer = HciBearer::open(port, HciOptions::new(1), WallClock::start()).await.unwrap();

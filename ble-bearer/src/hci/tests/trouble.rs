@@ -1,9 +1,9 @@
-//! What goes wrong between a host and its controller, and how it is mended.
+//! What goes wrong between a host and its controller, and what is done about it.
 
 use mesh_protocol::{Duration, Rng};
 
 use super::script::{Rig, Trouble};
-use crate::hci::SILENCE;
+use crate::hci::host::recovery::SILENCE;
 use crate::{AdapterState, BearerEvent};
 
 fn ms(ms: u64) -> Duration {
@@ -64,7 +64,7 @@ fn trouble_that_comes_back_is_mended_deeper_each_time() {
 }
 
 #[test]
-fn a_controller_that_does_not_answer_is_reset_and_then_opened_anew() {
+fn a_controller_that_does_not_answer_is_reset_and_then_opened_again() {
     for extended in [false, true] {
         let mut rig = running(extended);
         assert!(rig.send(&[1]));
@@ -144,8 +144,8 @@ fn silence_restarts_scanning_less_and_less_often_and_says_nothing_to_anyone() {
 #[test]
 fn whoever_sees_that_nothing_arrives_can_have_it_mended() {
     let mut rig = running(false);
-    let grades = [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 2]];
-    for (before, repairs) in grades.into_iter().enumerate() {
+    let levels = [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 2]];
+    for (before, repairs) in levels.into_iter().enumerate() {
         rig.host.suspect(rig.now, "three neighbours are heard, and none of them hears us", before as u32);
         rig.run(ms(10));
         assert_eq!(rig.health().repairs, repairs);
