@@ -27,18 +27,18 @@ mod chip;
 mod clock;
 mod flash;
 mod memory;
-mod notes;
+mod trace_events;
 
-pub(crate) use app::letter;
-pub use app::{Delivered, Letter};
+pub(crate) use app::posting;
+pub use app::{Delivered, Posting};
 pub use boot::Options;
 pub use clock::LocalClock;
-pub use notes::{Look, Note};
+pub use trace_events::{NodeSnapshot, TraceEvent};
 
 use app::{App, Shell};
 use boot::{Boot, Core};
 use flash::{Change, Flash};
-use notes::Audit;
+use trace_events::Audit;
 
 /// The one link of a device.
 const LINK: LinkId = LinkId(0);
@@ -122,13 +122,13 @@ impl Device {
         self.app.postings.start(kept.messages(), messages.outbox.last_key_value().map(|(id, _)| *id));
         if options.durable {
             messages.inbox.iter().for_each(|name| self.app.intake.delivered(*name));
-            for (id, letter) in &messages.outbox {
-                self.app.postings.push(*id, letter.clone());
+            for (id, posting) in &messages.outbox {
+                self.app.postings.push(*id, posting.clone());
             }
         }
         let marks = kept.marks().iter().map(|mark| (mark.src, mark.epoch, mark.seq)).collect();
         let seq = self.reserved();
-        self.note(Note::Booted { seq, marks });
+        self.trace(TraceEvent::Booted { seq, marks });
     }
 
     /// The node's counters, since the last start.
@@ -162,14 +162,14 @@ impl Device {
     }
 
     /// Forgets what [`delivered`](Self::delivered) and [`outcomes`](Self::outcomes) show, for those who run without end.
-    pub(crate) fn forget_told(&mut self) {
+    pub(crate) fn forget_reported(&mut self) {
         self.app.delivered.clear();
         self.app.outcomes.clear();
     }
 
     /// Own messages that wait or are under way.
     #[must_use]
-    pub fn unsettled(&self) -> usize {
+    pub fn open_messages(&self) -> usize {
         self.app.postings.waiting() + self.app.in_flight.len()
     }
 
@@ -180,9 +180,9 @@ impl Device {
     }
 
     /// Gives the device something to send; it goes when the device runs next. Returns its number.
-    pub fn post(&mut self, letter: Letter) -> MessageId {
+    pub fn post(&mut self, posting: Posting) -> MessageId {
         self.promised = None;
-        self.app.post(&mut self.flash, letter)
+        self.app.post(&mut self.flash, posting)
     }
 
     /// Its power is cut: RAM is gone, and `flash` says what has become of a write under way. The world has to be
@@ -195,7 +195,7 @@ impl Device {
         self.powered = false;
         self.promised = None;
         self.app.forget();
-        self.note(Note::Cut { in_write });
+        self.trace(TraceEvent::Cut { in_write });
     }
 
     /// Its power is back: it goes on with what its flash has, and its clock starts from zero.
@@ -220,7 +220,7 @@ impl Device {
         if self.powered {
             self.clock.jump(now, by);
             self.promised = None;
-            self.note(Note::Jumped);
+            self.trace(TraceEvent::Jumped);
         }
     }
 
@@ -230,33 +230,33 @@ impl Device {
             self.flash.stage(Change::Log(flash_log::Change::Messages(up_to)));
         }
         while each!(&self.node, node => node.has_room()) {
-            let Some((id, letter)) = self.app.postings.pop_ready(self.flash.kept().messages()) else {
+            let Some((id, posting)) = self.app.postings.pop_ready(self.flash.kept().messages()) else {
                 return;
             };
-            let total = letter.envelope.len();
+            let total = posting.envelope.len();
             let local = self.clock.local(now);
             let delivery = Delivery {
                 id,
-                destination: letter.to,
-                priority: letter.priority,
-                deadline: local + letter.within,
+                destination: posting.to,
+                priority: posting.priority,
+                deadline: local + posting.within,
             };
             let sent = each!(&mut self.node, node => {
                 let first = node.first_part_len(delivery.destination, delivery.priority, total);
-                node.send(local, delivery, total, &letter.envelope[..first])
+                node.send(local, delivery, total, &posting.envelope[..first])
             });
             match sent {
                 Ok(()) => {
                     if self.audit.is_some() {
                         let mut routes = self.boot.options.routes.iter();
                         let by_route = routes.any(|(to, next)| *to == delivery.destination && next != to);
-                        let bytes = letter.envelope.clone();
-                        self.note(Note::Accepted { delivery, bytes, by_route });
+                        let bytes = posting.envelope.clone();
+                        self.trace(TraceEvent::Accepted { delivery, bytes, by_route });
                     }
-                    self.app.in_flight.insert(id, letter.envelope);
+                    self.app.in_flight.insert(id, posting.envelope);
                 }
                 Err(why) => {
-                    self.note(Note::Refused(id, why));
+                    self.trace(TraceEvent::Refused(id, why));
                     self.app.outcomes.push((now, id, SendOutcome::Expired));
                     if self.boot.options.durable {
                         self.flash.stage(Change::Completed(id));
@@ -282,17 +282,17 @@ impl Device {
                 Change::Inbox { source, id, priority, hops, body, reply_to } => {
                     self.app.intake.delivered((source, id));
                     self.app.delivered.push(Delivered { at: now, source, id, hops, body, reply_to });
-                    self.note(Note::Delivered(source, id));
+                    self.trace(TraceEvent::Delivered(source, id));
                     self.app.intake.owe_receipt((source, id, priority));
                 }
-                Change::Outbox(id, letter) => _ = self.app.postings.push(id, letter),
+                Change::Outbox(id, posting) => _ = self.app.postings.push(id, posting),
                 Change::Log(_) | Change::Completed(_) => {}
             }
         }
         while let Some(held) = self.app.intake.pop_safe(self.flash.kept()) {
             let (source, id) = held.name;
             self.app.delivered.push(Delivered { at: now, ..held.message });
-            self.note(Note::Delivered(source, id));
+            self.trace(TraceEvent::Delivered(source, id));
             if held.wants_receipt {
                 self.app.intake.owe_receipt((source, id, held.priority));
             }
@@ -319,7 +319,7 @@ impl Station for Device {
             let result = each!(&mut self.node, node => node.handle_frame(local, LINK, bytes, Some(rssi)));
             if let Some(before) = before {
                 let unchanged = result.is_err() && before == self.digest();
-                self.note(Note::Frame { result, unchanged });
+                self.trace(TraceEvent::Frame { result, unchanged });
             }
         }
         true

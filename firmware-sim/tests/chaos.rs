@@ -1,9 +1,9 @@
 //! Power cuts, clocks and attackers, one at a time: what each does to devices, and what it does not.
 
 use ble_bearer::sim::{AirSettings, Link, Position, StationId, Topology, World};
-use firmware_sim::chaos::{Both, Invariants, Place, Rules, Schedule, attackers, links_of_attackers};
+use firmware_sim::chaos::{Both, Invariants, Occupant, Rules, Schedule, attackers, links_of_attackers};
 use firmware_sim::scenario::{FaultKind, Flash, RuleAction, ScheduledFault};
-use firmware_sim::{Device, Letter, Options};
+use firmware_sim::{Device, Options, Posting};
 use mesh_protocol::{
     Address, Discard, Duration, Envelope, Instant, MessageId, MessageType, NetKey, Priority, SEQ_FIRST_BLOCK,
     SendOutcome,
@@ -12,7 +12,7 @@ use mesh_protocol::{
 const KEY: [u8; 16] = [3; 16];
 const EPOCH: u32 = 1;
 
-type Field = World<Place<Device>, Both<Rules, Invariants>>;
+type Field = World<Occupant<Device>, Both<Rules, Invariants>>;
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -46,10 +46,10 @@ impl Row {
             let (address, options) = (Address::new(1 + n), options.clone());
             let mut device = Device::with(Instant::ZERO, address, &key, EPOCH, u64::from(n), options);
             device.watch();
-            world.add(Position::default(), Place::Node(device));
+            world.add(Position::default(), Occupant::Node(device));
         }
         for (_, attacker) in attackers {
-            world.add(Position::default(), Place::Attacker(Box::new(attacker)));
+            world.add(Position::default(), Occupant::Attacker(Box::new(attacker)));
         }
         Self { world, schedule: Schedule::new(faults, Instant::ZERO) }
     }
@@ -65,7 +65,7 @@ impl Row {
     }
 
     fn device(&self, n: u32) -> &Device {
-        self.world.station(StationId(n)).and_then(Place::node).unwrap()
+        self.world.station(StationId(n)).and_then(Occupant::node).unwrap()
     }
 
     fn post(&mut self, from: u32, to: u16, body: &[u8], within: Duration) -> MessageId {
@@ -81,9 +81,9 @@ impl Row {
         let mut bytes = vec![0; body.len() + 100];
         let len = envelope.write(&mut bytes).unwrap();
         bytes.truncate(len);
-        let letter = Letter { to: Address::new(to), priority: Priority::High, within, envelope: bytes };
+        let posting = Posting { to: Address::new(to), priority: Priority::High, within, envelope: bytes };
         let posted =
-            self.world.poke(StationId(from), |place, _, _| place.node_mut().map(|it| it.post(letter)));
+            self.world.poke(StationId(from), |place, _, _| place.node_mut().map(|it| it.post(posting)));
         posted.flatten().unwrap()
     }
 
@@ -128,7 +128,7 @@ fn ram_is_gone_with_the_power_and_flash_is_not() {
         row.until(4_000);
         row.post(0, 3, b"kept or not", secs(60));
         row.until(5_099);
-        assert_eq!(row.device(0).unsettled(), 1);
+        assert_eq!(row.device(0).open_messages(), 1);
         row.until(5_100);
         assert!(!row.device(0).is_powered());
         row.until(30_000);

@@ -31,7 +31,7 @@ fn nothing_breaks_over_some_seeds_and_everything_was_looked_at() {
         counts.strange,
         counts.accepted,
         counts.delivered,
-        counts.settled,
+        counts.completed,
         counts.lost,
         counts.cuts,
         counts.broken_writes,

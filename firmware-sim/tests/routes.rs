@@ -86,10 +86,10 @@ fn a_device_has_its_routes_whenever_it_starts_and_as_many_as_fit() {
         let options = Options { gateway, routes: (3..200).map(route).collect(), ..Options::default() };
         let key = NetKey::new([3; 16]);
         let mut device = Device::with(Instant::ZERO, Address::new(1), &key, 1, 1, options);
-        assert_eq!(device.look(Instant::ZERO).routes, (most, most));
+        assert_eq!(device.snapshot(Instant::ZERO).routes, (most, most));
         device.cut(Flash::Kept);
         let later = Instant::ZERO + Duration::from_secs(1);
         device.restart(later);
-        assert_eq!(device.look(later).routes, (most, most), "after a power cut");
+        assert_eq!(device.snapshot(later).routes, (most, most), "after a power cut");
     }
 }

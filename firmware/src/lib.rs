@@ -71,7 +71,7 @@
 //! }
 //!
 //! impl Host for Board {
-//!     fn transmit(&mut self, _link: LinkId, frame: &[u8], _copies: u8) {
+//!     fn transmit(&mut self, _link: LinkId, frame: &[u8]) {
 //!         let _ = self.air.push(frame.iter().copied().collect());
 //!     }
 //!     fn event(&mut self, event: Event<'_>) -> Answer {
@@ -154,7 +154,7 @@
 //!     };
 //!     let mut node = SmallNode::new(Instant::ZERO, setup.config(log.kept(), address.into()));
 //!     setup.restore(Instant::ZERO, &mut node, log.kept());
-//!     let info = LinkInfo { mtu: LEGACY_FRAME, kind: LinkKind::Broadcast, min_gap: Duration::from_millis(12) };
+//!     let info = LinkInfo::advertising(LEGACY_FRAME, Duration::from_millis(12));
 //!     assert!(node.handle_link_up(Instant::ZERO, LinkId(0), info));
 //!     let mut postings = Postings::new(Deque::new());
 //!     postings.start(log.kept().messages(), None);

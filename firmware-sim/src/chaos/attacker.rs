@@ -1,4 +1,4 @@
-//! Strangers and traitors: stations that mean harm.
+//! Attackers without a key, and members of bad faith: stations that mean harm.
 //!
 //! Owns what they send. What comes of it is the nodes' business, and that nothing bad does is what `invariants` checks.
 
@@ -165,9 +165,9 @@ fn pick<'a>(heard: &'a VecDeque<(Instant, FrameBytes)>, rng: &mut Rng) -> Option
 /// A frame without a key: noise, noise that begins as what was heard, or what was heard with some of it changed.
 fn forge(heard: Option<FrameBytes>, rng: &mut Rng) -> FrameBytes {
     let mut frame = FrameBytes::new();
-    let way = rng.below(4);
+    let kind = rng.below(4);
     match heard {
-        Some(heard) if way == 0 => {
+        Some(heard) if kind == 0 => {
             frame = heard;
             for _ in 0..=rng.below(3) {
                 let bit = rng.below(frame.len() as u64 * 8);
@@ -177,14 +177,14 @@ fn forge(heard: Option<FrameBytes>, rng: &mut Rng) -> FrameBytes {
             }
         }
         // TTL stands outside the MIC, though under the mask: any change gives some other one.
-        Some(heard) if way == 1 => {
+        Some(heard) if kind == 1 => {
             frame = heard;
             if let Some(hop) = frame.get_mut(1) {
                 *hop ^= (rng.below(16) as u8) << 4;
             }
         }
         heard => {
-            let len = if way == 3 { rng.below(LEGACY_FRAME as u64 + 1) as usize } else { LEGACY_FRAME };
+            let len = if kind == 3 { rng.below(LEGACY_FRAME as u64 + 1) as usize } else { LEGACY_FRAME };
             // Noise of legacy length always fits.
             let _ = frame.resize(len, 0);
             frame.iter_mut().for_each(|byte| *byte = rng.next_u64() as u8);
@@ -422,20 +422,20 @@ mod tests {
         let same = plain.iter().zip(&forged).filter(|(a, b)| a == b).count();
         assert!((400..600).contains(&same), "{same}");
         let keyring = Keyring::new(keys);
-        let mut ways = [0; 4];
+        let mut kinds = [0; 4];
         for frame in forged.iter().filter(|frame| !plain.contains(frame)) {
             let mut bytes = frame.clone();
             // The nonsense that it began as may have the wrong MIC.
             let Ok(verified) = decode(&mut bytes, &keyring) else { continue };
             let frame = verified.frame();
             let control = frame.kind == Kind::Control;
-            ways[0] += u32::from(frame.src == Address::new(1));
-            ways[1] +=
+            kinds[0] += u32::from(frame.src == Address::new(1));
+            kinds[1] +=
                 u32::from(frame.src == Address::new(2) && control && frame.body == [3, 0, 0, 0, 9, 1, 0]);
-            ways[2] += u32::from(control && frame.body.first() == Some(&5));
-            ways[3] += u32::from(frame.priority == Priority::Critical);
+            kinds[2] += u32::from(control && frame.body.first() == Some(&5));
+            kinds[3] += u32::from(frame.priority == Priority::Critical);
         }
-        assert!(ways.into_iter().all(|times| times > 20), "{ways:?}");
+        assert!(kinds.into_iter().all(|times| times > 20), "{kinds:?}");
     }
 
     #[test]

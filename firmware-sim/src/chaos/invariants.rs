@@ -1,7 +1,7 @@
 //! What must hold after every event, whatever goes wrong: an observer that finds the first moment at which it does not.
 //!
-//! Owns the list of rules and the state they need. It looks at devices from outside, by what they [note](crate::Note), and
-//! at the air. Nothing in it is believed because a node says so, where another way of knowing is there.
+//! Owns the list of rules and the state they need. It looks at devices from outside, by the [events](crate::TraceEvent) they report, and
+//! at the air. Nothing in it is believed because a node says so, where it can be known otherwise.
 //!
 //! | rule | what must hold |
 //! |---|---|
@@ -17,8 +17,8 @@
 //! | `next` | NEXT is changed by the node that it names alone, and leads neither to that itself nor back to the source |
 //! | `sent` | what reaches an application was sent: this number, these bytes, to it |
 //! | `duplicate` | none does so twice within the window; nor at all, where flash remembers |
-//! | `receipt` | a sender is told *delivered* only after the delivery |
-//! | `expired` | what a sender was told cannot have arrived has not; nor was it told so before its time |
+//! | `receipt` | a sender hears *delivered* only after the delivery |
+//! | `expired` | what a sender heard cannot have arrived has not; nor did it hear so before its time |
 //! | `numbers` | a number names one message for ever |
 //! | `accounted` | a node holds every message that it took and has said nothing of |
 //! | `bounds` | tables hold no more than they have room for |
@@ -42,13 +42,13 @@ use ble_bearer::sim::{Observer, Reception, StationId};
 use mesh_protocol::{Address, Discard, EpochKeys, Instant, Keyring, MessageId, NetKey, Priority};
 
 use super::Watched;
-use crate::{Look, Note};
+use crate::{NodeSnapshot, TraceEvent};
 use allowed::Allowed;
 pub use allowed::{ALLOWANCES, Allowance};
 use allowed::{MEMBER_MAY_SEND_AS_ANYONE, MEMBER_MAY_SPEND_SEQ};
 use findings::Fault;
 pub use findings::{Counts, Violation};
-use frames::{Frames, Handed, Heard, Key};
+use frames::{Frames, Handed, Key, Provenance};
 use messages::{Messages, Showing};
 use order::Order;
 use windows::{Known, Windows};
@@ -60,7 +60,7 @@ const ROUTED_SINGLE_MAX: usize = 11;
 
 /// One node, as seen so far.
 #[derive(Debug, Default)]
-struct Seen {
+struct NodeHistory {
     boot: u32,
     windows: Windows,
     /// The same without what was forged.
@@ -71,7 +71,7 @@ struct Seen {
     could_seal: bool,
 }
 
-/// The observer. Devices have to be told to [take notes](crate::Device::watch) before they are added.
+/// The observer. Devices have to be told to [report events](crate::Device::watch) before they are added.
 #[derive(Debug)]
 pub struct Invariants {
     nodes: u32,
@@ -79,9 +79,9 @@ pub struct Invariants {
     frames: Frames,
     messages: Messages,
     allowed: Allowed,
-    seen: BTreeMap<u32, Seen>,
+    history: BTreeMap<u32, NodeHistory>,
     /// What has just reached a host, which is about to run.
-    current: Option<(u32, Heard)>,
+    current: Option<(u32, Provenance)>,
     first: Option<Violation>,
     counts: Counts,
 }
@@ -97,7 +97,7 @@ impl Invariants {
             frames: Frames::new(Keyring::new(EpochKeys::derive(key, epoch))),
             messages: Messages::default(),
             allowed: Allowed::default(),
-            seen: BTreeMap::new(),
+            history: BTreeMap::new(),
             current: None,
             first: None,
             counts: Counts::default(),
@@ -120,7 +120,7 @@ impl Invariants {
             entrusted: frames.entrusted,
             accepted: messages.accepted,
             delivered: messages.delivered,
-            settled: messages.settled,
+            completed: messages.completed,
             lost: messages.lost,
             forged: self.allowed.forged,
             ..self.counts
@@ -145,38 +145,45 @@ impl Invariants {
         known.map(|((source, id), to)| (source, id, to))
     }
 
-    fn check(&mut self, now: Instant, node: u32, look: &Look, notes: Vec<Note>) -> Result<(), Fault> {
-        let mut seen = self.seen.remove(&node).unwrap_or_default();
-        let result = self.check_notes(now, node, look, notes, &mut seen).and_then(|()| {
-            seen.could_seal = look.can_seal;
-            if look.powered { self.check_look(look, &mut seen) } else { Ok(()) }
-        });
-        self.seen.insert(node, seen);
-        result
-    }
-
-    fn check_notes(
+    fn check(
         &mut self,
         now: Instant,
         node: u32,
-        look: &Look,
-        notes: Vec<Note>,
-        seen: &mut Seen,
+        snapshot: &NodeSnapshot,
+        events: Vec<TraceEvent>,
     ) -> Result<(), Fault> {
-        let address = look.address;
-        let sealing = seen.could_seal && look.can_seal;
+        let mut history = self.history.remove(&node).unwrap_or_default();
+        let result = self.check_events(now, node, snapshot, events, &mut history).and_then(|()| {
+            history.could_seal = snapshot.can_seal;
+            if snapshot.powered { self.check_snapshot(snapshot, &mut history) } else { Ok(()) }
+        });
+        self.history.insert(node, history);
+        result
+    }
+
+    fn check_events(
+        &mut self,
+        now: Instant,
+        node: u32,
+        snapshot: &NodeSnapshot,
+        events: Vec<TraceEvent>,
+        history: &mut NodeHistory,
+    ) -> Result<(), Fault> {
+        let address = snapshot.address;
+        let sealing = history.could_seal && snapshot.can_seal;
         if !sealing {
-            seen.order.reset(false);
+            history.order.reset(false);
         }
-        for note in notes {
-            match note {
-                Note::Frame { result, unchanged } => {
+        for event in events {
+            match event {
+                TraceEvent::Frame { result, unchanged } => {
                     if let Some((_, heard)) = self.current.take_if(|(to, _)| *to == node) {
-                        self.heard(now, node, look, heard, result, unchanged, seen)?;
+                        self.heard(now, node, snapshot, heard, result, unchanged, history)?;
                     }
                 }
-                Note::Handed(frame) => {
-                    let handed = self.frames.handed(now, (node, seen.boot), address, look.reserved, &frame);
+                TraceEvent::Handed(frame) => {
+                    let handed =
+                        self.frames.handed(now, (node, history.boot), address, snapshot.reserved, &frame);
                     let handed = handed.or_else(|fault| match self.frames.with_double(&frame) {
                         Some(handed)
                             if handed.key.src != address
@@ -190,68 +197,72 @@ impl Invariants {
                     if forged && !self.allowed.excuses(&MEMBER_MAY_SEND_AS_ANYONE, "genuine") {
                         return Err(("genuine", format!("it relayed what was forged of {}", key.src)));
                     }
-                    if key.src != address && !look.relays {
+                    if key.src != address && !snapshot.relays {
                         return Err(("relays", "it relays, and was told not to".into()));
                     }
                     if sealing {
-                        seen.order.handed(priority)?;
+                        history.order.handed(priority)?;
                     }
-                    single.into_iter().for_each(|id| seen.order.done(id));
+                    single.into_iter().for_each(|id| history.order.done(id));
                 }
-                Note::Accepted { delivery, bytes, by_route } => {
+                TraceEvent::Accepted { delivery, bytes, by_route } => {
                     let (id, priority) = (delivery.id, delivery.priority);
-                    self.messages.accepted(now, address, &delivery, &bytes, look.durable)?;
+                    self.messages.accepted(now, address, &delivery, &bytes, snapshot.durable)?;
                     let by_route = by_route && priority != Priority::Critical;
                     let most = if by_route { ROUTED_SINGLE_MAX } else { SINGLE_MAX };
                     if head_len(id) + bytes.len() <= most {
-                        seen.order.accepted(priority, id);
+                        history.order.accepted(priority, id);
                     }
                 }
-                Note::Refused(..) => {}
-                Note::Shown { source, destination, id, priority, part, bytes } => {
+                TraceEvent::Refused(..) => {}
+                TraceEvent::Shown { source, destination, id, priority, part, bytes } => {
                     if !self.members.contains(&source) {
                         let name = (source, id);
                         let what = Showing { name, destination, priority, part, bytes: &bytes };
-                        let shown = self.messages.shown(now, address, look.paths.1, &what);
+                        let shown = self.messages.shown(now, address, snapshot.paths.1, &what);
                         if shown.is_err() {
-                            self.messages.shown_forged(now, address, look.paths.1, name);
+                            self.messages.shown_forged(now, address, snapshot.paths.1, name);
                         }
                         self.allowed.shown(name, shown)?;
                     }
                 }
-                Note::Delivered(source, id) => self.messages.delivered(address, (source, id))?,
-                Note::Verdict(source, id, verdict) => self.messages.verdict(address, (source, id), verdict),
-                Note::Done(id, outcome) => {
-                    seen.order.done(id);
-                    let done = self.messages.done(now, look.clock, (address, id), outcome);
-                    self.allowed.told((address, id), done)?;
+                TraceEvent::Delivered(source, id) => self.messages.delivered(address, (source, id))?,
+                TraceEvent::Verdict(source, id, verdict) => {
+                    self.messages.verdict(address, (source, id), verdict)
                 }
-                Note::Jumped => self.messages.jumped(address),
-                Note::Cut { in_write } => {
+                TraceEvent::Done(id, outcome) => {
+                    history.order.done(id);
+                    let done = self.messages.done(now, snapshot.clock, (address, id), outcome);
+                    self.allowed.reported((address, id), done)?;
+                }
+                TraceEvent::Jumped => self.messages.jumped(address),
+                TraceEvent::Cut { in_write } => {
                     self.counts.cuts += 1;
                     self.counts.broken_writes += u64::from(in_write);
-                    self.messages.cut(address, look.durable);
-                    seen.order.reset(true);
+                    self.messages.cut(address, snapshot.durable);
+                    history.order.reset(true);
                 }
-                Note::Booted { seq, marks } => {
-                    if seq < seen.next_seq {
-                        let before = seen.next_seq;
+                TraceEvent::Booted { seq, marks } => {
+                    if seq < history.next_seq {
+                        let before = history.next_seq;
                         return Err((
                             "backwards",
                             format!("it starts at SEQ {seq}, and had come to {before}"),
                         ));
                     }
-                    seen.boot += 1;
+                    history.boot += 1;
                     self.messages.booted(now, address);
-                    seen.windows = Windows::restored(&marks);
-                    seen.honest = seen.windows.clone();
-                    seen.next_seq = 0;
+                    history.windows = Windows::restored(&marks);
+                    history.honest = history.windows.clone();
+                    history.next_seq = 0;
                 }
-                Note::DueEarlier => {
+                TraceEvent::DueEarlier => {
                     return Err(("timer", "something was due before poll_timeout said so".into()));
                 }
-                Note::NothingDue => return Err(("timer", "the timer rang, and nothing was due".into())),
-                Note::RangLate => return Err(("timer", "the timer rang late".into())),
+                TraceEvent::NothingDue => {
+                    return Err(("timer", "the timer rang, and nothing was due".into()));
+                }
+                TraceEvent::RangLate => return Err(("timer", "the timer rang late".into())),
             }
         }
         Ok(())
@@ -262,11 +273,11 @@ impl Invariants {
         &mut self,
         now: Instant,
         node: u32,
-        look: &Look,
-        heard: Heard,
+        snapshot: &NodeSnapshot,
+        heard: Provenance,
         result: Result<(), Discard>,
         unchanged: bool,
-        seen: &mut Seen,
+        history: &mut NodeHistory,
     ) -> Result<(), Fault> {
         let before_mic = matches!(
             result,
@@ -278,8 +289,8 @@ impl Invariants {
                 | Discard::Mic)
         );
         let (key, ttl, next) = match heard {
-            Heard::Forgotten => return Ok(()),
-            Heard::Strange => {
+            Provenance::Forgotten => return Ok(()),
+            Provenance::Strange => {
                 self.counts.strange += 1;
                 let fine = before_mic && unchanged;
                 let text = || {
@@ -290,21 +301,21 @@ impl Invariants {
                 };
                 return if fine { Ok(()) } else { Err(("unverified", text())) };
             }
-            Heard::Forged(key, _) => {
+            Provenance::Forged(key, _) => {
                 // Its own address makes a node wary, which is a change.
-                if result.is_err() && (unchanged || key.src == look.address) {
+                if result.is_err() && (unchanged || key.src == snapshot.address) {
                     let before = before_mic
                         || matches!(result, Err(Discard::WeakMic | Discard::Address | Discard::Ttl));
-                    if before || key.src == look.address {
+                    if before || key.src == snapshot.address {
                         return Ok(());
                     }
                 }
                 if !self.allowed.excuses(&MEMBER_MAY_SEND_AS_ANYONE, "unverified") {
                     return Err(("unverified", format!("what was forged of {} came to {result:?}", key.src)));
                 }
-                return self.windowed(key, result, &mut seen.windows);
+                return self.windowed(key, result, &mut history.windows);
             }
-            Heard::Genuine(key, ttl, next) => (key, ttl, next),
+            Provenance::Genuine(key, ttl, next) => (key, ttl, next),
         };
         let ttl0 = self.frames.sealed(key).map_or(0, |sealed| sealed.ttl0);
         let name = |key: Key| format!("SEQ {} of {}", key.seq, key.src);
@@ -316,7 +327,7 @@ impl Invariants {
         if before_mic || matches!(result, Err(Discard::Ttl)) {
             return Err(("refused", format!("{} came to {result:?}", name(key))));
         }
-        if key.src == look.address || matches!(result, Err(Discard::WeakMic | Discard::Address)) {
+        if key.src == snapshot.address || matches!(result, Err(Discard::WeakMic | Discard::Address)) {
             let fine = result.is_err() && unchanged;
             return if fine {
                 Ok(())
@@ -324,18 +335,18 @@ impl Invariants {
                 Err(("replay", format!("{}, its own, came to {result:?}", name(key))))
             };
         }
-        if next.is_none_or(|next| next == look.address) {
-            let copies = relay_copies(look.alive);
-            self.frames.heard(now, (node, seen.boot), key, ttl, next.is_some(), copies);
+        if next.is_none_or(|next| next == snapshot.address) {
+            let copies = relay_copies(snapshot.alive);
+            self.frames.heard(now, (node, history.boot), key, ttl, next.is_some(), copies);
         }
-        self.windowed(key, result, &mut seen.windows)?;
-        self.shut_out(key, result, &mut seen.honest)
+        self.windowed(key, result, &mut history.windows)?;
+        self.shut_out(key, result, &mut history.honest)
     }
 
     /// A genuine frame, against the window as it would be without what was forged.
     fn shut_out(&mut self, key: Key, result: Result<(), Discard>, honest: &mut Windows) -> Result<(), Fault> {
         match result {
-            Err(Discard::Replay) if honest.look(key) == Known::New && !honest.is_jump(key) => {
+            Err(Discard::Replay) if honest.lookup(key) == Known::New && !honest.is_jump(key) => {
                 if self.allowed.excuses(&MEMBER_MAY_SPEND_SEQ, "refused") {
                     return Ok(());
                 }
@@ -346,7 +357,7 @@ impl Invariants {
             }
             Err(Discard::Replay | Discard::SeqJump | Discard::ReplayTableFull) => Ok(()),
             _ => {
-                if honest.look(key) == Known::New {
+                if honest.lookup(key) == Known::New {
                     honest.take(key);
                 }
                 Ok(())
@@ -362,7 +373,7 @@ impl Invariants {
         windows: &mut Windows,
     ) -> Result<(), Fault> {
         let name = |key: Key| format!("SEQ {} of {}", key.seq, key.src);
-        let known = windows.look(key);
+        let known = windows.lookup(key);
         match (result, known) {
             (Err(Discard::SeqJump), Known::New) if windows.is_jump(key) => {
                 self.counts.shut_out += 1;
@@ -390,39 +401,43 @@ impl Invariants {
         }
     }
 
-    fn check_look(&mut self, look: &Look, seen: &mut Seen) -> Result<(), Fault> {
+    fn check_snapshot(&mut self, snapshot: &NodeSnapshot, history: &mut NodeHistory) -> Result<(), Fault> {
         let tables = [
-            ("outbox", look.outbox),
-            ("queue", look.queue),
-            ("sources", look.sources),
-            ("neighbours", look.neighbours),
-            ("paths", look.paths),
-            ("routes", look.routes),
+            ("outbox", snapshot.outbox),
+            ("queue", snapshot.queue),
+            ("sources", snapshot.sources),
+            ("neighbours", snapshot.neighbours),
+            ("paths", snapshot.paths),
+            ("routes", snapshot.routes),
         ];
         if let Some((name, (used, room))) = tables.into_iter().find(|(_, (used, room))| used > room) {
             return Err(("bounds", format!("its table of {name} holds {used} and has room for {room}")));
         }
-        let held = self.messages.open(look.address);
-        if held != look.outbox.0 {
+        let held = self.messages.open(snapshot.address);
+        if held != snapshot.outbox.0 {
             let text = format!(
                 "it has taken {held} messages that it has not spoken of, and holds {}",
-                look.outbox.0
+                snapshot.outbox.0
             );
             return Err(("accounted", text));
         }
-        if look.conflict && !self.allowed.contested(look.address) {
+        if snapshot.conflict && !self.allowed.contested(snapshot.address) {
             return Err(("conflict", "it thinks that another node has its address".into()));
         }
-        if look.epoch < seen.epoch || look.next_seq < seen.next_seq {
-            let (epoch, seq) = (look.epoch, look.next_seq);
+        if snapshot.epoch < history.epoch || snapshot.next_seq < history.next_seq {
+            let (epoch, seq) = (snapshot.epoch, snapshot.next_seq);
             return Err(("backwards", format!("it went back to epoch {epoch}, SEQ {seq}")));
         }
-        (seen.epoch, seen.next_seq) = (look.epoch, look.next_seq);
+        (history.epoch, history.next_seq) = (snapshot.epoch, snapshot.next_seq);
         // A node whose address is contested may go on beyond what it has reserved, once that is reserved too.
-        let waits = !look.can_seal && look.next_seq > look.reserved && self.allowed.moved(look.address);
-        if look.next_seq > look.reserved && !waits {
-            let text =
-                format!("it goes on at SEQ {}, and flash has those below {}", look.next_seq, look.reserved);
+        let waits = !snapshot.can_seal
+            && snapshot.next_seq > snapshot.reserved
+            && self.allowed.moved(snapshot.address);
+        if snapshot.next_seq > snapshot.reserved && !waits {
+            let text = format!(
+                "it goes on at SEQ {}, and flash has those below {}",
+                snapshot.next_seq, snapshot.reserved
+            );
             return Err(("reservation", text));
         }
         Ok(())
@@ -446,13 +461,13 @@ impl<S: Watched> Observer<S> for Invariants {
 
     fn ran(&mut self, now: Instant, id: StationId, station: &mut S) {
         let Some(device) = station.device() else { return };
-        let notes = device.notes();
+        let events = device.trace_events();
         if self.first.is_some() {
             return;
         }
         self.counts.runs += 1;
-        let look = device.look(now);
-        if let Err((rule, what)) = self.check(now, id.0, &look, notes) {
+        let snapshot = device.snapshot(now);
+        if let Err((rule, what)) = self.check(now, id.0, &snapshot, events) {
             self.first = Some(Violation { at: now, node: id.0, rule, what });
         }
     }

@@ -4,7 +4,7 @@
 //! watchers of one world. Rules for receptions are in `rules`, attackers in `attacker`, moments in `schedule`, what must
 //! hold in `invariants`.
 //!
-//! To apply a scenario's faults to a run: add the nodes as [`Place::Node`], then the stations that [`attackers`] gives, next to
+//! To apply a scenario's faults to a run: add the nodes as [`Occupant::Node`], then the stations that [`attackers`] gives, next to
 //! the nodes they name; let [`Rules`] say what becomes of receptions; and call [`Schedule::apply`] whenever
 //! [`Schedule::next`] says so.
 
@@ -55,14 +55,14 @@ impl Watched for Device {
 
 /// What stands at a place: a node, or someone who means harm.
 #[derive(Debug)]
-pub enum Place<S> {
+pub enum Occupant<S> {
     /// A node of the network.
     Node(S),
     /// None of it.
     Attacker(Box<Attacker>),
 }
 
-impl<S> Place<S> {
+impl<S> Occupant<S> {
     /// The node, if it is one.
     pub fn node(&self) -> Option<&S> {
         match self {
@@ -80,13 +80,13 @@ impl<S> Place<S> {
     }
 }
 
-impl<S: From<Device>> From<Device> for Place<S> {
+impl<S: From<Device>> From<Device> for Occupant<S> {
     fn from(device: Device) -> Self {
         Self::Node(device.into())
     }
 }
 
-impl<S: Station> Station for Place<S> {
+impl<S: Station> Station for Occupant<S> {
     fn receive(&mut self, now: Instant, frame: &[u8], rssi: i8) -> bool {
         match self {
             Self::Node(node) => node.receive(now, frame, rssi),
@@ -109,7 +109,7 @@ impl<S: Station> Station for Place<S> {
 }
 
 /// An attacker takes no messages and has none.
-impl<S: StackNode> StackNode for Place<S> {
+impl<S: StackNode> StackNode for Occupant<S> {
     fn post(&mut self, now: Instant, order: &Order) -> Result<u32, Refused> {
         self.node_mut().map_or(Err(Refused::Down), |node| node.post(now, order))
     }
@@ -127,7 +127,7 @@ impl<S: StackNode> StackNode for Place<S> {
     }
 }
 
-impl<S: Faulty> Faulty for Place<S> {
+impl<S: Faulty> Faulty for Occupant<S> {
     fn cut(&mut self, now: Instant, flash: Flash) {
         if let Self::Node(node) = self {
             node.cut(now, flash);
@@ -147,7 +147,7 @@ impl<S: Faulty> Faulty for Place<S> {
     }
 }
 
-impl<S: Watched> Watched for Place<S> {
+impl<S: Watched> Watched for Occupant<S> {
     fn device(&mut self) -> Option<&mut Device> {
         self.node_mut().and_then(Watched::device)
     }

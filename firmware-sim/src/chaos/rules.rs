@@ -1,6 +1,6 @@
 //! Rules for what is on its way to hosts: partitions, and shares of it that are dropped, delayed, doubled or damaged.
 //!
-//! Owns the verdict on each reception. When power is cut is `schedule`'s business, what strangers send `attacker`'s.
+//! Owns the verdict on each reception. When power is cut is `schedule`'s business, what attackers send `attacker`'s.
 
 use ble_bearer::sim::{self, Observer, Reception};
 use mesh_protocol::{Duration, Instant, Rng};

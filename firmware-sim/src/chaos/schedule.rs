@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// Asks to be run every second, and notes what befalls it.
+    /// Asks to be run every second, and writes down what befalls it.
     #[derive(Default)]
     struct Clockwork(Vec<String>);
 

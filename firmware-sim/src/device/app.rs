@@ -1,6 +1,6 @@
 //! The application of a device: what it sends, what it has taken, and its answers to queries.
 //!
-//! Owns letters and deliveries, and what of them is in RAM. When something is safe in flash is `flash`'s business.
+//! Owns postings and deliveries, and what of them is in RAM. When something is safe in flash is `flash`'s business.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,7 +8,7 @@ use ble_bearer::sim::Radio;
 use mesh_firmware::answers::{ANSWER_WITHIN, Decision, PartStep, decide, is_wanted, take_part};
 use mesh_firmware::flash_log;
 use mesh_firmware::intake::{Arrival, Held, Intake, Receipt};
-use mesh_firmware::posting::{Posting, Postings};
+use mesh_firmware::posting::{self, Postings};
 use mesh_firmware::tables::MessageName;
 use mesh_protocol::{
     Address, Answer, Duration, Envelope, Event, Host, Instant, LinkId, MessageId, MessageRef, NameHash, Part,
@@ -18,10 +18,10 @@ use mesh_protocol::{
 use super::boot::Options;
 use super::flash::{Change, Flash};
 use super::memory::{AllMessages, Unbounded};
-use super::notes::{Audit, Note};
+use super::trace_events::{Audit, TraceEvent};
 
 /// A message to send.
-pub type Letter = Posting<Vec<u8>>;
+pub type Posting = posting::Posting<Vec<u8>>;
 
 /// A message that a device has taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Delivered {
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) names: Vec<String>,
-    pub(super) postings: Postings<Unbounded<(MessageId, Letter)>>,
+    pub(super) postings: Postings<Unbounded<(MessageId, Posting)>>,
     pub(super) in_flight: BTreeMap<MessageId, Vec<u8>>,
     /// Bytes taken of messages that come in parts; `None` where there is no room for those.
     pub(super) parts: Option<BTreeMap<MessageName, u32>>,
@@ -72,7 +72,7 @@ pub(super) struct Shell<'a, 'r> {
 impl Host for Shell<'_, '_> {
     fn transmit(&mut self, _link: LinkId, frame: &[u8]) {
         if self.audit.is_some() {
-            self.note(Note::Handed(frame.to_vec()));
+            self.trace(TraceEvent::Handed(frame.to_vec()));
         }
         // A frame the controller has no room for is lost, as on the air.
         let _ = self.radio.send(frame, 1);
@@ -91,7 +91,7 @@ impl Host for Shell<'_, '_> {
             Event::Done { id, outcome, .. } => {
                 self.app.in_flight.remove(&id);
                 self.app.outcomes.push((self.now, id, outcome));
-                self.note(Note::Done(id, outcome));
+                self.trace(TraceEvent::Done(id, outcome));
                 if self.app.durable {
                     self.flash.stage(Change::Completed(id));
                 }
@@ -119,16 +119,16 @@ impl Host for Shell<'_, '_> {
 }
 
 impl Shell<'_, '_> {
-    fn note(&mut self, note: Note) {
+    fn trace(&mut self, event: TraceEvent) {
         if let Some(audit) = &mut self.audit {
-            audit.notes.push(note);
+            audit.events.push(event);
         }
     }
 
     fn received(&mut self, received: &Received<'_>) -> Answer {
         let &Received { source, destination, id, priority, part, bytes, .. } = received;
         if self.audit.is_some() {
-            self.note(Note::Shown { source, destination, id, priority, part, bytes: bytes.to_vec() });
+            self.trace(TraceEvent::Shown { source, destination, id, priority, part, bytes: bytes.to_vec() });
         }
         let verdict = match part {
             None => self.take(received),
@@ -136,7 +136,7 @@ impl Shell<'_, '_> {
         };
         let Some(verdict) = verdict else { return Answer::None };
         if verdict != Verdict::Delivered {
-            self.note(Note::Verdict(source, id, verdict));
+            self.trace(TraceEvent::Verdict(source, id, verdict));
         }
         if received.wants_verdict() { Answer::Verdict(verdict) } else { Answer::None }
     }
@@ -170,7 +170,7 @@ impl Shell<'_, '_> {
             Decision::Refuse(reason) => return Some(Verdict::Rejected(reason)),
             Decision::Deliver(envelope) => envelope,
             Decision::Answer { query, answer } => {
-                let answer = letter(received.source, received.priority, ANSWER_WITHIN, &answer);
+                let answer = posting(received.source, received.priority, ANSWER_WITHIN, &answer);
                 self.app.post(self.flash, answer);
                 query
             }
@@ -213,7 +213,7 @@ impl Shell<'_, '_> {
         }
         self.app.intake.delivered(name);
         self.app.delivered.push(message);
-        self.note(Note::Delivered(source, id));
+        self.trace(TraceEvent::Delivered(source, id));
         Some(Verdict::Delivered)
     }
 }
@@ -248,23 +248,23 @@ impl App {
         self.safe.clear();
     }
 
-    /// Takes a letter and gives it its number.
-    pub(super) fn post(&mut self, flash: &mut Flash, letter: Letter) -> MessageId {
+    /// Takes a posting and gives it its number.
+    pub(super) fn post(&mut self, flash: &mut Flash, posting: Posting) -> MessageId {
         let id = self.postings.number();
         if self.durable {
-            flash.stage(Change::Outbox(id, letter));
+            flash.stage(Change::Outbox(id, posting));
         } else {
-            self.postings.push(id, letter);
+            self.postings.push(id, posting);
         }
         id
     }
 }
 
-/// A letter with this envelope in it.
-pub(crate) fn letter(to: Address, priority: Priority, within: Duration, envelope: &Envelope<'_>) -> Letter {
+/// A message to send, with this envelope in it.
+pub(crate) fn posting(to: Address, priority: Priority, within: Duration, envelope: &Envelope<'_>) -> Posting {
     let mut bytes = vec![0; mesh_protocol::ENVELOPE_HEAD_MAX + envelope.body.len()];
     // The envelope came off the air or out of a test: its names and body are within bounds.
     let len = envelope.write(&mut bytes).unwrap_or(0);
     bytes.truncate(len);
-    Letter { to, priority, within, envelope: bytes }
+    Posting { to, priority, within, envelope: bytes }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_firmware::flash_log::{self, FlashLog, Kept};
 use mesh_protocol::{Address, Duration, Instant, MessageId, MessageRef, Priority};
 
-use super::Letter;
+use super::Posting;
 use super::chip::Chip;
 use super::memory::AllMarks;
 use crate::scenario;
@@ -30,7 +30,7 @@ pub(super) enum Change {
         reply_to: Option<MessageRef>,
     },
     /// An own message.
-    Outbox(MessageId, Letter),
+    Outbox(MessageId, Posting),
     /// One that is done.
     Completed(MessageId),
 }
@@ -40,7 +40,7 @@ pub(super) enum Change {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct KeptMessages {
     pub(super) inbox: BTreeSet<(Address, MessageId)>,
-    pub(super) outbox: BTreeMap<MessageId, Letter>,
+    pub(super) outbox: BTreeMap<MessageId, Posting>,
 }
 
 impl KeptMessages {
@@ -48,7 +48,7 @@ impl KeptMessages {
         match change {
             Change::Log(_) => {}
             Change::Inbox { source, id, .. } => drop(self.inbox.insert((*source, *id))),
-            Change::Outbox(id, letter) => drop(self.outbox.insert(*id, letter.clone())),
+            Change::Outbox(id, posting) => drop(self.outbox.insert(*id, posting.clone())),
             Change::Completed(id) => drop(self.outbox.remove(id)),
         }
     }
@@ -190,9 +190,9 @@ mod tests {
         Instant::ZERO + Duration::from_millis(millis)
     }
 
-    fn letter() -> Letter {
+    fn posting() -> Posting {
         let (to, priority) = (Address::new(9), Priority::High);
-        Letter { to, priority, within: Duration::from_secs(1), envelope: vec![1, 2, 3] }
+        Posting { to, priority, within: Duration::from_secs(1), envelope: vec![1, 2, 3] }
     }
 
     const fn seqs(up_to: u32) -> Change {
@@ -243,7 +243,7 @@ mod tests {
             flash.poll(at(0));
             flash.poll(at(5));
             flash.stage(seqs(16));
-            flash.stage(Change::Outbox(MessageId(3), letter()));
+            flash.stage(Change::Outbox(MessageId(3), posting()));
             flash.poll(at(6));
             flash.stage(seqs(24));
             assert!(flash.cut(how));
@@ -286,8 +286,8 @@ mod tests {
             mark(2, 9),
             mark(1, 5),
             inbox(1, 2),
-            Change::Outbox(MessageId(3), letter()),
-            Change::Outbox(MessageId(4), letter()),
+            Change::Outbox(MessageId(3), posting()),
+            Change::Outbox(MessageId(4), posting()),
             Change::Completed(MessageId(3)),
         ] {
             flash.stage(change);
@@ -300,6 +300,6 @@ mod tests {
         assert_eq!(marks, [(1, 1, 7), (2, 1, 9)]);
         let kept = flash.messages();
         assert_eq!(kept.inbox, BTreeSet::from([(Address::new(1), MessageId(2))]));
-        assert_eq!(kept.outbox, BTreeMap::from([(MessageId(4), letter())]));
+        assert_eq!(kept.outbox, BTreeMap::from([(MessageId(4), posting())]));
     }
 }

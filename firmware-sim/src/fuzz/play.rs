@@ -10,13 +10,13 @@ use mesh_protocol::{Address, Duration, Envelope, Instant, NetKey, Rng};
 
 use super::case::{Mode, faults_end};
 use super::{FuzzFailure, Stats};
-use crate::chaos::{Allowance, Both, Invariants, Place, Rules, Schedule, Violation, attackers};
-use crate::device::letter;
+use crate::chaos::{Allowance, Both, Invariants, Occupant, Rules, Schedule, Violation, attackers};
+use crate::device::posting;
 use crate::scenario::{Layout, Pattern, Scenario, Traffic, Who};
 use crate::stack::Stack;
 use crate::stack::mesh::{Mesh, address, options};
 use crate::world::{Network, WorldBuilder};
-use crate::{Device, Letter, Options};
+use crate::{Device, Options, Posting};
 
 /// Violations are looked for this often; the first one ends the run.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A guess.
 const AFTER_FAULTS: Duration = Duration::from_secs(5);
 
-type Field = World<Place<Device>, Both<Rules, Invariants>>;
+type Field = World<Occupant<Device>, Both<Rules, Invariants>>;
 
 /// Plays a case; its figures.
 ///
@@ -86,7 +86,7 @@ fn run(case: &Scenario, seed: u64, withheld: Option<&Allowance>) -> Result<Stats
         let seed = seeds.next_u64();
         let mut device = Device::with(Instant::ZERO, address(node), &key, network.epoch(), seed, options);
         device.watch();
-        (Mesh::radio(radio, &case.stacks), Some(Place::Node(device)))
+        (Mesh::radio(radio, &case.stacks), Some(Occupant::Node(device)))
     });
     world.attackers(case, seed, &RadioSpec::default(), attackers);
 
@@ -109,7 +109,7 @@ fn run(case: &Scenario, seed: u64, withheld: Option<&Allowance>) -> Result<Stats
 struct Play {
     world: Field,
     schedule: Schedule,
-    posts: BTreeMap<(Instant, usize), (u32, Letter)>,
+    posts: BTreeMap<(Instant, usize), (u32, Posting)>,
     stats: Stats,
 }
 
@@ -128,11 +128,11 @@ impl Play {
             self.world.observer().1.violation().map_or(Ok(()), |violation| Err(violation.clone()))?;
             self.stats.faults += self.schedule.apply(&mut self.world) as u64;
             while let Some(entry) = self.posts.first_entry().filter(|entry| entry.key().0 <= next) {
-                let (from, letter) = entry.remove();
+                let (from, posting) = entry.remove();
                 let id = StationId(from);
-                let up = self.world.station(id).and_then(Place::node).is_some_and(Device::is_powered);
+                let up = self.world.station(id).and_then(Occupant::node).is_some_and(Device::is_powered);
                 if up {
-                    self.world.poke(id, |place, _, _| place.node_mut().map(|device| device.post(letter)));
+                    self.world.poke(id, |place, _, _| place.node_mut().map(|device| device.post(posting)));
                     self.stats.posted += 1;
                 }
             }
@@ -149,8 +149,8 @@ impl Play {
         let last = self.world.now() + drain;
         loop {
             let busy = (0..nodes).find(|node| {
-                let device = self.world.station(StationId(*node)).and_then(Place::node);
-                device.is_some_and(|device| device.unsettled() > 0)
+                let device = self.world.station(StationId(*node)).and_then(Occupant::node);
+                device.is_some_and(|device| device.open_messages() > 0)
             });
             let now = self.world.now();
             let violation = |node, what| Err(Violation { at: now, node, rule: "liveness", what });
@@ -164,8 +164,8 @@ impl Play {
                 );
             };
             if now >= last {
-                let device = self.world.station(StationId(busy)).and_then(Place::node);
-                let left = device.map_or(0, Device::unsettled);
+                let device = self.world.station(StationId(busy)).and_then(Occupant::node);
+                let left = device.map_or(0, Device::open_messages);
                 let seconds = drain.as_millis() / 1_000;
                 return violation(busy, format!("{left} of its messages wait {seconds} s after all faults"));
             }
@@ -182,8 +182,8 @@ impl Play {
         }
         let attackers =
             (0..self.world.len() as u32).filter_map(|n| match self.world.station(StationId(n))? {
-                Place::Attacker(attacker) => Some(attacker.sent()),
-                Place::Node(_) => None,
+                Occupant::Attacker(attacker) => Some(attacker.sent()),
+                Occupant::Node(_) => None,
             });
         self.stats.attacks = attackers.sum();
         self.stats.simulated_ms = self.world.now().as_micros() / 1_000;
@@ -208,7 +208,7 @@ fn posts(
     nodes: u32,
     start: Instant,
     seed: u64,
-) -> BTreeMap<(Instant, usize), (u32, Letter)> {
+) -> BTreeMap<(Instant, usize), (u32, Posting)> {
     let mut posts = BTreeMap::new();
     for (index, traffic) in case.traffic.iter().enumerate() {
         let mut rng = Rng::stream(seed, "bodies").fork(index as u64);
@@ -216,14 +216,14 @@ fn posts(
             continue;
         };
         for _ in 0..*size {
-            let Some(letter) = write(traffic, nodes, &mut rng) else { continue };
-            posts.insert((start + traffic.start, posts.len()), (*from, letter));
+            let Some(posting) = write(traffic, nodes, &mut rng) else { continue };
+            posts.insert((start + traffic.start, posts.len()), (*from, posting));
         }
     }
     posts
 }
 
-fn write(traffic: &Traffic, nodes: u32, rng: &mut Rng) -> Option<Letter> {
+fn write(traffic: &Traffic, nodes: u32, rng: &mut Rng) -> Option<Posting> {
     let to = match traffic.to {
         Who::Node(node) if node < nodes => address(node),
         Who::Everyone => Address::EVERYONE,
@@ -239,5 +239,5 @@ fn write(traffic: &Traffic, nodes: u32, rng: &mut Rng) -> Option<Letter> {
         text: false,
         body: &body,
     };
-    Some(letter(to, traffic.priority, traffic.deadline, &envelope))
+    Some(posting(to, traffic.priority, traffic.deadline, &envelope))
 }

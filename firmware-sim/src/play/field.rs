@@ -13,7 +13,7 @@ use crate::stack::mesh::Mesh;
 use crate::world::{Network, Seat, WorldBuilder};
 
 /// The world of a scenario: nodes and attackers, its faults, and the watch. Node `n` is station `n`.
-pub type Field<S> = World<chaos::Place<S>, Both<Rules, Watch>>;
+pub type Field<S> = World<chaos::Occupant<S>, Both<Rules, Watch>>;
 
 /// The world of a scenario with our own stack, its gateways left to others: a device for every node but for those with
 /// `gateway`, which are seats, in order of their numbers.
@@ -38,7 +38,7 @@ pub(super) fn field<S: Stack>(
     let rules = Rules::new(faults, nodes, start, seed);
     let mut world = WorldBuilder::of_scenario(scenario, seed, Both(rules, watch));
     world.nodes(scenario, seed, |number, radio| {
-        (S::radio(radio, &scenario.stacks), node(number).map(chaos::Place::Node))
+        (S::radio(radio, &scenario.stacks), node(number).map(chaos::Occupant::Node))
     });
     let network = Network::random(seed);
     let attackers = attackers(faults, nodes, start, &NetKey::new(network.key()), network.epoch(), seed);

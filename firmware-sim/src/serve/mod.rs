@@ -83,7 +83,7 @@ pub enum ServeError {
 
 /// A place for a host: a gateway of the scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct HostPlace {
     /// The node's number.
     pub node: u32,
     /// Its name, if it has one.
@@ -150,7 +150,7 @@ pub struct PlaceCounters {
 #[derive(Debug)]
 pub struct Server {
     local: SocketAddr,
-    places: Vec<Place>,
+    places: Vec<HostPlace>,
     network: Network,
     left_out: u64,
     shared: Arc<Shared>,
@@ -217,8 +217,8 @@ impl Server {
         let (world, left_out) = site::field(scenario, options);
         let gateways =
             scenario.nodes.iter().filter(|(number, node)| node.gateway && **number < world.len() as u32);
-        let places: Vec<Place> = gateways
-            .map(|(number, node)| Place {
+        let places: Vec<HostPlace> = gateways
+            .map(|(number, node)| HostPlace {
                 node: *number,
                 name: node.name.clone(),
                 address: mesh::address(*number),
@@ -266,7 +266,7 @@ impl Server {
 
     /// The places for hosts, in the order in which they are given away.
     #[must_use]
-    pub fn places(&self) -> &[Place] {
+    pub fn places(&self) -> &[HostPlace] {
         &self.places
     }
 

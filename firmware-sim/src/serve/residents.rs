@@ -31,11 +31,11 @@ pub(super) struct Said {
 struct Loop {
     messages: ClosedLoop,
     stop: Instant,
-    state: State,
+    state: LoopState,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum LoopState {
     /// The next one is sent then.
     Next(Instant),
     /// This one is under way, and waited for no longer than until then.
@@ -46,8 +46,8 @@ enum State {
 impl Loop {
     fn due(&self) -> Option<Instant> {
         match self.state {
-            State::Next(at) | State::Waits(_, at) => Some(at),
-            State::Ended => None,
+            LoopState::Next(at) | LoopState::Waits(_, at) => Some(at),
+            LoopState::Ended => None,
         }
     }
 }
@@ -97,41 +97,41 @@ impl Resident {
         }
         for n in 0..self.said.loops.len() {
             let one = &mut self.said.loops[n];
-            if let State::Waits(_, until) = one.state
+            if let LoopState::Waits(_, until) = one.state
                 && until <= now
             {
-                one.state = State::Next(now + one.messages.pause);
+                one.state = LoopState::Next(now + one.messages.pause);
             }
-            let State::Next(at) = one.state else { continue };
+            let LoopState::Next(at) = one.state else { continue };
             if at > now {
                 continue;
             }
             let (stop, traffic) = (one.stop, one.messages.traffic);
-            one.state = State::Ended;
+            one.state = LoopState::Ended;
             if at < stop
                 && let Some((_, to)) = one.messages.next()
             {
                 let state = match self.post(now, traffic, to) {
-                    Some((id, order)) => State::Waits(id, now + order.within),
-                    None => State::Next(now + AGAIN),
+                    Some((id, order)) => LoopState::Waits(id, now + order.within),
+                    None => LoopState::Next(now + AGAIN),
                 };
                 self.said.loops[n].state = state;
             }
         }
     }
 
-    /// Sees what came of it.
-    fn look(&mut self, now: Instant) {
+    /// Collects what came of it.
+    fn collect(&mut self, now: Instant) {
         let arrivals = self.mesh.arrivals();
         self.arrived += arrivals.len() as u64;
         let answered: Vec<u32> = arrivals.iter().filter_map(|arrival| arrival.answers).collect();
         let completions: Vec<u32> = self.mesh.completions().iter().map(|completion| completion.id).collect();
-        self.mesh.forget_told();
+        self.mesh.forget_reported();
         for one in &mut self.said.loops {
-            let State::Waits(id, _) = one.state else { continue };
+            let LoopState::Waits(id, _) = one.state else { continue };
             let echo = self.said.orders.get(one.messages.traffic as usize).is_some_and(|order| order.echo);
             if (if echo { &answered } else { &completions }).contains(&id) {
-                one.state = State::Next(now + one.messages.pause);
+                one.state = LoopState::Next(now + one.messages.pause);
             }
         }
     }
@@ -145,7 +145,7 @@ impl Station for Resident {
     fn run(&mut self, now: Instant, radio: &mut Radio<'_>) -> Option<Instant> {
         self.say(now);
         let next = self.mesh.run(now, radio);
-        self.look(now);
+        self.collect(now);
         let plan = self.said.plan.front().map(|(at, ..)| *at);
         let loops = self.said.loops.iter().filter_map(Loop::due);
         loops.chain(plan).chain(next).min()
@@ -193,7 +193,7 @@ pub(super) fn residents(scenario: &Scenario, seed: u64) -> (BTreeMap<u32, Said>,
         let stays = one_sender && messages.clone().all(|(from, to)| !concerns(from, to));
         match messages.clone().next() {
             Some((from, _)) if stays => {
-                let state = State::Next(start + messages.start);
+                let state = LoopState::Next(start + messages.start);
                 let stop = start + messages.stop;
                 of(from, &mut |said| said.loops.push(Loop { messages: messages.clone(), stop, state }));
             }

@@ -12,7 +12,7 @@ use super::{
     Arrival, Completion, Faulty, Order, Refused, ReportedOutcome, Stack, StackNode, Target, node_seeds,
     relays,
 };
-use crate::device::letter;
+use crate::device::posting;
 use crate::scenario::{Flash, Scenario};
 use crate::world::Network;
 use crate::{Device, Options};
@@ -35,8 +35,8 @@ impl Mesh {
     }
 
     /// Forgets arrivals and completions that have been passed on, so that a node that runs without end keeps none of them.
-    pub(crate) fn forget_told(&mut self) {
-        self.device.forget_told();
+    pub(crate) fn forget_reported(&mut self) {
+        self.device.forget_reported();
         self.passed_on = (0, 0);
     }
 
@@ -151,7 +151,7 @@ impl StackNode for Mesh {
             text: false,
             body: &order.body,
         };
-        Ok(self.device.post(letter(to, order.priority, order.within, &envelope)).0)
+        Ok(self.device.post(posting(to, order.priority, order.within, &envelope)).0)
     }
 
     fn arrivals(&mut self) -> Vec<Arrival> {

@@ -6,7 +6,7 @@
 use ble_bearer::sim::{AdvAddress, AdvPdu, Advert};
 use mesh_protocol::{Duration, Instant};
 
-use super::commands::Status;
+use super::call::Status;
 
 /// The unit of advertising intervals (7.8.5).
 const INTERVAL_UNIT: u64 = 625;

@@ -6,39 +6,8 @@
 use ble_bearer::sim::Radio;
 use mesh_protocol::Instant;
 
+use super::call::{Call, Reply, Status, Style, address};
 use super::{EVENTS_MAX, VirtualController, events};
-
-/// What a host is told of its command (Core Specification, Volume 1 Part F).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Status(pub(super) u8);
-
-impl Status {
-    pub(super) const SUCCESS: Self = Self(0x00);
-    pub(super) const UNKNOWN_COMMAND: Self = Self(0x01);
-    pub(super) const MEMORY: Self = Self(0x07);
-    pub(super) const DISALLOWED: Self = Self(0x0c);
-    pub(super) const UNSUPPORTED: Self = Self(0x11);
-    pub(super) const INVALID: Self = Self(0x12);
-    pub(super) const TIMEOUT: Self = Self(0x3c);
-    pub(super) const UNKNOWN_SET: Self = Self(0x42);
-    pub(super) const LIMIT: Self = Self(0x43);
-}
-
-/// A host that has used commands of one style may not use those of the other until the next reset (3.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
-    Legacy,
-    Extended,
-}
-
-/// When a command came, and the radio.
-pub(super) struct Call<'a, 'r> {
-    pub(super) now: Instant,
-    pub(super) radio: &'a mut Radio<'r>,
-}
-
-/// What a command returns behind its status.
-pub(super) type Reply = Result<Vec<u8>, Status>;
 
 type Run = fn(&mut VirtualController, &[u8], &mut Call<'_, '_>) -> Reply;
 
@@ -50,7 +19,7 @@ enum Takes {
     From(usize),
 }
 
-struct Command {
+struct HciCommand {
     opcode: u16,
     /// Octet and bit among the supported commands (6.27).
     bit: (usize, u8),
@@ -61,20 +30,20 @@ struct Command {
     run: Run,
 }
 
-const fn plain(opcode: u16, bit: (usize, u8), takes: usize, returns: usize, run: Run) -> Command {
-    Command { opcode, bit, style: None, takes: Takes::Just(takes), returns, run }
+const fn plain(opcode: u16, bit: (usize, u8), takes: usize, returns: usize, run: Run) -> HciCommand {
+    HciCommand { opcode, bit, style: None, takes: Takes::Just(takes), returns, run }
 }
 
-const fn legacy(opcode: u16, bit: (usize, u8), takes: usize, returns: usize, run: Run) -> Command {
-    Command { opcode, bit, style: Some(Style::Legacy), takes: Takes::Just(takes), returns, run }
+const fn legacy(opcode: u16, bit: (usize, u8), takes: usize, returns: usize, run: Run) -> HciCommand {
+    HciCommand { opcode, bit, style: Some(Style::Legacy), takes: Takes::Just(takes), returns, run }
 }
 
-const fn extended(opcode: u16, bit: (usize, u8), takes: Takes, returns: usize, run: Run) -> Command {
-    Command { opcode, bit, style: Some(Style::Extended), takes, returns, run }
+const fn extended(opcode: u16, bit: (usize, u8), takes: Takes, returns: usize, run: Run) -> HciCommand {
+    HciCommand { opcode, bit, style: Some(Style::Extended), takes, returns, run }
 }
 
 /// In order of their opcodes.
-const COMMANDS: &[Command] = &[
+const COMMANDS: &[HciCommand] = &[
     plain(0x0c01, (5, 6), 8, 0, VirtualController::set_event_mask),
     plain(0x0c03, (5, 7), 0, 0, |controller, _, call| {
         controller.reset(call.radio);
@@ -175,14 +144,14 @@ impl VirtualController {
     }
 
     /// The commands that this kind of controller has.
-    fn known(&self) -> impl Iterator<Item = &'static Command> + use<> {
+    fn known(&self) -> impl Iterator<Item = &'static HciCommand> + use<> {
         let extended = self.kind.is_extended();
         COMMANDS.iter().filter(move |command| extended || command.style != Some(Style::Extended))
     }
 
     fn supported_commands(&self) -> Vec<u8> {
         let mut bits = vec![0_u8; 64];
-        for Command { bit: (octet, bit), .. } in self.known() {
+        for HciCommand { bit: (octet, bit), .. } in self.known() {
             if let Some(octet) = bits.get_mut(*octet) {
                 *octet |= 1 << bit;
             }
@@ -224,18 +193,4 @@ impl VirtualController {
 
 fn mask(parameters: &[u8]) -> Result<u64, Status> {
     parameters.try_into().map(u64::from_le_bytes).map_err(|_| Status::INVALID)
-}
-
-/// An address is all there is.
-pub(super) fn address(parameters: &[u8]) -> Result<[u8; 6], Status> {
-    parameters.try_into().map_err(|_| Status::INVALID)
-}
-
-/// Whether a host's number for the type of its own address is that of a random one. Private addresses are not supported.
-pub(super) const fn is_random(own: u8) -> Result<bool, Status> {
-    match own {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(Status::INVALID),
-    }
 }

@@ -4,7 +4,7 @@
 
 use ble_bearer::sim::{AdvPdu, Advert, Phy};
 
-use super::commands::Status;
+use super::call::Status;
 use super::h4::EVENT;
 
 const COMMAND_COMPLETE: u8 = 0x0e;

@@ -7,7 +7,7 @@ use ble_bearer::sim::{ADV_DATA_MAX, AdvPdu, LEGACY_ADV_DATA, Phy, Radio};
 use mesh_protocol::{Duration, Instant};
 
 use super::advertiser::{Advertiser, interval};
-use super::commands::{Call, Reply, Status, address, is_random};
+use super::call::{Call, Reply, Status, address, is_random};
 use super::legacy::check_channels;
 use super::{EVENTS_MAX, VirtualController, events};
 

@@ -8,7 +8,7 @@ use ble_bearer::sim::AdvPdu;
 
 use super::VirtualController;
 use super::advertiser::interval;
-use super::commands::{Call, Reply, Status, is_random};
+use super::call::{Call, Reply, Status, is_random};
 
 /// Advertising intervals, in units of 0.625 ms: 20 ms to 10.24 s. For non-connectable adverts too, as from version 5.0 on (7.8.5).
 const INTERVALS: RangeInclusive<u16> = 0x0020..=0x4000;

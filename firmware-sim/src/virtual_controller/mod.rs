@@ -6,6 +6,7 @@
 //! [`crate::serve`]. No clock and no IO. Sections are those of the Core Specification 5.4, Volume 4 Part E.
 
 mod advertiser;
+mod call;
 mod commands;
 mod events;
 mod extended;
@@ -20,7 +21,7 @@ use mesh_protocol::{Instant, Rng};
 
 use crate::scenario;
 use advertiser::Advertiser;
-use commands::{Status, Style};
+use call::{Status, Style};
 use scanner::Scanner;
 
 /// Events that wait for a host beside reports; more are lost. A guess: a host has one command under way, each set ends once.

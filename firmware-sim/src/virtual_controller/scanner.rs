@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use ble_bearer::sim::{AdvAddress, AdvPdu, Advert, Radio, Reception, ScanPlan};
 use mesh_protocol::{Duration, Instant};
 
-use super::commands::{Call, Reply, Status, Style, is_random};
+use super::call::{Call, Reply, Status, Style, is_random};
 use super::{EVENTS_MAX, REPORTS_MAX, VirtualController, events};
 
 /// Scan intervals and windows in units of 0.625 ms: 2.5 ms to 10.24 s (7.8.10).
@@ -21,7 +21,7 @@ const UNIT: u64 = 625;
 /// The unit of a scan's duration (7.8.65).
 const DURATION_UNIT: u64 = 10_000;
 /// Advertisers that a filter for duplicates remembers; the oldest makes room. A guess: real ones remember tens.
-const SEEN_MAX: usize = 64;
+const REPORTED_MAX: usize = 64;
 /// Devices in the filter accept list. A guess: real ones hold eight to some dozens.
 pub(super) const ACCEPT_MAX: usize = 16;
 /// PHYs to scan: LE 1M, and LE Coded.
@@ -30,7 +30,7 @@ const SCAN_CODED: u8 = 1 << 2;
 
 /// An advertiser that was reported, what carried it, and of an extended advert what was in it: a real scanner knows a number that
 /// changes with the data.
-type Seen = (AdvAddress, AdvPdu, Vec<u8>);
+type ReportedAdvert = (AdvAddress, AdvPdu, Vec<u8>);
 
 /// The scanner of a controller.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(super) struct Scanner {
     accepted: Vec<AdvAddress>,
     pub(super) enabled: bool,
     without_duplicates: bool,
-    seen: VecDeque<Seen>,
+    reported: VecDeque<ReportedAdvert>,
     /// When it stops by itself.
     pub(super) until: Option<Instant>,
 }
@@ -56,7 +56,7 @@ impl Default for Scanner {
             accepted: Vec::new(),
             enabled: false,
             without_duplicates: false,
-            seen: VecDeque::new(),
+            reported: VecDeque::new(),
             until: None,
         }
     }
@@ -75,14 +75,14 @@ impl Scanner {
         }
         let extended = matches!(advert.pdu(), AdvPdu::Extended { .. });
         let data = if extended { advert.data().to_vec() } else { Vec::new() };
-        let seen = (advert.address(), advert.pdu(), data);
-        if self.seen.contains(&seen) {
+        let reported = (advert.address(), advert.pdu(), data);
+        if self.reported.contains(&reported) {
             return true;
         }
-        if self.seen.len() == SEEN_MAX {
-            self.seen.pop_front();
+        if self.reported.len() == REPORTED_MAX {
+            self.reported.pop_front();
         }
-        self.seen.push_back(seen);
+        self.reported.push_back(reported);
         false
     }
 }
@@ -169,7 +169,7 @@ impl VirtualController {
                 let scanner = &mut self.scanner;
                 (scanner.enabled, scanner.without_duplicates, scanner.until) =
                     (true, without_duplicates, until);
-                scanner.seen.clear();
+                scanner.reported.clear();
             }
             _ => return Err(Status::INVALID),
         }

@@ -106,10 +106,10 @@ impl<S: Station + From<Device>, O: Observer<S>> WorldBuilder<S, O> {
     }
 }
 
-impl<N, O> WorldBuilder<chaos::Place<N>, O>
+impl<N, O> WorldBuilder<chaos::Occupant<N>, O>
 where
-    chaos::Place<N>: Station,
-    O: Observer<chaos::Place<N>>,
+    chaos::Occupant<N>: Station,
+    O: Observer<chaos::Occupant<N>>,
 {
     /// Adds attackers behind the nodes of a scenario, each with such a radio next to the node that it names.
     pub fn attackers(
@@ -122,7 +122,7 @@ where
         let places = scenario.places(seed);
         for (near, attacker) in attackers {
             let place = places.get(near as usize).map_or(Position::default(), position);
-            self.world.add_with(place, spec.clone(), chaos::Place::Attacker(Box::new(attacker)));
+            self.world.add_with(place, spec.clone(), chaos::Occupant::Attacker(Box::new(attacker)));
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) const MEMBER_MAY_FORGE_RECEIPT: Allowance =
 /// A node hears its own address. It says nothing for a while, and goes on behind the SEQ that it heard.
 pub(super) const MEMBER_MAY_CONTEST_ADDRESS: Allowance =
     Allowance { name: "MEMBER_MAY_CONTEST_ADDRESS", rules: &["conflict", "reservation"] };
-/// A forged SEQ shuts out genuine frames at and below it. One that has the same SEQ as a forged one may go that one's way.
+/// A forged SEQ shuts out genuine frames at and below it. One that has the same SEQ as a forged one may be relayed as that one.
 pub(super) const MEMBER_MAY_SPEND_SEQ: Allowance =
     Allowance { name: "MEMBER_MAY_SPEND_SEQ", rules: &["refused", "ttl"] };
 
@@ -95,12 +95,12 @@ impl Allowed {
         let forged = self.messages.contains(&name) || self.segments.contains(&name.0);
         result.or_else(|fault| {
             let excused = forged && self.excuses(&MEMBER_MAY_SEND_AS_ANYONE, fault.0);
-            if excused { Ok(()) } else { self.told(name, Err(fault)) }
+            if excused { Ok(()) } else { self.reported(name, Err(fault)) }
         })
     }
 
     /// What a sender is told of its message.
-    pub(super) fn told(&mut self, name: Name, result: Result<(), Fault>) -> Result<(), Fault> {
+    pub(super) fn reported(&mut self, name: Name, result: Result<(), Fault>) -> Result<(), Fault> {
         result.or_else(|fault| {
             let excused = self.receipts.contains(&name) && self.excuses(&MEMBER_MAY_FORGE_RECEIPT, fault.0);
             if excused { Ok(()) } else { Err(fault) }

@@ -53,7 +53,7 @@ pub struct Counts {
     /// Messages that reached applications.
     pub delivered: u64,
     /// Messages that senders were told of.
-    pub settled: u64,
+    pub completed: u64,
     /// Messages that went with the power of their device.
     pub lost: u64,
     /// Power cuts.
@@ -78,7 +78,7 @@ impl Counts {
             strange,
             accepted,
             delivered,
-            settled,
+            completed,
             lost,
             ..
         } = self;
@@ -93,7 +93,7 @@ impl Counts {
             (strange, other.strange),
             (accepted, other.accepted),
             (delivered, other.delivered),
-            (settled, other.settled),
+            (completed, other.completed),
             (lost, other.lost),
             (&mut self.cuts, other.cuts),
             (&mut self.broken_writes, other.broken_writes),

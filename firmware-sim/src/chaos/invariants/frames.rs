@@ -83,7 +83,7 @@ struct Source {
 
 /// A frame as a node heard it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Provenance {
     /// Its owner sent it, and it has this TTL and this next hop now.
     Genuine(Key, u8, Option<Address>),
     /// Nobody did.
@@ -145,7 +145,7 @@ impl Frames {
     }
 
     /// What `frame` is.
-    pub(super) fn look_up(&mut self, frame: &[u8]) -> Heard {
+    pub(super) fn look_up(&mut self, frame: &[u8]) -> Provenance {
         for (hash, names_next) in [(plain(frame), false), (routed(frame), true)] {
             if let Some(key) = self.by_hash.get(&hash).copied()
                 && let Some(sealed) = self.get(key)
@@ -154,11 +154,11 @@ impl Frames {
                     // The mask is the same for all copies.
                     Address::new(next.bits() ^ masked ^ next_bytes(frame))
                 });
-                return Heard::Genuine(key, ((frame[HOP] ^ sealed.hop) >> 4) ^ sealed.ttl0, next);
+                return Provenance::Genuine(key, ((frame[HOP] ^ sealed.hop) >> 4) ^ sealed.ttl0, next);
             }
         }
         if let Some((key, priority)) = self.forged.get(&plain(frame)) {
-            return Heard::Forged(*key, *priority);
+            return Provenance::Forged(*key, *priority);
         }
         // Only where something was forgotten is it worth to look inside.
         let forgotten = self.sources.values().any(|source| source.forgotten.is_some())
@@ -166,7 +166,7 @@ impl Frames {
                 let source = self.sources.get(&key.src);
                 source.and_then(|source| source.forgotten).is_some_and(|last| (key.epoch, key.seq) <= last)
             });
-        if forgotten { Heard::Forgotten } else { Heard::Strange }
+        if forgotten { Provenance::Forgotten } else { Provenance::Strange }
     }
 
     fn open(&self, frame: &[u8]) -> Option<(Key, u8, Sealed)> {
@@ -211,7 +211,7 @@ impl Frames {
         members: &[Address],
         frame: &[u8],
     ) -> Option<Forgery> {
-        if self.look_up(frame) != Heard::Strange {
+        if self.look_up(frame) != Provenance::Strange {
             return None;
         }
         let (key, ttl, mut sealed) = self.open(frame)?;
@@ -255,7 +255,7 @@ impl Frames {
     /// A frame as its owner sealed it, if another was forged under its number.
     pub(super) fn with_double(&mut self, frame: &[u8]) -> Option<Handed> {
         match self.look_up(frame) {
-            Heard::Genuine(key, ..) if self.doubled.contains(&key) => self.known(key, false),
+            Provenance::Genuine(key, ..) if self.doubled.contains(&key) => self.known(key, false),
             _ => None,
         }
     }
@@ -279,12 +279,14 @@ impl Frames {
         frame: &[u8],
     ) -> Result<Option<Handed>, Fault> {
         match self.look_up(frame) {
-            Heard::Forgotten => Ok(None),
-            Heard::Forged(key, _) if key.src == address => {
+            Provenance::Forgotten => Ok(None),
+            Provenance::Forged(key, _) if key.src == address => {
                 Err(("genuine", format!("it relayed SEQ {} in its own name, and never sealed that", key.seq)))
             }
-            Heard::Forged(key, priority) => Ok(Some(Handed { key, priority, single: None, forged: true })),
-            Heard::Genuine(key, ttl, next) if key.src == address => {
+            Provenance::Forged(key, priority) => {
+                Ok(Some(Handed { key, priority, single: None, forged: true }))
+            }
+            Provenance::Genuine(key, ttl, next) if key.src == address => {
                 self.repeats += 1;
                 let sealed = self.get(key).ok_or_else(|| ("own_copies", String::new()))?;
                 sealed.own_copies += 1;
@@ -305,12 +307,12 @@ impl Frames {
                 }
                 Ok(self.known(key, false))
             }
-            Heard::Genuine(key, ttl, next) => {
+            Provenance::Genuine(key, ttl, next) => {
                 self.relays += 1;
                 self.relayed(now, (node, boot), address, key, ttl, next)?;
                 Ok(self.known(key, false))
             }
-            Heard::Strange => {
+            Provenance::Strange => {
                 let key = self.new_frame(now, node, address, reserved, frame)?;
                 Ok(self.known(key, true))
             }

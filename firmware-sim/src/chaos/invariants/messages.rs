@@ -61,7 +61,7 @@ pub(super) struct Messages {
     holders: BTreeMap<Address, Holder>,
     pub(super) accepted: u64,
     pub(super) delivered: u64,
-    pub(super) settled: u64,
+    pub(super) completed: u64,
     pub(super) lost: u64,
 }
 
@@ -211,7 +211,7 @@ impl Messages {
         name: Name,
         outcome: SendOutcome,
     ) -> Result<(), Fault> {
-        self.settled += 1;
+        self.completed += 1;
         let (source, id) = name;
         if !self.holders.entry(source).or_default().open.remove(&id) {
             return Err(("accounted", format!("it was told of message {id}, which it did not hold")));

@@ -49,7 +49,7 @@ impl Windows {
         Self { sources: windows.collect(), kept: kept.collect() }
     }
 
-    pub(super) fn look(&self, key: Key) -> Known {
+    pub(super) fn lookup(&self, key: Key) -> Known {
         if self.kept.get(&key.src).is_some_and(|kept| (key.epoch, key.seq) <= *kept) {
             return Known::Kept;
         }
@@ -99,14 +99,14 @@ mod tests {
     #[test]
     fn a_number_is_new_once_within_the_window_and_never_below_what_was_kept() {
         let mut windows = Windows::restored(&[(Address::new(1), 1, 10)]);
-        assert_eq!(windows.look(key(1, 10)), Known::Kept);
+        assert_eq!(windows.lookup(key(1, 10)), Known::Kept);
         for seq in [80, 17, 30] {
-            assert_eq!(windows.look(key(1, seq)), Known::New, "{seq}");
+            assert_eq!(windows.lookup(key(1, seq)), Known::New, "{seq}");
             windows.take(key(1, seq));
-            assert_eq!(windows.look(key(1, seq)), Known::Taken, "{seq}");
+            assert_eq!(windows.lookup(key(1, seq)), Known::Taken, "{seq}");
         }
-        assert_eq!(windows.look(key(1, 16)), Known::Old, "80 - 64");
+        assert_eq!(windows.lookup(key(1, 16)), Known::Old, "80 - 64");
         windows.take(key(2, 3));
-        assert_eq!((windows.look(key(1, 99)), windows.look(key(2, 2))), (Known::Old, Known::New));
+        assert_eq!((windows.lookup(key(1, 99)), windows.lookup(key(2, 2))), (Known::Old, Known::New));
     }
 }

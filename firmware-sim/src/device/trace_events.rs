@@ -1,8 +1,8 @@
-//! What a device tells those who check on it.
+//! What a device reports to those who check on it.
 //!
-//! Owns the list of notes, and two checks that only the device can make: that a refused frame has changed nothing, and
+//! Owns the list of events, and two checks that only the device can make: that a refused frame has changed nothing, and
 //! that timers ring when they should. Judging the rest is `chaos::invariants`' business. A device that nobody watches
-//! takes no notes.
+//! reports nothing.
 
 use mesh_protocol::{
     Address, Answer, Delivery, Discard, Event, Host, Instant, LinkId, MessageId, Part, Priority, SendError,
@@ -16,7 +16,7 @@ const TRIED: u32 = 8;
 
 /// Something that happened in a device, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
+pub enum TraceEvent {
     /// A frame came from the air.
     Frame {
         /// What the node said.
@@ -82,7 +82,7 @@ pub enum Note {
 
 /// What can be seen of a device after it ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct NodeSnapshot {
     /// Whether it has power; without, the rest is what it was before.
     pub powered: bool,
     /// What its clock shows.
@@ -103,7 +103,7 @@ pub struct Look {
     pub sources: (usize, usize),
     /// Neighbours, and how many can be known.
     pub neighbours: (usize, usize),
-    /// Ways to others, and how many can be known.
+    /// Paths to others, and how many can be known.
     pub paths: (usize, usize),
     /// Routes, and how many it can have.
     pub routes: (usize, usize),
@@ -121,38 +121,38 @@ pub struct Look {
     pub can_seal: bool,
 }
 
-/// What a watched device keeps for its notes.
+/// What a watched device keeps for those who watch.
 #[derive(Debug, Default)]
 pub(super) struct Audit {
-    pub(super) notes: Vec<Note>,
+    pub(super) events: Vec<TraceEvent>,
     timers: u32,
 }
 
 impl Device {
-    /// From here on the device takes notes.
+    /// From here on the device reports events.
     pub fn watch(&mut self) {
         self.audit.get_or_insert_default();
     }
 
-    /// The notes since last asked, in order.
-    pub fn notes(&mut self) -> Vec<Note> {
-        self.audit.as_mut().map(|audit| std::mem::take(&mut audit.notes)).unwrap_or_default()
+    /// The events since last asked, in order.
+    pub fn trace_events(&mut self) -> Vec<TraceEvent> {
+        self.audit.as_mut().map(|audit| std::mem::take(&mut audit.events)).unwrap_or_default()
     }
 
-    pub(super) fn note(&mut self, note: Note) {
+    pub(super) fn trace(&mut self, event: TraceEvent) {
         if let Some(audit) = &mut self.audit {
-            audit.notes.push(note);
+            audit.events.push(event);
         }
     }
 
-    /// Looks at it, at the world's time `now`.
+    /// What can be seen of it, at the world's time `now`.
     #[must_use]
-    pub fn look(&self, now: Instant) -> Look {
+    pub fn snapshot(&self, now: Instant) -> NodeSnapshot {
         // The sizes of `SmallNode` and `GatewayNode` in `protocol/src/lib.rs`.
         let gateway = matches!(self.node, Core::Gateway(_));
         let (outbox, queue, peers) = if gateway { (16, 64, 128) } else { (3, 20, 24) };
         let local = self.clock.local(now);
-        each!(&self.node, node => Look {
+        each!(&self.node, node => NodeSnapshot {
             powered: self.powered,
             clock: local,
             address: node.address(),
@@ -210,7 +210,7 @@ impl Device {
         let Some(promised) = promised.filter(|at| *at <= now) else { return };
         let Some(audit) = &mut self.audit else { return };
         if promised < now {
-            audit.notes.push(Note::RangLate);
+            audit.events.push(TraceEvent::RangLate);
             return;
         }
         audit.timers = audit.timers.wrapping_add(1);
@@ -220,7 +220,7 @@ impl Device {
         let other = [self.flash.poll_timeout(), self.announce_at];
         let Some(due) = due else {
             if other.into_iter().flatten().all(|at| at > now) {
-                audit.notes.push(Note::NothingDue);
+                audit.events.push(TraceEvent::NothingDue);
             }
             return;
         };
@@ -228,13 +228,13 @@ impl Device {
             let mut idle = Idle(true);
             node.clone().drive(Instant::from_micros(before), &mut idle);
             if !idle.0 {
-                audit.notes.push(Note::DueEarlier);
+                audit.events.push(TraceEvent::DueEarlier);
             }
         }
     }
 }
 
-/// A host that notes whether it had anything to do.
+/// A host that remembers whether it had anything to do.
 struct Idle(bool);
 
 impl Host for Idle {
