@@ -3,13 +3,12 @@
 //! Owns the head that stands before the bytes of every block: the message's number and, where it does not fit
 //! one block, its length and the part's place in it. What the bytes say is `envelope`'s.
 
-use serde::{Deserialize, Serialize};
-
 use crate::segment::{CRC_LEN, SEGMENT_LEN, SEGMENTS_MAX};
+use crate::varint::{self, VARINT_MAX};
 use crate::{Discard, MessageId};
 
-/// The longest head: three varints, 5 + 3 + 3 bytes.
-const HEAD_MAX: usize = 11;
+/// The longest head: a message number, and two numbers up to [`MESSAGE_MAX`].
+const HEAD_MAX: usize = VARINT_MAX + 3 + 3;
 /// The longest message, head and names of its envelope included: 64 KiB of body and 256 bytes around it.
 pub const MESSAGE_MAX: usize = 64 * 1024 + 256;
 /// Bytes of a message in each block of a message that does not fit one; fewer where its segments are short.
@@ -36,7 +35,7 @@ pub struct BlockHead {
 }
 
 /// Where a part stands in its message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Bytes of the whole message, at most [`MESSAGE_MAX`].
     pub total: u32,
@@ -48,11 +47,12 @@ impl BlockHead {
     /// Writes the head; returns its length.
     pub(crate) fn write(&self, out: &mut [u8; HEAD_MAX]) -> usize {
         // A whole message is a part of total zero: one byte instead of two numbers.
-        let written = match self.part {
-            None => postcard::to_slice(&(self.message, 0u32), out),
-            Some(part) => postcard::to_slice(&(self.message, part), out),
-        };
-        written.expect("three varints are at most 11 bytes").len()
+        let (total, offset) = self.part.map_or((0, None), |part| (part.total, Some(part.offset)));
+        let mut len = 0;
+        for number in [Some(self.message.0), Some(total), offset].into_iter().flatten() {
+            len += varint::put(number, &mut out[len..]).expect("the three are at most 11 bytes");
+        }
+        len
     }
 
     /// Splits a block into its head and the bytes of the message.
@@ -60,12 +60,13 @@ impl BlockHead {
     /// # Errors
     /// [`Discard::Malformed`] when there is no head, or its numbers contradict each other.
     pub fn parse(block: &[u8]) -> Result<(Self, &[u8]), Discard> {
-        let bad = |_| Discard::Malformed;
-        let ((message, total), rest) = postcard::take_from_bytes::<(MessageId, u32)>(block).map_err(bad)?;
+        let mut rest = block;
+        let mut number = || varint::take(&mut rest, u32::BITS).ok_or(Discard::Malformed);
+        let (message, total) = (MessageId(number()?), number()?);
         if total == 0 {
             return Ok((Self { message, part: None }, rest));
         }
-        let (offset, rest) = postcard::take_from_bytes::<u32>(rest).map_err(bad)?;
+        let offset = number()?;
         let fits = total as usize <= MESSAGE_MAX
             && !rest.is_empty()
             && (offset as usize).checked_add(rest.len()).is_some_and(|end| end <= total as usize);

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::varint;
 use crate::{Address, MessageId, MessageType};
 
 /// The longest agent or group name in bytes.
@@ -148,7 +149,7 @@ impl<'a> EncodedEnvelope<'a> {
             }
             Self::Short { context, reply_to: Some(id), .. } => {
                 out[0] = SHORT_REPLY | context.0 << 3;
-                Ok(1 + put(id, &mut out[1..])?)
+                Ok(1 + put_number(id.0, &mut out[1..])?)
             }
         }
     }
@@ -163,7 +164,11 @@ impl<'a> EncodedEnvelope<'a> {
         let encoded = match first & FORM_BITS {
             DEFINITION => Self::Whole { defines: Some(context), envelope: Envelope::take(rest)? },
             SHORT => Self::Short { context, reply_to: None, body: rest },
-            SHORT_REPLY => Self::Short { context, reply_to: Some(take(&mut rest)?), body: rest },
+            SHORT_REPLY => Self::Short {
+                context,
+                reply_to: Some(MessageId(take_number(&mut rest, u32::BITS)?)),
+                body: rest,
+            },
             _ => Self::Whole { defines: None, envelope: Envelope::take(bytes)? },
         };
         if encoded.body().len() > BODY_MAX {
@@ -202,10 +207,13 @@ impl<'a> Envelope<'a> {
             | flag(self.text, TEXT);
         let mut len = 1;
         if names {
-            len += put(&(self.from, self.to), &mut out[len..])?;
+            for name in [self.from, self.to] {
+                len += put_name(name, &mut out[len..])?;
+            }
         }
         if let Some(reply_to) = self.reply_to {
-            len += put(&reply_to, &mut out[len..])?;
+            len += put_number(reply_to.node.bits().into(), &mut out[len..])?;
+            len += put_number(reply_to.id.0, &mut out[len..])?;
         }
         Ok(len)
     }
@@ -241,8 +249,14 @@ impl<'a> Envelope<'a> {
         if flags & RESERVED != 0 {
             return Err(EnvelopeError::Malformed);
         }
-        let (from, to) = if flags & NAMES != 0 { take::<(&str, &str)>(&mut rest)? } else { ("", "") };
-        let reply_to = if flags & REPLY != 0 { Some(take::<MessageRef>(&mut rest)?) } else { None };
+        let (from, to) =
+            if flags & NAMES != 0 { (take_name(&mut rest)?, take_name(&mut rest)?) } else { ("", "") };
+        let reply_to = if flags & REPLY != 0 {
+            let node = Address::new(take_number(&mut rest, u16::BITS)? as u16);
+            Some(MessageRef { node, id: MessageId(take_number(&mut rest, u32::BITS)?) })
+        } else {
+            None
+        };
         if from.len() > NAME_MAX || to.len() > NAME_MAX {
             return Err(EnvelopeError::NameTooLong);
         }
@@ -254,14 +268,27 @@ impl<'a> Envelope<'a> {
     }
 }
 
-fn put(value: &impl Serialize, out: &mut [u8]) -> Result<usize, EnvelopeError> {
-    postcard::to_slice(value, out).map(|written| written.len()).map_err(|_| EnvelopeError::NoRoom)
+fn put_number(value: u32, out: &mut [u8]) -> Result<usize, EnvelopeError> {
+    varint::put(value, out).ok_or(EnvelopeError::NoRoom)
 }
 
-fn take<'a, T: Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, EnvelopeError> {
-    let (value, rest) = postcard::take_from_bytes(bytes).map_err(|_| EnvelopeError::Malformed)?;
+fn take_number(bytes: &mut &[u8], bits: u32) -> Result<u32, EnvelopeError> {
+    varint::take(bytes, bits).ok_or(EnvelopeError::Malformed)
+}
+
+/// Writes a name behind its length.
+fn put_name(name: &str, out: &mut [u8]) -> Result<usize, EnvelopeError> {
+    let len = put_number(name.len() as u32, out)?;
+    let room = out.get_mut(len..len + name.len()).ok_or(EnvelopeError::NoRoom)?;
+    room.copy_from_slice(name.as_bytes());
+    Ok(len + name.len())
+}
+
+fn take_name<'a>(bytes: &mut &'a [u8]) -> Result<&'a str, EnvelopeError> {
+    let len = take_number(bytes, u32::BITS)? as usize;
+    let (name, rest) = bytes.split_at_checked(len).ok_or(EnvelopeError::Malformed)?;
     *bytes = rest;
-    Ok(value)
+    core::str::from_utf8(name).map_err(|_| EnvelopeError::Malformed)
 }
 
 #[cfg(test)]

@@ -134,6 +134,8 @@ mod shares;
 mod stats;
 mod time;
 mod types;
+#[cfg(feature = "node")]
+mod varint;
 
 #[cfg(feature = "node")]
 pub use block::{BlockHead, MESSAGE_MAX, PART_LEN, Part};
