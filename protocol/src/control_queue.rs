@@ -68,17 +68,18 @@ impl ControlQueue {
             *known = own;
             return Pushed::Waits;
         }
-        let full = self.waiting.is_full();
-        if full {
+        let mut pushed = Pushed::Waits;
+        if self.waiting.is_full() {
             let last = self.waiting.iter().enumerate().max_by_key(|(at, own)| (own.priority, *at));
-            match last.filter(|(_, last)| last.priority > own.priority).map(|(at, _)| at) {
-                Some(at) => self.remove(at),
-                None => return Pushed::Refused,
-            }
+            let Some(at) = last.filter(|(_, last)| last.priority > own.priority).map(|(at, _)| at) else {
+                return Pushed::Refused;
+            };
+            self.remove(at);
+            pushed = Pushed::Evicted;
         }
         // There is room: it was made.
         let _ = self.waiting.push_back(own);
-        if full { Pushed::Evicted } else { Pushed::Waits }
+        pushed
     }
 
     /// The place of the first that fits.

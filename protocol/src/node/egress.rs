@@ -25,7 +25,7 @@ enum Own {
 
 /// An own frame before it has a SEQ.
 struct Draft {
-    body: [u8; SINGLE_MAX],
+    /// Bytes of its body.
     len: usize,
     kind: Kind,
     mic: Mic,
@@ -149,9 +149,10 @@ every_size!(
             out: &mut [u8; MAX_FRAME],
         ) -> Option<usize> {
             let own = self.pick_own(now, link, class)?;
+            let mut body = [0; SINGLE_MAX];
             let draft = match own {
-                Own::Control(at) => self.draft_control(now, at)?,
-                Own::Segment(next) => self.draft_segment(now, next)?,
+                Own::Control(at) => self.draft_control(now, at, &mut body)?,
+                Own::Segment(next) => self.draft_segment(now, next, &mut body)?,
             };
             let Draft { destination: dst, egress, .. } = draft;
             let ttl = if egress == Egress::Direct { 1 } else { self.ttl };
@@ -167,7 +168,7 @@ every_size!(
                 priority: class,
                 kind: draft.kind,
                 mic: draft.mic,
-                body: &draft.body[..draft.len],
+                body: &body[..draft.len],
             };
             // Every field is in range by construction; a frame that could not be encoded is not sent.
             let sealed = encode(&frame, self.keys.current(), out).ok()?;
@@ -202,12 +203,11 @@ every_size!(
                 .or_else(|| self.outbox.pick(now, class, self.takes(link)).map(Own::Segment))
         }
 
-        fn draft_control(&self, now: Instant, at: usize) -> Option<Draft> {
+        fn draft_control(&self, now: Instant, at: usize, body: &mut [u8; SINGLE_MAX]) -> Option<Draft> {
             let own = self.controls.get(at)?;
             let OwnControl { destination, priority, control, again } = *own;
             let mut bytes = [0; CONTROL_MAX];
             let len = control.write(&mut bytes);
-            let mut body = [0; SINGLE_MAX];
             body[..len].copy_from_slice(&bytes[..len]);
             let egress = match control {
                 // A hello is for those who hear it, and no one else.
@@ -219,12 +219,16 @@ every_size!(
             };
             let (kind, mic) = (Kind::Control, Mic::Long);
             let egress = with_room_for_next(egress, mic, len);
-            Some(Draft { body, len, kind, mic, destination, egress, wire: self.wire_of(own), piece: None })
+            Some(Draft { len, kind, mic, destination, egress, wire: self.wire_of(own), piece: None })
         }
 
-        fn draft_segment(&self, now: Instant, next: NextSegment) -> Option<Draft> {
-            let mut body = [0; SINGLE_MAX];
-            let (len, single, delivery) = self.outbox.body(next, &mut body)?;
+        fn draft_segment(
+            &self,
+            now: Instant,
+            next: NextSegment,
+            body: &mut [u8; SINGLE_MAX],
+        ) -> Option<Draft> {
+            let (len, single, delivery) = self.outbox.body(next, body)?;
             let Delivery { id, destination, priority, .. } = delivery;
             // A group or everyone does not say what it holds, so nothing ever makes such a copy needless.
             let piece = destination.is_node().then(|| Piece::new(id, next.index));
@@ -234,7 +238,7 @@ every_size!(
             let (kind, mic) = (if single { Kind::Single } else { Kind::Segment }, Mic::Short);
             let egress = with_room_for_next(egress, mic, len);
             let wire = self.wire(destination, priority, again);
-            Some(Draft { body, len, kind, mic, destination, egress, wire, piece })
+            Some(Draft { len, kind, mic, destination, egress, wire, piece })
         }
 
         /// Keeps what is left to do of a frame that `link` is about to have: other links, further copies.

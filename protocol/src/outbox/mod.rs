@@ -219,23 +219,21 @@ impl<const N: usize> Outbox<N> {
         id: MessageId,
         verdict: Verdict,
     ) -> Option<(Progress, Option<Duration>)> {
-        let at = self.find(id)?;
-        let slot = self.slots[at].as_mut()?;
         // A verdict of anyone else than the destination means nothing, whatever number it names.
-        if slot.delivery.destination != from {
-            return None;
-        }
-        let (progress, sample) = slot.decided(now, verdict)?;
-        self.release_if_done(at, progress);
+        let asked = |slot: &Slot| slot.delivery.id == id && slot.delivery.destination == from;
+        let slot = self.slots.iter_mut().find(|slot| slot.as_ref().is_some_and(asked))?;
+        let found = slot.as_mut()?;
+        let (progress, sample) = found.decided(now, verdict)?;
+        release_if_done(slot, progress);
         Some((progress, sample))
     }
 
     /// Takes the next thing that is due: a deadline first, then a timeout. Retransmissions it leads to become
     /// ready; only ends are returned.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Progress> {
-        for at in 0..N {
-            if let Some(progress) = self.slots[at].as_mut().and_then(|slot| slot.handle_timeout(now)) {
-                self.release_if_done(at, progress);
+        for slot in &mut self.slots {
+            if let Some(progress) = slot.as_mut().and_then(|slot| slot.handle_timeout(now)) {
+                release_if_done(slot, progress);
                 return Some(progress);
             }
         }
@@ -264,12 +262,6 @@ impl<const N: usize> Outbox<N> {
         }
     }
 
-    fn release_if_done(&mut self, at: usize, progress: Progress) {
-        if matches!(progress, Progress::Done(..)) {
-            self.slots[at] = None;
-        }
-    }
-
     fn find(&self, id: MessageId) -> Option<usize> {
         self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.delivery.id == id))
     }
@@ -284,5 +276,11 @@ impl<const N: usize> Outbox<N> {
             .enumerate()
             .filter_map(|(at, slot)| slot.as_ref().map(|slot| (at, slot)))
             .filter(|(_, slot)| slot.pending != 0)
+    }
+}
+
+fn release_if_done(slot: &mut Option<Slot>, progress: Progress) {
+    if matches!(progress, Progress::Done(..)) {
+        *slot = None;
     }
 }
