@@ -94,10 +94,10 @@ impl EngineState {
         if !sender.inbox().has_room(self.registry.bound()) {
             return Err(refused(ErrorCode::Busy, "your inbox is full").hint("ack what you have handled"));
         }
-        if receivers.mesh && !self.outgoing.has_room(request.body.len(), request.priority) {
+        if receivers.mesh && !self.outgoing.usage().has_room(request.body.len(), request.priority) {
             return Err(refused(ErrorCode::Busy, "too much waits for the air").hint(AFTER_A_RECEIPT));
         }
-        if receivers.mesh && !self.outgoing.has_room_for(sender.name(), request.body.len()) {
+        if receivers.mesh && !self.outgoing.usage().has_room_for(sender.name(), request.body.len()) {
             let why = "a quarter of what may wait for the air is yours already";
             return Err(refused(ErrorCode::Busy, why).hint(AFTER_A_RECEIPT));
         }
@@ -180,19 +180,19 @@ impl EngineState {
     fn room_to_wait(&self, from: Name, limited: Option<Name>) -> Result<Option<MessageId>, Full> {
         let agent = |name| self.registry.named(name);
         let of_token = |token| {
-            let all = self.receipt_requests.of_agents().chain(self.outgoing.wishing());
+            let all = self.receipt_requests.of_agents().chain(self.outgoing.usage().requests());
             let its = all.filter(|(name, _)| agent(**name).is_some_and(|agent| agent.owner() == Some(token)));
             its.map(|(_, count)| count).sum::<usize>()
         };
         // What is under way of one that is gone will not wait. It is not sorted out while even with that there is room.
         let is_full = |most| {
             let waiting = self.receipt_requests.len();
-            let there = self.outgoing.wishing().filter(|(name, _)| agent(**name).is_some());
-            waiting + self.outgoing.len() >= most
+            let there = self.outgoing.usage().requests().filter(|(name, _)| agent(**name).is_some());
+            waiting + self.outgoing.usage().messages() >= most
                 && waiting + there.map(|(_, count)| count).sum::<usize>() >= most
         };
         let most = if limited.is_some() { but_a_sixteenth(MESSAGES) } else { MESSAGES };
-        let oldest = if self.receipt_requests.of(from) + self.outgoing.wishing_of(from) >= OF_ONE {
+        let oldest = if self.receipt_requests.of(from) + self.outgoing.usage().requests_of(from) >= OF_ONE {
             self.receipt_requests.oldest(self.now, |name| name == from)
         } else if limited.is_some_and(|token| of_token(token) >= OF_ONE) {
             self.receipt_requests.oldest(self.now, |name| agent(name).and_then(Agent::owner) == limited)

@@ -47,7 +47,7 @@ impl EngineState {
         };
         let absent = self.registry.all().filter_map(|agent| Some((worth(agent)?, agent)));
         let least = absent
-            .filter(|(_, agent)| mine(agent) && !self.outgoing.is_from(agent.name()))
+            .filter(|(_, agent)| mine(agent) && !self.outgoing.usage().is_from(agent.name()))
             .min_by_key(|(worth, agent)| (*worth, agent.last_seen()));
         let Some((worth, gone)) = least else {
             let refused =

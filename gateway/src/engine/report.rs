@@ -58,7 +58,7 @@ impl Sources<'_> {
                 local: local.count() as u64,
                 remote: self.state.directory.named().count() as u64,
             },
-            outbox: self.state.outgoing.len() as u64,
+            outbox: self.state.outgoing.usage().messages() as u64,
             inbox: self.state.registry.all().map(|agent| agent.inbox().depth() as u64).sum(),
             radio: StatusRadio {
                 frames_sent: self.air.frames_sent(),
