@@ -40,7 +40,7 @@ impl EngineState {
         request: &SendRequest,
     ) -> Result<(), Refusal> {
         let Some(sender) = self.registry.get(key) else { return Ok(()) };
-        // Before all checks: an agent that sends again after a lost connection is to hear what it would have heard then.
+        // Before all checks: an agent that sends again after a lost connection is to get the answer that it would have got then.
         if let Some(number) = request.key
             && let Some(first) = sender.find_key(number)
         {

@@ -80,7 +80,7 @@ impl EngineState {
         Ok(Admission { receivers, holder, gives_way })
     }
 
-    /// Whether there is room for a message: on its way to the disk, for what its sender is told of it, and on its way to the mesh.
+    /// Whether there is room for a message: on its way to the disk, for its receipt, and on its way to the mesh.
     fn has_room(&self, sender: &Agent, request: &SendRequest, receivers: &Receivers) -> Result<(), Refusal> {
         let copies = receivers.copies() as u64 * request.body.len() as u64;
         let unwritten = self.journal.unwritten_bytes();

@@ -33,8 +33,8 @@ const NAMED: usize = 5;
 #[derive(Debug)]
 pub(super) struct AirWatch {
     next: Instant,
-    /// How often in a row the bearer was told.
-    told: u32,
+    /// How often in a row the bearer was suspected.
+    suspected: u32,
     /// When a frame of this network came by radio last.
     heard: Option<Instant>,
     next_count: Instant,
@@ -47,7 +47,7 @@ pub(super) struct AirWatch {
 impl AirWatch {
     pub(super) fn new(now: Instant) -> Self {
         let (counted, refused) = (BTreeMap::new(), Vec::new());
-        Self { next: now + EVERY, told: 0, heard: None, next_count: now + EVERY, counted, refused }
+        Self { next: now + EVERY, suspected: 0, heard: None, next_count: now + EVERY, counted, refused }
     }
 
     /// A frame of this network came by radio.
@@ -125,16 +125,16 @@ impl AirWatch {
             return;
         }
         let unheard = unheard(now, neighbours);
-        self.told = if unheard.is_some() { self.told } else { 0 };
-        self.next = now + EVERY.times(1 << self.told.min(DOUBLINGS));
+        self.suspected = if unheard.is_some() { self.suspected } else { 0 };
+        self.next = now + EVERY.times(1 << self.suspected.min(DOUBLINGS));
         if let Some(there) = unheard {
             let why = format!(
                 "{there} neighbours are heard, and for {} s none has heard this gateway",
                 UNHEARD.as_millis() / 1_000
             );
             tracing::warn!(why, "sending seems dead");
-            bearer.suspect(&why, self.told);
-            self.told += 1;
+            bearer.suspect(&why, self.suspected);
+            self.suspected += 1;
         }
     }
 }
@@ -142,9 +142,9 @@ impl AirWatch {
 /// How many neighbours are there that once heard this gateway, if none of them still does.
 fn unheard<'a>(now: Instant, neighbours: impl Iterator<Item = &'a Neighbour>) -> Option<usize> {
     let there = neighbours.filter(|neighbour| now.since(neighbour.last_heard) <= THERE);
-    let told: Vec<Instant> = there.filter_map(|neighbour| neighbour.told_of_us).collect();
-    let latest = told.iter().max()?;
-    (now.since(*latest) > UNHEARD).then_some(told.len())
+    let latest: Vec<Instant> = there.filter_map(|neighbour| neighbour.told_of_us).collect();
+    let last = latest.iter().max()?;
+    (now.since(*last) > UNHEARD).then_some(latest.len())
 }
 
 /// Whether a neighbour is there and no longer hears this gateway, which it did well.
@@ -182,10 +182,10 @@ mod tests {
         }
     }
 
-    /// A bearer that writes down what it is told.
-    struct Told(Vec<u32>);
+    /// A bearer that writes down how often it was suspected.
+    struct Suspected(Vec<u32>);
 
-    impl Bearer for Told {
+    impl Bearer for Suspected {
         async fn next_event(&mut self) -> Result<ble_bearer::BearerEvent, ble_bearer::BearerError> {
             std::future::pending().await
         }
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_repair_that_does_not_help_is_followed_by_a_deeper_one_ever_more_rarely_until_someone_hears() {
-        let (mut watch, mut bearer) = (AirWatch::new(Instant::ZERO), Told(Vec::new()));
+        let (mut watch, mut bearer) = (AirWatch::new(Instant::ZERO), Suspected(Vec::new()));
         let mut told_at = Vec::new();
         for second in 0..2_000 {
             let now = Instant::ZERO + Duration::from_secs(second);
@@ -217,7 +217,7 @@ mod tests {
             let heard = if second < 5_000 { second } else { 5_000 };
             watch.look(now, [neighbour(1, second, Some(heard))].iter(), &mut bearer);
         }
-        assert_eq!(bearer.0[5..8], [0, 1, 2], "it begins anew");
+        assert_eq!(bearer.0[5..8], [0, 1, 2], "it begins again");
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl EngineState {
     /// Takes a message out of the disk's outbox, but for what an ack of the receiving agent needs. With the receipt, which is staged next:
     /// a power cut between the two would lose the message, or complete it twice.
     fn keep_what_is_left(&mut self, id: MessageId, accepted: &Accepted, outcome: Outcome, hops: Option<u8>) {
-        // One who is gone is never told, and one who comes under its name later has not asked.
+        // One who is gone is never notified, and one who comes under its name later has not asked.
         let waits = outcome == Outcome::Delivered
             && accepted.wants_ack()
             && hops != Some(0)
@@ -196,7 +196,7 @@ impl EngineState {
 
 /// The receiver's node has refused a message.
 fn rejected(reason: Reason, completion: Completion) -> Completion {
-    // That an agent is missing or reads nothing is not its node's fault: the way there has just been shown to work.
+    // That an agent is missing or reads nothing is not its node's fault: the path there has just been shown to work.
     let of_the_agent = matches!(reason, Reason::NoSuchAgent | Reason::InboxFull);
     let figures_of = if of_the_agent { FiguresOf::Nobody } else { FiguresOf::Receiver };
     Completion { figures_of, ..completion.because(reason.text()) }

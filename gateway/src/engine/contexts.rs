@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 const TO_NODES: usize = 256;
 /// Definitions kept of all sources together, 80 bytes each; of further ones the messages are wanted with all names.
 const KEPT: usize = 8_192;
-/// So often may a node not know what it was told, until it is told everything always: it keeps no contexts.
+/// So often may a node not know a context that was defined for it, until all is said in full to it: it keeps no contexts.
 const REFUSED_MOST: u8 = 2;
 
 /// What a context stands for.
@@ -69,7 +69,7 @@ struct Receiver {
     slots: BTreeMap<ContextId, Slot>,
     /// The newest message that has defined or used a context; none that is older may define one.
     newest: MessageId,
-    /// Incidents in a row, and the newest message as of the last: what was on its way then tells nothing new.
+    /// Incidents in a row, and the newest message as of the last: refusals of what was in flight then say nothing new.
     refused: (u8, MessageId),
     used: u64,
 }
@@ -144,7 +144,7 @@ impl SenderContexts {
         }
     }
 
-    /// A node does not know what it was told in the message of this number.
+    /// A node does not know the context that the message of this number refers to.
     pub(super) fn refused(&mut self, by: Address, id: MessageId) {
         if let Some(receiver) = self.receivers.get_mut(&by).filter(|receiver| id > receiver.refused.1) {
             receiver.slots.clear();
@@ -234,111 +234,114 @@ mod tests {
 
     #[test]
     fn a_context_is_used_once_its_definition_is_delivered_and_by_later_messages_only() {
-        let mut told = SenderContexts::default();
-        let defining = told.form(FAR, id(5), context("alice"));
+        let mut sender = SenderContexts::default();
+        let defining = sender.form(FAR, id(5), context("alice"));
         assert!(matches!(defining, Form::Defining(_)));
-        assert_eq!(told.form(FAR, id(6), context("alice")), Form::Whole, "it may still be lost");
-        told.delivered(FAR, id(5), defining);
-        assert_eq!(told.form(FAR, id(7), context("alice")), Form::Short(number(defining)));
-        assert_eq!(told.form(FAR, id(4), context("alice")), Form::Whole, "of before the definition");
-        assert_ne!(told.form(FAR, id(8), context("carol")), Form::Short(number(defining)));
+        assert_eq!(sender.form(FAR, id(6), context("alice")), Form::Whole, "it may still be lost");
+        sender.delivered(FAR, id(5), defining);
+        assert_eq!(sender.form(FAR, id(7), context("alice")), Form::Short(number(defining)));
+        assert_eq!(sender.form(FAR, id(4), context("alice")), Form::Whole, "of before the definition");
+        assert_ne!(sender.form(FAR, id(8), context("carol")), Form::Short(number(defining)));
     }
 
     #[test]
     fn nothing_older_than_what_is_on_its_way_defines_anything() {
-        let mut told = SenderContexts::default();
-        let defining = told.form(FAR, id(5), context("alice"));
-        told.delivered(FAR, id(5), defining);
-        assert!(matches!(told.form(FAR, id(10), context("alice")), Form::Short(_)), "and takes long");
-        assert_eq!(told.form(FAR, id(8), context("carol")), Form::Whole, "as it waited for its name");
-        told.refused(FAR, id(10));
-        assert_eq!(told.form(FAR, id(9), context("carol")), Form::Whole, "whatever was refused since");
-        let lost = told.form(FAR, id(11), context("alice"));
+        let mut sender = SenderContexts::default();
+        let defining = sender.form(FAR, id(5), context("alice"));
+        sender.delivered(FAR, id(5), defining);
+        assert!(matches!(sender.form(FAR, id(10), context("alice")), Form::Short(_)), "and takes long");
+        assert_eq!(sender.form(FAR, id(8), context("carol")), Form::Whole, "as it waited for its name");
+        sender.refused(FAR, id(10));
+        assert_eq!(sender.form(FAR, id(9), context("carol")), Form::Whole, "whatever was refused since");
+        let lost = sender.form(FAR, id(11), context("alice"));
         assert!(matches!(lost, Form::Defining(_)));
-        told.given_up(FAR, id(11), lost);
-        assert_eq!(told.form(FAR, id(7), context("carol")), Form::Whole, "it may still come");
+        sender.given_up(FAR, id(11), lost);
+        assert_eq!(sender.form(FAR, id(7), context("carol")), Form::Whole, "it may still come");
         // Nor where the receiver was forgotten meanwhile.
         for n in 0..TO_NODES as u16 {
-            told.form(Address::new(0x100 + n), id(12), context("dave"));
+            sender.form(Address::new(0x100 + n), id(12), context("dave"));
         }
-        assert_eq!(told.form(FAR, id(11), context("carol")), Form::Whole);
-        assert!(matches!(told.form(FAR, id(13), context("carol")), Form::Defining(_)));
+        assert_eq!(sender.form(FAR, id(11), context("carol")), Form::Whole);
+        assert!(matches!(sender.form(FAR, id(13), context("carol")), Form::Defining(_)));
     }
 
     #[test]
     fn a_definition_that_was_not_delivered_is_made_again() {
-        let mut told = SenderContexts::default();
-        let first = told.form(FAR, id(5), context("alice"));
-        told.given_up(FAR, id(5), first);
-        let second = told.form(FAR, id(6), context("alice"));
+        let mut sender = SenderContexts::default();
+        let first = sender.form(FAR, id(5), context("alice"));
+        sender.given_up(FAR, id(5), first);
+        let second = sender.form(FAR, id(6), context("alice"));
         assert!(matches!(second, Form::Defining(_)));
-        told.given_up(FAR, id(5), first);
-        told.delivered(FAR, id(6), second);
-        told.given_up(FAR, id(6), second);
-        assert!(matches!(told.form(FAR, id(7), context("alice")), Form::Short(_)), "as it is known");
+        sender.given_up(FAR, id(5), first);
+        sender.delivered(FAR, id(6), second);
+        sender.given_up(FAR, id(6), second);
+        assert!(matches!(sender.form(FAR, id(7), context("alice")), Form::Short(_)), "as it is known");
     }
 
     #[test]
     fn the_context_used_longest_ago_gives_way_and_one_on_its_way_does_not() {
-        let mut told = SenderContexts::default();
+        let mut sender = SenderContexts::default();
         for n in 0..CONTEXTS as u32 {
-            let form = told.form(FAR, id(1 + n), context(&format!("agent-{n}")));
+            let form = sender.form(FAR, id(1 + n), context(&format!("agent-{n}")));
             assert!(matches!(form, Form::Defining(_)));
         }
-        assert_eq!(told.form(FAR, id(40), context("alice")), Form::Whole, "all are on their way");
+        assert_eq!(sender.form(FAR, id(40), context("alice")), Form::Whole, "all are on their way");
         for n in [3, 1] {
             let number = Form::Defining(ContextId::new(n));
-            told.delivered(FAR, id(1 + u32::from(n)), number);
+            sender.delivered(FAR, id(1 + u32::from(n)), number);
         }
-        told.form(FAR, id(41), context("agent-1"));
-        assert_eq!(number(told.form(FAR, id(42), context("alice"))), ContextId::new(3));
+        sender.form(FAR, id(41), context("agent-1"));
+        assert_eq!(number(sender.form(FAR, id(42), context("alice"))), ContextId::new(3));
     }
 
     #[test]
     fn who_keeps_no_contexts_is_soon_told_everything() {
-        let mut told = SenderContexts::default();
+        let mut sender = SenderContexts::default();
         for n in 1..=u32::from(REFUSED_MOST) {
-            let defining = told.form(FAR, id(10 * n), context("alice"));
+            let defining = sender.form(FAR, id(10 * n), context("alice"));
             assert!(matches!(defining, Form::Defining(_)));
-            told.delivered(FAR, id(10 * n), defining);
-            assert!(matches!(told.form(FAR, id(10 * n + 1), context("alice")), Form::Short(_)));
+            sender.delivered(FAR, id(10 * n), defining);
+            assert!(matches!(sender.form(FAR, id(10 * n + 1), context("alice")), Form::Short(_)));
             for on_its_way in [1, 0] {
-                told.refused(FAR, id(10 * n + on_its_way));
+                sender.refused(FAR, id(10 * n + on_its_way));
             }
         }
-        assert_eq!(told.form(FAR, id(99), context("alice")), Form::Whole);
+        assert_eq!(sender.form(FAR, id(99), context("alice")), Form::Whole);
     }
 
     #[test]
     fn a_number_means_what_it_meant_when_the_message_was_numbered() {
-        let mut heard = ReceiverContexts::default();
+        let mut receiver = ReceiverContexts::default();
         let zero = ContextId::new(0);
-        assert_eq!(heard.meant(FAR, id(9), zero), None);
+        assert_eq!(receiver.meant(FAR, id(9), zero), None);
         for (by, from) in [(5, "alice"), (8, "carol")] {
-            assert!(heard.takes(FAR, id(by), zero));
-            heard.take(FAR, zero, Definition { by: id(by), context: context(from) });
+            assert!(receiver.takes(FAR, id(by), zero));
+            receiver.take(FAR, zero, Definition { by: id(by), context: context(from) });
         }
-        assert_eq!(heard.meant(FAR, id(9), zero), Some(&context("carol")));
+        assert_eq!(receiver.meant(FAR, id(9), zero), Some(&context("carol")));
         for early in [6, 8] {
-            assert_eq!(heard.meant(FAR, id(early), zero), None, "it may have meant alice");
+            assert_eq!(receiver.meant(FAR, id(early), zero), None, "it may have meant alice");
             assert!(
-                !heard.takes(FAR, id(early), zero),
+                !receiver.takes(FAR, id(early), zero),
                 "held back on its way, it would undo what came after it"
             );
         }
-        assert_eq!(heard.meant(Address::new(3), id(9), zero), None, "another node's zero");
+        assert_eq!(receiver.meant(Address::new(3), id(9), zero), None, "another node's zero");
     }
 
     #[test]
     fn a_full_table_takes_no_new_number() {
-        let mut heard = ReceiverContexts::default();
+        let mut receiver = ReceiverContexts::default();
         for n in 0..KEPT {
             let (source, number) = (Address::new(1 + (n / CONTEXTS) as u16), ContextId::new(n as u8));
-            assert!(heard.takes(source, id(1), number));
-            heard.take(source, number, Definition { by: id(1), context: context("alice") });
+            assert!(receiver.takes(source, id(1), number));
+            receiver.take(source, number, Definition { by: id(1), context: context("alice") });
         }
-        assert!(!heard.takes(Address::new(0x7000), id(1), ContextId::new(0)));
-        assert!(heard.takes(Address::new(1), id(2), ContextId::new(0)), "what is there can be defined anew");
-        assert_eq!(heard.definitions.len(), KEPT);
+        assert!(!receiver.takes(Address::new(0x7000), id(1), ContextId::new(0)));
+        assert!(
+            receiver.takes(Address::new(1), id(2), ContextId::new(0)),
+            "what is there can be defined again"
+        );
+        assert_eq!(receiver.definitions.len(), KEPT);
     }
 }

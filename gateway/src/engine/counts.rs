@@ -24,7 +24,7 @@ struct End {
 #[derive(Clone, Debug, Default)]
 struct Window {
     ends: VecDeque<End>,
-    settled: u64,
+    completed: u64,
     last: Option<Instant>,
 }
 
@@ -34,7 +34,7 @@ impl Window {
             self.ends.pop_front();
         }
         self.ends.push_back(end);
-        self.settled += 1;
+        self.completed += 1;
         self.last = Some(now);
     }
 
@@ -49,7 +49,7 @@ impl Window {
         };
         let mean = latencies.iter().sum::<u64>().checked_div(latencies.len() as u64);
         Figures {
-            settled: self.settled,
+            settled: self.completed,
             success_rate: (!self.ends.is_empty())
                 .then(|| share(self.ends.iter().filter(|end| end.well).count())),
             average_latency_ms: mean.map(ms),
@@ -155,7 +155,7 @@ const fn word(outcome: Outcome) -> &'static str {
 mod tests {
     use super::*;
 
-    fn settled(to: u16, outcome: Outcome, ms: u64) -> Completed {
+    fn completed(to: u16, outcome: Outcome, ms: u64) -> Completed {
         Completed {
             to: Some(Address::new(to)),
             kind: MessageType::Task,
@@ -170,10 +170,10 @@ mod tests {
         let mut counts = Counts::default();
         assert_eq!(counts.overall(), Figures::default());
         for n in 1..=99 {
-            counts.completed(Instant::ZERO, settled(2, Outcome::Delivered, n));
+            counts.completed(Instant::ZERO, completed(2, Outcome::Delivered, n));
         }
-        counts.completed(Instant::ZERO, settled(2, Outcome::Unknown, 60_000));
-        counts.completed(Instant::ZERO, settled(0xFFFF, Outcome::Sent, 10));
+        counts.completed(Instant::ZERO, completed(2, Outcome::Unknown, 60_000));
+        counts.completed(Instant::ZERO, completed(0xFFFF, Outcome::Sent, 10));
         let to_two = counts.nodes()[&Address::new(2)];
         assert_eq!(to_two.settled, 100);
         assert_eq!(to_two.success_rate, Some(0.99));
@@ -189,15 +189,15 @@ mod tests {
     fn old_ends_leave_the_window_and_old_nodes_the_table() {
         let mut counts = Counts::default();
         for _ in 0..10 {
-            counts.completed(Instant::ZERO, settled(1, Outcome::Unknown, 0));
+            counts.completed(Instant::ZERO, completed(1, Outcome::Unknown, 0));
         }
         for n in 0..Figures::WINDOW as u64 {
-            counts.completed(Instant::ZERO + Duration::from_secs(n), settled(1, Outcome::Delivered, 5));
+            counts.completed(Instant::ZERO + Duration::from_secs(n), completed(1, Outcome::Delivered, 5));
         }
         assert_eq!(counts.nodes()[&Address::new(1)].success_rate, Some(1.0));
         for node in 2..=NODES as u16 + 1 {
             let now = Instant::ZERO + Duration::from_secs(1_000 + u64::from(node));
-            counts.completed(now, settled(node, Outcome::Delivered, 5));
+            counts.completed(now, completed(node, Outcome::Delivered, 5));
         }
         assert_eq!(counts.nodes().len(), NODES);
         assert!(!counts.nodes().contains_key(&Address::new(1)));

@@ -57,7 +57,7 @@ struct Window {
     ids: BTreeMap<MessageId, bool>,
     /// The highest that has left it.
     floor: Option<MessageId>,
-    /// Whether the disk is told of it: only where fewer than make it full are left.
+    /// Whether the disk holds it: only where fewer than make it full are left.
     floor_kept: bool,
 }
 
@@ -158,7 +158,7 @@ impl Incoming {
         gone
     }
 
-    /// A message that is remembered was not stored after all: it is new when it comes again. What the disk has to be told now:
+    /// A message that is remembered was not stored after all: it is new when it comes again. What has to be written now:
     /// that this one and all below it have left the window, which is full no more and would not say so after a restart.
     pub(super) fn forget(&mut self, source: Address, id: MessageId) -> Option<MessageId> {
         let window = self.delivered.get_mut(&source)?;
@@ -296,7 +296,7 @@ mod tests {
         rows.remove(&all);
         let floor = incoming.forget(A, MessageId(all)).unwrap();
         rows.remove(&(all - 1));
-        assert_eq!(incoming.forget(A, MessageId(all - 1)), None, "the disk is told once");
+        assert_eq!(incoming.forget(A, MessageId(all - 1)), None, "it is written once");
         let mut restarted = Incoming::default();
         restarted.restore_floor(A, floor);
         for n in rows {
@@ -310,7 +310,7 @@ mod tests {
             assert_eq!(incoming.remember(A, MessageId(all - 1), true), []);
             assert_eq!(incoming.remember(A, MessageId(all), true), []);
             let gone = incoming.remember(A, MessageId(all + 1), true);
-            assert_eq!(gone, [MessageId(11), floor], "and what the disk was told of the floor");
+            assert_eq!(gone, [MessageId(11), floor], "and what was written of the floor");
         }
     }
 }

@@ -34,12 +34,12 @@ pub(super) enum After {
     SeqReserved(u32),
     /// Use message numbers below this one.
     IdsReserved(u32),
-    /// Let go of a session that has ended: it has been told what it was owed.
+    /// Let go of a session that has ended: what was promised to it has been said.
     Detach(SessionId),
 }
 
 impl After {
-    /// Whether nobody is told of it as long as the store fails: it holds once the store writes again.
+    /// Whether nobody waits for it: as long as the store fails it is kept, and it holds once the store writes again.
     const fn can_wait(&self) -> bool {
         matches!(
             self,
@@ -143,12 +143,12 @@ impl Journal {
         }
     }
 
-    /// Promises that the store's failure has broken, to be told of.
+    /// Promises that the store's failure has broken, and that nobody has been told of yet.
     pub(super) fn broken(&mut self) -> Vec<After> {
         std::mem::take(&mut self.broken)
     }
 
-    /// Whether promises are broken that nobody was told of.
+    /// Whether there are such.
     pub(super) fn has_broken(&self) -> bool {
         !self.broken.is_empty()
     }

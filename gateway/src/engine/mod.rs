@@ -106,7 +106,7 @@ pub struct Engine<B, C: Clock> {
 }
 
 impl<B: Bearer, C: Clock> Engine<B, C> {
-    /// Runs until `stop` says so or every session's way in is gone; then closes the store.
+    /// Runs until `stop` says so or nobody can send requests any more; then closes the store.
     ///
     /// # Errors
     /// [`EngineError::Store`] when something promised is not on the disk.

@@ -1,4 +1,4 @@
-//! Where an agent is, here or on another node: what the mesh is told and asked of it, and where its messages go.
+//! Where an agent is, here or on another node: what is said to the mesh and asked of it, and where its messages go.
 
 use mesh_agent::api::{Destination, Name, Outcome};
 use mesh_protocol::{Address, MessageId, NameHash, Priority};

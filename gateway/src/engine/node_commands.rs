@@ -1,4 +1,4 @@
-//! What the node is to do, and what it is told of messages that it brought.
+//! What the node is to do, and the verdicts on messages that it brought.
 //!
 //! Owns the order: it is left here while an input is handled, and carried out when the loop drives the node next. So nothing but the
 //! loop needs the node.
@@ -69,7 +69,7 @@ impl NodeCommands {
         self.push(Command::SeqReserved(up_to));
     }
 
-    /// A place in the node has become free, or what waits knows its way now: the node is filled again, in this turn and not with the
+    /// A place in the node has become free, or the destination of what waits is known now: the node is filled again, in this turn and not with the
     /// next input.
     pub(super) fn refill(&mut self) {
         self.news = true;

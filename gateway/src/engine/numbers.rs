@@ -4,8 +4,8 @@
 //!
 //! # Why numbers are reserved
 //! A receiver takes a number that it knows for a repeat and drops the message; a SEQ that is used twice under one key betrays what both
-//! frames hold. So after a power cut none may come again that was on the air, though most of them are never written down. The disk is told
-//! ahead of them, in blocks: a run begins behind the last block that any record before it can have granted.
+//! frames hold. So after a power cut none may come again that was on the air, though most of them are never written down. They are reserved on the
+//! disk ahead of them, in blocks: a run begins behind the last block that any record before it can have granted.
 //!
 //! The number of a durable message needs no reservation of its own: it is in the record of the message, and nothing of that is on the air before
 //! it is synced.

@@ -103,7 +103,7 @@ impl Outbound {
         self.encoded = Vec::new();
     }
 
-    /// Its destination does not know the names that it refers to, and is to be told all of them. `None` if it keeps saying so of a message
+    /// Its destination does not know the names that it refers to, and is to get all of them. `None` if it keeps saying so of a message
     /// that has them all; otherwise whether it had them all this time.
     pub(super) fn say_in_full(&mut self) -> Option<bool> {
         // An answer to what was said before may be late.

@@ -3,7 +3,7 @@
 //! Owns what each promise means. Their order is `journal`'s.
 //!
 //! # Why a thing is said only behind a sync
-//! Whoever is told something acts on it and never asks again: a sender forgets a message that was accepted, a node one that was delivered.
+//! Whoever hears something acts on it and never asks again: a sender forgets a message that was accepted, a node one that was delivered.
 //! If a power cut could take back what was said, it would be lost, and nobody would know. So everything that somebody may rely on is promised
 //! behind what makes it true, and said when that is on the disk. A promise holds nothing up: the input that made it is handled to its end, and
 //! all promises of many inputs share one sync.
@@ -56,9 +56,9 @@ impl EngineState {
         }
     }
 
-    /// What becomes of promises when the store does not write: senders are told, and what they were to be told is taken back, from
+    /// What becomes of promises when the store does not write: senders hear of it, and what is refused is taken back, from
     /// the disk too should it get that far. What is in memory goes on. What was accepted before and has got on since is not taken
-    /// back: it is written with the rest, and told then.
+    /// back: it is written with the rest, and its receipt is sent then.
     pub(super) fn break_promises(&mut self, broken: Vec<After>) {
         // All of them first: an item may stand before the promise that says it is refused.
         let own = self.config.address;

@@ -1,7 +1,7 @@
 //! Delivered messages of local agents that the receiving agents, on other nodes, have still to acknowledge.
 //!
-//! Owns who is to be told of an ack, and how many may wait, those counted that are still under way. In the store such a message stays
-//! in the outbox, as what is left of it, until its sender is told or gone.
+//! Owns who is to be notified of an ack, and how many may wait, those counted that are still under way. In the store such a message stays
+//! in the outbox, as what is left of it, until its sender is notified or gone.
 //!
 //! Full: a new message that wants an ack is refused; one that has waited for a day gives way to it.
 
@@ -26,7 +26,7 @@ pub(super) struct Delivered {
 }
 
 #[derive(Debug)]
-struct Wish {
+struct Pending {
     delivered: Delivered,
     durable: bool,
     since: Instant,
@@ -35,7 +35,7 @@ struct Wish {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct ReceiptRequests {
-    waiting: BTreeMap<MessageId, Wish>,
+    waiting: BTreeMap<MessageId, Pending>,
     of_agent: BTreeMap<Name, usize>,
 }
 
@@ -43,12 +43,12 @@ impl ReceiptRequests {
     /// A message was delivered, and its sender waits for the ack.
     pub(super) fn insert(&mut self, now: Instant, id: MessageId, delivered: Delivered, durable: bool) {
         *self.of_agent.entry(delivered.from).or_default() += 1;
-        self.waiting.insert(id, Wish { delivered, durable, since: now });
+        self.waiting.insert(id, Pending { delivered, durable, since: now });
     }
 
     /// The message was acknowledged: who waits for that, and whether the store knows it.
     pub(super) fn take(&mut self, id: MessageId) -> Option<(Delivered, bool)> {
-        let Wish { delivered, durable, .. } = self.waiting.remove(&id)?;
+        let Pending { delivered, durable, .. } = self.waiting.remove(&id)?;
         if let Some(count) = self.of_agent.get_mut(&delivered.from) {
             *count -= 1;
             if *count == 0 {
@@ -58,13 +58,13 @@ impl ReceiptRequests {
         Some((delivered, durable))
     }
 
-    /// Nobody of this name is there to be told any more: which of its messages the store knows.
+    /// Nobody of this name is there to be notified any more: which of its messages the store knows.
     pub(super) fn forget(&mut self, name: Name) -> Vec<MessageId> {
         let mut kept = Vec::new();
         if self.of_agent.remove(&name).is_some() {
-            self.waiting.retain(|id, wish| {
-                let stays = wish.delivered.from != name;
-                if !stays && wish.durable {
+            self.waiting.retain(|id, pending| {
+                let stays = pending.delivered.from != name;
+                if !stays && pending.durable {
                     kept.push(*id);
                 }
                 stays
@@ -75,9 +75,9 @@ impl ReceiptRequests {
 
     /// What has waited longest of those whose senders `may` give way, if it has waited long.
     pub(super) fn oldest(&self, now: Instant, may: impl Fn(Name) -> bool) -> Option<MessageId> {
-        let those = self.waiting.iter().filter(|(_, wish)| may(wish.delivered.from));
-        let (id, wish) = those.min_by_key(|(_, wish)| wish.since)?;
-        (now.since(wish.since) >= GIVES_WAY_AFTER).then_some(*id)
+        let those = self.waiting.iter().filter(|(_, pending)| may(pending.delivered.from));
+        let (id, pending) = those.min_by_key(|(_, pending)| pending.since)?;
+        (now.since(pending.since) >= GIVES_WAY_AFTER).then_some(*id)
     }
 
     /// How many there are.

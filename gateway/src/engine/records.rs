@@ -1,10 +1,13 @@
 //! What the engine writes to the store and how it reads it back after a restart.
 //!
 //! Owns which records belong to the present network. The store
-//! keeps bytes; what they mean to a running gateway is `state`'s.
+//! keeps bytes; what they mean to a running gateway is said in `state`.
+
+use std::collections::BTreeMap;
 
 use mesh_agent::api::Name;
 use mesh_protocol::{Address, ContextId, MessageId, ReplayMark, Route, RouteOrigin, SEQ_FIRST_BLOCK};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::accepted::Accepted;
@@ -81,7 +84,7 @@ pub(super) struct Recovered {
     /// What is left of messages that wait for an ack.
     pub(super) waiting: Vec<(MessageId, Delivered)>,
     pub(super) delivered: Vec<(Address, MessageId)>,
-    /// The highest of each source that is no longer remembered, where the disk was told.
+    /// The highest of each source that is no longer remembered, where that was written.
     pub(super) floors: Vec<(Address, MessageId)>,
     /// Remembered deliveries of another network, to be taken out.
     pub(super) stale: Vec<(Address, MessageId)>,
@@ -167,52 +170,22 @@ fn ids(raw: &store::Recovered) -> Option<Numbers> {
 
 /// Reads what a store held.
 pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8], address: Address) -> Recovered {
-    let mut unreadable = 0;
-    let mut count = |missing: bool| unreadable += usize::from(missing);
-    let own = |found: [u8; 8]| found == fingerprint;
-
+    let mut reader = Reader::default();
     let seqs = seqs(&raw, fingerprint, address);
+    // What other nodes said and were sent belongs to their numbers, and those to the key. What agents have does not.
     let same_network = matches!(seqs, Seqs::Known(_) | Seqs::OfAddress(_));
-    let marks = raw.meta.get(REPLAY).and_then(|value| decode::<([u8; 8], Vec<(Address, u32, u32)>)>(value));
     let ids = ids(&raw);
     let transfers_ahead = raw.meta.get(TRANSFERS).and_then(|value| decode(value)).unwrap_or_default();
-    let mut agents = Vec::new();
-    let mut accounts = Accounts::default();
-    for (key, record) in raw.agents {
-        let Some(record) = decode_grown::<AgentRecord>(&record) else {
-            count(true);
-            continue;
-        };
-        let mut kept = Vec::new();
-        for (cursor, item) in raw.inbox.remove(&key).unwrap_or_default() {
-            match decode_grown::<(Item, Option<Name>)>(&item) {
-                Some((item, token)) => {
-                    let charge = accounts.charge(token, item.body_len());
-                    kept.push((cursor, item, charge));
-                }
-                None => count(true),
-            }
-        }
-        let mut keys = Vec::new();
-        for (row, record) in raw.keys.remove(&key).unwrap_or_default() {
-            match decode::<KeyRecord>(&record) {
-                Some(record) => keys.push((row, record)),
-                None => count(true),
-            }
-        }
-        agents.push(Agent::recovered(key, record, kept, Keys::recovered(keys)));
-    }
+    let (agents, accounts) = reader.agents(&mut raw);
     let (mut outbox, mut waiting) = (Vec::new(), Vec::new());
     for (id, record) in raw.outbox {
         match (decode_grown(&record), decode_waiting(&record)) {
             (Some(accepted), _) => outbox.push((id, accepted)),
             (_, Some(delivered)) => waiting.push((id, delivered)),
-            (None, None) => count(true),
+            (None, None) => reader.unreadable += 1,
         }
     }
-    let marks = marks.filter(|(found, _)| own(*found)).map(|(_, marks)| marks).unwrap_or_default();
-    let mut marks: Vec<ReplayMark> =
-        marks.into_iter().map(|(src, epoch, seq)| ReplayMark { src, epoch, seq }).collect();
+    let mut marks = marks(&raw.meta, fingerprint);
     let (mut keys, mut floors) = (Vec::new(), Vec::new());
     for ((src, id), record) in raw.delivered {
         if record == FLOOR && same_network {
@@ -226,27 +199,15 @@ pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8], address: 
         }
     }
     let (delivered, stale) = if same_network { (keys, Vec::new()) } else { (Vec::new(), keys) };
-    let (mut contexts, mut stale_contexts) = (Vec::new(), Vec::new());
-    for (key, record) in raw.contexts {
-        match decode::<Definition>(&record) {
-            Some(definition) if same_network => contexts.push((key, definition)),
-            found => {
-                count(found.is_none());
-                stale_contexts.push(key);
-            }
-        }
-    }
-    let peers = raw.meta.get(PEERS).map(|value| decode(value));
-    count(matches!(peers, Some(None)));
-    let routes = raw.meta.get(ROUTES).map(|value| decode(value));
-    count(matches!(routes, Some(None)));
+    let (contexts, stale_contexts) = reader.contexts(raw.contexts, same_network);
     Recovered {
         fingerprint,
-        peers: peers.flatten().unwrap_or_default(),
-        routes: routes.flatten().unwrap_or_default(),
+        peers: reader.meta(&raw.meta, PEERS).unwrap_or_default(),
+        routes: reader.meta(&raw.meta, ROUTES).unwrap_or_default(),
         seqs,
         transfers_ahead,
         ids,
+        // After a cut the last write may be missing without anything that says so.
         lost: raw.lost + u64::from(raw.cut),
         known_lost: raw.lost,
         marks,
@@ -259,14 +220,78 @@ pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8], address: 
         stale,
         contexts,
         stale_contexts,
-        unreadable,
+        unreadable: reader.unreadable,
+    }
+}
+
+/// Replay marks of the network under this key.
+fn marks(meta: &BTreeMap<String, Vec<u8>>, fingerprint: [u8; 8]) -> Vec<ReplayMark> {
+    let record = meta.get(REPLAY).and_then(|value| decode::<([u8; 8], Vec<(Address, u32, u32)>)>(value));
+    let marks = record.filter(|(found, _)| *found == fingerprint).map(|(_, marks)| marks);
+    marks.unwrap_or_default().into_iter().map(|(src, epoch, seq)| ReplayMark { src, epoch, seq }).collect()
+}
+
+/// A context of a source, and its definition.
+type Defined = ((Address, ContextId), Definition);
+
+/// Reads records and counts those that cannot be read: they are left out, and somebody is told how many there were.
+#[derive(Debug, Default)]
+struct Reader {
+    unreadable: usize,
+}
+
+impl Reader {
+    /// Agents, with what waits for them, and the accounts that it stands on.
+    fn agents(&mut self, raw: &mut store::Recovered) -> (Vec<Agent>, Accounts) {
+        let mut agents = Vec::new();
+        let mut accounts = Accounts::default();
+        for (key, record) in std::mem::take(&mut raw.agents) {
+            let Some(record) = self.read(decode_grown::<AgentRecord>(&record)) else { continue };
+            let mut kept = Vec::new();
+            for (cursor, item) in raw.inbox.remove(&key).unwrap_or_default() {
+                if let Some((item, token)) = self.read(decode_grown::<(Item, Option<Name>)>(&item)) {
+                    let charge = accounts.charge(token, item.body_len());
+                    kept.push((cursor, item, charge));
+                }
+            }
+            let rows = raw.keys.remove(&key).unwrap_or_default().into_iter();
+            let keys = rows
+                .filter_map(|(row, record)| Some((row, self.read(decode::<KeyRecord>(&record))?)))
+                .collect();
+            agents.push(Agent::recovered(key, record, kept, Keys::recovered(keys)));
+        }
+        (agents, accounts)
+    }
+
+    /// Contexts of this network, and which there are beside them.
+    fn contexts(
+        &mut self,
+        raw: Vec<((Address, ContextId), Vec<u8>)>,
+        same_network: bool,
+    ) -> (Vec<Defined>, Vec<(Address, ContextId)>) {
+        let (mut contexts, mut stale) = (Vec::new(), Vec::new());
+        for (key, record) in raw {
+            match self.read(decode::<Definition>(&record)).filter(|_| same_network) {
+                Some(definition) => contexts.push((key, definition)),
+                None => stale.push(key),
+            }
+        }
+        (contexts, stale)
+    }
+
+    /// One of the engine's own values, if it is there.
+    fn meta<T: DeserializeOwned>(&mut self, meta: &BTreeMap<String, Vec<u8>>, key: &str) -> Option<T> {
+        self.read(decode(meta.get(key)?))
+    }
+
+    fn read<T>(&mut self, record: Option<T>) -> Option<T> {
+        self.unreadable += usize::from(record.is_none());
+        record
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use mesh_protocol::frame::SEQ_MAX;
     use mesh_protocol::{Config, EpochKeys, Event, Instant, Keyring, SmallNode};
 

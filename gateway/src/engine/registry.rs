@@ -18,7 +18,7 @@ pub(super) struct Registry {
     agents: BTreeMap<AgentKey, Agent>,
     by_name: BTreeMap<Name, AgentKey>,
     by_hash: BTreeMap<NameHash, AgentKey>,
-    /// Ordered: they are told of the gateway's end one after the other.
+    /// Ordered, so that the gateway's end reaches them in the same order every time.
     sessions: BTreeMap<SessionId, AgentKey>,
     /// How many agents are in each group, by the group's address. None is zero.
     members: BTreeMap<Address, usize>,

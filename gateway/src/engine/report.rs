@@ -171,7 +171,7 @@ impl Sources<'_> {
         }
     }
 
-    /// The routes to other nodes: those of the table, and for other nodes heard of the flood that reaches them.
+    /// The routes to other nodes: those of the table, and for other nodes that are known the flood that reaches them.
     pub(super) fn routes(&self, reference: Option<u64>) -> Routes {
         let age = |since| self.state.now.since(since).as_millis();
         let path_to = |destination| self.node.paths().find(|path| path.destination == destination);

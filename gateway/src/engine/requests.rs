@@ -1,4 +1,4 @@
-//! Requests of agents: one arm each. What answers itself is read from the node and the state; what lasts is told behind its sync.
+//! Requests of agents: one arm each. What answers itself is read from the node and the state; what lasts is answered behind its sync.
 
 use ble_bearer::{Bearer, Clock};
 use mesh_agent::api::{Done, ErrorCode, Event, LinkAdd, Pong, Refusal, Request, RouteAdd};
@@ -115,7 +115,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         Err(Refusal::new(ErrorCode::NoNetwork, why).hint("add it on a gateway that runs by itself"))
     }
 
-    /// The list of gateways to be connected with was changed, or not: it is told once it is kept.
+    /// The list of gateways to be connected with was changed, or not: it is answered once that is kept.
     fn links_changed(&mut self, session: SessionId, reference: Option<u64>, done: Result<(), Refusal>) {
         if let Err(refusal) = done {
             return self.state.refuse(session, reference, refusal);
@@ -152,7 +152,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             .field("destination"))
     }
 
-    /// The operator's routes were changed, or not: it is told once they are kept.
+    /// The operator's routes were changed, or not: it is answered once they are kept.
     fn routes_changed(&mut self, session: SessionId, reference: Option<u64>, done: Result<(), Refusal>) {
         if let Err(refusal) = done {
             return self.state.refuse(session, reference, refusal);

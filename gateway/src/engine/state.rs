@@ -23,7 +23,7 @@ use super::registry::Registry;
 use crate::access::Audit;
 use crate::store::Op;
 
-/// What a gateway is told of itself and its bounds.
+/// What a gateway is to know of itself, and its bounds.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     /// The gateway's name.
