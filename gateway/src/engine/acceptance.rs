@@ -81,6 +81,7 @@ impl EngineState {
             self.seek(name);
         }
         if receivers.mesh {
+            // The copy for the mesh stands on its own: those in inboxes are given back by others, at other times.
             let charge = self.accounts.charge(accepted.token, accepted.body.len());
             if request.durable {
                 self.journal.stage(Op::PutOutbox { id, record: encode(&accepted) });
@@ -155,7 +156,7 @@ impl EngineState {
     /// A message that was sent before: accepted it was, and nothing else becomes of it.
     fn again(&mut self, session: SessionId, agent: AgentKey, reference: Option<u64>, key: u64, first: First) {
         self.counts.count("messages_sent_again");
-        // The first may still wait for the disk.
+        // The first may still wait for the disk, and fail there: the answers must be the same.
         let durable = first.durable && self.journal.is_busy();
         self.promise(durable, After::Again { session, agent, reference, key, first });
     }

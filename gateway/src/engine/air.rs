@@ -207,3 +207,34 @@ impl<F: FnMut(LinkId, &[u8])> Host for Shell<'_, F> {
         self.state.outgoing.load(id, offset, out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ble_bearer::Full;
+
+    use super::*;
+
+    /// A bearer that takes every other frame.
+    struct Every2nd(bool);
+
+    impl Bearer for Every2nd {
+        async fn next_event(&mut self) -> Result<BearerEvent, BearerError> {
+            std::future::pending().await
+        }
+
+        fn try_send(&mut self, _: LinkId, _: &[u8]) -> Result<(), Full> {
+            self.0 = !self.0;
+            if self.0 { Ok(()) } else { Err(Full) }
+        }
+    }
+
+    #[test]
+    fn a_frame_that_the_bearer_refuses_is_not_counted_as_sent() {
+        let (mut air, mut bearer) = (Air::default(), Every2nd(false));
+        for _ in 0..5 {
+            air.send(&mut bearer, LinkId(0), &[0; 20]);
+        }
+        assert_eq!(air.frames_sent(), 3);
+        assert_eq!(air.airtime().sent_us, 3 * airtime::of_frame(20).as_micros());
+    }
+}

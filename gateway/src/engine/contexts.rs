@@ -105,6 +105,7 @@ impl SenderContexts {
         }
         if let Some((number, slot)) = receiver.slots.iter_mut().find(|(_, slot)| slot.context == context) {
             slot.used = self.uses;
+            // Until it is known to be there, a reference to it could arrive before it; and older messages meant nothing by it.
             if !slot.known || id <= slot.by {
                 return Form::Whole;
             }
@@ -114,6 +115,7 @@ impl SenderContexts {
         if id <= receiver.newest {
             return Form::Whole;
         }
+        // None is vacant as long as all definitions are on their way: one of those may still arrive after what would replace it.
         let Some(number) = receiver.vacant() else { return Form::Whole };
         receiver.newest = id;
         receiver.slots.insert(number, Slot { context, by: id, known: false, used: self.uses });
@@ -130,6 +132,7 @@ impl SenderContexts {
                     slot.known = true;
                 }
             }
+            // It keeps contexts after all.
             Form::Short(_) => receiver.refused.0 = 0,
         }
     }
@@ -140,6 +143,7 @@ impl SenderContexts {
             && let Some(receiver) = self.receivers.get_mut(&to)
             && receiver.slots.get(&number).is_some_and(|slot| slot.by == id && !slot.known)
         {
+            // It may have been delivered all the same. The next definition has a higher number, so that it replaces this one there.
             receiver.slots.remove(&number);
         }
     }
@@ -147,6 +151,7 @@ impl SenderContexts {
     /// A node does not know the context that the message of this number refers to.
     pub(super) fn refused(&mut self, by: Address, id: MessageId) {
         if let Some(receiver) = self.receivers.get_mut(&by).filter(|receiver| id > receiver.refused.1) {
+            // It has lost its disk, or has no room: nothing that was defined there counts.
             receiver.slots.clear();
             receiver.refused = (receiver.refused.0.saturating_add(1), receiver.newest);
         }

@@ -78,6 +78,7 @@ impl EngineState {
 
     /// Notifies an agent of what became of its message: kept until it acks if the message was durable.
     pub(super) fn notify(&mut self, agent: Name, receipt: Receipt, durable: bool) {
+        // Whoever was forgotten meanwhile is not notified.
         let Some(key) = self.registry.key_of(agent) else { return };
         if durable && self.deliver(key, Item::Receipt(receipt.clone()), true, None) {
             return;
@@ -136,6 +137,7 @@ impl EngineState {
     /// Puts an item into an inbox that need not be on the disk, and shows it.
     fn keep_in_memory(&mut self, to: AgentKey, item: Item, charge: Option<Charge>) {
         let Some(agent) = self.registry.get_mut(to) else { return };
+        // Asked before it is kept: it may itself be the one that uses up what is reserved.
         let reserves = agent.inbox_mut().reserves();
         agent.inbox_mut().keep(item, false, charge);
         if let Some(up_to) = reserves {

@@ -76,6 +76,7 @@ impl Directory {
         {
             self.entries.remove(&oldest);
         }
+        // An answer to a question has the hash alone: the name of before stays.
         let name = name.or_else(|| self.entries.get(&hash).and_then(|known| known.name));
         let before = self.entries.insert(hash, Entry { node, name, learned: now });
         before.is_some_and(|before| before.node != node)
@@ -90,6 +91,7 @@ impl Directory {
     pub(super) fn ask(&mut self, now: Instant, name: NameHash, priority: Priority) {
         let question =
             self.questions.entry(name).or_insert(Question { next: now, wait: ASK_AGAIN, priority });
+        // The most urgent of the messages that wait for it decides.
         question.priority = question.priority.min(priority);
     }
 

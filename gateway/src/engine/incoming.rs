@@ -93,6 +93,8 @@ impl Incoming {
         bytes: &[u8],
     ) -> Parts {
         let key = (source, id);
+        // A beginning always starts again: its sender gives the parts of one attempt in order, and what came of an earlier one is
+        // incomplete.
         if part.offset == 0 {
             if !self.assemblies.contains_key(&key) && self.assemblies.len() >= ASSEMBLIES {
                 return Parts::Restart;
@@ -106,6 +108,7 @@ impl Incoming {
         if assembly.total != part.total || assembly.bytes.len() < part.offset as usize {
             return Parts::Restart;
         }
+        // One that begins before the end of what is there is a repeat, and changes nothing.
         if assembly.bytes.len() == part.offset as usize {
             assembly.bytes.extend_from_slice(bytes);
             assembly.touched = now;
@@ -144,6 +147,8 @@ impl Incoming {
     pub(super) fn remember(&mut self, source: Address, id: MessageId, synced: bool) -> Vec<MessageId> {
         let window = self.delivered.entry(source).or_default();
         let mut gone = Vec::new();
+        // It was taken for new though it lies below the window: its source has begun another life, and what is remembered of the one
+        // before says nothing of it.
         if window.edge().is_some_and(|edge| id < edge) {
             gone.extend(std::mem::take(&mut window.ids).into_keys());
             gone.extend(window.rest_on(None));
@@ -162,6 +167,7 @@ impl Incoming {
     /// that this one and all below it have left the window, which is full no more and would not say so after a restart.
     pub(super) fn forget(&mut self, source: Address, id: MessageId) -> Option<MessageId> {
         let window = self.delivered.get_mut(&source)?;
+        // The window has room now, and without a floor on the disk a restart would take that for room from the beginning.
         window.ids.remove(&id)?;
         let kept = std::mem::replace(&mut window.floor_kept, window.floor.is_some());
         window.floor.filter(|_| !kept)

@@ -92,9 +92,10 @@ impl Journal {
         self.promises.push(after);
     }
 
-    /// Submits what is staged. While the store does not write, it waits there, and with it what takes back what was promised in
-    /// vain: once that is complete, the store may try again.
+    /// Submits what is staged. While the store does not write, it waits there, and with it what takes back what was promised
+    /// needlessly: once that is complete, the store may try again.
     pub(super) fn flush(&mut self) {
+        // Promises without changes get a ticket too: they are behind all that was submitted before them.
         if !self.ops.is_empty() || !self.promises.is_empty() {
             self.staged = 0;
             let ticket = self.store.submit(std::mem::take(&mut self.ops));
@@ -105,6 +106,7 @@ impl Journal {
                 self.waiting.push_back((ticket, promises));
             }
         }
+        // With promises still to be broken, the store would write what their breaking is about to take back.
         if self.failed.is_some() && self.broken.is_empty() {
             self.store.resume();
         }
@@ -128,6 +130,7 @@ impl Journal {
     /// The promises that are due now, in order.
     pub(super) fn due(&mut self, due: &mut Vec<After>) {
         let Progress { through, failed } = self.progress.borrow_and_update().clone();
+        // Before the failure is looked at: what was synced before it is kept.
         while self.waiting.front().is_some_and(|(ticket, _)| *ticket <= through) {
             if let Some((_, promises)) = self.waiting.pop_front() {
                 due.extend(promises);
@@ -139,6 +142,7 @@ impl Journal {
                 tracing::info!("the message store is written again; durable messages are accepted");
                 self.failed = None;
             }
+            // It fails again, perhaps for another reason: the latest is the one to show.
             (_, failed) => self.failed = failed,
         }
     }
@@ -181,6 +185,7 @@ impl Journal {
     fn fail(&mut self, error: StoreError) {
         tracing::error!(%error, "durable messages are refused until the message store can be written");
         self.failed = Some(error);
+        // All of them, also behind writes that were not tried: the store writes in order, and these cannot come before those.
         for (ticket, promises) in std::mem::take(&mut self.waiting) {
             self.give_up(ticket, promises);
         }

@@ -70,6 +70,7 @@ impl Keys {
         let row = self.next_row;
         self.known.push_back((key, first, first.durable.then_some(row)));
         self.highest = self.highest.max(Some(key));
+        // One that is not durable takes no row: after a power cut its message is gone as well, and may be sent again.
         first.durable.then(|| {
             self.next_row = (row + 1) % KEYS;
             (row, KeyRecord { key, id: first.id })

@@ -49,6 +49,7 @@ impl Lanes {
         if waiting.is_empty() {
             self.lanes.remove(&lane);
         } else {
+            // Behind all others: one message is one turn, whoever has how many.
             self.turns.push_back(lane);
         }
         Some((lane, id))

@@ -107,7 +107,7 @@ impl EngineState {
         let waiting: Vec<_> = self.outgoing.naming(hash).collect();
         for id in waiting {
             let Some(accepted) = self.outgoing.get(id).cloned() else { continue };
-            // With a full inbox it waits on: the agent may make room before the deadline.
+            // With a full inbox it stays where it is, and is tried again with the agent's next session.
             if self.deliver_own(key, id, &accepted) {
                 self.complete(id, Completion { hops: Some(0), ..Completion::new(Outcome::Delivered) });
             }

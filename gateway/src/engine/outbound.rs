@@ -157,6 +157,7 @@ impl Outbound {
         let plain = plain || is_passing(&accepted.from) || to_passing;
         // A short form has room for the number of the receiver's own message.
         let answers_it = reply_to.is_none_or(|reply_to| reply_to.node == destination);
+        // Asked for only where it may be used: to ask for a form is to define or use a context.
         self.form = if plain { Form::Whole } else { contexts.form(destination, id, Context::of(&envelope)) };
         if matches!(self.form, Form::Short(_)) && !answers_it {
             self.form = Form::Whole;

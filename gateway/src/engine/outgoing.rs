@@ -225,6 +225,7 @@ impl Outgoing {
         if let Some(outbound) = self.messages.get_mut(&id) {
             self.deadlines.insert((outbound.deadline, id));
             outbound.phase = Phase::Queued(destination);
+            // It is written again when it leaves: by then it may say its names otherwise.
             outbound.forget_encoded();
             self.queues.push_first(outbound.slot(destination), id);
             let form = outbound.form();
@@ -247,6 +248,7 @@ impl Outgoing {
         let Some(outbound) = self.messages.get_mut(&id) else { return false };
         let Phase::InFlight(destination) = outbound.phase else { return false };
         let Some(late) = outbound.say_in_full() else { return false };
+        // First out of flight, which may take back a definition of its own; then all that is said to be unknown there.
         self.requeue(id, destination);
         if !late {
             self.contexts.refused(destination, id);

@@ -42,7 +42,7 @@ impl EngineState {
             After::CursorsReserved(key, up_to) => self.cursors_reserved(key, up_to),
             After::Launch(id) => self.launch(id),
             After::Report { to, id, priority, verdict } => {
-                // From here on a repeat is answered by itself, and no longer by this promise.
+                // From here on a repeat is answered at once, and no longer by this promise.
                 self.incoming.synced(to, id);
                 self.commands.report(to, id, priority, verdict);
             }

@@ -172,7 +172,7 @@ fn ids(raw: &store::Recovered) -> Option<Numbers> {
 pub(super) fn recover(mut raw: store::Recovered, fingerprint: [u8; 8], address: Address) -> Recovered {
     let mut reader = Reader::default();
     let seqs = seqs(&raw, fingerprint, address);
-    // What other nodes said and were sent belongs to their numbers, and those to the key. What agents have does not.
+    // Numbers, contexts and marks are of the network under one key. What agents have is theirs under any.
     let same_network = matches!(seqs, Seqs::Known(_) | Seqs::OfAddress(_));
     let ids = ids(&raw);
     let transfers_ahead = raw.meta.get(TRANSFERS).and_then(|value| decode(value)).unwrap_or_default();
