@@ -33,6 +33,19 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 ///
 /// If a gateway has lost its store as well, the outcome of messages is not known: whoever waits for it gets
 /// [`ClientError::Lost`].
+///
+/// ```no_run
+/// # async fn example() -> Result<(), mesh_agent::ClientError> {
+/// let agent = mesh_agent::Agent::builder("pump".parse().expect("a name")).connect().await?;
+/// println!("connected with {}", agent.welcome().gateway);
+/// let (handle, mut inbox) = agent.split();
+/// while let Ok(message) = inbox.next_message().await {
+///     println!("{}: {:?}", message.from, message.body.as_text());
+/// }
+/// handle.bye().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Agent(Client);
 
@@ -75,6 +88,24 @@ impl Agent {
 }
 
 /// Settings of an [`Agent`] before it connects.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), mesh_agent::ClientError> {
+/// use std::time::Duration;
+///
+/// use mesh_agent::{Agent, Backoff, api::Token};
+///
+/// let agent = Agent::builder("pump".parse().expect("a name"))
+///     .endpoint("192.0.2.7:7700".parse().expect("HOST:PORT"))
+///     .token(Token::new("secret"))
+///     .backoff(Backoff { longest: Duration::from_secs(2), ..Backoff::default() })
+///     .patient(true) // waits for a gateway that is not up yet
+///     .connect()
+///     .await?;
+/// # drop(agent);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct AgentBuilder {
     hello: Hello,

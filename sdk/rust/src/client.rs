@@ -15,6 +15,16 @@ use crate::{ClientError, Endpoint, Handle, Inbox, Time, Wall};
 
 /// One session with a gateway. When the connection is lost, it is over, and everything that waits ends with
 /// an error.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), mesh_agent::ClientError> {
+/// use mesh_agent::{Client, Endpoint, api::Hello};
+///
+/// let client = Client::connect(&Endpoint::default(), Hello::unnamed()).await?;
+/// println!("{:?}", client.handle().status().await?.health);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Client {
     welcome: Welcome,

@@ -7,6 +7,14 @@ use std::str::FromStr;
 use crate::tcp::host_port;
 
 /// Where a gateway is found: `HOST:PORT`, or `unix:PATH`.
+///
+/// ```
+/// use mesh_agent::Endpoint;
+///
+/// assert_eq!("unix:/run/mesh.sock".parse(), Ok(Endpoint::Unix("/run/mesh.sock".into())));
+/// assert_eq!("[::1]:7700".parse(), Ok(Endpoint::Tcp("[::1]:7700".into())));
+/// assert!("localhost".parse::<Endpoint>().is_err(), "a port is needed");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// A host (a name or an address) and a port.

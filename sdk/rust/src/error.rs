@@ -46,6 +46,20 @@ impl From<&io::Error> for Absence {
 }
 
 /// Why something could not be done with the gateway.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), mesh_agent::ClientError> {
+/// use mesh_agent::{Client, ClientError, Endpoint, api::Hello};
+///
+/// match Client::connect(&Endpoint::default(), Hello::unnamed()).await {
+///     Err(ClientError::NoGateway { cause, .. }) => eprintln!("{}", cause.hint()),
+///     Err(why) if why.is_passing() => eprintln!("try again: {why}"),
+///     Err(why) => return Err(why),
+///     Ok(client) => println!("{}", client.welcome().gateway),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody answers there.

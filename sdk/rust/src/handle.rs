@@ -18,6 +18,22 @@ use crate::{ClientError, Connection, Pending};
 
 /// Sends messages and requests to the gateway. Clones are the same agent. With an [`crate::Agent`], what is asked while the gateway
 /// is away waits for it, and what has no answer yet is asked again.
+///
+/// ```no_run
+/// # async fn example(handle: mesh_agent::Handle) -> Result<(), Box<dyn std::error::Error>> {
+/// use mesh_agent::api::SendRequest;
+/// use mesh_agent::MessageType;
+///
+/// let task = SendRequest::new("bob".parse()?, MessageType::Task, "water the roses");
+/// let receipt = handle.send(task).await?.receipt().await?;
+/// println!("{:?}", receipt.outcome);
+///
+/// for peer in handle.peers().await?.peers {
+///     println!("{} was heard {} ms ago", peer.node, peer.last_heard_ms);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Handle {
     owner: Arc<Owner>,

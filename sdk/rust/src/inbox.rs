@@ -7,6 +7,19 @@ use crate::api::{ErrorEvent, Message, Receipt};
 use crate::link::Owner;
 
 /// Something that nobody in particular waits for.
+///
+/// ```no_run
+/// # async fn example(mut inbox: mesh_agent::Inbox) -> Result<(), mesh_agent::ClientError> {
+/// use mesh_agent::Incoming;
+///
+/// match inbox.next().await? {
+///     Incoming::Message(message) => println!("{}: {:?}", message.from, message.body),
+///     Incoming::Receipt(receipt) => println!("{} was {:?}", receipt.id, receipt.outcome),
+///     Incoming::Error(error) => eprintln!("{error}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
     /// A message for the agent.
@@ -39,6 +52,19 @@ impl Incoming {
 
 /// Where messages come from. Each is acknowledged when the next one is asked for, unless that is turned off: until then the
 /// gateway shows it again to the next run of the program.
+///
+/// ```no_run
+/// # async fn example(mut inbox: mesh_agent::Inbox, handle: mesh_agent::Handle) -> Result<(), mesh_agent::ClientError> {
+/// inbox.set_auto_ack(false);
+/// loop {
+///     let message = inbox.next_message().await?;
+///     // What is handled is acknowledged; what is not is shown again to the next run.
+///     if let Some(cursor) = message.cursor {
+///         handle.ack(cursor)?;
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Inbox {
     owner: Arc<Owner>,

@@ -8,6 +8,16 @@ use crate::link::Owner;
 use crate::link::state::Awaited;
 
 /// A message in flight. Dropping it gives up the wait and not the message; while it is there, the session stays.
+///
+/// ```no_run
+/// # async fn example(mut pending: mesh_agent::Pending) -> Result<(), mesh_agent::ClientError> {
+/// let accepted = pending.accepted().await?; // on the disk of this gateway
+/// println!("{} is in flight", accepted.id);
+/// let receipt = pending.receipt().await?; // its outcome
+/// println!("{:?} at {:?}", receipt.outcome, receipt.at_node);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Pending {
     owner: Arc<Owner>,

@@ -30,6 +30,13 @@ pub enum TcpError {
 
 /// The host and the port of `HOST:PORT`, the host without the brackets that it may stand in; `None` where there is no port. The host may
 /// be empty: whether that means something is for the caller to say.
+///
+/// ```
+/// use mesh_agent::host_port;
+///
+/// assert_eq!(host_port("[fe80::1%eth0]:7700"), Some(("fe80::1%eth0", 7700)));
+/// assert_eq!(host_port("localhost"), None);
+/// ```
 #[must_use]
 pub fn host_port(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;

@@ -26,6 +26,13 @@ pub trait Time: Clone + Send + Sync + 'static {
 }
 
 /// The time on the wall.
+///
+/// ```
+/// use mesh_agent::{Time, Wall};
+///
+/// let clock = Wall::default();
+/// assert!(clock.now() <= clock.now());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Wall {
     origin: Instant,

@@ -13,6 +13,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The body of a message: text (UTF-8) or bytes. Cloning it copies no bytes.
+///
+/// ```
+/// use mesh_agent::api::Body;
+///
+/// assert_eq!(Body::from("on").as_text(), Some("on"));
+/// assert_eq!(Body::from(vec![1, 2]).as_text(), None, "bytes are no text");
+/// ```
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Body {
     bytes: Bytes,

@@ -20,6 +20,14 @@ use super::name::{Name, NameError};
 /// | `node:0x0003` | that node's own agent |
 /// | `group:kitchen` | every agent that subscribed to the group |
 /// | `everyone` | every agent of the network |
+///
+/// ```
+/// use mesh_agent::{Address, api::Destination};
+///
+/// let bob: Destination = "bob@0x0003".parse().unwrap();
+/// assert_eq!(bob, Destination::agent_on("bob".parse().unwrap(), Address::new(3)));
+/// assert_eq!(bob.to_string(), "bob@0x0003");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub enum Destination {
@@ -136,6 +144,13 @@ impl<'de> Deserialize<'de> for Destination {
 /// What a message is called in the whole network: the node that accepted it and the number that node gave to it.
 ///
 /// As text `0x0001/17`.
+///
+/// ```
+/// use mesh_agent::{Address, MessageId, api::MessageRef};
+///
+/// let message = MessageRef { node: Address::new(1), id: MessageId(17) };
+/// assert_eq!("0x0001/17".parse(), Ok(message));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct MessageRef {

@@ -277,9 +277,9 @@ pub(super) struct MessageJson<'a> {
     from: Destination,
     to: Destination,
     #[serde(rename = "type")]
-    #[cfg_attr(feature = "schema", schemars(with = "super::schema::TypeName"))]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema_words::TypeName"))]
     kind: MessageType,
-    #[cfg_attr(feature = "schema", schemars(with = "super::schema::PriorityName"))]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema_words::PriorityName"))]
     priority: Priority,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reply_to: Option<MessageRef>,

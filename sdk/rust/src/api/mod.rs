@@ -32,6 +32,8 @@ mod request;
 pub(crate) mod samples;
 #[cfg(feature = "schema")]
 pub mod schema;
+#[cfg(feature = "schema")]
+mod schema_words;
 mod send;
 #[cfg(test)]
 mod tests;

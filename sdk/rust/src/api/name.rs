@@ -15,6 +15,13 @@ use super::MAX_NAME;
 /// The name of an agent or a group: 1 to [`MAX_NAME`] ASCII letters, digits, `.`, `_` and `-`, but not `everyone`.
 ///
 /// It lies in place, so that messages carry names without an allocation. Names differ in case.
+///
+/// ```
+/// use mesh_agent::api::Name;
+///
+/// assert_eq!(Name::new("pump-1").unwrap().as_str(), "pump-1");
+/// assert!(Name::new("pump 1").is_err() && Name::new("everyone").is_err());
+/// ```
 #[derive(Clone, Copy)]
 pub struct Name {
     len: u8,

@@ -229,7 +229,7 @@ pub struct Subscribe {
     /// Of what is sent to these groups, only messages of these types; absent means all. What is sent to the agent itself or to
     /// everyone comes whatever its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<super::schema::TypeName>>"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<super::schema_words::TypeName>>"))]
     pub types: Option<Vec<MessageType>>,
 }
 two_forms!(Subscribe { reference, groups, types });

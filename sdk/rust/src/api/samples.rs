@@ -128,24 +128,6 @@ pub(crate) fn events() -> Vec<Event> {
         hops: None,
         ..delivered.clone()
     };
-    let peer = Peer {
-        node,
-        rssi: Some(-71),
-        last_heard_ms: 40,
-        delivery_in: Some(0.75),
-        delivery_out: Some(0.5),
-        hops: Some(1),
-    };
-    let silent =
-        Peer { node, rssi: None, last_heard_ms: 40, delivery_in: None, delivery_out: None, hops: None };
-    let route = Route {
-        destination: node,
-        next_hop: Some(Address::new(2)),
-        cost: 2,
-        origin: RouteOrigin::Learned,
-        round_trip_ms: Some(90),
-        age_ms: 3,
-    };
     let mut events = vec![
         Event::Welcome(Welcome {
             name: name("alice"),
@@ -169,40 +151,11 @@ pub(crate) fn events() -> Vec<Event> {
                 .field("to"),
         )),
         Event::Error(ErrorEvent::fatal(Refusal::new(ErrorCode::NameTaken, "choose another name"))),
-        Event::Peers(Peers {
-            reference: Some(7),
-            peers: vec![peer, silent],
-            links: links(),
-            fingerprint: Some("cd".repeat(32)),
-        }),
+        Event::Peers(peers()),
         Event::Health(Box::new(health())),
         Event::Done(Done { reference: Some(7) }),
-        Event::Routes(Routes {
-            reference: None,
-            routes: vec![
-                Route { origin: RouteOrigin::Operator, next_hop: None, round_trip_ms: None, ..route.clone() },
-                route,
-            ],
-        }),
-        Event::Agents(Agents {
-            reference: Some(7),
-            agents: vec![
-                AgentEntry {
-                    name: name("bob"),
-                    node,
-                    local: true,
-                    connected: Some(false),
-                    last_heard_ms: None,
-                },
-                AgentEntry {
-                    name: name("carol"),
-                    node: Address::new(9),
-                    local: false,
-                    connected: None,
-                    last_heard_ms: Some(40),
-                },
-            ],
-        }),
+        Event::Routes(routes()),
+        Event::Agents(agents()),
         Event::Pong(Pong { reference: None }),
         Event::Subscribed(Subscribed { reference: Some(7), groups: vec![name("kitchen")] }),
         Event::Goodbye(Goodbye { why: "bye".into() }),
@@ -211,6 +164,62 @@ pub(crate) fn events() -> Vec<Event> {
         events.push(Event::Status(Box::new(status(problems))));
     }
     events
+}
+
+fn peers() -> Peers {
+    let node = Address::new(1);
+    let peer = Peer {
+        node,
+        rssi: Some(-71),
+        last_heard_ms: 40,
+        delivery_in: Some(0.75),
+        delivery_out: Some(0.5),
+        hops: Some(1),
+    };
+    let silent =
+        Peer { node, rssi: None, last_heard_ms: 40, delivery_in: None, delivery_out: None, hops: None };
+    Peers {
+        reference: Some(7),
+        peers: vec![peer, silent],
+        links: links(),
+        fingerprint: Some("cd".repeat(32)),
+    }
+}
+
+fn routes() -> Routes {
+    let route = Route {
+        destination: Address::new(1),
+        next_hop: Some(Address::new(2)),
+        cost: 2,
+        origin: RouteOrigin::Learned,
+        round_trip_ms: Some(90),
+        age_ms: 3,
+    };
+    Routes {
+        reference: None,
+        routes: vec![
+            Route { origin: RouteOrigin::Operator, next_hop: None, round_trip_ms: None, ..route.clone() },
+            route,
+        ],
+    }
+}
+
+fn agents() -> Agents {
+    let bob = AgentEntry {
+        name: name("bob"),
+        node: Address::new(1),
+        local: true,
+        connected: Some(false),
+        last_heard_ms: None,
+    };
+    let carol = AgentEntry {
+        name: name("carol"),
+        node: Address::new(9),
+        local: false,
+        connected: None,
+        last_heard_ms: Some(40),
+    };
+    Agents { reference: Some(7), agents: vec![bob, carol] }
 }
 
 fn links() -> Vec<PeerLink> {

@@ -1,7 +1,7 @@
 //! The JSON schema of the agents' protocol, for `mesh-gateway schema`.
 //!
-//! It is made from the types themselves. Owns what cannot be derived: the names of the core's types, because the core knows no
-//! schema, and the types whose JSON form is written by hand. With the feature `schema` only, as a client needs none of it.
+//! It is made from the types themselves. Owns what cannot be derived: the types whose JSON form is
+//! written by hand. With the feature `schema` only, as a client needs none of it.
 
 use std::borrow::Cow;
 
@@ -23,29 +23,6 @@ pub fn schema() -> Value {
         "request": settings.clone().into_generator().into_root_schema_for::<Request>(),
         "event": settings.into_generator().into_root_schema_for::<Event>(),
     })
-}
-
-/// Stands for `mesh_protocol::MessageType` in the schema; a test holds it to the words on the wire.
-#[derive(JsonSchema)]
-#[schemars(rename = "MessageType", rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(dead_code, reason = "only its description is used")]
-pub(super) enum TypeName {
-    Task,
-    Query,
-    Response,
-    Notification,
-    ParameterUpdate,
-}
-
-/// Stands for `mesh_protocol::Priority` in the schema; a test holds it to the words on the wire.
-#[derive(JsonSchema)]
-#[schemars(rename = "Priority", rename_all = "UPPERCASE")]
-#[expect(dead_code, reason = "only its description is used")]
-pub(super) enum PriorityName {
-    Critical,
-    High,
-    Medium,
-    Low,
 }
 
 impl JsonSchema for Base64 {

@@ -24,6 +24,23 @@ pub enum ReceiptRequest {
 }
 
 /// A message to send.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mesh_agent::api::{Destination, ReceiptRequest, SendRequest};
+/// use mesh_agent::{MessageType, Priority};
+///
+/// let alarm = SendRequest::new(Destination::Everyone, MessageType::Notification, "the pump is off")
+///     .with_priority(Priority::Critical)
+///     .within(Duration::from_secs(10));
+/// assert_eq!(alarm.deadline_ms, Some(10_000));
+///
+/// // A receipt when the agent has processed it, not only when its gateway has it.
+/// let task = SendRequest::new("bob".parse().unwrap(), MessageType::Task, "pump on");
+/// let task = SendRequest { receipt: ReceiptRequest::Processed, ..task };
+/// assert!(task.durable);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SendRequest {
     /// Repeated in `accepted`, `receipt` and `error`, so that the sender knows which message they are about.
@@ -112,10 +129,10 @@ pub(super) struct SendJson<'a> {
     reference: Option<u64>,
     to: Destination,
     #[serde(rename = "type")]
-    #[cfg_attr(feature = "schema", schemars(with = "super::schema::TypeName"))]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema_words::TypeName"))]
     kind: MessageType,
     #[serde(default)]
-    #[cfg_attr(feature = "schema", schemars(with = "super::schema::PriorityName"))]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema_words::PriorityName"))]
     priority: Priority,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline_ms: Option<u32>,

@@ -32,6 +32,19 @@ use state::{ClientState, Waiters};
 const OUTGOING: usize = 256 * 1024;
 
 /// How a client stands with its gateway.
+///
+/// ```no_run
+/// # async fn example(handle: mesh_agent::Handle) {
+/// use mesh_agent::Connection;
+///
+/// let mut connection = handle.connection();
+/// while connection.changed().await.is_ok() {
+///     if let Connection::Away { why, attempts } = &*connection.borrow() {
+///         eprintln!("away after {attempts} attempts: {why}");
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub enum Connection {
     /// There is a session.

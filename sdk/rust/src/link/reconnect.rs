@@ -18,6 +18,15 @@ pub(crate) const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 
 /// The pauses between attempts to connect: each about twice the one before, up to a bound, less a random part of up to
 /// half, so that the agents of a gateway that restarts do not all come at once.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mesh_agent::Backoff;
+///
+/// let eager = Backoff { longest: Duration::from_secs(1), ..Backoff::default() };
+/// assert_eq!(eager.first, Duration::from_millis(100));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The first pause.

@@ -145,42 +145,7 @@ impl Play {
             }
             other => other,
         };
-        let handle = self.handle();
-        let done = || Event::Done(Done { reference: None });
-        let answered = tokio::spawn(async move {
-            Ok(match question {
-                Request::Status(_) => Event::Status(Box::new(handle.status().await?)),
-                Request::Peers(_) => Event::Peers(handle.peers().await?),
-                Request::Routes(_) => Event::Routes(handle.routes().await?),
-                Request::Agents(_) => Event::Agents(handle.agents().await?),
-                Request::Health(_) => Event::Health(Box::new(handle.health().await?)),
-                Request::LinkAdd(add) => {
-                    handle.add_link(add.name, add.address, add.fingerprint).await?;
-                    done()
-                }
-                Request::LinkRemove(remove) => {
-                    handle.remove_link(remove.name).await?;
-                    done()
-                }
-                Request::RouteAdd(add) => {
-                    handle.add_route(add.destination, add.next_hop, add.cost).await?;
-                    done()
-                }
-                Request::RouteRemove(remove) => {
-                    handle.remove_route(remove.destination).await?;
-                    done()
-                }
-                Request::AgentForget(forget) => {
-                    handle.forget_agent(forget.name).await?;
-                    done()
-                }
-                Request::Ping(_) => {
-                    handle.ping().await?;
-                    Event::Pong(crate::api::Pong { reference: None })
-                }
-                other => panic!("the client cannot say {other:?}"),
-            })
-        });
+        let answered = tokio::spawn(asked(self.handle(), question));
         let number = self.hears(line).await.as_u64().expect("a number");
         self.numbers.insert(reference.unwrap(), number);
         self.questions.insert(number, answered);
@@ -356,4 +321,41 @@ async fn the_client_speaks_and_understands_the_contract() {
             }
         }
     }
+}
+
+/// Asks the gateway itself, and says what it answers.
+async fn asked(handle: Handle, question: Request) -> Answered {
+    let done = || Event::Done(Done { reference: None });
+    Ok(match question {
+        Request::Status(_) => Event::Status(Box::new(handle.status().await?)),
+        Request::Peers(_) => Event::Peers(handle.peers().await?),
+        Request::Routes(_) => Event::Routes(handle.routes().await?),
+        Request::Agents(_) => Event::Agents(handle.agents().await?),
+        Request::Health(_) => Event::Health(Box::new(handle.health().await?)),
+        Request::LinkAdd(add) => {
+            handle.add_link(add.name, add.address, add.fingerprint).await?;
+            done()
+        }
+        Request::LinkRemove(remove) => {
+            handle.remove_link(remove.name).await?;
+            done()
+        }
+        Request::RouteAdd(add) => {
+            handle.add_route(add.destination, add.next_hop, add.cost).await?;
+            done()
+        }
+        Request::RouteRemove(remove) => {
+            handle.remove_route(remove.destination).await?;
+            done()
+        }
+        Request::AgentForget(forget) => {
+            handle.forget_agent(forget.name).await?;
+            done()
+        }
+        Request::Ping(_) => {
+            handle.ping().await?;
+            Event::Pong(crate::api::Pong { reference: None })
+        }
+        other => panic!("the client cannot say {other:?}"),
+    })
 }

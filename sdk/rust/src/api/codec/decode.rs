@@ -9,6 +9,17 @@ use super::{Bounds, Codec, PREFIX, byte_order_mark};
 
 /// Cuts a stream of bytes into values. Holds what has come of the next value and never more than its bound and one
 /// read.
+///
+/// ```
+/// use mesh_agent::api::Request;
+/// use mesh_agent::api::codec::{Bounds, Decoder};
+///
+/// let mut decoder = Decoder::new(Bounds::REQUEST);
+/// decoder.space().extend_from_slice(b"{\"op\":\"ping\",\"ref\":7}\n{\"op\":");
+/// let ping: Option<Request> = decoder.decode().unwrap();
+/// assert_eq!(ping.and_then(|ping| ping.reference()), Some(7));
+/// assert_eq!(decoder.decode::<Request>(), Ok(None), "the next line has no end yet");
+/// ```
 #[derive(Debug)]
 pub struct Decoder {
     bounds: Bounds,
