@@ -61,8 +61,8 @@ class Bare:
     async def send_all(self, to: str, count: int) -> None:
         accepted: Set[int] = set()
         flying: Set[int] = set()
-        sent = settled = 0
-        while settled < count:
+        sent = completed = 0
+        while completed < count:
             while sent < count and len(flying) < WINDOW:
                 sent += 1
                 flying.add(sent)
@@ -76,8 +76,8 @@ class Bare:
                 elif event["ev"] == "receipt" and event["ref"] in flying:
                     assert event["outcome"] == "delivered" and event["ref"] in accepted
                     flying.remove(event["ref"])
-                    settled += 1
-                    if settled % 64 == 0 or settled == count:
+                    completed += 1
+                    if completed % 64 == 0 or completed == count:
                         self.write({"op": "ack", "cursor": event["cursor"]})
 
     async def receive_all(self, count: int) -> None:

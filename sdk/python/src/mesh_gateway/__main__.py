@@ -78,9 +78,9 @@ def span(text: str) -> float:
 
 
 def _examples(*lines: str) -> Dict[str, Any]:
-    told = "".join(f"  python -m mesh_gateway {line}\n" for line in lines)
+    listed = "".join(f"  python -m mesh_gateway {line}\n" for line in lines)
     return dict(
-        epilog=f"Examples:\n{told}\n{_EXIT_CODES}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        epilog=f"Examples:\n{listed}\n{_EXIT_CODES}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
 
 
@@ -196,28 +196,28 @@ def _message(message: Message) -> Dict[str, Any]:
         if isinstance(message.content, bytes)
         else {"content": message.content}
     )
-    told = {
+    fields = {
         "id": message.id, "from": message.source, "to": message.receiver, "type": str(message.type),
         "priority": str(message.priority), "reply_to": message.reply_to, "hops": message.hops,
     }  # fmt: skip
-    return {**{key: value for key, value in told.items() if value is not None}, **body}
+    return {**{key: value for key, value in fields.items() if value is not None}, **body}
 
 
 def _receipt(receipt: Receipt) -> Dict[str, Any]:
-    told = {
+    fields = {
         "id": receipt.id, "outcome": receipt.state, "where": receipt.where, "why": receipt.why, "hops": receipt.hops,
         "latency_ms": receipt.latency_ms,
     }  # fmt: skip
-    return {key: value for key, value in told.items() if value is not None}
+    return {key: value for key, value in fields.items() if value is not None}
 
 
-def _show(args: argparse.Namespace, told: Dict[str, Any], *lines: Callable[[], str]) -> None:
+def _show(args: argparse.Namespace, shown: Dict[str, Any], *lines: Callable[[], str]) -> None:
     """Prints it as JSON or as lines. Whatever is in it can be shown: a message that cannot would come again for ever."""
     try:
         # Only ASCII: that drives no terminal and fits every encoding.
-        text = json.dumps(told, allow_nan=False) if args.json else "\n".join(_line(line(), sys.stdout) for line in lines)
+        text = json.dumps(shown, allow_nan=False) if args.json else "\n".join(_line(line(), sys.stdout) for line in lines)
     except (ValueError, RecursionError) as why:
-        named = {key: told[key] for key in ("id", "from", "to", "type", "priority") if key in told}
+        named = {key: shown[key] for key in ("id", "from", "to", "type", "priority") if key in shown}
         text = json.dumps({**named, "unshown": str(why)}) if args.json else f"{' '.join(named.values())} cannot be shown: {why}"
     print(text, flush=True)
 
@@ -272,9 +272,9 @@ async def _query(args: argparse.Namespace) -> None:
         try:
             answer = await mesh.send_and_wait(question, args.timeout)
         except UndeliveredError as why:
-            # For a question it is one thing whether it expired on its way or here, a moment earlier or later.
-            told = str(why).rpartition("; ")[0]
-            raise CommandError("no_answer", f"{told}; {_ADVICE[Outcome(why.outcome)]}") from why
+            # For a question it makes no difference whether it expired in the mesh or here, a moment earlier or later.
+            text = str(why).rpartition("; ")[0]
+            raise CommandError("no_answer", f"{text}; {_ADVICE[Outcome(why.outcome)]}") from why
     if args.raw and not args.json:
         sys.stdout.buffer.write(answer.content if answer.text is None else answer.text.encode("utf-8", "surrogatepass"))
         sys.stdout.buffer.flush()
@@ -284,16 +284,16 @@ async def _query(args: argparse.Namespace) -> None:
 
 async def _status(args: argparse.Namespace) -> None:
     async with _mesh(args) as mesh:
-        told = await mesh.fetch_network_statistics()
-    health, figures = told["gateway_health"], told["network_health"]
+        network = await mesh.fetch_network_statistics()
+    health, figures = network["gateway_health"], network["network_health"]
     rate, latency = figures["success_rate"], figures["average_latency_ms"]
     lines = [
-        f"gateway {told['gateway']} at {told['node']}: {health if isinstance(health, str) else '; '.join(health)}",
-        f"peers   {told['active_peers']} active, {figures['healthy_peers']} healthy; {len(told['routing_table'])} routes",
+        f"gateway {network['gateway']} at {network['node']}: {health if isinstance(health, str) else '; '.join(health)}",
+        f"peers   {network['active_peers']} active, {figures['healthy_peers']} healthy; {len(network['routing_table'])} routes",
     ]
     if rate is not None:
         lines.append(f"arrived {rate:.1%}" + ("" if latency is None else f", {latency:.0f} ms on average"))
-    _show(args, told, *(functools.partial(str, line) for line in lines))
+    _show(args, network, *(functools.partial(str, line) for line in lines))
     if health != "ok":
         raise CommandError("unwell", "the gateway is not well; see above")
 
@@ -344,8 +344,8 @@ def _complain(args: argparse.Namespace, why: Exception, code: int) -> int:
 
 
 def _code(why: Exception) -> str:
-    told = str(getattr(why, "code", ""))
-    return told or next((word for kind, word in _CODES if isinstance(why, kind)), "failed")
+    code = str(getattr(why, "code", ""))
+    return code or next((word for kind, word in _CODES if isinstance(why, kind)), "failed")
 
 
 def _tell(as_json: bool, code: str, text: str, hint: str = "", field: str = "") -> None:

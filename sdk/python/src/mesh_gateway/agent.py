@@ -78,7 +78,7 @@ class Agent:
         self.received_by_type: Counter[str] = Counter()
         #: What the gateway said last of the network.
         self.snapshot = Snapshot(self)
-        #: Changes of routes that are on their way.
+        #: Changes of routes that the gateway has not confirmed.
         self.routes = RouteChanges(self)
         self._heartbeat = heartbeat
         self._wire: Optional[Wire] = None
@@ -237,13 +237,13 @@ class Agent:
             current.close()
 
     async def _listen(self, current: Wire) -> None:
-        """Waits until the connection ends. One that says nothing, though it was asked, is ended here: the other end may be gone
-        without a word."""
+        """Waits until the connection ends. One that sends nothing, though it was asked, is ended here: the other end may be gone
+        without closing it."""
         asked = False
         while not current.lost.done():
-            heard = current.heard
+            reads = current.reads
             await asyncio.wait({current.lost}, timeout=self._heartbeat)
-            if current.heard != heard:
+            if current.reads != reads:
                 asked = False
             elif asked:
                 current.abort(f"nothing came from it for {2 * self._heartbeat:g} s, though it was asked whether it is there")
@@ -263,21 +263,21 @@ class Agent:
         # Here and not in a task: what the gateway kept for us may follow in the same batch of events.
         assert self._wire is not None and self._up is not None
         write, gateway = self._wire.write, event["gateway"]
-        # Of a session without a name nothing is kept: the next one is another's.
-        anew = self._unnamed and self.sessions > 0
-        if anew:
+        # A session without a name leaves nothing behind: the next one has another name.
+        renamed = self._unnamed and self.sessions > 0
+        if renamed:
             self.inbox.forget()
-        same_life = self.inbox.begin(write, event["node"], event["resumed_from"], event["credits"]) and not anew
+        remembers = self.inbox.begin(write, event["node"], event["resumed_from"], event["credits"]) and not renamed
         self.welcome = event
         if self._unnamed:
             self.name = event["name"]
         self.sessions += 1
         self._up.set()
         self._questions.resume(write)
-        self.sends.resume(write, self.sessions, same_life)
+        self.sends.resume(write, self.sessions, remembers)
         again = "again " if self.sessions > 1 else ""
         log.info("connected %sto %s at %s", again, gateway, self.endpoint, extra=self._extra(node=event["node"]))
-        if not same_life and not anew:
+        if not remembers and not renamed:
             self._forgotten()
 
     def _forgotten(self) -> None:
@@ -341,7 +341,7 @@ class Agent:
     async def submit(
         self, message: Message, answer: Optional[asyncio.Future[Message]] = None, timeout: float = ACCEPTED_WITHIN
     ) -> Receipt:
-        """Hands a message over and returns at once, or as soon as there is room; the receipt tells the rest.
+        """Hands a message over and returns at once, or as soon as there is room; the receipt has the rest.
 
         Raises :class:`GatewayAwayError` or :class:`BusyError` if there is no room within ``timeout``: it was not taken then.
         """
@@ -380,7 +380,7 @@ class Agent:
         """Hands a message over and waits until the gateway has accepted it. Raises why it was refused.
 
         Raises :class:`NoAnswerError` after ``timeout`` seconds. The message is kept all the same and goes out when the gateway
-        is there; the error's ``receipt`` tells what becomes of it.
+        is there; the error's ``receipt`` has its outcome.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout

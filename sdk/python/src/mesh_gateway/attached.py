@@ -42,7 +42,7 @@ class Attached:
         self._own: Optional[Agent] = None
 
     def _agent(self) -> Agent:
-        """The session to ask with, which may still be on its way up."""
+        """The session to ask with, which may still be connecting."""
         if self._mesh is not None:
             return self._mesh if isinstance(self._mesh, Agent) else self._mesh.agent
         if self._own is not None and not isinstance(self._own.failure, NotStartedError):

@@ -15,7 +15,7 @@ from typing import Optional
 from .endpoint import Endpoint
 
 _LOOK = "see whether it runs (`systemctl status mesh-gateway` there), and whether this is its address and port"
-_NO_WAY = "see whether both machines are on one network, and whether the address is right"
+_UNREACHABLE = "see whether both machines are on one network, and whether the address is right"
 _SILENT = "its machine may be off, or a firewall between: see whether the address is right"
 
 
@@ -44,7 +44,7 @@ def why_away(endpoint: Endpoint, why: BaseException) -> str:
     elif number == errno.ECONNREFUSED:
         return f"the connection is refused, nobody listens there; {_LOOK}"
     elif number in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL):
-        return f"there is no way to it ({_said(why)}); {_NO_WAY}"
+        return f"there is no way to it ({_said(why)}); {_UNREACHABLE}"
     elif number in (errno.EACCES, errno.EPERM):
         return f"this machine does not let the connection out ({_said(why)}); see its firewall"
     return _said(why)

@@ -9,7 +9,7 @@ Owns one rule. It brings every value back as it was between two Python agents, a
 * A ``text`` that is valid JSON is read as JSON; any other is a ``str``.
 
 What an agent in another language sends as ``hello`` or ``21.5 C`` is a ``str`` here; ``21.5`` or ``{"t": 21.5}`` is that
-value. What JSON cannot tell apart is not kept: a tuple comes back as a list, and keys that are not ``str`` as ``str``.
+value. What JSON cannot distinguish is not kept: a tuple comes back as a list, and keys that are not ``str`` as ``str``.
 """
 
 from __future__ import annotations

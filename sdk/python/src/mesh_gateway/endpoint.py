@@ -18,7 +18,7 @@ DEFAULT = "127.0.0.1:7700"
 
 
 class Endpoint(NamedTuple):
-    """A gateway's door: a host and port, or the path of a Unix socket.
+    """Where a gateway listens: a host and port, or the path of a Unix socket.
 
     With ``fingerprint``, the SHA-256 of the gateway's certificate, what is said there goes over TLS, and to that gateway only.
     """
@@ -39,7 +39,7 @@ NOWHERE = Endpoint("", 0, "(not started)")
 
 
 class Access(NamedTuple):
-    """A gateway's door, and the token it wants."""
+    """Where a gateway listens, and the token it asks for."""
 
     endpoint: Endpoint
     token: Optional[str] = None
@@ -68,12 +68,12 @@ def find_endpoint(
     ``127.0.0.1:7700``; known by ``fingerprint``, else by ``MESH_GATEWAY_FINGERPRINT``, else by nothing and without TLS.
 
     A Unix socket stays on this machine and needs neither."""
-    # What is told as nothing, perhaps by an empty variable of a shell, is told wrongly: that must not mean "without TLS".
+    # An empty fingerprint, perhaps from an empty variable of a shell, is an error: it must not mean "without TLS".
     known_by = os.environ.get("MESH_GATEWAY_FINGERPRINT") or None if fingerprint is None else fingerprint
     pin = "" if known_by is None else read_fingerprint(known_by)
     if isinstance(gateway, Endpoint):
-        told = gateway.fingerprint and fingerprint is None
-        return gateway if gateway.path or told else gateway._replace(fingerprint=pin)
+        has_own = gateway.fingerprint and fingerprint is None
+        return gateway if gateway.path or has_own else gateway._replace(fingerprint=pin)
     said = ""
     if gateway is not None:
         text = gateway
@@ -100,9 +100,9 @@ def find_token(token: Optional[str] = None, token_file: Union[str, Path, None] =
         return token or None
     said = ""
     if token_file is None:
-        told = os.environ.get("MESH_GATEWAY_TOKEN")
-        if told:
-            return told
+        given = os.environ.get("MESH_GATEWAY_TOKEN")
+        if given:
+            return given
         token_file = os.environ.get("MESH_GATEWAY_TOKEN_FILE") or None
         said = " that MESH_GATEWAY_TOKEN_FILE names"
     return None if token_file is None else _read_token(token_file, said)

@@ -89,7 +89,7 @@ class TooLargeError(RefusedError):
 
 
 class BusyError(RefusedError):
-    """Too much is on its way."""
+    """Too much is in flight."""
 
 
 class OverloadedError(RefusedError):
@@ -107,7 +107,7 @@ class UndeliveredError(MeshError):
 
 
 class NoAnswerError(MeshError, asyncio.TimeoutError):
-    """Nothing came in time. For a message that is still on its way, ``receipt`` is its receipt."""
+    """Nothing came in time. For a message that is still in flight, ``receipt`` is its receipt."""
 
     receipt: Optional[Receipt] = None
 
@@ -140,19 +140,19 @@ def refusal(event: Mapping[str, Any]) -> MeshError:
     """The exception for an ``error`` event."""
     code = str(event.get("code", ""))
     # It may repeat what others wrote, and goes into logs and to terminals.
-    told = printable(str(event.get("message", "")))
+    text = printable(str(event.get("message", "")))
     hint = printable(str(event.get("hint", "")))
     kind = _BY_CODE.get(code, RefusedError)
     error: MeshError
-    unknown = re.search(r"unknown (?:variant|field) `([^`]*)`", told) if kind is BadRequestError else None
+    unknown = re.search(r"unknown (?:variant|field) `([^`]*)`", text) if kind is BadRequestError else None
     if unknown is not None:
         error = UnsupportedError(f"this gateway does not know {unknown[1]!r}: it is older than this client, update it")
     else:
         advice = _ADVICE.get(code, hint) if code in _BETTER or not hint else hint
-        if code == "unauthorised" and not (event.get("fatal") and ("asks for" in told or "is wrong" in told)):
+        if code == "unauthorised" and not (event.get("fatal") and ("asks for" in text or "is wrong" in text)):
             # There is a good token, and the gateway says what it allows.
             advice = hint
-        error = kind(f"the gateway refused ({code}): {told}" + (f"; {advice}" if advice else ""))
+        error = kind(f"the gateway refused ({code}): {text}" + (f"; {advice}" if advice else ""))
     error.code = code
     error.hint = hint
     error.field = str(event.get("field", ""))

@@ -1,6 +1,6 @@
-"""Messages on their way to the program: what is unread, what is being handled, what may be acknowledged.
+"""Messages for the program: what is unread, what is being handled, what may be acknowledged.
 
-Owns cursors and credits. A message counts as handled when the program says so, in any order; the gateway is told up to
+Owns cursors and credits. A message counts as handled when the program says so, in any order; the gateway gets an acknowledgement up to
 where everything is handled, and gets a credit back for each. So at most ``limit`` messages are in memory. After a lost
 connection the gateway shows again what was not acknowledged; what this program has already is recognised by its cursor.
 
@@ -69,7 +69,7 @@ class Inbox:
         self.main = Lane()
         self.lanes: Dict[MessageType, Lane] = {}
         self._write: Optional[Callable[[str], None]] = None
-        # Cursors of messages the program has and has not handled, ascending, and what tells each message from others.
+        # Cursors of messages the program has and has not handled, ascending, and what distinguishes each message from others.
         self._open: Dict[int, Tuple[str, int]] = {}
         # What the gateway must show first in this session, if it knows us.
         self._expected: Optional[Tuple[int, Tuple[str, int]]] = None
@@ -89,8 +89,8 @@ class Inbox:
 
     def begin(self, write: Callable[[str], None], node: str, resumed_from: int, credits: int) -> bool:
         """There is a connection; whether the inbox is, for all that is known now, the one we knew."""
-        same_life = not self._begun or (resumed_from >= self._ackable() and node == self._node)
-        if not same_life or not self._begun:
+        remembers = not self._begun or (resumed_from >= self._ackable() and node == self._node)
+        if not remembers or not self._begun:
             self._begin_life(resumed_from)
         self._begun = True
         self._write, self._node = write, node
@@ -99,7 +99,7 @@ class Inbox:
         self._to_grant = 0
         shown = ((cursor, it) for cursor, it in self._open.items() if cursor > resumed_from)
         self._expected = next(shown, None)
-        return same_life
+        return remembers
 
     def forget(self) -> None:
         """The next connection is as the first: nothing was kept for it."""
@@ -195,7 +195,7 @@ class Inbox:
             self.flush_soon()
 
     def flush_soon(self) -> None:
-        """Tells the gateway within a moment what is handled."""
+        """Acknowledges what is handled within a moment."""
         if self._timer is None and self._write is not None and self._expected is None:
             self._timer = asyncio.get_running_loop().call_later(ACK_WITHIN, self.flush)
 
@@ -214,7 +214,7 @@ class Inbox:
             )  # fmt: skip
 
     def flush(self) -> None:
-        """Tells the gateway what is handled."""
+        """Acknowledges what is handled."""
         self._stop_timer()
         if self._write is None or self._expected is not None:
             return

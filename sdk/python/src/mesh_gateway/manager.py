@@ -69,7 +69,7 @@ class MeshNetworkManager:
         # A gateway of its own asks for no token, and is nowhere before it is started; what the environment says is of another.
         access = Access(NOWHERE) if simulate else find_access(port, gateway, token, token_file, fingerprint)
         self._how: Dict[str, Any] = dict(gateway=access, credits=credits, heartbeat=heartbeat)
-        # A wrong name or address is told here and not at the start.
+        # A wrong name or address is an error here and not at the start.
         self._agent = self._new_agent()
         self._started = False
         self._watch: Optional[PeerWatch] = None
@@ -179,10 +179,10 @@ class MeshNetworkManager:
     # ---- sending ----
 
     async def send_message(self, message: Message, timeout: float = ACCEPTED_WITHIN) -> Receipt:
-        """Sends a message. Returns when the gateway has accepted it; ``await receipt.outcome()`` tells the rest.
+        """Sends a message. Returns when the gateway has accepted it; ``await receipt.outcome()`` has the rest.
 
         Raises :class:`NoAnswerError` after ``timeout`` seconds. The message is kept all the same and goes out when the gateway
-        is there; the error's ``receipt`` tells what becomes of it.
+        is there; the error's ``receipt`` has its outcome.
         """
         return await self._agent.send(message, timeout)
 
@@ -225,7 +225,7 @@ class MeshNetworkManager:
         self, to: Message, content: Any = None, *, priority: Optional[Priority] = None, durable: Optional[bool] = None
     ) -> Receipt:
         """Answers a message that was received. The answer to a QUERY is not written to disk unless ``durable``: who has none asks
-        again. Other messages are answered durably unless told otherwise."""
+        again. Other messages are answered durably unless that is changed."""
         if not to.id:
             raise ValueError("cannot reply: give the message that was received")
         answer = Message(
@@ -377,7 +377,7 @@ _RUNNING: "WeakKeyDictionary[asyncio.AbstractEventLoop, List[MeshNetworkManager]
 
 
 class Whereabouts:
-    """Where the gateway is of what a program has beside its manager: where it was told, else where that manager's is."""
+    """Where the gateway is of what a program has beside its manager: where that was given, else where that manager's is."""
 
     def __init__(
         self,
@@ -389,14 +389,14 @@ class Whereabouts:
     ) -> None:
         #: Where it is without a manager.
         self.access = find_access(port, gateway, token, token_file, fingerprint)
-        self._told = any(each is not None for each in (port, gateway, token, token_file, fingerprint))
-        # Where a manager has to be to stand in for what was not told; the environment is asked once, and not later again.
+        self._given = any(each is not None for each in (port, gateway, token, token_file, fingerprint))
+        # Where a manager has to be to stand in for what was not given; the environment is asked once, and not later again.
         self._only = self.access if environment_names_one() else None
 
     def running(self) -> Optional[MeshNetworkManager]:
         """The manager that stands in: the one that was started last in this event loop, and runs. ``None`` if there is none, or
-        something was told."""
-        if self._told:
+        something was given."""
+        if self._given:
             return None
         try:
             started = _RUNNING.get(asyncio.get_running_loop(), [])

@@ -25,7 +25,7 @@ class ConnectionPool:
     """At most ``max_connections`` sessions.
 
     ``async with pool.connection() as agent:`` borrows one; who comes when all are out waits. With ``name`` the agents
-    are called ``NAME-0``, ``NAME-1``, ...; without, the name is made up. Where no gateway is told, they go to
+    are called ``NAME-0``, ``NAME-1``, ...; without, the name is made up. Where no gateway is given, they go to
     that of the manager that this program started last, while one runs.
     """
 
@@ -131,9 +131,9 @@ class ConnectionPool:
             all_of_them.clear()
         self._waiters.wake_all()
         # At the same time: a gateway that says nothing holds up all of them as long as one, and no failure keeps another open.
-        for told in await asyncio.gather(*map(self._part, agents), return_exceptions=True):
-            if isinstance(told, BaseException):
-                raise told
+        for ended in await asyncio.gather(*map(self._part, agents), return_exceptions=True):
+            if isinstance(ended, BaseException):
+                raise ended
 
     async def _part(self, agent: Agent) -> None:
         try:

@@ -40,8 +40,8 @@ class Questions:
         if len(self._asked) >= MOST_ASKED:
             raise BusyError(f"cannot ask {op!r}: {MOST_ASKED} questions wait already; wait for some answers")
         ref = self._number()
-        told = "".join(f',"{key}":{_written(value)}' for key, value in fields.items())
-        line = f'{{"op":"{op}","ref":{ref}{told}}}\n'
+        others = "".join(f',"{key}":{_written(value)}' for key, value in fields.items())
+        line = f'{{"op":"{op}","ref":{ref}{others}}}\n'
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         self._asked[ref] = (line, future)
         if self._write is not None:

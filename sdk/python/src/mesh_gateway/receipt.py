@@ -1,6 +1,6 @@
-"""What became of one message that was handed to the gateway.
+"""The state and the outcome of one message that was handed to the gateway.
 
-Owns the states of a message, *handed over*, *accepted*, *settled*, and who waits for them. It does not know connections:
+Owns the states of a message, *handed over*, *accepted*, *completed*, and who waits for them. It does not know connections:
 :mod:`mesh_gateway.sends` moves it on.
 """
 
@@ -38,7 +38,7 @@ class Receipt:
         self.id = ""
         #: Whether *accepted* meant written and synced.
         self.durable = message.durable
-        #: The node that says what became of it.
+        #: The node that says the outcome.
         self.where: Optional[str] = None
         #: Why, in words for people.
         self.why: Optional[str] = None
@@ -46,14 +46,14 @@ class Receipt:
         self.hops: Optional[int] = None
         #: From when it was handed over here to when its receipt came, in milliseconds.
         self.latency_ms: Optional[float] = None
-        #: Whether the receiving agent has acknowledged it; told only if the message asked for it.
+        #: Whether the receiving agent has acknowledged it; known only if the message asked for it.
         self.is_processed = False
         # The line as written, until it is accepted; the session it was last written in, 0 for none.
         self.line = line
         self.session = 0
         # Where the answer goes, if one is waited for.
         self.answer: Optional[asyncio.Future[Message]] = None
-        # Whether somebody answered who was not asked.
+        # Whether an agent answered that was not asked.
         self.disputed = False
         self._began = time.monotonic()
         self._outcome: Optional[Outcome] = None
@@ -105,10 +105,10 @@ class Receipt:
         return self._outcome
 
     async def processed(self, timeout: Optional[float] = None) -> Outcome:
-        """Waits until the receiving agent has acknowledged it, or until it is settled otherwise than *delivered*.
+        """Waits until the receiving agent has acknowledged it, or until it is completed otherwise than *delivered*.
 
-        Only for a message with ``processed=True``. Without ``timeout`` it waits as long as the agent takes. Raises why nobody
-        will tell, as when the gateway has come back without what it had.
+        Only for a message with ``processed=True``. Without ``timeout`` it waits as long as the agent takes. Raises why that
+        cannot come any more, as when the gateway has come back without what it had.
         """
         if not self.message.processed:
             raise ValueError("cannot wait for processed: send the message with processed=True")
@@ -157,7 +157,7 @@ class Receipt:
         self._wake()
 
     def take_receipt(self, event: Mapping[str, Any]) -> Outcome:
-        """It is settled."""
+        """It is completed."""
         get = event.get
         self._outcome = outcome = _OUTCOMES[event["outcome"]]
         self.where = get("where")
@@ -188,7 +188,7 @@ class Receipt:
         self._wake()
 
     def give_up_processed(self, error: MeshError) -> None:
-        """It was delivered, and nobody will tell whether it is acknowledged."""
+        """It was delivered, and *processed* cannot come any more."""
         self._error = error
         self._wake()
 

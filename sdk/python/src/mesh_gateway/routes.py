@@ -1,4 +1,4 @@
-"""Changes of routes on their way to the gateway: said at once, confirmed in the background.
+"""Changes of routes that the gateway has not confirmed yet: valid here at once, confirmed in the background.
 
 Owns the changes that are not confirmed yet, one for each destination, in order; and what names mean here: an address as in
 ``0x0005``, an agent, a gateway over IP or the gateway itself, which stand for their node. A change whose names nobody knows
@@ -147,7 +147,7 @@ class RouteChanges:
         else:
             await self._agent.ask("route_add", destination=to, next_hop=via, cost=change.cost)
         self._agent.snapshot.note_route(to, via, change.cost)
-        self._settle(change)
+        self._end(change)
         log.debug("done: %s", change, extra={"destination": to, "next_hop": via, "cost": change.cost})
 
     def _wait_for_name(self, change: Change, unknown: _Unknown) -> None:
@@ -159,7 +159,7 @@ class RouteChanges:
             log.warning("waiting: %s: %s", change, unknown, extra={"destination": change.destination})
 
     def _refused(self, change: Change, why: MeshError) -> None:
-        self._settle(change)
+        self._end(change)
         if change.next_hop is None and change.replaces:
             # What it should take away was never there.
             return
@@ -167,7 +167,7 @@ class RouteChanges:
         del self._errors[:-MOST_PENDING]
         log.error("cannot have %s: %s", change, why, extra={"destination": change.destination})
 
-    def _settle(self, change: Change) -> None:
+    def _end(self, change: Change) -> None:
         if self._pending.get(change.destination) is change:
             del self._pending[change.destination]
 

@@ -1,4 +1,4 @@
-"""Messages on their way from here: which wait for *accepted*, which for a receipt, which for an answer.
+"""Messages in flight: which wait for *accepted*, which for a receipt, which for an answer.
 
 Owns the bounds on them, and what happens to each when the connection breaks and when it is there again. The number
 (``ref``) of a message is used for it alone, also across connections and processes: a receipt that the gateway kept
@@ -23,8 +23,8 @@ log = logging.getLogger("mesh_gateway.routing")
 #: The most messages that wait for *accepted*: a little below the gateway's 1,024, where it stops reading, and of which it
 #: remembers the keys.
 MOST_UNACCEPTED = 1000
-#: The most messages that are not settled: below the quarter of 10,000 that a gateway takes of one agent.
-MOST_UNSETTLED = 2000
+#: The most messages that are not completed: below the quarter of 10,000 that a gateway takes of one agent.
+MOST_IN_FLIGHT = 2000
 #: The most bytes that wait for *accepted*. A guess: ten of the longest lines.
 MOST_BYTES = 4 * 1024 * 1024
 #: The most messages whose *processed* is waited for, and the most questions that wait for an answer. A guess.
@@ -32,12 +32,12 @@ MOST_WAITED_FOR = 4096
 
 
 class Sends:
-    """The table of messages on their way."""
+    """The table of messages in flight."""
 
     def __init__(self, extra: Callable[..., Dict[str, Any]]) -> None:
         self._extra = extra
         self._next = secrets.randbits(62)
-        #: Not settled, in the order in which they were handed over.
+        #: Not completed, in the order in which they were handed over.
         self.table: Dict[int, Receipt] = {}
         self._answers: Dict[str, Receipt] = {}
         self._processing: Dict[int, Receipt] = {}
@@ -58,7 +58,7 @@ class Sends:
     def has_room(self) -> bool:
         """Whether one more may be put."""
         return (
-            self._unaccepted < MOST_UNACCEPTED and len(self.table) < MOST_UNSETTLED and self._bytes < MOST_BYTES
+            self._unaccepted < MOST_UNACCEPTED and len(self.table) < MOST_IN_FLIGHT and self._bytes < MOST_BYTES
         )
 
     async def room(self, seconds: float) -> bool:
@@ -97,7 +97,7 @@ class Sends:
         self._write(receipt.line)
 
     def expect_answer(self, receipt: Receipt) -> None:
-        """Notes that the answer to an accepted message is waited for."""
+        """Records that the answer to an accepted message is waited for."""
         if len(self._answers) >= MOST_WAITED_FOR:
             receipt.fail(BusyError(f"cannot wait for more than {MOST_WAITED_FOR} answers: wait for some, or use shorter timeouts"))
         else:
@@ -124,7 +124,7 @@ class Sends:
         self._room.wake()
 
     def receipt(self, event: Mapping[str, Any]) -> None:
-        """A message is settled, or was acknowledged."""
+        """A message is completed, or was acknowledged."""
         ref = event.get("ref", -1)
         receipt = self.table.pop(ref, None)
         if receipt is None:
@@ -136,12 +136,12 @@ class Sends:
         if not receipt.id:
             # The connection broke before `accepted` came, and this was kept.
             self._accept(receipt, event)
-        self._settle(receipt, event)
+        self._complete(receipt, event)
 
-    def _settle(self, receipt: Receipt, event: Mapping[str, Any]) -> None:
+    def _complete(self, receipt: Receipt, event: Mapping[str, Any]) -> None:
         outcome = receipt.take_receipt(event)
         if not outcome.good or log.isEnabledFor(logging.DEBUG):
-            self._tell(receipt, outcome)
+            self._log_outcome(receipt, outcome)
         if receipt.message.processed and outcome is Outcome.DELIVERED:
             if len(self._processing) >= MOST_WAITED_FOR:
                 oldest = self._processing.pop(next(iter(self._processing)))
@@ -149,7 +149,7 @@ class Sends:
             self._processing[receipt.ref] = receipt
         self._room.wake()
 
-    def _tell(self, receipt: Receipt, outcome: Outcome) -> None:
+    def _log_outcome(self, receipt: Receipt, outcome: Outcome) -> None:
         log.log(
             logging.DEBUG if outcome.good else logging.WARNING,
             "%s to %s: %s at %s after %s hops%s",
@@ -202,17 +202,17 @@ class Sends:
                 what = "the connection ended before the gateway said accepted, and the message was not durable"
                 self._drop(receipt, ConnectionLostError(f"{what}: send it again only if twice does no harm"))
 
-    def resume(self, write: Callable[[str], None], session: int, same_life: bool) -> None:
-        """There is a connection again; ``same_life`` says whether the gateway still knows what it knew before."""
+    def resume(self, write: Callable[[str], None], session: int, remembers: bool) -> None:
+        """There is a connection again; ``remembers`` says whether the gateway still knows what it knew before."""
         self._write, self._session = write, session
-        if not same_life:
+        if not remembers:
             self.forgotten()
         for receipt in [receipt for receipt in self._processing.values() if not receipt.durable]:
-            self._never_processed(receipt, "it was not durable, and an `ack` that came while this session was away is told to nobody")
+            self._never_processed(receipt, "it was not durable, and an `ack` that came while this session was away is not reported")
         for receipt in list(self.table.values()):
             if receipt.id:
                 continue
-            if receipt.session and not same_life:
+            if receipt.session and not remembers:
                 what = "the gateway was lost before it said accepted, and has come back without what it had"
                 self._drop(receipt, ConnectionLostError(f"{what}: send it again only if twice does no harm"))
             else:
@@ -225,7 +225,7 @@ class Sends:
                 self._presume(receipt, "the gateway has come back without what it had accepted")
         for receipt in [receipt for receipt in self._processing.values() if receipt.session != self._session]:
             self._never_processed(
-                receipt, "the gateway has come back without what it had, or the name it would be told to was that of a session that ended"
+                receipt, "the gateway has come back without what it had, or the name it would be sent to was that of a session that ended"
             )
 
     def close(self, error: MeshError) -> None:
@@ -248,7 +248,7 @@ class Sends:
 
     def _presume(self, receipt: Receipt, why: str) -> None:
         del self.table[receipt.ref]
-        self._settle(receipt, {"outcome": Outcome.UNKNOWN, "why": why})
+        self._complete(receipt, {"outcome": Outcome.UNKNOWN, "why": why})
 
     def _drop(self, receipt: Receipt, error: MeshError) -> None:
         del self.table[receipt.ref]

@@ -29,11 +29,11 @@ BUILD = "build it with `cargo build --release -p mesh-gateway`, or say where it 
 def find_gateway() -> Path:
     """The ``mesh-gateway`` program: ``MESH_GATEWAY_BIN``, else the ``target`` folder of the repository this package
     stands in, else the search path."""
-    told = os.environ.get("MESH_GATEWAY_BIN")
-    if told:
-        if os.access(told, os.X_OK):
-            return Path(told)
-        raise GatewayStartError(f"cannot start a gateway: MESH_GATEWAY_BIN names {told}, which cannot be run; {BUILD}")
+    given = os.environ.get("MESH_GATEWAY_BIN")
+    if given:
+        if os.access(given, os.X_OK):
+            return Path(given)
+        raise GatewayStartError(f"cannot start a gateway: MESH_GATEWAY_BIN names {given}, which cannot be run; {BUILD}")
     for folder in Path(__file__).resolve().parents:
         if (folder / "Cargo.toml").is_file():
             for profile in ("debug", "release"):
@@ -185,9 +185,9 @@ class SimulatedGateway:
         if ended is None and time.monotonic() < until:
             return False
         why = f"it ended with {ended}" if ended is not None else f"it did not listen within {READY_WITHIN} s"
-        told = self.output()[-1000:].strip()
+        printed = self.output()[-1000:].strip()
         self.stop_blocking()
-        raise GatewayStartError(f"cannot start a gateway: {why}; it says: {told or 'nothing'}")
+        raise GatewayStartError(f"cannot start a gateway: {why}; it says: {printed or 'nothing'}")
 
     def _unguard(self) -> None:
         """It is ended from here now: the shell that waits must not send a signal to whoever has its number next."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mesh_gateway.peers")
 
-#: How long after an answer the gateway is asked again, in seconds: below a second with the way there and back.
+#: How long after an answer the gateway is asked again, in seconds: below a second, the round trip included.
 EVERY = 0.9
 #: How long whoever starts waits for the first answers, in seconds. A guess: far more than a gateway takes.
 FIRST_WITHIN = 1.0
@@ -52,9 +52,9 @@ class Snapshot:
         # What comes back describes a moment behind this one.
         now = time.time()
         ops = wanted or tuple(_NOTHING)
-        told = await asyncio.gather(*(self._agent.ask(op) for op in ops), return_exceptions=True)
+        answers = await asyncio.gather(*(self._agent.ask(op) for op in ops), return_exceptions=True)
         wrong = None
-        for op, answer in zip(ops, told):
+        for op, answer in zip(ops, answers):
             if isinstance(answer, BaseException):
                 wrong = wrong or answer
             else:
@@ -84,7 +84,7 @@ class Snapshot:
         try:
             await asyncio.wait_for(self.refresh(), within)
         except (MeshError, asyncio.TimeoutError) as why:
-            self._tell(why)
+            self._warn(why)
 
     async def stop(self) -> None:
         """Ends the task; what was answered stays."""
@@ -99,11 +99,11 @@ class Snapshot:
                     await self.refresh()
                     self._trouble = ""
             except MeshError as why:
-                self._tell(why)
+                self._warn(why)
             await asyncio.sleep(every)
 
-    def _tell(self, why: BaseException) -> None:
-        told = str(why) or "no answer in time"
-        if told != self._trouble and self._agent.failure is None:
-            self._trouble = told
-            log.warning("cannot ask the gateway how the network is: %s", told, extra={"agent": self._agent.name})
+    def _warn(self, why: BaseException) -> None:
+        trouble = str(why) or "no answer in time"
+        if trouble != self._trouble and self._agent.failure is None:
+            self._trouble = trouble
+            log.warning("cannot ask the gateway how the network is: %s", trouble, extra={"agent": self._agent.name})

@@ -45,8 +45,8 @@ def routing_table(agent: Agent) -> List[Dict[str, Any]]:
 
 def network_statistics(agent: Agent) -> Dict[str, Any]:
     """The whole of it, as the snapshot has it. A figure that nothing was measured for is ``None``."""
-    told = agent.snapshot.answers
-    health, peers, status = told["health"], told["peers"], told["status"]
+    answers = agent.snapshot.answers
+    health, peers, status = answers["health"], answers["peers"], answers["status"]
     links = peers["links"]
     # A gateway over IP is near as well, once something came from it.
     active = {peer["node"] for peer in peers["peers"]} | {link["node"] for link in links if link["state"] == "up"}
@@ -70,7 +70,7 @@ def network_statistics(agent: Agent) -> Dict[str, Any]:
         },
         "peers": health["peers"],
         "links": links,
-        "routing_table": told["routes"]["routes"],
+        "routing_table": answers["routes"]["routes"],
         "airtime": health["airtime"],
         "radio": status["radio"],
         "store": status["store"],

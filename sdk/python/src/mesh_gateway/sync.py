@@ -214,7 +214,7 @@ class SyncMesh:
 
     @property
     def port(self) -> Optional[int]:
-        """The port that was told."""
+        """The port that was given."""
         return self.mesh.port
 
     @property

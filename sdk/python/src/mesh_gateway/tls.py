@@ -1,7 +1,7 @@
 """TLS as gateways speak it: version 1.3, with a certificate that each makes itself and is known by, its SHA-256.
 
 Owns what a fingerprint is and whether a connection shows the right one. Authorities and names of hosts say nothing here.
-That nothing is said or heard before the certificate is known is :mod:`mesh_gateway.wire`'s.
+That nothing is sent or read before the certificate is known is :mod:`mesh_gateway.wire`'s.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def context() -> ssl.SSLContext:
     return made
 
 
-def stranger(transport: asyncio.BaseTransport, fingerprint: str) -> Optional[WrongCertificateError]:
+def wrong_certificate(transport: asyncio.BaseTransport, fingerprint: str) -> Optional[WrongCertificateError]:
     """Why this connection is not to the gateway with that fingerprint; ``None`` if it is."""
     shown = transport.get_extra_info("ssl_object")
     certificate = None if shown is None else shown.getpeercert(binary_form=True)

@@ -84,7 +84,7 @@ class PeerWatch:
             await asyncio.sleep(EVERY)
 
     async def look(self) -> None:
-        """Asks once, and tells what is new."""
+        """Asks once, and reports what is new."""
         for link in (await self._agent.ask("peers"))["links"]:
             name, state = link["name"], link["state"]
             before = self._states.get(name)

@@ -1,6 +1,6 @@
 """One connection: bytes to events, lines to bytes.
 
-Owns batching in both directions, the bound on a line, and that nothing is said to or heard from a gateway that is not the one
+Owns batching in both directions, the bound on a line, and that nothing is sent to or read from a gateway that is not the one
 that is wanted. All events that came together are parsed by one call, and all
 lines that were written in one turn of the event loop leave in one. What they mean is :mod:`mesh_gateway.agent`'s.
 """
@@ -43,7 +43,7 @@ class Wire(asyncio.Protocol):
         self._partial = b""
         self._lines: List[str] = []
         #: How often something came.
-        self.heard = 0
+        self.reads = 0
         #: Whether the gateway reads slower than is written to it.
         self.full = False
         #: Done with the reason when the connection has ended.
@@ -57,14 +57,14 @@ class Wire(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=256 * 1024)
         # Here and not in `connect`: with the last of the handshake, events may come at once.
-        self.wrong = tls.stranger(transport, self._fingerprint) if self._fingerprint else None
+        self.wrong = tls.wrong_certificate(transport, self._fingerprint) if self._fingerprint else None
         if self.wrong is not None:
             self.abort(str(self.wrong))
 
     def data_received(self, data: bytes) -> None:
         if self.lost.done():
             return
-        self.heard += 1
+        self.reads += 1
         end = data.rfind(b"\n")
         if end < 0:
             self._partial += data
