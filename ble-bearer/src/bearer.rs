@@ -9,6 +9,9 @@ use mesh_protocol::{LinkId, LinkInfo, MAX_FRAME};
 
 use crate::Health;
 
+/// The link of every bearer that is one radio. Whoever puts further links beside a radio numbers them from 1.
+pub const RADIO_LINK: LinkId = LinkId(0);
+
 /// The bytes of one frame, held in place.
 pub type FrameBytes = heapless::Vec<u8, MAX_FRAME>;
 

@@ -24,7 +24,7 @@ mod retry;
 pub mod sim;
 mod wrap;
 
-pub use bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full};
+pub use bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full, RADIO_LINK};
 pub use clock::{Clock, WallClock};
 pub use health::{AdapterState, Health};
 pub use retry::Retry;

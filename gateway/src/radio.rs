@@ -10,7 +10,9 @@ use std::time::Duration;
 #[cfg(feature = "bluez")]
 use ble_bearer::bluez::{self, BluezBearer, BluezOptions};
 use ble_bearer::hci::{HciBearer, HciOptions, OpenError, Port};
-use ble_bearer::{AdapterState, Bearer, BearerError, BearerEvent, Full, Health, Retry, WallClock};
+use ble_bearer::{
+    AdapterState, Bearer, BearerError, BearerEvent, Full, Health, RADIO_LINK, Retry, WallClock,
+};
 
 use mesh_protocol::LinkId;
 
@@ -115,9 +117,6 @@ pub fn options(settings: &RadioSettings) -> Result<HciOptions, NoRandomness> {
     })
 }
 
-/// The only link of a radio.
-const LINK: LinkId = LinkId(0);
-
 /// An adapter that may be missing: it is opened, and if that fails, or it is gone for good later, opened again until it is there.
 pub struct Patient<B, F, E> {
     open: F,
@@ -208,7 +207,7 @@ where
                 Err(gone) => {
                     let why = gone.to_string();
                     self.again(why.clone());
-                    return Ok(BearerEvent::LinkDown { link: LINK, why });
+                    return Ok(BearerEvent::LinkDown { link: RADIO_LINK, why });
                 }
             }
         }
@@ -317,7 +316,7 @@ mod tests {
                 return Err(BearerError::Gone("pulled out".into()));
             }
             let info = LinkInfo::advertising(27, mesh_protocol::Duration::ZERO);
-            Ok(BearerEvent::LinkUp { link: LINK, info })
+            Ok(BearerEvent::LinkUp { link: RADIO_LINK, info })
         }
 
         fn try_send(&mut self, _: LinkId, _: &[u8]) -> Result<(), Full> {
@@ -336,12 +335,12 @@ mod tests {
         let mut radio = Patient::new("hci0".into(), open).await;
         assert_eq!(radio.trouble.as_deref(), Some("there is no such adapter"));
         assert_eq!(radio.health().state, AdapterState::Away);
-        assert_eq!(radio.try_send(LINK, &[1]), Err(Full));
+        assert_eq!(radio.try_send(RADIO_LINK, &[1]), Err(Full));
         let begun = tokio::time::Instant::now();
         for _ in 0..2 {
             assert!(matches!(radio.next_event().await, Ok(BearerEvent::LinkUp { .. })));
             assert_eq!(radio.trouble, None);
-            assert_eq!(radio.try_send(LINK, &[1]), Ok(()));
+            assert_eq!(radio.try_send(RADIO_LINK, &[1]), Ok(()));
             let down = radio.next_event().await;
             assert!(matches!(down, Ok(BearerEvent::LinkDown { why, .. }) if why.contains("pulled out")));
         }

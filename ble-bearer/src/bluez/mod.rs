@@ -18,11 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mesh_protocol::{Duration, LEGACY_FRAME, LinkId, LinkInfo};
 use tokio::sync::mpsc;
 
-use crate::{AdapterState, Bearer, BearerError, BearerEvent, FrameBytes, Full, Health};
+use crate::{AdapterState, Bearer, BearerError, BearerEvent, FrameBytes, Full, Health, RADIO_LINK};
 use worker::Worker;
 
-/// The only link there is.
-const LINK: LinkId = LinkId(0);
 /// Heard frames that wait for whoever runs the node; further ones are lost, as on the air. A guess: two seconds of a
 /// busy neighbourhood.
 const HEARD: usize = 256;
@@ -168,7 +166,7 @@ impl Bearer for BluezBearer {
     }
 
     fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
-        let fits = link == LINK && !frame.is_empty() && frame.len() <= LEGACY_FRAME;
+        let fits = link == RADIO_LINK && !frame.is_empty() && frame.len() <= LEGACY_FRAME;
         if !fits || !self.up.load(Ordering::Relaxed) {
             return Err(Full);
         }
@@ -213,13 +211,13 @@ mod tests {
         let up = Arc::new(AtomicBool::new(true));
         let mut bearer = BluezBearer { frames, events, up: Arc::clone(&up), health: Health::default() };
         assert_eq!(bearer.try_send(LinkId(1), b"x"), Err(Full));
-        assert_eq!(bearer.try_send(LINK, &[0; LEGACY_FRAME + 1]), Err(Full));
-        assert_eq!(bearer.try_send(LINK, b""), Err(Full));
+        assert_eq!(bearer.try_send(RADIO_LINK, &[0; LEGACY_FRAME + 1]), Err(Full));
+        assert_eq!(bearer.try_send(RADIO_LINK, b""), Err(Full));
         up.store(false, Ordering::Relaxed);
-        assert_eq!(bearer.try_send(LINK, b"x"), Err(Full));
+        assert_eq!(bearer.try_send(RADIO_LINK, b"x"), Err(Full));
         up.store(true, Ordering::Relaxed);
-        assert_eq!(bearer.try_send(LINK, &[0; LEGACY_FRAME]), Ok(()));
-        assert_eq!(bearer.try_send(LINK, b"x"), Err(Full));
+        assert_eq!(bearer.try_send(RADIO_LINK, &[0; LEGACY_FRAME]), Ok(()));
+        assert_eq!(bearer.try_send(RADIO_LINK, b"x"), Err(Full));
     }
 
     #[tokio::test]
@@ -229,6 +227,6 @@ mod tests {
         let up = Arc::new(AtomicBool::new(true));
         let mut bearer = BluezBearer { frames, events, up, health: Health::default() };
         assert!(matches!(bearer.next_event().await, Err(BearerError::Gone(_))));
-        assert_eq!(bearer.try_send(LINK, b"x"), Err(Full));
+        assert_eq!(bearer.try_send(RADIO_LINK, b"x"), Err(Full));
     }
 }

@@ -14,9 +14,9 @@ use super::advertisement::Advertisement;
 use super::bus::reason;
 use super::pace::Pace;
 use super::session::Session;
-use super::{BluezOptions, LINK, OpenError, Sending, info};
+use super::{BluezOptions, OpenError, Sending, info};
 use crate::retry::Retry;
-use crate::{BearerEvent, FrameBytes};
+use crate::{BearerEvent, FrameBytes, RADIO_LINK};
 
 /// Frames of the trial that finds out how long one takes: without content, so nobody takes them for frames.
 const TRIAL: usize = 5;
@@ -66,7 +66,7 @@ impl Worker {
     pub(super) async fn run(mut self) {
         loop {
             self.up.store(true, Ordering::Relaxed);
-            let up = BearerEvent::LinkUp { link: LINK, info: info(self.pace.min_gap()) };
+            let up = BearerEvent::LinkUp { link: RADIO_LINK, info: info(self.pace.min_gap()) };
             let end = match self.events.send(up).await {
                 Err(_) => End::Closed,
                 Ok(()) => {
@@ -75,7 +75,7 @@ impl Worker {
                     let hear = async {
                         while let Some((bytes, rssi)) = scan.next().await {
                             // Whoever runs the node is behind: lost, as on the air.
-                            let _ = events.try_send(BearerEvent::Frame { link: LINK, bytes, rssi });
+                            let _ = events.try_send(BearerEvent::Frame { link: RADIO_LINK, bytes, rssi });
                         }
                         End::Trouble("bluetoothd reports nothing any more".to_owned())
                     };
@@ -93,7 +93,7 @@ impl Worker {
                 End::Closed => return self.session.close().await,
                 End::Trouble(why) => why,
             };
-            if self.events.send(BearerEvent::LinkDown { link: LINK, why }).await.is_err() {
+            if self.events.send(BearerEvent::LinkDown { link: RADIO_LINK, why }).await.is_err() {
                 return self.session.close().await;
             }
             match self.again().await {
@@ -202,7 +202,7 @@ async fn send(
         on_air = advertisement.is_registered();
         if pace.took(start.elapsed()) {
             // Told again with the next change when there is no room for it.
-            let _ = events.try_send(BearerEvent::LinkUp { link: LINK, info: info(pace.min_gap()) });
+            let _ = events.try_send(BearerEvent::LinkUp { link: RADIO_LINK, info: info(pace.min_gap()) });
         }
     }
 }

@@ -11,12 +11,12 @@ use mesh_protocol::{Instant, LinkId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
 
-use super::host::{HCI_LINK, Host};
+use super::host::Host;
 use super::open::{Open, OpenError};
 use super::options::HciOptions;
 use super::packet::{Framer, Packet};
 use crate::retry::Retry;
-use crate::{Bearer, BearerError, BearerEvent, Clock, Full, Health};
+use crate::{Bearer, BearerError, BearerEvent, Clock, Full, Health, RADIO_LINK};
 
 /// What is read at once: many packets, and never less than one.
 const INPUT: usize = 4_096;
@@ -44,7 +44,7 @@ struct Flow<S> {
     written: usize,
 }
 
-/// A controller as a bearer. Its one link is [`HCI_LINK`].
+/// A controller as a bearer. Its one link is [`RADIO_LINK`].
 #[derive(Debug)]
 pub struct HciBearer<O: Open, C> {
     host: Host,
@@ -204,7 +204,7 @@ impl<O: Open, C: Clock> Bearer for HciBearer<O, C> {
     }
 
     fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
-        if link != HCI_LINK {
+        if link != RADIO_LINK {
             return Err(Full);
         }
         self.host.send(frame)

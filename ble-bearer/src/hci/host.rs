@@ -8,7 +8,7 @@ pub(super) mod recovery;
 
 use std::collections::VecDeque;
 
-use mesh_protocol::{Duration, Instant, LEGACY_FRAME, LinkId, LinkInfo};
+use mesh_protocol::{Duration, Instant, LEGACY_FRAME, LinkInfo};
 
 use super::adv_data::{AdvData, frame_within};
 use super::advertiser::Advertiser;
@@ -19,11 +19,9 @@ use super::pace::Pace;
 use super::packet::Packet;
 use super::parts::Parts;
 use super::setup::{Adapter, Setup, rescan};
-use crate::{AdapterState, BearerEvent, FrameBytes, Full, Health};
+use crate::{AdapterState, BearerEvent, FrameBytes, Full, Health, RADIO_LINK};
 use recovery::{RecoveryLevel, SILENCE, SILENCE_MOST};
 
-/// The one link of a controller.
-pub const HCI_LINK: LinkId = LinkId(0);
 /// Frames kept for a reader that is late.
 const BACKLOG: usize = 256;
 
@@ -207,7 +205,7 @@ impl Host {
             return;
         }
         self.health.heard += 1;
-        self.events.push_back(BearerEvent::Frame { link: HCI_LINK, bytes, rssi: advert.rssi });
+        self.events.push_back(BearerEvent::Frame { link: RADIO_LINK, bytes, rssi: advert.rssi });
     }
 
     fn answered(&mut self, now: Instant, opcode: u16, credits: u8, returned: &[u8]) {
@@ -311,7 +309,7 @@ impl Host {
         // Long frames are for everyone, as `long_frames` is only set where all controllers of a network take them.
         let info = LinkInfo::advertising(self.mtu(), min_gap);
         self.info = Some(info);
-        self.events.push_back(BearerEvent::LinkUp { link: HCI_LINK, info });
+        self.events.push_back(BearerEvent::LinkUp { link: RADIO_LINK, info });
     }
 
     /// The next packet for the controller.
@@ -345,7 +343,7 @@ impl Host {
                     let command = advertiser.next(now)?;
                     // Said as the frame before goes off the air, three commands early: whoever sends has that long to come.
                     if advertiser.take_ready() {
-                        self.events.push_back(BearerEvent::Ready { link: HCI_LINK });
+                        self.events.push_back(BearerEvent::Ready { link: RADIO_LINK });
                     }
                     (command, Issuer::Advertiser)
                 }

@@ -37,7 +37,6 @@ mod usb;
 
 pub use bearer::HciBearer;
 pub use examine::{Examination, ExamineError, examine, introduce, loss};
-pub use host::HCI_LINK;
 pub use open::{Open, OpenError, Stream};
 pub use options::HciOptions;
 pub use port::{BadPort, Port, adapters};

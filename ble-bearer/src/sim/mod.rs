@@ -67,7 +67,7 @@ pub use hearer::Hearer;
 pub use lockstep::Still;
 pub use pace::Pacer;
 pub use receiver::TURNAROUND;
-pub use seat::{Hold, SIM_LINK, SimBearer, SimClock};
+pub use seat::{Hold, SimBearer, SimClock};
 pub use spec::{CHANNEL_SWITCH, RadioSpec, SCAN_WINDOW, ScanPlan};
 pub use station::{Observer, Radio, Reception, ReceptionVerdict, Station};
 pub use wlan::Wlan;

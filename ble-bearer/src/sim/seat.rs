@@ -20,10 +20,7 @@ use std::task::{Context, Poll, Waker};
 use mesh_protocol::{Instant, LinkId};
 
 use super::lockstep::{SeatKey, Shared};
-use crate::{Bearer, BearerError, BearerEvent, Clock, Full};
-
-/// The one link of a simulated adapter.
-pub const SIM_LINK: LinkId = LinkId(0);
+use crate::{Bearer, BearerError, BearerEvent, Clock, Full, RADIO_LINK};
 
 /// A simulated adapter: a controller on the simulated air.
 ///
@@ -48,7 +45,7 @@ impl Bearer for SimBearer {
     }
 
     fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
-        if link != SIM_LINK {
+        if link != RADIO_LINK {
             return Err(Full);
         }
         let submit = |now, controller: &mut super::Controller| controller.submit(now, frame, 1);

@@ -23,10 +23,10 @@ use super::geometry::{Position, StationId, Topology};
 use super::hearer::Hearer;
 use super::lockstep::Shared;
 use super::queue::Alarms;
-use super::seat::{SIM_LINK, SimBearer, SimClock};
+use super::seat::{SimBearer, SimClock};
 use super::spec::RadioSpec;
 use super::station::{Observer, Radio, Station};
-use crate::BearerEvent;
+use crate::{BearerEvent, RADIO_LINK};
 use report::{Late, ReceptionReport};
 
 /// A simulated device, its controller and its alarms.
@@ -272,5 +272,5 @@ impl<S, O> Drop for World<S, O> {
 
 /// A simulated adapter's one link is up from the start.
 fn link_up() -> BearerEvent {
-    BearerEvent::LinkUp { link: SIM_LINK, info: link_info() }
+    BearerEvent::LinkUp { link: RADIO_LINK, info: link_info() }
 }

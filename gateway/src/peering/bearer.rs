@@ -1,17 +1,13 @@
 //! A radio and the connections to other gateways, as one bearer.
 //!
-//! Owns which is which: link 0 is the radio's, the others are connections. How a connection comes about is `manager`'s.
+//! Owns the numbers of links: the radio's is `RADIO_LINK`, connections come after it. What a link is, its description says. How a connection comes about is `manager`'s.
 
-use ble_bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full, Health};
+use ble_bearer::{Bearer, BearerError, BearerEvent, FrameBytes, Full, Health, RADIO_LINK};
 use mesh_protocol::{Duration, LinkId, LinkInfo, MAX_FRAME};
 use tokio::sync::mpsc;
 
 /// Between two frames on a connection. A guess: far above what the radio side needs, and no flood.
 const MIN_GAP: Duration = Duration::from_micros(500);
-
-/// The radio's link, as every radio numbers its only one. Only who hands out the numbers asks for it: what a link is, its
-/// description says.
-const RADIO: LinkId = LinkId(0);
 
 /// What happens on the connections.
 #[derive(Debug)]
@@ -72,14 +68,14 @@ impl<B: Bearer> Bearer for Peered<B> {
             // The radio first: it cannot wait, and a flood from a connection must not keep it.
             event = self.radio.next_event(), if !self.radio_gone => event.or_else(|gone| {
                 self.radio_gone = true;
-                Ok(BearerEvent::LinkDown { link: RADIO, why: gone.to_string() })
+                Ok(BearerEvent::LinkDown { link: RADIO_LINK, why: gone.to_string() })
             }),
             Some(event) = self.events.recv() => Ok(self.take(event)),
         }
     }
 
     fn try_send(&mut self, link: LinkId, frame: &[u8]) -> Result<(), Full> {
-        if link == RADIO {
+        if link == RADIO_LINK {
             return self.radio.try_send(link, frame);
         }
         let frame = FrameBytes::from_slice(frame).map_err(|_| Full)?;

@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use ble_bearer::bluez::{BluezBearer, BluezOptions};
-use ble_bearer::{Bearer, BearerEvent};
+use ble_bearer::{Bearer, BearerEvent, RADIO_LINK};
 use clap::Parser;
-use mesh_protocol::LinkId;
 
 /// How long a link may take to go down, and to come up again: the pauses between attempts double up to 15 s.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -54,7 +53,7 @@ async fn main() -> Result<()> {
             other => bail!("{name} said {other:?} instead of going down"),
         }
     }
-    ensure!(sender.try_send(LinkId(0), b"x").is_err(), "{from} took a frame while it was down");
+    ensure!(sender.try_send(RADIO_LINK, b"x").is_err(), "{from} took a frame while it was down");
     let error =
         BluezBearer::open(&from, BluezOptions::default()).await.err().context("opened what is not there")?;
     println!("another bearer is refused: {error}");
@@ -67,7 +66,7 @@ async fn main() -> Result<()> {
     }
     for _ in 0..TRIES {
         // Refused only while one is being sent.
-        let _ = sender.try_send(LinkId(0), b"here again");
+        let _ = sender.try_send(RADIO_LINK, b"here again");
         let heard = tokio::time::timeout(Duration::from_secs(1), receiver.next_event()).await;
         if let Ok(event) = heard {
             match event? {

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use ble_bearer::bluez::{BluezBearer, BluezOptions, Sending};
 use ble_bearer::hci::{HciBearer, HciOptions, Port};
-use ble_bearer::{Bearer, BearerEvent, WallClock};
+use ble_bearer::{Bearer, BearerEvent, RADIO_LINK, WallClock};
 use clap::{Parser, ValueEnum};
-use mesh_protocol::{LEGACY_FRAME, LinkId};
+use mesh_protocol::LEGACY_FRAME;
 
 /// How long after the last frame was handed over the receiver still listens.
 const TAIL: Duration = Duration::from_secs(2);
@@ -99,7 +99,7 @@ async fn measure<B: Bearer>(args: &Args, mut sender: B, mut receiver: B) -> Resu
             _ = retry.tick() => if next < frames {
                 let mut frame = [0x5a; LEGACY_FRAME];
                 frame[..4].copy_from_slice(&next.to_be_bytes());
-                if sender.try_send(LinkId(0), &frame).is_ok() {
+                if sender.try_send(RADIO_LINK, &frame).is_ok() {
                     last = Instant::now();
                     sent.insert(next, last);
                     next += 1;

@@ -6,10 +6,10 @@
 
 use mesh_protocol::{Duration, Instant};
 
-use super::{HCI_LINK, Host, Phase};
+use super::{Host, Phase};
 use crate::hci::command::{name, reason};
 use crate::hci::setup::rescan;
-use crate::{AdapterState, BearerEvent};
+use crate::{AdapterState, BearerEvent, RADIO_LINK};
 
 /// Trouble that comes back within this calls for the next recovery level. A guess.
 const RELAPSE: Duration = Duration::from_secs(30);
@@ -111,7 +111,7 @@ impl Host {
         self.health.state = state;
         if self.link_up {
             self.link_up = false;
-            self.events.push_back(BearerEvent::LinkDown { link: HCI_LINK, why: why.to_owned() });
+            self.events.push_back(BearerEvent::LinkDown { link: RADIO_LINK, why: why.to_owned() });
         }
     }
 

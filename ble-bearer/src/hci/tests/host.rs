@@ -3,9 +3,9 @@
 use mesh_protocol::{Duration, LEGACY_FRAME, LinkInfo, MAX_FRAME, Reach};
 
 use super::script::{Rig, Trouble};
+use crate::hci::HciOptions;
 use crate::hci::options::{ADV_DELAY, ADV_INTERVAL};
-use crate::hci::{HCI_LINK, HciOptions};
-use crate::{AdapterState, BearerEvent, Full};
+use crate::{AdapterState, BearerEvent, Full, RADIO_LINK};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -124,7 +124,7 @@ fn what_is_heard_is_told_and_other_companies_are_not() {
         rig.script.hear(rig.now, b"frame");
         rig.run(ms(1));
         let [(_, BearerEvent::Frame { link, bytes, .. })] = &rig.told[..] else { panic!("{:?}", rig.told) };
-        assert_eq!((*link, &bytes[..]), (HCI_LINK, &b"frame"[..]));
+        assert_eq!((*link, &bytes[..]), (RADIO_LINK, &b"frame"[..]));
         let mut rig = Rig::with(extended, HciOptions { company: 0x1234, ..HciOptions::new(7) });
         rig.run(ms(100));
         rig.told.clear();

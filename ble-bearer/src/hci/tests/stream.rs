@@ -77,7 +77,7 @@ async fn an_adapter_that_goes_away_and_comes_back_is_used_again() {
     for round in 0..5 {
         assert!(matches!(bearer.next_event().await, Ok(BearerEvent::LinkUp { .. })), "round {round}");
         assert_eq!(bearer.health().state, AdapterState::Up);
-        let link = crate::hci::HCI_LINK;
+        let link = crate::RADIO_LINK;
         bearer.try_send(link, b"frame").unwrap();
         bearer.try_send(link, b"too many").unwrap_err();
         let down = loop {
@@ -131,7 +131,7 @@ async fn a_controller_that_refuses_frames_is_opened_ever_more_rarely_until_one_w
         for until in [32, 120, 160] {
             refuses.store(until <= 120, Ordering::Relaxed);
             while clock.now() < Instant::ZERO + Duration::from_secs(until) {
-                let _ = bearer.try_send(crate::hci::HCI_LINK, b"frame");
+                let _ = bearer.try_send(crate::RADIO_LINK, b"frame");
                 let moment = std::time::Duration::from_millis(50);
                 let _ = tokio::time::timeout(moment, bearer.next_event()).await;
             }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
-use crate::{Bearer, BearerError, BearerEvent, Clock, Full};
+use crate::{Bearer, BearerError, BearerEvent, Clock, Full, RADIO_LINK};
 
 /// Sends a numbered frame every 40 ms.
 struct Beacon {
@@ -215,7 +215,7 @@ async fn a_dropped_bearer_is_a_power_cut_and_a_new_one_brings_it_back() {
     let BearerEvent::LinkUp { link, info } = bob.next_event().await.unwrap() else {
         panic!("the link comes first")
     };
-    assert_eq!((link, info), (SIM_LINK, link_info()));
+    assert_eq!((link, info), (RADIO_LINK, link_info()));
 
     // What was handed over and not yet sent is lost with the power.
     alice.try_send(link, b"never sent").unwrap();
@@ -259,8 +259,8 @@ async fn a_frame_for_another_link_or_too_long_is_refused() {
     let mut world = World::<Infallible>::new(5, room(0));
     let (_, mut bearer, _) = world.seat(Position::default());
     assert_eq!(bearer.try_send(mesh_protocol::LinkId(1), b"x"), Err(Full));
-    assert_eq!(bearer.try_send(SIM_LINK, &[0; LEGACY_FRAME + 1]), Err(Full));
-    assert_eq!(bearer.try_send(SIM_LINK, &[0; LEGACY_FRAME]), Ok(()));
+    assert_eq!(bearer.try_send(RADIO_LINK, &[0; LEGACY_FRAME + 1]), Err(Full));
+    assert_eq!(bearer.try_send(RADIO_LINK, &[0; LEGACY_FRAME]), Ok(()));
 }
 
 #[tokio::test]

@@ -13,9 +13,8 @@ use crate::sim::air::Delivery;
 use crate::sim::controller::REPORT_LATENCY;
 use crate::sim::geometry::StationId;
 use crate::sim::hearer::Hearer;
-use crate::sim::seat::SIM_LINK;
 use crate::sim::station::{Observer, Reception, ReceptionVerdict, Station};
-use crate::{BearerEvent, FrameBytes};
+use crate::{BearerEvent, FrameBytes, RADIO_LINK};
 
 /// A frame on its way from controllers to their hosts.
 #[derive(Debug)]
@@ -122,7 +121,7 @@ impl<S: Station, O: Observer<S>> World<S, O> {
             // An advert without a frame in it is nothing to an engine.
             Occupant::Seat(_) if !reception.has_frame() => {}
             Occupant::Seat(index) => {
-                let event = BearerEvent::Frame { link: SIM_LINK, bytes: frame.clone(), rssi: Some(rssi) };
+                let event = BearerEvent::Frame { link: RADIO_LINK, bytes: frame.clone(), rssi: Some(rssi) };
                 let waker = self.shared.lock().give(*index, event);
                 waker.into_iter().for_each(Waker::wake);
             }
