@@ -97,7 +97,7 @@ fn flood<O: Observer<Flood>>(nodes: u32, seconds: u64, observer: O) -> Flooded {
     let mut rng = Rng::stream(1, "bench");
     let mut place = || rng.below(1_000_000) as f64 / 1e6 * side;
     for number in 0..nodes {
-        let spec = ble_bearer::sim::RadioSpec { tells_sent: true, ..Default::default() };
+        let spec = ble_bearer::sim::RadioSpec { reports_sent: true, ..Default::default() };
         world.add_with(Position::new(place(), place()), spec, Flood::new(127, 27, true, number, 1));
     }
     let heard_by = |world: &World<Flood, O>, id| world.air().listeners(StationId(id)).count();

@@ -33,7 +33,7 @@ pub enum Sending {
     Update,
     /// Each frame is an advertisement of its own: registered, shown, unregistered. For a bluetoothd that takes no
     /// notice of changed data, and to compare.
-    Anew,
+    Register,
 }
 
 /// What can be chosen about a [`BluezBearer`].

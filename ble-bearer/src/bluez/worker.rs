@@ -25,7 +25,7 @@ const TRIAL: usize = 5;
 const LINGER: Duration = Duration::from_secs(1);
 /// The least time that a frame stays on the air, whatever the bus took of its gap. A guess: bluetoothd, kernel and
 /// controller have five commands to pass on.
-const SETTLE: Duration = Duration::from_millis(20);
+const ON_AIR_LEAST: Duration = Duration::from_millis(20);
 
 /// Why sending and hearing ended.
 enum End {
@@ -157,10 +157,10 @@ async fn put(
     sending: Sending,
 ) -> Result<(), dbus::Error> {
     advertisement.show(frame).await?;
-    sleep(SETTLE).await;
+    sleep(ON_AIR_LEAST).await;
     match sending {
         Sending::Update => Ok(()),
-        Sending::Anew => advertisement.hide().await,
+        Sending::Register => advertisement.hide().await,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a host tells its controller.
+//! What a host has its controller do.
 //!
 //! Owns the commands that advertising and scanning need, with the parameters that this bearer wants. Their layout is
 //! `bt-hci`'s. Which of them follow each other is for `setup` and the schedulers.

@@ -28,7 +28,7 @@ pub(super) enum Event<'a> {
     },
     /// The controller says that it is broken.
     HardwareError(u8),
-    /// AdvReports were heard.
+    /// Adverts were heard.
     Reports(AdvReports<'a>),
     /// An advertising set has sent its events, or was stopped.
     SetTerminated {

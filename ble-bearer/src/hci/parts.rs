@@ -1,4 +1,4 @@
-//! AdvReports that come in more than one report.
+//! Adverts that come in more than one report.
 //!
 //! Owns what has come so far of a few of them. When there are more, the one that began first is given up, as are those whose end
 //! the controller lost.
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::event::{AdvReport, Part, Sender};
 
-/// AdvReports that may be under way at a time. A guess: a controller follows few at once.
+/// Adverts that may be under way at a time. A guess: a controller follows few at once.
 const MOST: usize = 4;
 /// The most data an advert has (Core Specification, Vol 6 Part B, 2.3.4.9).
 const LONGEST: usize = 1_650;

@@ -168,7 +168,7 @@ impl Setup {
         match (step, returned) {
             (_, []) => return Err(refused("nothing")),
             (_, [0, rest @ ..]) => self.learn(step, rest).ok_or_else(|| refused("too few bytes"))?,
-            // Not every controller has one to tell.
+            // Not every controller has one to report.
             (Step::Address, _) => {}
             (_, [status, ..]) if self.adapter.extended => {
                 self.fall_back(format!("{} was refused: {}", name(opcode), reason(*status)));

@@ -133,7 +133,7 @@ impl Advert {
     }
 }
 
-/// The content of the first AD structure that may have a frame in it. What follows a broken structure cannot be told apart.
+/// The content of the first AD structure that may have a frame in it. What follows a broken structure cannot be made out.
 fn frame_in(mut data: &[u8]) -> Option<FrameBytes> {
     while let Some((length, rest)) = data.split_first() {
         // A length of zero ends the significant part (Core Specification, Vol 3 Part C, 11).

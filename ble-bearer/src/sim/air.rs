@@ -281,7 +281,7 @@ impl Air {
             return;
         };
         let shape = shape(&sender.spec, &cargo);
-        self.links.settle();
+        self.links.prepare();
         let receiver = &mut self.receivers[from.index()];
         receiver.own = Span { start: now, end: now + shape.airtime() };
         // What it was receiving it gives up. Those PDUs are judged as lost to half duplex when they end, so nothing is undone here.

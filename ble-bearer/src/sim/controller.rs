@@ -1,6 +1,6 @@
 //! A Bluetooth controller that advertises, as seen from its host.
 //!
-//! Owns when advertising events start, how many copies go out, and how much may wait: one or several advertising sets that share
+//! Owns when advertising events start, how many events a frame gets, and how much may wait: one or several advertising sets that share
 //! one radio. Knows neither air nor world: whoever runs it asks [`Controller::poll_timeout`], takes the frame of each event from
 //! [`Controller::poll_transmit`], and reports receptions [`REPORT_LATENCY`] after they ended. No clock and no IO,
 //! so that it can sit behind HCI.
@@ -64,9 +64,9 @@ struct Set {
 
 impl Set {
     /// When something happens in it next.
-    fn timeout(&self, tells_sent: bool) -> Option<Instant> {
+    fn timeout(&self, reports_sent: bool) -> Option<Instant> {
         let held = self.held.as_ref()?;
-        held.next.or((tells_sent || self.waiting.is_some()).then_some(held.end))
+        held.next.or((reports_sent || self.waiting.is_some()).then_some(held.end))
     }
 }
 
@@ -78,7 +78,7 @@ pub struct Controller {
     sets: Vec<Set>,
     /// When the event that started last ends: the radio sends one at a time.
     free: Instant,
-    /// Sets whose last event has ended and who have not been told of yet.
+    /// Sets whose last event has ended, and whose end was not reported yet.
     sent: Vec<usize>,
 }
 
@@ -112,7 +112,7 @@ impl Controller {
         copies: u8,
         interval: Duration,
     ) -> Result<(), Full> {
-        self.settle(now);
+        self.take_up_waiting(now);
         let place = self.sets.get_mut(set).ok_or(Full)?;
         if frame.len() > self.spec.mtu() || place.waiting.is_some() {
             return Err(Full);
@@ -140,7 +140,7 @@ impl Controller {
         events: Option<u8>,
         interval: Duration,
     ) -> Result<(), Full> {
-        // Others that have ended stay as they are until they are told of.
+        // Others that have ended stay as they are until that is reported.
         *self.sets.get_mut(set).ok_or(Full)? = Set::default();
         let copies = events.map(|events| events.max(1));
         self.hold(now, set, Cargo::advert(advert), Schedule { copies, interval: interval.max(ADV_INTERVAL) });
@@ -154,14 +154,14 @@ impl Controller {
         }
     }
 
-    /// Has a set hold nothing: no more of its events start, and nobody is told. How many have started.
+    /// Has a set hold nothing: no more of its events start, and no end is reported. How many have started.
     pub fn stop(&mut self, set: usize) -> u64 {
         let held = self.sets.get_mut(set).and_then(|set| std::mem::take(set).held);
         held.map_or(0, |held| held.started)
     }
 
     /// Takes up waiting frames where the last event of the held one has ended.
-    fn settle(&mut self, now: Instant) {
+    fn take_up_waiting(&mut self, now: Instant) {
         for set in 0..self.sets.len() {
             while let Some(held) = &self.sets[set].held
                 && held.next.is_none()
@@ -169,7 +169,7 @@ impl Controller {
             {
                 let end = held.end;
                 self.sets[set].held = None;
-                if self.spec.tells_sent {
+                if self.spec.reports_sent {
                     self.sent.push(set);
                 }
                 if let Some((cargo, schedule)) = self.sets[set].waiting.take() {
@@ -194,15 +194,15 @@ impl Controller {
     /// When [`Controller::poll_transmit`] has something to do next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let tells_sent = self.spec.tells_sent;
-        self.sets.iter().filter_map(|set| set.timeout(tells_sent)).min()
+        let reports_sent = self.spec.reports_sent;
+        self.sets.iter().filter_map(|set| set.timeout(reports_sent)).min()
     }
 
     /// What the advertising event that starts at `now` carries, if one does.
     ///
-    /// An event that another set's event stands in the way of starts when that one has ended.
+    /// An event that would overlap another set's event starts when that one has ended.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<&Cargo> {
-        self.settle(now);
+        self.take_up_waiting(now);
         let starts = self.sets.iter().enumerate();
         let due =
             starts.filter_map(|(n, set)| Some((set.held.as_ref()?.next.filter(|start| *start <= now)?, n)));
@@ -224,7 +224,7 @@ impl Controller {
         Some(&held.cargo)
     }
 
-    /// A set whose last event has ended, once for each frame, if the radio tells.
+    /// A set whose last event has ended, once for each frame, if the radio reports it.
     pub fn poll_sent(&mut self) -> Option<usize> {
         (!self.sent.is_empty()).then(|| self.sent.remove(0))
     }
@@ -354,24 +354,24 @@ mod tests {
 
     #[test]
     fn starting_one_set_hides_no_other_s_end() {
-        let spec = RadioSpec { sets: 2, tells_sent: true, ..RadioSpec::default() };
+        let spec = RadioSpec { sets: 2, reports_sent: true, ..RadioSpec::default() };
         let mut controller = Controller::new(Rng::new(5), spec);
         controller.start(Instant::ZERO, 0, advert(1), Some(1), ADV_INTERVAL).unwrap();
         let start = controller.poll_timeout().unwrap();
         assert!(controller.poll_transmit(start).is_some());
         let end = controller.poll_timeout().unwrap();
         controller.start(end, 1, advert(2), None, ADV_INTERVAL).unwrap();
-        assert_eq!(controller.poll_timeout(), Some(end), "it is still to be told");
+        assert_eq!(controller.poll_timeout(), Some(end), "it is still to be reported");
         assert!(controller.poll_transmit(end).is_none());
         assert_eq!((controller.poll_sent(), controller.poll_sent()), (Some(0), None));
         assert!(controller.start(end, 2, advert(3), None, ADV_INTERVAL).is_err(), "no such set");
     }
 
     #[test]
-    fn sets_share_one_radio_and_tell_when_they_have_sent() {
+    fn sets_share_one_radio_and_report_when_they_have_sent() {
         for seed in 0..100 {
             println!("seed {seed}");
-            let spec = RadioSpec { sets: 3, tells_sent: true, ..RadioSpec::default() };
+            let spec = RadioSpec { sets: 3, reports_sent: true, ..RadioSpec::default() };
             let event = spec.shape(LEGACY_FRAME).airtime();
             let mut controller = Controller::new(Rng::new(seed), spec);
             for set in 0..3 {

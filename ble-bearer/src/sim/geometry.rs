@@ -76,7 +76,7 @@ pub enum Topology {
         exponent: f64,
         /// dB for each floor in between.
         floor_loss: f64,
-        /// Standard deviation of what stands in the way of a link, in dB; the same both ways.
+        /// Standard deviation of what obstacles take of a link, in dB; the same in both directions.
         shadowing: f64,
         /// Standard deviation of the strength from one advertising event to the next, in dB.
         fading: f64,

@@ -31,17 +31,17 @@ pub(super) struct Links {
     stations: Vec<(Position, i32, i32)>,
     /// For each station, who can hear it, in order of their numbers.
     listeners: Vec<Vec<Neighbour>>,
-    /// For each station the power in milliwatts that arrives at each other one; empty while settled.
+    /// For each station the power in milliwatts that arrives at each other one; empty while prepared.
     arriving: Vec<Vec<f32>>,
     /// Whether what follows is worked out.
-    settled: bool,
+    prepared: bool,
     /// For each station, one after the other, the power of those that disturb what it hears, in order of their numbers.
     noise: Vec<f32>,
     /// For each station and each word of `loud_at`, where in `noise` the first of its bits is.
     places: Vec<u32>,
     /// A signal must be so much stronger than others, in hundredths of a dB.
     capture: i32,
-    /// For each station, one bit for each that disturbs what it hears, one row after the other; empty until settled.
+    /// For each station, one bit for each that disturbs what it hears, one row after the other; empty until prepared.
     loud_at: Vec<u64>,
     /// For each station, one bit for each that disturbs somebody who hears it.
     rivals: Vec<u64>,
@@ -58,7 +58,7 @@ impl Links {
             stations,
             listeners,
             arriving,
-            settled: false,
+            prepared: false,
             noise,
             places,
             capture,
@@ -71,7 +71,7 @@ impl Links {
     pub(super) fn add(&mut self, position: Position, tx: f64, sensitivity: f64) -> StationId {
         let new = StationId(u32::try_from(self.stations.len()).unwrap_or(u32::MAX));
         let (tx, sensitivity) = (centi(tx), centi(sensitivity));
-        self.unsettle();
+        self.unprepare();
         self.stations.push((position, tx, sensitivity));
         self.listeners.push(Vec::new());
         self.arriving.iter_mut().for_each(|row| row.push(0.0));
@@ -153,8 +153,8 @@ impl Links {
     }
 
     /// Works out what is asked for at every PDU. To be called after stations were added.
-    pub(super) fn settle(&mut self) {
-        if self.settled {
+    pub(super) fn prepare(&mut self) {
+        if self.prepared {
             return;
         }
         let words = self.words();
@@ -174,7 +174,7 @@ impl Links {
                 }
             }
         }
-        self.settled = true;
+        self.prepared = true;
         self.rivals.clear();
         for listeners in &self.listeners {
             let at = self.rivals.len();
@@ -187,12 +187,12 @@ impl Links {
     }
 
     /// Back to rows that can be added to. What disturbs nobody has been left out, and is left out for good.
-    fn unsettle(&mut self) {
-        if self.settled {
+    fn unprepare(&mut self) {
+        if self.prepared {
             let count = self.stations.len() as u32;
             let row = |from| (0..count).map(|to| self.noise(StationId(from), StationId(to))).collect();
             self.arriving = (0..count).map(row).collect();
-            self.settled = false;
+            self.prepared = false;
         }
     }
 
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(heard_by(&links, 2), [] as [u32; 0]);
         assert_eq!(links.neighbour(StationId(0), StationId(1)).map(|to| to.strength), Some(-5_975));
         assert_eq!(links.neighbour(StationId(0), StationId(2)), None);
-        links.settle();
+        links.prepare();
         assert_eq!(links.noise(StationId(0), StationId(2)), 0.0);
         assert_eq!(links.listeners(StationId(0))[0].loss_ppm, 5);
     }
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(heard_by(&links, 0), [1]);
         links.add(Position::new(101.0, 0.0), 0.0, -60.0);
         assert_eq!(heard_by(&links, 0), [1]);
-        links.settle();
+        links.prepare();
         assert!(links.noise(StationId(0), StationId(2)) == 0.0, "20 dB below the weakest");
         assert_eq!(heard_by(&links, 1), [0, 2]);
     }
@@ -283,7 +283,7 @@ mod tests {
             links.add(Position::new(x, 0.0), 0.0, -60.0);
         }
         let disturb = |links: &mut Links, from| {
-            links.settle();
+            links.prepare();
             let count = links.stations.len() as u32;
             (0..count).filter(|rival| links.disturbs(StationId(*rival), StationId(from))).collect::<Vec<_>>()
         };

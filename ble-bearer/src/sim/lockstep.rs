@@ -151,7 +151,7 @@ pub(super) struct State {
 
 /// Time.
 impl State {
-    /// The time now. Running on with the wall, it is made to stand: what is told once stays told.
+    /// The time now. Running on with the wall, it is made to stand: a time that was once given out is never taken back.
     #[expect(clippy::disallowed_methods, reason = "a clock that follows the wall asks it")]
     pub(super) fn now(&mut self) -> Instant {
         if let Some(running) = self.running {

@@ -61,11 +61,11 @@ impl<S: Station, O: Observer<S>> Pacer<S, O> {
     }
 
     /// Looks into the world or pokes it, at the time that its clocks show. Do not block in it.
-    pub fn with<R>(&self, look: impl FnOnce(&mut World<S, O>) -> R) -> R {
+    pub fn with<R>(&self, access: impl FnOnce(&mut World<S, O>) -> R) -> R {
         let mut world = self.lock();
         // What is poked may set an alarm that the running clock does not know of.
         self.shared.lock().stop_clock(Stopped::No);
-        let result = look(&mut world);
+        let result = access(&mut world);
         drop(world);
         self.shared.changed.notify_one();
         result

@@ -35,11 +35,11 @@ impl Alarms {
         self.alarms.len() - 1
     }
 
-    /// Sets an alarm anew.
+    /// Sets an alarm, in place of what it was set to.
     pub(super) fn set(&mut self, number: usize, due: Option<Instant>) {
         self.alarms[number].due = due;
         self.queue(number);
-        self.settle();
+        self.drop_stale();
     }
 
     /// Sees to it that an alarm has an entry no later than it is due.
@@ -55,7 +55,7 @@ impl Alarms {
     }
 
     /// Removes entries that mean nothing any more, until the first one is true.
-    fn settle(&mut self) {
+    fn drop_stale(&mut self) {
         while let Some(&Reverse((at, _, number))) = self.heap.peek() {
             let alarm = &mut self.alarms[number];
             if alarm.queued == Some(at) {
@@ -82,7 +82,7 @@ impl Alarms {
         }
         self.heap.pop();
         self.alarms[number] = Alarm::default();
-        self.settle();
+        self.drop_stale();
         Some(number)
     }
 }

@@ -153,7 +153,7 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut waker = Some(cx.waker().clone());
-        let over = self.shared.lock().look(self.id, &mut waker);
+        let over = self.shared.lock().poll_sleep(self.id, &mut waker);
         self.shared.changed.notify_one();
         match over {
             Some(wake) => {

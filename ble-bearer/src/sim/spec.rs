@@ -67,8 +67,8 @@ pub struct RadioSpec {
     pub sets: usize,
     /// Bytes of the AD structure around each frame: length, type and, for manufacturer data, the company.
     pub ad_header: usize,
-    /// Whether the host is told when the last event of a set has ended.
-    pub tells_sent: bool,
+    /// Whether the controller reports to its host when the last event of a set has ended.
+    pub reports_sent: bool,
 }
 
 impl RadioSpec {
@@ -107,7 +107,7 @@ impl Default for RadioSpec {
             extended: None,
             sets: 1,
             ad_header: AD_HEADER,
-            tells_sent: false,
+            reports_sent: false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a simulated device is to its world, and what a watcher of the world is told.
+//! What a simulated device is to its world, and what a watcher of the world sees.
 //!
 //! Owns the traits [`Station`] and [`Observer`] and the [`Radio`] that a device sends through. When they are called
 //! is the world's business ([`super::World`]).
@@ -24,8 +24,8 @@ pub trait Station {
         reception.has_frame() && self.receive(now, reception.frame, reception.rssi)
     }
 
-    /// The last advertising event of what `set` held has ended; [`Station::run`] follows at once. Only told where the radio
-    /// [tells](super::RadioSpec::tells_sent).
+    /// The last advertising event of what `set` held has ended; [`Station::run`] follows at once. Only called where the radio
+    /// [reports it](super::RadioSpec::reports_sent).
     fn sent(&mut self, now: Instant, set: usize) {
         let _ = (now, set);
     }
@@ -52,7 +52,7 @@ impl Station for Infallible {
 pub struct Radio<'a> {
     pub(super) now: Instant,
     pub(super) controller: &'a mut Controller,
-    /// What the scanner is told: a plan, or to be off.
+    /// What the scanner is to do: follow a plan, or be off.
     pub(super) scan: Option<Option<ScanPlan>>,
 }
 

@@ -99,7 +99,7 @@ pub trait Stack: StackNode + Faulty + Sized {
             sets: Self::sets(settings),
             // The length, and what stands behind it.
             ad_header: 1 + Self::AD_TYPE.len(),
-            tells_sent: Self::NEEDS_SENT,
+            reports_sent: Self::NEEDS_SENT,
         }
     }
 }

@@ -82,7 +82,7 @@ impl ControllerKind {
             sensitivity_dbm: radio.sensitivity_dbm,
             extended: self.is_extended().then_some(Phy::OneM),
             sets: self.sets(),
-            tells_sent: true,
+            reports_sent: true,
             ..RadioSpec::default()
         }
     }

@@ -52,7 +52,7 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     let sending = match args.way {
         Way::Update => Sending::Update,
-        Way::Anew => Sending::Anew,
+        Way::Anew => Sending::Register,
         Way::Hci => {
             let clock = WallClock::start();
             let open = async |name: &str, address| {

@@ -48,7 +48,7 @@ impl State {
 
     /// Looks whether a wait is over, and if so ends it: the wakers to wake then. A waker handed in is kept while it
     /// is not, and the one it replaces left in its place.
-    pub(in crate::sim) fn look(&mut self, id: u64, waker: &mut Option<Waker>) -> Option<Vec<Waker>> {
+    pub(in crate::sim) fn poll_sleep(&mut self, id: u64, waker: &mut Option<Waker>) -> Option<Vec<Waker>> {
         let sleeper = self.sleepers.get_mut(&id)?;
         let (key, holding) = (sleeper.seat, sleeper.holding);
         if !sleeper.fired {

@@ -34,7 +34,7 @@ fn frame(len: usize) -> FrameBytes {
 }
 
 /// Lets everything on the air come to its end; who heard whom, and when the PDU ended.
-fn settle(air: &mut Air) -> Vec<(u32, u32, Instant)> {
+fn drain(air: &mut Air) -> Vec<(u32, u32, Instant)> {
     let mut all = Vec::new();
     while let Some(at) = air.poll_timeout() {
         if let Some(Delivery { end, from, hearers, .. }) = air.poll_delivery(at) {
@@ -62,7 +62,7 @@ fn each_receiver_hears_the_pdu_of_the_channel_it_scans_once() {
         (1..20).map(|id| u64::from(air.scanned_channel(StationId(id), start).unwrap()) - 37).collect();
     assert!((0..3).all(|channel| channels.contains(&channel)), "{channels:?}");
     air.transmit(start, StationId(0), &frame(LEGACY_FRAME));
-    let mut heard = settle(&mut air);
+    let mut heard = drain(&mut air);
     heard.sort_by_key(|(_, to, _)| *to);
     let expected = (1..20).zip(channels).map(|(to, channel)| {
         let end = start + Duration::from_micros(376 + channel * (376 + 150));
@@ -79,13 +79,13 @@ fn a_pdu_cut_by_the_end_of_a_scan_window_is_lost() {
     let change = end_of_37(&air, 1);
     // Ends exactly with the window: heard. A microsecond later: cut on 37, and heard on 38.
     air.transmit(change - Duration::from_micros(376), StationId(0), &frame(LEGACY_FRAME));
-    let heard = settle(&mut air);
+    let heard = drain(&mut air);
     assert_eq!(heard[0], (0, 1, change));
     assert_eq!(air.counters().boundary, 0);
 
     let mut air = self::air(2, 2, 0);
     air.transmit(change - Duration::from_micros(375), StationId(0), &frame(LEGACY_FRAME));
-    let heard = settle(&mut air);
+    let heard = drain(&mut air);
     assert_eq!(heard, [(0, 1, change + Duration::from_micros(1 + 150 + 376))]);
     assert_eq!((air.counters().boundary, air.counters().heard), (1, 1));
 }
@@ -105,7 +105,7 @@ fn one_who_sends_or_turns_round_hears_nothing() {
             pass(&mut air, at);
             air.transmit(at, StationId(station), &frame(LEGACY_FRAME));
         }
-        settle(&mut air);
+        drain(&mut air);
         (air.counters().heard, air.counters().half_duplex)
     };
     // It hears again 300 µs after its own event of 1,428 µs, not a microsecond sooner.
@@ -128,7 +128,7 @@ fn overlapping_pdus_destroy_each_other_where_both_are_in_range() {
         air.transmit(base, StationId(0), &frame(LEGACY_FRAME));
         pass(&mut air, base + Duration::from_micros(gap));
         air.transmit(base + Duration::from_micros(gap), StationId(2), &frame(LEGACY_FRAME));
-        let heard: Vec<_> = settle(&mut air).into_iter().map(|(from, to, _)| (from, to)).collect();
+        let heard: Vec<_> = drain(&mut air).into_iter().map(|(from, to, _)| (from, to)).collect();
         (heard, air.counters().collision)
     };
     let (heard, collisions) = run(375);
@@ -144,7 +144,7 @@ fn link_loss_is_drawn_once_an_event_and_comes_near_its_rate() {
     let events = 2_000;
     for number in 0..events {
         air.transmit(us(10_000 * number), StationId(0), &frame(LEGACY_FRAME));
-        settle(&mut air);
+        drain(&mut air);
     }
     let counters = air.counters();
     assert_eq!(counters.events, events);
@@ -161,10 +161,10 @@ fn one_without_power_hears_nothing_and_loses_nothing() {
     let pdu = RadioSpec::default().shape(1).primary().as_micros();
     air.set_powered(us(0), StationId(1), false);
     air.transmit(us(0), StationId(0), &frame(1));
-    assert_eq!(settle(&mut air), []);
+    assert_eq!(drain(&mut air), []);
     air.set_powered(us(5_000), StationId(1), true);
     air.transmit(us(10_000), StationId(0), &frame(1));
-    assert_eq!(settle(&mut air).len(), 1);
+    assert_eq!(drain(&mut air).len(), 1);
     assert_eq!(
         air.counters(),
         AirCounters { events: 2, airtime_us: 6 * pdu, heard: 1, ..AirCounters::default() }
@@ -180,7 +180,7 @@ fn duel(strengths: [i8; 2], gap: u64) -> Vec<u32> {
     air.transmit(base, StationId(1), &frame(LEGACY_FRAME));
     pass(&mut air, base + Duration::from_micros(gap));
     air.transmit(base + Duration::from_micros(gap), StationId(2), &frame(LEGACY_FRAME));
-    settle(&mut air).into_iter().map(|(from, ..)| from).collect()
+    drain(&mut air).into_iter().map(|(from, ..)| from).collect()
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn interference_adds_up_as_power() {
         for n in 0..rivals {
             air.transmit(base, StationId(2 + n), &frame(LEGACY_FRAME));
         }
-        let from_1 = settle(&mut air).into_iter().filter(|(from, ..)| *from == 1).count();
+        let from_1 = drain(&mut air).into_iter().filter(|(from, ..)| *from == 1).count();
         assert_eq!(from_1, heard, "{rivals} rivals");
     }
 }
@@ -235,7 +235,7 @@ fn an_extended_advert_is_heard_on_its_secondary_channel_by_those_who_can() {
     assert_eq!((air.counters().heard, air.counters().airtime_us), (1, 3 * 136 + 1_064));
     // What fits a legacy advert goes into one, so that everyone hears it.
     air.transmit(start + ms(10), sender, &frame(LEGACY_FRAME));
-    assert_eq!(settle(&mut air).len(), 2);
+    assert_eq!(drain(&mut air).len(), 2);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_power_cut_breaks_off_what_is_being_sent_and_what_is_being_heard() {
         pass(&mut air, at);
         air.set_powered(at, StationId(station), false);
         air.set_powered(at, StationId(station), true);
-        settle(&mut air).len()
+        drain(&mut air).len()
     };
     assert_eq!((cut(0, 375), cut(1, 375)), (0, 0), "in the middle of the PDU");
     assert_eq!(cut(0, 376), 1, "what has left has left");
@@ -262,7 +262,7 @@ fn a_wireless_lan_disturbs_its_share() {
     let mut air = stations(Air::new(12, Topology::Given(links), noisy), 2);
     for number in 0..5_000 {
         air.transmit(us(10_137 * number), StationId(0), &frame(LEGACY_FRAME));
-        settle(&mut air);
+        drain(&mut air);
     }
     // Lost when one of the slots of 2 ms that it touches is busy: 0.3, and of the 18.8 % that touch two, 0.51.
     let counters = air.counters();
@@ -285,7 +285,7 @@ fn fading_loses_what_is_near_the_limit_and_spares_the_rest() {
         air.add(Position::new(metres, 0.0), RadioSpec::default());
         for number in 0..1_000 {
             air.transmit(us(10_000 * number), StationId(0), &frame(LEGACY_FRAME));
-            settle(&mut air);
+            drain(&mut air);
         }
         assert_eq!(air.counters().heard + air.counters().weak + air.counters().boundary, 1_000);
         air.counters().heard
@@ -322,7 +322,7 @@ fn collisions_follow_the_arithmetic_of_many_advertisers() {
         }
         air.transmit(us(at), StationId(id), &frame(LEGACY_FRAME));
     }
-    settle(&mut air);
+    drain(&mut air);
     let counters = air.counters();
     let heard = counters.heard as f64 / (counters.heard + counters.collision) as f64;
     assert!((heard - 0.704).abs() < 0.02, "{heard}");
@@ -359,10 +359,10 @@ fn nobody_follows_what_a_power_cut_broke_off() {
     pass(&mut air, cut);
     air.set_powered(cut, sender, false);
     air.set_powered(cut, sender, true);
-    assert_eq!(settle(&mut air), []);
+    assert_eq!(drain(&mut air), []);
     // All of the next one falls into the hearer's pause.
     air.transmit(us(window + 12_000), sender, &frame(100));
-    assert_eq!(settle(&mut air), []);
+    assert_eq!(drain(&mut air), []);
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn what_was_cut_off_neither_disturbs_nor_keeps_anyone_deaf() {
         let next = base + Duration::from_micros(301);
         pass(&mut air, next);
         air.transmit(next, StationId(2), &frame(LEGACY_FRAME));
-        settle(&mut air).len()
+        drain(&mut air).len()
     };
     assert_eq!((heard(false), heard(true)), (0, 1));
 
@@ -394,7 +394,7 @@ fn what_was_cut_off_neither_disturbs_nor_keeps_anyone_deaf() {
     let next = base + Duration::from_micros(500);
     pass(&mut air, next);
     air.transmit(next, StationId(0), &frame(LEGACY_FRAME));
-    assert_eq!(settle(&mut air).len(), 1);
+    assert_eq!(drain(&mut air).len(), 1);
 }
 
 #[test]
@@ -412,12 +412,12 @@ fn one_who_turns_to_sending_gives_up_what_it_was_with() {
         air.transmit(at, station, &frame(len));
     }
     let to_b: Vec<u32> =
-        settle(&mut air).into_iter().filter(|(_, to, _)| *to == b.0).map(|(from, ..)| from).collect();
+        drain(&mut air).into_iter().filter(|(_, to, _)| *to == b.0).map(|(from, ..)| from).collect();
     assert_eq!(to_b, [c.0]);
 }
 
 #[test]
-fn a_scanner_that_is_set_anew_starts_on_37_and_loses_what_it_was_receiving() {
+fn a_scanner_that_is_set_again_starts_on_37_and_loses_what_it_was_receiving() {
     let mut air = air(23, 2, 0);
     let plan = ScanPlan::continuous(Duration::from_millis(100));
     for offset in [0, 200, 1_000_000, 1_234_567] {
@@ -430,12 +430,12 @@ fn a_scanner_that_is_set_anew_starts_on_37_and_loses_what_it_was_receiving() {
     air.transmit(start, StationId(0), &frame(LEGACY_FRAME));
     pass(&mut air, start + Duration::from_micros(100));
     air.set_scan(start + Duration::from_micros(100), StationId(1), None);
-    assert_eq!(settle(&mut air), [], "in the middle of a PDU");
+    assert_eq!(drain(&mut air), [], "in the middle of a PDU");
     assert_eq!(air.scanned_channel(StationId(1), us(9_000_000)), None);
     air.transmit(us(1_400_000), StationId(0), &frame(LEGACY_FRAME));
-    assert_eq!(settle(&mut air), [], "not at all");
+    assert_eq!(drain(&mut air), [], "not at all");
     air.set_scan(us(1_500_000), StationId(1), Some(plan));
     air.transmit(us(1_500_000), StationId(0), &frame(LEGACY_FRAME));
-    assert_eq!(settle(&mut air).len(), 1, "and again");
+    assert_eq!(drain(&mut air).len(), 1, "and again");
     assert_eq!(air.counters().heard, 1);
 }

@@ -1,4 +1,4 @@
-//! From the air to the hosts: reports on their way, what a watcher holds back, and who is told.
+//! From the air to the hosts: reports on their way, what a watcher holds back, and who gets them.
 //!
 //! Owns what lies between a reception that the air has decided and the host that learns of it.
 
