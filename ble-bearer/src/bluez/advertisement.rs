@@ -80,7 +80,8 @@ impl Advertisement {
         self.shown.registered.load(Ordering::Relaxed)
     }
 
-    /// Puts a frame on the air in place of the one before, or with an empty one an advert without data. Comes back when bluetoothd has taken notice.
+    /// Puts a frame on the air in place of the one before, or with an empty one an advert without data. Comes back when bluetoothd
+    /// has taken notice.
     pub(super) async fn show(&mut self, frame: &FrameBytes) -> Result<(), Error> {
         self.shown.frame.lock().unwrap_or_else(PoisonError::into_inner).clone_from(frame);
         if !self.is_registered() {

@@ -51,6 +51,7 @@ impl Advertiser {
     }
 
     pub(super) fn submit(&mut self, advert: AdvData) -> Result<(), Full> {
+        // One and no more: what waits here is decided and cannot be overtaken, and the node knows better what goes next.
         if self.waiting.is_some() {
             return Err(Full);
         }

@@ -1,7 +1,8 @@
 //! Advertising on an extended controller: a frame in each advertising set, and the controller says when it is out.
 //!
-//! Owns the sets. A frame is started for one event, and *sent* once the controller says that it has taken place; a set of which nothing is heard in time is stopped, its frame counted as lost, and after
-//! [`DEAD_AFTER`] such in a row the controller's sending counts as dead.
+//! Owns the sets. A frame is started for one event, and *sent* once the controller says that it has taken place; a set of which
+//! nothing is heard in time is stopped, its frame counted as lost, and after [`DEAD_AFTER`] such in a row the controller's
+//! sending counts as dead.
 
 use mesh_protocol::{Duration, Instant};
 
@@ -56,12 +57,15 @@ impl Extended {
 
     /// How long a frame takes when all sets are in use and each command takes `latency`.
     pub(super) fn min_gap(&self, latency: Duration) -> Duration {
+        // A frame occupies its set for the delay, the event and two commands, and the controller's ear for the two commands, however
+        // many sets there are.
         let (commands, sets) = (latency.times(2), self.sets.len() as u64);
         let busy = (ADV_DELAY + EVENT + commands).as_micros() / sets;
         Duration::from_micros(busy).max(commands).max(LEAST_GAP)
     }
 
     pub(super) fn next(&mut self, now: Instant, waiting: &mut Option<AdvData>) -> Option<Command> {
+        // Stopping comes first: a set that is stuck is a set less for all that follows.
         let overdue = |state: &State| matches!(state, State::Active { until } if *until <= now);
         if let Some(set) = self.sets.iter().position(overdue) {
             self.sets[set] = State::Stopping;
@@ -70,6 +74,7 @@ impl Extended {
             self.unconfirmed += 1;
             return Some(command::stop_set(set as u8));
         }
+        // Then starting what is set: a frame in a set is older than one that waits.
         if let Some(set) = self.sets.iter().position(|state| matches!(state, State::Set)) {
             self.sets[set] = State::Starting { ended: false };
             self.current = Some(set);
@@ -88,8 +93,10 @@ impl Extended {
         let state = &mut self.sets[set];
         *state = match (std::mem::take(state), ok) {
             (State::Setting, true) => State::Set,
+            // Its end may overtake the answer to its start.
             (State::Starting { ended: true }, true) => State::Idle,
             (State::Starting { ended: false }, true) => {
+                // Generous: to stop a set that is only late would lose its frame, and three such count as a dead controller.
                 State::Active { until: now + self.interval + ADV_DELAY + PATIENCE }
             }
             (State::Setting | State::Starting { .. }, false) => {
@@ -111,6 +118,7 @@ impl Extended {
             _ => return,
         }
         if events > 0 {
+            // One that came out is proof enough that the controller sends.
             self.tally.sent += 1;
             self.unconfirmed = 0;
         } else {
@@ -138,6 +146,7 @@ impl Extended {
         self.unconfirmed = 0;
         self.current = None;
         self.sets.iter_mut().for_each(|state| *state = State::Idle);
+        // All of them, whatever their states say: these are in doubt, or nobody would restart.
         (0..self.sets.len() as u8).map(command::stop_set)
     }
 }

@@ -216,7 +216,6 @@ impl Host {
             return;
         };
         self.outstanding = None;
-        // Commands are answered in any order, and some twice (a status, then a completion): only the opcode tells whose it is.
         let status = returned.first().copied();
         match (outstanding.issuer, &mut self.phase) {
             (Issuer::Setup, Phase::Setup(setup)) => {
@@ -264,7 +263,7 @@ impl Host {
             && self.silent_since + self.silence <= now
         {
             let why = format!("nothing was heard for {} s", self.silence.as_millis() / 1_000);
-            // No recovery that counts as one: silence proves nothing, so neither level nor relapse are touched.
+            // Without `recover`: silence proves nothing, so it raises no level and counts as no relapse.
             self.silent_since = now;
             self.silence = self.silence.times(2).min(SILENCE_MOST);
             self.health.trouble = Some(format!("{why}: restarting scanning"));
@@ -341,7 +340,7 @@ impl Host {
                 }
                 None => {
                     let command = advertiser.next(now)?;
-                    // Said as the frame before goes off the air, three commands early: whoever sends has that long to come.
+                    // Said as the frame before is taken off the air: the next one has as long to come as that command takes.
                     if advertiser.take_ready() {
                         self.events.push_back(BearerEvent::Ready { link: RADIO_LINK });
                     }

@@ -55,6 +55,7 @@ impl Legacy {
 
     /// How long a frame takes, when each command takes `latency`.
     pub(super) fn min_gap(&self, latency: Duration) -> Duration {
+        // The hold, and three commands: Set Data, Enable and Disable.
         self.interval + ADV_DELAY + latency.times(3)
     }
 
@@ -62,6 +63,7 @@ impl Legacy {
         match self.state {
             State::Idle => {
                 let data = waiting.take()?;
+                // What it takes beyond its hold is counted from here, waking up late included.
                 self.began = now;
                 self.state = State::Setting;
                 Some(command::set_adv_data(&data.bytes))
@@ -72,6 +74,7 @@ impl Legacy {
             }
             State::Held { until } if until <= now => {
                 self.state = State::Disabling;
+                // Said before Disable is answered: whoever has the next frame needs about as long as the command.
                 self.over = true;
                 Some(command::set_adv_enable(false))
             }
@@ -99,6 +102,8 @@ impl Legacy {
     }
 
     fn hold(&self) -> Duration {
+        // When the event comes within this span is the controller's secret. Disabled sooner, a frame might
+        // never leave. That some send it twice in that time costs air and harms nobody.
         self.interval + ADV_DELAY
     }
 

@@ -1,8 +1,9 @@
 //! The air: which advertising PDUs reach which receivers.
 //!
 //! A state machine without clock and without IO: [`Air::transmit`] starts one advertising event, [`Air::poll_delivery`]
-//! says who heard what, [`Air::poll_timeout`] when to ask. How a reception is decided stands in `reception`. Leaves to the controller ([`super::Controller`]) when events start and how long a report takes, to
-//! [`crate::airtime`] how long PDUs are, to [`super::spec`] where scanners are, to [`super::links`] who is in range.
+//! says who heard what, [`Air::poll_timeout`] when to ask. How a reception is decided stands in `reception`. Leaves to the
+//! controller ([`super::Controller`]) when events start and how long a report takes, to [`crate::airtime`] how long PDUs are, to
+//! [`super::spec`] where scanners are, to [`super::links`] who is in range.
 
 mod reception;
 

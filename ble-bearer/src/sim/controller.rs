@@ -119,6 +119,7 @@ impl Controller {
         }
         let cargo = Cargo::frame(FrameBytes::from_slice(frame).map_err(|_| Full)?);
         let schedule = Schedule { copies: Some(copies.max(1)), interval: interval.max(ADV_INTERVAL) };
+        // Room for one more: whoever is a little early need not try again.
         if place.held.is_some() {
             place.waiting = Some((cargo, schedule));
         } else {
@@ -167,6 +168,7 @@ impl Controller {
                 && held.next.is_none()
                 && held.end <= now
             {
+                // The next begins where this one ended, also if nobody polled just then: how late a caller is changes no time.
                 let end = held.end;
                 self.sets[set].held = None;
                 if self.spec.reports_sent {
@@ -180,6 +182,7 @@ impl Controller {
     }
 
     fn hold(&mut self, now: Instant, set: usize, cargo: Cargo, schedule: Schedule) {
+        // The delay is drawn here and with each event, never when it is asked for: how often a caller polls changes no draw.
         let start = now + COMMAND_LATENCY + self.rng.jitter(ADV_DELAY);
         self.sets[set].held = Some(Held { cargo, next: Some(start), schedule, end: start, started: 0 });
     }
@@ -206,9 +209,11 @@ impl Controller {
         let starts = self.sets.iter().enumerate();
         let due =
             starts.filter_map(|(n, set)| Some((set.held.as_ref()?.next.filter(|start| *start <= now)?, n)));
+        // The earliest first, and of two at the same time the lower set.
         let (start, set) = due.min()?;
         if self.free > start {
             let held = self.sets[set].held.as_mut()?;
+            // One radio: it waits for the other set's event without a new delay, and keeps its own pace from there.
             held.next = Some(self.free);
             return if self.free <= now { self.poll_transmit(now) } else { None };
         }
@@ -220,6 +225,7 @@ impl Controller {
             *copies -= 1;
         }
         let again = held.schedule.copies != Some(0);
+        // From start to start, so that the length of an event does not slow down its set.
         held.next = again.then(|| start + held.schedule.interval + self.rng.jitter(ADV_DELAY));
         Some(&held.cargo)
     }

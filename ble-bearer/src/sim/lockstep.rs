@@ -155,6 +155,7 @@ impl State {
     #[expect(clippy::disallowed_methods, reason = "a clock that follows the wall asks it")]
     pub(super) fn now(&mut self) -> Instant {
         if let Some(running) = self.running {
+            // Not past the next event, however late the pacer is: an engine would see a time at which that has not happened yet.
             let shown = running.at(tokio::time::Instant::now()).min(running.limit);
             self.now = self.now.max(shown);
         }
@@ -163,6 +164,7 @@ impl State {
 
     /// Stops the clock where it is.
     pub(super) fn stop_clock(&mut self, by: Stopped) {
+        // First as far as it has run: what comes next happens at the time that the wall shows, not at the last event's.
         self.now();
         self.running = None;
         self.stopped = self.stopped.max(by);
@@ -179,6 +181,7 @@ impl State {
             return;
         }
         self.running = Some(running);
+        // Seats may have set both since the caller looked, between two of its locks.
         let radio = self.next_radio().map(|(at, _)| at);
         self.limit_clock(radio);
         self.limit_clock(self.next_sleep());
@@ -186,6 +189,7 @@ impl State {
 
     /// Moves time on to an event, or stays when time has come so far already.
     pub(super) fn advance(&mut self, to: Instant) -> Instant {
+        // Time may have been shown further than `to` already: it never goes back.
         self.running = None;
         self.now = self.now.max(to);
         self.now
@@ -200,6 +204,7 @@ impl State {
 
     /// Who keeps time from going on.
     pub(super) fn still(&self) -> Option<Still> {
+        // Holds first: a pacer makes up for time that an engine worked, and not for time that was held.
         if self.holds > 0 {
             return Some(Still::Held);
         }

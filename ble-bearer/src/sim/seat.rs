@@ -40,6 +40,7 @@ impl SimBearer {
 
 impl Bearer for SimBearer {
     fn next_event(&mut self) -> impl Future<Output = Result<BearerEvent, BearerError>> + Send {
+        // Now and not with the first poll: a sleep that is polled before it in a `select!` must know that the seat listens too.
         self.shared.lock().ask(self.key);
         NextEvent { bearer: self }
     }
@@ -57,6 +58,7 @@ impl Bearer for SimBearer {
 
 impl Drop for SimBearer {
     fn drop(&mut self) {
+        // Bound, so that it is dropped after the lock: dropping a waker may run code that wants it.
         let _waker = self.shared.lock().vacate(self.key);
         self.shared.changed.notify_one();
     }

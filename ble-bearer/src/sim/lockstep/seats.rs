@@ -39,6 +39,7 @@ impl State {
         seat.activity = Activity::Busy;
         seat.asked = false;
         self.switched.push((seat.station, true));
+        // The generation makes the old bearer's key stale, so that what it still does is nobody's.
         let key = SeatKey { index, generation: seat.generation };
         (key, waker)
     }
@@ -75,6 +76,8 @@ impl State {
             return None;
         }
         seat.inbox.push_back(event);
+        // At work from now on, not only once its task has run: the world must not go on in between. One that sleeps without
+        // listening is left to sleep; it finds the event when it asks.
         if seat.activity == Activity::Listening {
             seat.activity = Activity::Busy;
         }
@@ -102,6 +105,7 @@ impl State {
         let controller = &mut self.seat(key)?.controller;
         let result = submit(now, controller);
         let next = controller.poll_timeout();
+        // The clock may be running past the event that has just been set.
         self.limit_clock(next);
         Some(result)
     }
@@ -122,6 +126,7 @@ impl State {
     ) -> Result<Option<BearerEvent>, ()> {
         let closed = self.closed;
         let seat = self.seat(key).ok_or(())?;
+        // What came before the world closed is still heard.
         if let Some(event) = seat.inbox.pop_front() {
             seat.activity = Activity::Busy;
             return Ok(Some(event));
@@ -139,6 +144,7 @@ impl State {
         let seat = self.seat(key)?;
         seat.asked = false;
         let waker = seat.waker.take();
+        // It was dropped in a `select!` in which something else came first: that is work that began by itself, at the wall's time.
         if seat.activity == Activity::Listening {
             seat.activity = Activity::Busy;
             self.stop_clock(Stopped::ByWork);

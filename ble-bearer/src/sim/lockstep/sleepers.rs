@@ -36,6 +36,7 @@ impl State {
 
     fn fire(&mut self, id: u64) -> Option<Waker> {
         let sleeper = self.sleepers.get_mut(&id)?;
+        // Holding or at work from here on, not from when the task has run: otherwise time would go on before it looks.
         sleeper.fired = true;
         let (seat, holding, waker) = (sleeper.seat, sleeper.holding, sleeper.waker.take());
         if holding {
@@ -55,6 +56,7 @@ impl State {
             std::mem::swap(&mut sleeper.waker, waker);
             if let Some(seat) = self.seat(key)
                 && !holding
+                // With a `next_event` beside it in a `select!` the seat is not asleep: it listens, once that is polled.
                 && !seat.asked
             {
                 seat.activity = Activity::Asleep;
@@ -81,6 +83,7 @@ impl State {
     /// Forgets a wait that nobody waits for any more.
     pub(in crate::sim) fn forget(&mut self, id: u64) -> Option<Waker> {
         let sleeper = self.sleepers.remove(&id)?;
+        // What a wait has of the clock goes with it: its place in the queue, its hold, or its share of the seat's work.
         if !sleeper.fired {
             self.due.remove(&(sleeper.at, id));
         } else if sleeper.holding {
