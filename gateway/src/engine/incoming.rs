@@ -1,4 +1,4 @@
-//! Messages from the mesh: parts into wholes, and which were delivered before.
+//! Messages from the mesh: parts into messages, and which were delivered before.
 //!
 //! Owns the parts and the window of delivered messages. Whose inbox a message goes to is `state`'s.
 //!
@@ -28,13 +28,13 @@ struct Assembly {
 
 /// What a part did.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Parts {
+pub(super) enum Assembled {
     /// More are to come.
     Waiting,
     /// Earlier ones are missing.
     Restart,
-    /// The message is whole.
-    Whole(Vec<u8>),
+    /// The message is complete.
+    Complete(Vec<u8>),
 }
 
 /// Whether a message of this number was delivered.
@@ -91,22 +91,22 @@ impl Incoming {
         id: MessageId,
         part: Part,
         bytes: &[u8],
-    ) -> Parts {
+    ) -> Assembled {
         let key = (source, id);
         // A beginning always starts again: its sender gives the parts of one attempt in order, and what came of an earlier one is
         // incomplete.
         if part.offset == 0 {
             if !self.assemblies.contains_key(&key) && self.assemblies.len() >= ASSEMBLIES {
-                return Parts::Restart;
+                return Assembled::Restart;
             }
             self.assemblies.insert(
                 key,
                 Assembly { total: part.total, bytes: Vec::with_capacity(part.total as usize), touched: now },
             );
         }
-        let Some(assembly) = self.assemblies.get_mut(&key) else { return Parts::Restart };
+        let Some(assembly) = self.assemblies.get_mut(&key) else { return Assembled::Restart };
         if assembly.total != part.total || assembly.bytes.len() < part.offset as usize {
-            return Parts::Restart;
+            return Assembled::Restart;
         }
         // One that begins before the end of what is there is a repeat, and changes nothing.
         if assembly.bytes.len() == part.offset as usize {
@@ -114,11 +114,11 @@ impl Incoming {
             assembly.touched = now;
         }
         if assembly.bytes.len() < assembly.total as usize {
-            return Parts::Waiting;
+            return Assembled::Waiting;
         }
         match self.assemblies.remove(&key) {
-            Some(assembly) => Parts::Whole(assembly.bytes),
-            None => Parts::Waiting,
+            Some(assembly) => Assembled::Complete(assembly.bytes),
+            None => Assembled::Waiting,
         }
     }
 
@@ -194,26 +194,29 @@ mod tests {
     const A: Address = Address::new(2);
     const M: MessageId = MessageId(7);
 
-    fn part(incoming: &mut Incoming, offset: u32, bytes: &[u8]) -> Parts {
+    fn part(incoming: &mut Incoming, offset: u32, bytes: &[u8]) -> Assembled {
         incoming.part(Instant::ZERO, A, M, Part { total: 6, offset }, bytes)
     }
 
     #[test]
     fn parts_in_order_make_the_message_and_repeats_do_no_harm() {
         let mut incoming = Incoming::default();
-        assert_eq!(part(&mut incoming, 0, b"ab"), Parts::Waiting);
-        assert_eq!(part(&mut incoming, 2, b"cd"), Parts::Waiting);
-        assert_eq!(part(&mut incoming, 2, b"cd"), Parts::Waiting);
-        assert_eq!(part(&mut incoming, 4, b"ef"), Parts::Whole(b"abcdef".to_vec()));
+        assert_eq!(part(&mut incoming, 0, b"ab"), Assembled::Waiting);
+        assert_eq!(part(&mut incoming, 2, b"cd"), Assembled::Waiting);
+        assert_eq!(part(&mut incoming, 2, b"cd"), Assembled::Waiting);
+        assert_eq!(part(&mut incoming, 4, b"ef"), Assembled::Complete(b"abcdef".to_vec()));
     }
 
     #[test]
     fn a_part_without_its_beginning_asks_for_a_restart() {
         let mut incoming = Incoming::default();
-        assert_eq!(part(&mut incoming, 2, b"cd"), Parts::Restart);
-        assert_eq!(part(&mut incoming, 0, b"ab"), Parts::Waiting);
-        assert_eq!(part(&mut incoming, 4, b"ef"), Parts::Restart);
-        assert_eq!(incoming.part(Instant::ZERO, A, M, Part { total: 9, offset: 2 }, b"x"), Parts::Restart);
+        assert_eq!(part(&mut incoming, 2, b"cd"), Assembled::Restart);
+        assert_eq!(part(&mut incoming, 0, b"ab"), Assembled::Waiting);
+        assert_eq!(part(&mut incoming, 4, b"ef"), Assembled::Restart);
+        assert_eq!(
+            incoming.part(Instant::ZERO, A, M, Part { total: 9, offset: 2 }, b"x"),
+            Assembled::Restart
+        );
     }
 
     #[test]
@@ -222,13 +225,13 @@ mod tests {
         for n in 0..ASSEMBLIES as u32 {
             assert_eq!(
                 incoming.part(Instant::ZERO, A, MessageId(n), Part { total: 2, offset: 0 }, b"a"),
-                Parts::Waiting
+                Assembled::Waiting
             );
         }
         let part = Part { total: 2, offset: 0 };
-        assert_eq!(incoming.part(Instant::ZERO, A, MessageId(999), part, b"a"), Parts::Restart);
+        assert_eq!(incoming.part(Instant::ZERO, A, MessageId(999), part, b"a"), Assembled::Restart);
         assert_eq!(incoming.expire(Instant::ZERO + GIVE_UP_AFTER), ASSEMBLIES);
-        assert_eq!(incoming.part(Instant::ZERO, A, MessageId(999), part, b"a"), Parts::Waiting);
+        assert_eq!(incoming.part(Instant::ZERO, A, MessageId(999), part, b"a"), Assembled::Waiting);
     }
 
     /// Outsiders once pushed the window along: they repeated old messages in order, and each was taken for a new one.

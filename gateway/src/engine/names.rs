@@ -29,8 +29,15 @@ impl EngineState {
         }
     }
 
+    /// A node asks where an agent is.
+    pub(super) fn name_wanted(&mut self, source: Address, name: NameHash) {
+        if self.answers_for(source, name) {
+            self.commands.announce(source, name);
+        }
+    }
+
     /// Whether to say to a node that an agent is here.
-    pub(super) fn answers_for(&mut self, source: Address, name: NameHash) -> bool {
+    fn answers_for(&mut self, source: Address, name: NameHash) -> bool {
         let Some(agent) = self.registry.hashed(name) else { return false };
         if agent.is_connected() {
             return true;

@@ -13,11 +13,7 @@ impl EngineState {
             Event::Received(received) => return self.received(&received),
             Event::Done { id, outcome, hops } => self.done(id, outcome, hops),
             Event::Processed { id, .. } => self.acknowledged(id),
-            Event::NameWanted { source, name } => {
-                if self.answers_for(source, name) {
-                    self.commands.announce(source, name);
-                }
-            }
+            Event::NameWanted { source, name } => self.name_wanted(source, name),
             Event::NameAt { source, name } => {
                 // A hash is no name that could be shown: the message that waits for it knows that.
                 let asked = self.outgoing.name_of(name);

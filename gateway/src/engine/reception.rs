@@ -8,7 +8,7 @@ use mesh_protocol::{Address, Answer, ContextId, EncodedEnvelope, NameHash, Reaso
 
 use super::contexts::{Context, Definition};
 use super::encoding::encode;
-use super::incoming::{Known, Parts};
+use super::incoming::{Assembled, Known};
 use super::item::{Item, Requester};
 use super::journal::After;
 use super::records;
@@ -38,13 +38,13 @@ impl EngineState {
             None => None,
             Some(part) => {
                 match self.incoming.part(self.now, received.source, received.id, part, received.bytes) {
-                    Parts::Waiting => return Answer::None,
-                    Parts::Whole(bytes) => Some(bytes),
+                    Assembled::Waiting => return Answer::None,
+                    Assembled::Complete(bytes) => Some(bytes),
                     // Nobody answers a message to many.
-                    Parts::Restart if !received.destination.is_node() => return Answer::None,
-                    Parts::Restart if received.is_last() => return Answer::Verdict(Verdict::Restart),
+                    Assembled::Restart if !received.destination.is_node() => return Answer::None,
+                    Assembled::Restart if received.is_last() => return Answer::Verdict(Verdict::Restart),
                     // The node asks for a verdict with the last part only: this one goes by itself.
-                    Parts::Restart => {
+                    Assembled::Restart => {
                         let &Received { source: to, id, priority, .. } = received;
                         self.commands.report(to, id, priority, Verdict::Restart);
                         return Answer::None;

@@ -215,3 +215,71 @@ impl Registry {
 pub(super) fn group_address(group: &Name) -> Address {
     NameHash::of(group.as_str()).group_address()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> Name {
+        Name::new(name).unwrap()
+    }
+
+    fn registry() -> Registry {
+        Registry::new(InboxBound { messages: 10, bytes: 1 << 20, total_bytes: 1 << 20 })
+    }
+
+    fn add(registry: &mut Registry, who: &str, passing: bool) -> AgentKey {
+        let key = registry.free_key();
+        let mut agent = Agent::new(key, name(who));
+        if passing {
+            agent.pass();
+        }
+        assert_eq!(registry.insert(agent), [], "it is in no group yet");
+        key
+    }
+
+    #[test]
+    fn an_agent_is_found_under_all_its_names_or_under_none() {
+        let mut registry = registry();
+        let (bob, guest) = (add(&mut registry, "bob", false), add(&mut registry, "guest-1", true));
+        let hash = |who: &str| NameHash::of(who);
+        assert_eq!(registry.key_of(name("bob")), Some(bob));
+        assert_eq!(registry.hashed(hash("bob")).map(Agent::key), Some(bob));
+        assert_eq!(registry.key_of(name("guest-1")), Some(guest));
+        assert!(
+            registry.hashed(hash("guest-1")).is_none(),
+            "the mesh cannot ask for a name that nobody chose"
+        );
+        assert_eq!((registry.all().count(), registry.lasting().count()), (2, 1));
+        assert_eq!(registry.remove(bob).map(|(agent, _)| agent.name()), Some(name("bob")));
+        assert!(registry.named(name("bob")).is_none() && registry.hashed(hash("bob")).is_none());
+        assert_ne!(registry.free_key(), guest, "a key is free when no agent has it");
+    }
+
+    #[test]
+    fn the_first_agent_joins_a_group_and_the_last_one_leaves_it() {
+        let mut registry = registry();
+        let (alice, bob) = (add(&mut registry, "alice", false), add(&mut registry, "bob", false));
+        let lamps = name("lamps");
+        let address = group_address(&lamps);
+        let first = registry.subscribe(alice, lamps, &None);
+        assert_eq!(first, Subscription { changed: true, first: Some(address) });
+        assert_eq!(registry.subscribe(alice, lamps, &None), Subscription::default(), "as it was");
+        assert_eq!(registry.subscribe(bob, lamps, &None), Subscription { changed: true, first: None });
+        assert_eq!(registry.unsubscribe(alice, &lamps), Some(Unsubscription { last: None }));
+        assert_eq!(registry.unsubscribe(alice, &lamps), None);
+        let (_, unheard) = registry.remove(bob).unwrap();
+        assert_eq!((unheard, registry.groups(), registry.hears(address)), (vec![address], 0, false));
+    }
+
+    #[test]
+    fn an_agent_has_one_session_at_a_time() {
+        let mut registry = registry();
+        let bob = add(&mut registry, "bob", false);
+        registry.bind(SessionId(1), bob);
+        registry.bind(SessionId(2), bob);
+        assert_eq!((registry.of_session(SessionId(1)), registry.of_session(SessionId(2))), (None, Some(bob)));
+        assert_eq!(registry.unbind(SessionId(1)), None, "it was over already");
+        assert_eq!(registry.unbind(SessionId(2)), Some(bob));
+    }
+}
