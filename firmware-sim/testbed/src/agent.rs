@@ -3,37 +3,18 @@
 //!
 //! Owns how it lives on across sessions. What is made of all it sees is a [`Witness`]'s business, when it speaks the script's.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use mesh_agent::api::codec::Codec;
-use mesh_agent::api::{Accepted, ErrorEvent, Hello, Message, Name, Receipt, SendRequest};
+use mesh_agent::api::{Hello, Message, Name, SendRequest};
 use mesh_agent::{Client, ClientError, Handle, Incoming, Pending};
 use mesh_protocol::{Duration, Instant, MessageType};
 
-use super::record::Said;
-use super::{Inside, lock};
+use super::testbed::{Testbed, lock};
+use super::witness::{Said, Witness};
 
 /// An agent whose gateway is away tries again after this long. A guess.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// Whoever takes down what agents see, each by its number.
-pub(super) trait Witness: fmt::Debug + Send {
-    /// A gateway has taken it.
-    fn accepted(&mut self, now: Instant, agent: usize, said: Said, accepted: &Accepted);
-    /// Nobody has said whether it is taken, as the gateway went.
-    fn doubt(&mut self, now: Instant, said: Said);
-    /// A gateway has not taken it.
-    fn refused(&mut self, now: Instant, said: Said, error: ErrorEvent);
-    /// It was not said, as the gateway was away.
-    fn unsaid(&mut self, now: Instant, said: Said);
-    /// The agent was told of an error that names no message.
-    fn error(&mut self, agent: usize, error: ErrorEvent);
-    /// The agent was told what became of a message.
-    fn receipt(&mut self, now: Instant, agent: usize, receipt: Receipt);
-    /// The agent was given a message.
-    fn arrived(&mut self, now: Instant, agent: usize, message: Message);
-}
 
 /// Both codecs are in use.
 pub(super) const fn codec(agent: usize) -> Codec {
@@ -53,7 +34,7 @@ pub(super) struct Agent {
     pub(super) groups: Vec<Name>,
     /// What it answers to a query.
     pub(super) answer: fn(&Message) -> SendRequest,
-    pub(super) inside: Inside,
+    pub(super) testbed: Testbed,
     /// Its session, while it has one.
     pub(super) handle: Arc<Mutex<Option<Handle>>>,
     pub(super) witness: Arc<Mutex<dyn Witness>>,
@@ -72,17 +53,17 @@ impl Agent {
             within: request.deadline_ms.map(|ms| Duration::from_millis(ms.into())),
             number,
         };
-        let now = self.inside.now();
+        let now = self.testbed.now();
         let Some(handle) = handle else { return self.witness().unsaid(now, said) };
         match handle.send(request).await {
             Ok(pending) => drop(tokio::spawn(self.clone().follow(said, pending))),
-            Err(_) => self.witness().doubt(self.inside.now(), said),
+            Err(_) => self.witness().doubt(self.testbed.now(), said),
         }
     }
 
     async fn follow(self, said: Said, mut pending: Pending) {
         let accepted = pending.accepted().await;
-        let now = self.inside.now();
+        let now = self.testbed.now();
         match accepted {
             Ok(accepted) => self.witness().accepted(now, self.number, said, &accepted),
             Err(ClientError::Refused(error)) => return self.witness().refused(now, said, error),
@@ -91,7 +72,7 @@ impl Agent {
         }
         // Where the session is lost before its receipt comes, that comes in a later session.
         if let Ok(receipt) = pending.receipt().await {
-            let now = self.inside.now();
+            let now = self.testbed.now();
             self.witness().receipt(now, self.number, receipt);
         }
     }
@@ -108,7 +89,7 @@ impl Agent {
                     drop(handle.subscribe(self.groups.clone(), None).await);
                 }
                 while let Ok(incoming) = inbox.next().await {
-                    let now = self.inside.now();
+                    let now = self.testbed.now();
                     let cursor = match incoming {
                         Incoming::Message(message) => {
                             let cursor = message.cursor;
@@ -129,7 +110,7 @@ impl Agent {
                 }
                 *self.session() = None;
             }
-            self.inside.pause(AGAIN).await;
+            self.testbed.pause(AGAIN).await;
         }
     }
 
@@ -142,7 +123,7 @@ impl Agent {
 
     async fn attach(&self, resume: Option<u64>) -> Result<Client, ClientError> {
         let hello = Hello { resume, ..Hello::new(self.name) };
-        self.inside.connect(self.gateway, hello, self.codec).await
+        self.testbed.connect(self.gateway, hello, self.codec).await
     }
 
     fn session(&self) -> MutexGuard<'_, Option<Handle>> {

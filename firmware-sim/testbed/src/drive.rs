@@ -1,6 +1,6 @@
 //! Letting one thing happen after the other.
 //!
-//! Owns the order of an office: who is next when nobody can go on by himself. What happens then is the world's, a disk's,
+//! Owns the order: who is next when nobody can go on by himself. What happens then is the world's, a disk's,
 //! or the end of a gateway.
 
 use std::sync::{Arc, Mutex};
@@ -11,33 +11,35 @@ use mesh_protocol::{Instant, Rng};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::ground::Ground;
+use super::error::TestbedError;
 use super::idle::{Beside, Idle};
-use super::place::{Place, Running};
-use super::{Going, Inside, OfficeError, Shared, lock};
+use super::simulated_gateway::{Running, SimulatedGateway};
+use super::testbed::{Shared, Shutdown, Testbed, lock};
+use super::world::PreparedWorld;
 
-impl Inside {
-    pub(super) fn new(ground: Ground) -> Result<Self, OfficeError> {
-        let Ground { seed, network, world, sites, ttl, within, listens } = ground;
+impl Testbed {
+    pub(super) fn new(prepared: PreparedWorld) -> Result<Self, TestbedError> {
+        let PreparedWorld { seed, network, world, gateways, ttl, within, listens } = prepared;
         let mut seeds = Rng::stream(seed, "gateways");
-        let clock = sites.first().map(|site| Beside::new(site.seat.1.clone()));
-        let places = (0..).zip(sites).map(|(n, site)| Place::new(n, site, ttl, seeds.fork(n as u64)));
+        let clock = gateways.first().map(|first| Beside::new(first.seat.1.clone()));
+        let gateways =
+            (0..).zip(gateways).map(|(n, seat)| SimulatedGateway::new(n, seat, ttl, seeds.fork(n as u64)));
         let shared = Shared {
             within: Instant::ZERO + within,
             network,
-            places: Mutex::new(places.collect()),
+            gateways: Mutex::new(gateways.collect()),
             world: Mutex::new(world),
-            goings: Mutex::default(),
+            shutdowns: Mutex::default(),
             news: Notify::new(),
             listens,
         };
-        Ok(Self { shared: Arc::new(shared), clock: clock.ok_or(OfficeError::NoGateway(0))? })
+        Ok(Self { shared: Arc::new(shared), clock: clock.ok_or(TestbedError::NoGateway(0))? })
     }
 
-    pub(super) fn start(&self, gateway: usize) -> Result<(), OfficeError> {
-        let mut places = lock(&self.shared.places);
-        let place = places.get_mut(gateway).ok_or(OfficeError::NoGateway(gateway))?;
-        place.start(&self.shared.network)
+    pub(super) fn start(&self, gateway: usize) -> Result<(), TestbedError> {
+        let mut gateways = lock(&self.shared.gateways);
+        let simulated = gateways.get_mut(gateway).ok_or(TestbedError::NoGateway(gateway))?;
+        simulated.start(&self.shared.network)
     }
 
     /// Lets things happen, one at a time, until the script has ended.
@@ -45,7 +47,7 @@ impl Inside {
         &self,
         idle: &Idle,
         script: JoinHandle<T>,
-    ) -> Result<T, OfficeError> {
+    ) -> Result<T, TestbedError> {
         loop {
             idle.wait().await;
             if script.is_finished() {
@@ -55,22 +57,22 @@ impl Inside {
                     Err(_) => unreachable!("nobody aborts the script"),
                 }
             }
-            let going = lock(&self.shared.goings).pop_front();
-            if let Some(Going { gateway, cut, gone }) = going {
+            let shutdown = lock(&self.shared.shutdowns).pop_front();
+            if let Some(Shutdown { gateway, cut, gone }) = shutdown {
                 let result = self.end(gateway, cut).await;
                 // Whoever asked may have gone.
                 let _ = gone.send(result);
                 continue;
             }
-            let by_itself = lock(&self.shared.places).iter_mut().enumerate().find_map(ended);
+            let by_itself = lock(&self.shared.gateways).iter_mut().enumerate().find_map(ended);
             if let Some((gateway, ended)) = by_itself {
                 return match ended.await {
-                    Ok(Ok(())) => Err(OfficeError::Ended(gateway)),
-                    Ok(Err(error)) => Err(OfficeError::Engine(gateway, error)),
+                    Ok(Ok(())) => Err(TestbedError::Ended(gateway)),
+                    Ok(Err(error)) => Err(TestbedError::Engine(gateway, error)),
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 };
             }
-            if lock(&self.shared.places).iter().any(Place::write) {
+            if lock(&self.shared.gateways).iter().any(SimulatedGateway::write) {
                 continue;
             }
             self.go_on()?;
@@ -78,7 +80,7 @@ impl Inside {
     }
 
     /// Lets the world go on until that gives someone something to do, or until there are news of devices for whoever listens.
-    fn go_on(&self) -> Result<(), OfficeError> {
+    fn go_on(&self) -> Result<(), TestbedError> {
         let mut world = lock(&self.shared.world);
         let mut happened = false;
         loop {
@@ -89,44 +91,46 @@ impl Inside {
                 }
                 Step::Done(_) => happened = true,
                 Step::Still(_) if happened => return Ok(()),
-                Step::Still(still) => return Err(OfficeError::Stuck { at: world.now().as_micros(), still }),
+                Step::Still(still) => return Err(TestbedError::Stuck { at: world.now().as_micros(), still }),
                 Step::Quiet(_) => {
                     let seconds = self.shared.within.since(Instant::ZERO).as_millis() / 1_000;
-                    return Err(OfficeError::Endless(seconds));
+                    return Err(TestbedError::Endless(seconds));
                 }
             }
         }
     }
 
-    async fn end(&self, gateway: usize, cut: bool) -> Result<(), OfficeError> {
+    async fn end(&self, gateway: usize, cut: bool) -> Result<(), TestbedError> {
         let running = {
-            let mut places = lock(&self.shared.places);
-            let place = places.get_mut(gateway).ok_or(OfficeError::NoGateway(gateway))?;
-            if cut { place.cut() } else { place.running.take() }
+            let mut gateways = lock(&self.shared.gateways);
+            let simulated = gateways.get_mut(gateway).ok_or(TestbedError::NoGateway(gateway))?;
+            if cut { simulated.cut() } else { simulated.running.take() }
         };
         let Some(running) = running else { return Ok(()) };
         let hand = running.hand.clone();
         if cut {
             running.cut().await;
         } else {
-            running.stop().await.map_err(|error| OfficeError::Engine(gateway, error))?;
+            running.stop().await.map_err(|error| TestbedError::Engine(gateway, error))?;
         }
-        lock(&self.shared.places)[gateway].commits += hand.commits();
+        lock(&self.shared.gateways)[gateway].commits += hand.commits();
         Ok(())
     }
 
     /// Stops all gateways, one after the other; how often they committed.
-    pub(super) async fn end_all(&self) -> Result<u64, OfficeError> {
+    pub(super) async fn end_all(&self) -> Result<u64, TestbedError> {
         for gateway in 0..self.gateways() {
             self.end(gateway, false).await?;
         }
-        Ok(lock(&self.shared.places).iter().map(|place| place.commits).sum())
+        Ok(lock(&self.shared.gateways).iter().map(|simulated| simulated.commits).sum())
     }
 }
 
-fn ended((n, place): (usize, &mut Place)) -> Option<(usize, JoinHandle<Result<(), EngineError>>)> {
-    if place.running.as_ref().is_some_and(Running::has_ended) {
-        return place.running.take().map(|running| (n, running.engine));
+fn ended(
+    (n, simulated): (usize, &mut SimulatedGateway),
+) -> Option<(usize, JoinHandle<Result<(), EngineError>>)> {
+    if simulated.running.as_ref().is_some_and(Running::has_ended) {
+        return simulated.running.take().map(|running| (n, running.engine));
     }
     None
 }

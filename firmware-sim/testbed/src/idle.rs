@@ -1,6 +1,6 @@
 //! Knowing when nobody has anything to do, and waiting for simulated time beside a gateway's engine.
 //!
-//! Owns the seam between the tasks' runtime and the world: [`Idle`] is told by the runtime that its thread would go to
+//! Owns the seam between the tasks' runtime and the world: [`Idle`] learns from the runtime that its thread would go to
 //! sleep, which is when every task waits.
 
 use std::future::{Future, poll_fn};

@@ -1,6 +1,6 @@
 //! What is taken down while a scenario is played with real gateways.
 //!
-//! Owns who is told of what: the course of the scenario, which counts its messages, and the record, which judges. To both a device
+//! Owns who takes down what: the course of the scenario, which counts its messages, and the record, which judges. To both a device
 //! is an agent that says little.
 
 use firmware_sim::play::At;
@@ -12,17 +12,17 @@ use mesh_agent::api::{
 };
 use mesh_protocol::{Address, Instant, MessageId, MessageType, Priority};
 
-use super::Inside;
-use super::agent::Witness;
-use super::record::{Record, Said};
+use super::record::Record;
+use super::testbed::Testbed;
+use super::witness::{Said, Witness};
 
 /// What is taken down: the messages of the scenario, and everything that was seen.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    pub(super) inside: Inside,
+    pub(super) testbed: Testbed,
     pub(super) course: Course,
     pub(super) record: Record,
-    /// Messages that agents were told to say and of which no gateway has said whether it takes them.
+    /// Messages that agents were given to say and of which no gateway has said whether it takes them.
     pub(super) asked: usize,
 }
 
@@ -33,7 +33,7 @@ impl Ledger {
             self.asked -= 1;
             self.course.refused(now, number, why);
         }
-        self.inside.shared.news.notify_one();
+        self.testbed.shared.news.notify_one();
     }
 
     /// Something has happened at a device.
@@ -65,7 +65,7 @@ impl Witness for Ledger {
             self.course.accepted(now, number, accepted.id.id.0);
         }
         self.record.accepted(now, agent, said, accepted);
-        self.inside.shared.news.notify_one();
+        self.testbed.shared.news.notify_one();
     }
 
     fn doubt(&mut self, now: Instant, said: Said) {
@@ -100,7 +100,7 @@ impl Witness for Ledger {
         };
         self.course.reported(now, agent as u32, receipt.id.id.0, outcome);
         self.record.receipt(now, agent, receipt);
-        self.inside.shared.news.notify_one();
+        self.testbed.shared.news.notify_one();
     }
 
     fn arrived(&mut self, now: Instant, agent: usize, message: Message) {
@@ -114,7 +114,7 @@ impl Witness for Ledger {
         };
         self.course.arrived(now, agent as u32, &arrival);
         self.record.arrived(now, agent, message);
-        self.inside.shared.news.notify_one();
+        self.testbed.shared.news.notify_one();
     }
 }
 
@@ -141,7 +141,7 @@ fn as_message(at: u32, arrival: Arrival) -> Message {
     }
 }
 
-/// What a device was told, as an agent would have been.
+/// What a device had reported to it, as an agent would have been.
 const fn as_receipt(at: Instant, id: MessageRef, outcome: ReportedOutcome) -> Receipt {
     let outcome = match outcome {
         ReportedOutcome::Delivered => Outcome::Delivered,

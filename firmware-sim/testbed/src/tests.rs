@@ -1,14 +1,18 @@
-//! The office itself; what gateways promise in it is told in `tests/whole.rs`.
+//! A site itself; what gateways promise in it is held by `tests/workload.rs`.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
-use ble_bearer::sim::StationId;
-use mesh_agent::api::{Accepted, Body, ErrorCode, Event, Name, Outcome, SendRequest};
-use mesh_agent::{Incoming, Pending};
-use mesh_protocol::MessageType;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use ble_bearer::Clock;
+use ble_bearer::sim::{StationId, Still};
+use mesh_agent::api::codec::Codec;
+use mesh_agent::api::{Accepted, Body, ErrorCode, Event, Hello, Name, Outcome, SendRequest};
+use mesh_agent::{Client, ClientError, Incoming, Pending};
+use mesh_protocol::{Duration, Instant, MessageType};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::task::JoinSet;
 
+use super::testbed::lock;
 use super::*;
 
 fn hello(name: &str) -> Hello {
@@ -19,17 +23,17 @@ fn task(to: &str, text: &str) -> SendRequest {
     SendRequest::new(to.parse().unwrap(), MessageType::Task, Body::text(text))
 }
 
-fn small() -> Office {
-    Office { relays: 2, gateways: 2, within: Duration::from_secs(60), ..Office::default() }
+fn small() -> Site {
+    Site { relays: 2, gateways: 2, within: Duration::from_secs(60), ..Site::default() }
 }
 
 /// In which order many tasks get on, all at one moment, two agents on one gateway speaking and listening at once.
 fn rush() -> (Vec<String>, Instant) {
-    let ran = small().run(async |inside| {
+    let ran = small().run(async |testbed| {
         let log = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = JoinSet::new();
         for (codec, name, other) in [(Codec::Json, "alice", "bob"), (Codec::Postcard, "bob", "alice")] {
-            let (handle, mut inbox) = inside.connect(0, hello(name), codec).await.unwrap().split();
+            let (handle, mut inbox) = testbed.connect(0, hello(name), codec).await.unwrap().split();
             let heard = Arc::clone(&log);
             tasks.spawn(async move {
                 for _ in 0..60 {
@@ -59,7 +63,7 @@ fn rush() -> (Vec<String>, Instant) {
             joined.unwrap();
         }
         let log = std::mem::take(&mut *lock(&log));
-        (log, inside.now())
+        (log, testbed.now())
     });
     ran.unwrap().result
 }
@@ -75,14 +79,14 @@ fn what_happens_at_one_moment_happens_in_the_same_order_every_time() {
 
 #[test]
 fn a_session_waits_in_simulated_time() {
-    let ran = small().run(async |inside| {
+    let ran = small().run(async |testbed| {
         let mut stream = {
-            let mut places = lock(&inside.shared.places);
-            places[0].running.as_mut().unwrap().listener.connect()
+            let mut gateways = lock(&testbed.shared.gateways);
+            gateways[0].running.as_mut().unwrap().listener.connect()
         };
         let mut said = String::new();
         stream.read_to_string(&mut said).await.unwrap();
-        (said, inside.now())
+        (said, testbed.now())
     });
     let (said, at) = ran.unwrap().result;
     let first: Event = serde_json::from_str(said.lines().next().unwrap()).unwrap();
@@ -93,68 +97,68 @@ fn a_session_waits_in_simulated_time() {
 #[test]
 fn a_script_that_can_never_end_is_told_so() {
     let endless = small().run(async |_| std::future::pending::<()>().await);
-    assert!(matches!(endless, Err(OfficeError::Endless(60))), "{endless:?}");
+    assert!(matches!(endless, Err(TestbedError::Endless(60))), "{endless:?}");
 
-    let stuck = small().run(async |inside| {
-        let _hold = inside.clock().hold();
-        inside.pause(Duration::from_secs(1)).await;
+    let stuck = small().run(async |testbed| {
+        let _hold = testbed.clock().hold();
+        testbed.pause(Duration::from_secs(1)).await;
     });
-    assert!(matches!(stuck, Err(OfficeError::Stuck { at: 0, still: Still::Held })), "{stuck:?}");
+    assert!(matches!(stuck, Err(TestbedError::Stuck { at: 0, still: Still::Held })), "{stuck:?}");
 }
 
 #[test]
 fn a_gateway_without_power_is_not_there_until_it_is_restarted() {
-    let ran = small().run(async |inside| {
-        assert!(matches!(inside.restart(0), Err(OfficeError::On(0))));
-        assert!(matches!(inside.cut(2).await, Err(OfficeError::NoGateway(2))));
-        let alice = inside.connect(0, hello("alice"), Codec::Json).await.unwrap();
+    let ran = small().run(async |testbed| {
+        assert!(matches!(testbed.restart(0), Err(TestbedError::On(0))));
+        assert!(matches!(testbed.cut(2).await, Err(TestbedError::NoGateway(2))));
+        let alice = testbed.connect(0, hello("alice"), Codec::Json).await.unwrap();
         let kept = alice.handle().send(task("bob", "kept")).await.unwrap().accepted().await.unwrap();
         // Said, and power is gone before it is on the disk.
         let mut lost = alice.handle().send(task("bob", "lost")).await.unwrap();
-        inside.cut(0).await.unwrap();
+        testbed.cut(0).await.unwrap();
         assert!(matches!(lost.accepted().await, Err(ClientError::Lost(_))));
-        let nobody = inside.connect(0, hello("alice"), Codec::Json).await;
+        let nobody = testbed.connect(0, hello("alice"), Codec::Json).await;
         assert!(matches!(nobody, Err(ClientError::Lost(_))));
-        assert!(inside.cut(0).await.is_ok(), "it stays without power");
-        inside.restart(0).unwrap();
+        assert!(testbed.cut(0).await.is_ok(), "it stays without power");
+        testbed.restart(0).unwrap();
 
-        let mut bob = inside.connect(1, hello("bob"), Codec::Postcard).await.unwrap();
+        let mut bob = testbed.connect(1, hello("bob"), Codec::Postcard).await.unwrap();
         let message = bob.inbox().next_message().await.unwrap();
         assert_eq!((message.id, message.body.as_text()), (kept.id, Some("kept")));
-        let alice = inside.connect(0, hello("alice"), Codec::Json).await.unwrap();
+        let alice = testbed.connect(0, hello("alice"), Codec::Json).await.unwrap();
         let next = alice.handle().send(task("bob", "next")).await.unwrap().receipt().await.unwrap();
         assert!(next.id.id > kept.id.id);
         assert_eq!(bob.inbox().next_message().await.unwrap().body.as_text(), Some("next"));
 
-        inside.stop(1).await.unwrap();
+        testbed.stop(1).await.unwrap();
         assert!(matches!(bob.inbox().next().await, Err(ClientError::Refused(_) | ClientError::Lost(_))));
-        inside.restart(1).unwrap();
-        assert!(inside.connect(1, hello("bob"), Codec::Json).await.is_ok());
+        testbed.restart(1).unwrap();
+        assert!(testbed.connect(1, hello("bob"), Codec::Json).await.is_ok());
     });
     ran.unwrap();
 }
 
 #[test]
 fn a_gateway_that_hears_nobody_any_more_is_not_well() {
-    let office = Office { relays: 1, within: Duration::from_secs(300), ..small() };
-    let ran = office.run(async |inside| {
+    let site = Site { relays: 1, within: Duration::from_secs(300), ..small() };
+    let ran = site.run(async |testbed| {
         // The relay, which stands behind the two gateways.
-        inside.with(|world| world.set_powered(StationId(2), false));
-        let alice = inside.connect(0, hello("alice"), Codec::Json).await.unwrap();
+        testbed.with(|world| world.set_powered(StationId(2), false));
+        let alice = testbed.connect(0, hello("alice"), Codec::Json).await.unwrap();
         let problems = async || alice.handle().status().await.unwrap().health.problems;
-        let mut bob = inside.connect(1, hello("bob"), Codec::Json).await.unwrap();
+        let mut bob = testbed.connect(1, hello("bob"), Codec::Json).await.unwrap();
         alice.handle().send(task("bob", "there?")).await.unwrap();
         bob.inbox().next_message().await.unwrap();
-        inside.pause(Duration::from_secs(15)).await;
+        testbed.pause(Duration::from_secs(15)).await;
         assert_eq!(problems().await, [""; 0]);
-        inside.cut(1).await.unwrap();
-        inside.pause(Duration::from_secs(46)).await;
+        testbed.cut(1).await.unwrap();
+        testbed.pause(Duration::from_secs(46)).await;
         let said = problems().await;
         assert!(said.len() == 1 && said[0].starts_with("the radio hears nobody, for "), "{said:?}");
         let peers = alice.handle().peers().await.unwrap().peers;
         assert_eq!((peers.len(), peers[0].hops), (1, None), "how far it is now is not known");
-        inside.restart(1).unwrap();
-        inside.pause(Duration::from_secs(15)).await;
+        testbed.restart(1).unwrap();
+        testbed.pause(Duration::from_secs(15)).await;
         assert_eq!(problems().await, [""; 0]);
     });
     ran.unwrap();
@@ -162,23 +166,23 @@ fn a_gateway_that_hears_nobody_any_more_is_not_well() {
 
 #[test]
 fn a_key_whose_message_the_disk_refused_is_not_known() {
-    let ran = small().run(async |inside| {
-        let alice = inside.connect(0, hello("alice"), Codec::Postcard).await.unwrap();
+    let ran = small().run(async |testbed| {
+        let alice = testbed.connect(0, hello("alice"), Codec::Postcard).await.unwrap();
         let keyed = |key| SendRequest { key: Some(key), ..task("bob", "once") };
         let kept = alice.handle().send(keyed(1)).await.unwrap().accepted().await.unwrap();
-        lock(&inside.shared.places)[0].disk.fail_after(0);
+        lock(&testbed.shared.gateways)[0].disk.fail_after(0);
         let pending = [
             alice.handle().send(keyed(2)).await.unwrap(),
             alice.handle().send(keyed(2)).await.unwrap(),
             alice.handle().send(keyed(1)).await.unwrap(),
         ];
         let [Err(ClientError::Refused(first)), Err(ClientError::Refused(again)), Ok(old)] =
-            told(pending).await
+            answers(pending).await
         else {
             panic!("the disk keeps nothing new, and has what it had")
         };
         assert_eq!((first.code, again.code, old.id), (ErrorCode::Storage, ErrorCode::Storage, kept.id));
-        let [Err(ClientError::Refused(later)), Ok(old)] = told([
+        let [Err(ClientError::Refused(later)), Ok(old)] = answers([
             alice.handle().send(keyed(2)).await.unwrap(),
             alice.handle().send(keyed(1)).await.unwrap(),
         ])
@@ -187,12 +191,12 @@ fn a_key_whose_message_the_disk_refused_is_not_known() {
             panic!("as before")
         };
         assert_eq!((later.code, old.id), (ErrorCode::Storage, kept.id));
-        inside.cut(0).await.unwrap();
+        testbed.cut(0).await.unwrap();
     });
     ran.unwrap();
 }
 
-async fn told<const N: usize>(pending: [Pending; N]) -> [Result<Accepted, ClientError>; N] {
+async fn answers<const N: usize>(pending: [Pending; N]) -> [Result<Accepted, ClientError>; N] {
     let mut all = Vec::new();
     for mut one in pending {
         all.push(one.accepted().await);
@@ -202,11 +206,11 @@ async fn told<const N: usize>(pending: [Pending; N]) -> [Result<Accepted, Client
 
 #[test]
 fn a_full_disk_gives_each_message_one_answer_and_the_gateway_mends_itself() {
-    let ran = small().run(async |inside| {
-        let disk = lock(&inside.shared.places)[0].disk.clone();
-        let mut bob = inside.connect(0, hello("bob"), Codec::Postcard).await.unwrap();
-        let mut carol = inside.connect(1, hello("carol"), Codec::Json).await.unwrap();
-        let alice = inside.connect(0, hello("alice"), Codec::Json).await.unwrap();
+    let ran = small().run(async |testbed| {
+        let disk = lock(&testbed.shared.gateways)[0].disk.clone();
+        let mut bob = testbed.connect(0, hello("bob"), Codec::Postcard).await.unwrap();
+        let mut carol = testbed.connect(1, hello("carol"), Codec::Json).await.unwrap();
+        let alice = testbed.connect(0, hello("alice"), Codec::Json).await.unwrap();
         for (to, agent) in [("bob", &mut bob), ("carol", &mut carol)] {
             let before = alice.handle().send(task(to, "before")).await.unwrap();
             assert_eq!(agent.inbox().next_message().await.unwrap().body.as_text(), Some("before"));
@@ -214,7 +218,7 @@ fn a_full_disk_gives_each_message_one_answer_and_the_gateway_mends_itself() {
         }
 
         disk.fail_after(0);
-        let mut stream = BufReader::new(inside.stream(0).unwrap());
+        let mut stream = BufReader::new(testbed.stream(0).unwrap());
         let mut lines = vec![r#"{"op":"hello","name":"eve"}"#.to_owned()];
         for n in 1..=100 {
             let to = ["bob", "carol"][n % 2];
@@ -247,12 +251,12 @@ fn a_full_disk_gives_each_message_one_answer_and_the_gateway_mends_itself() {
         assert!(health.iter().any(|line| line.contains("tried again by itself")), "{health:?}");
 
         disk.mend();
-        inside.pause(Duration::from_secs(5)).await;
+        testbed.pause(Duration::from_secs(5)).await;
         let health = alice.handle().status().await.unwrap().health.problems;
         assert!(!health.iter().any(|line| line.contains("message store")), "{health:?}");
         for round in ["after", "after a cut"] {
-            let alice = inside.connect(0, hello("alice"), Codec::Json).await.unwrap();
-            let mut bob = inside.connect(0, hello("bob"), Codec::Json).await.unwrap();
+            let alice = testbed.connect(0, hello("alice"), Codec::Json).await.unwrap();
+            let mut bob = testbed.connect(0, hello("bob"), Codec::Json).await.unwrap();
             for (to, agent) in [("bob", &mut bob), ("carol", &mut carol)] {
                 let sent = alice.handle().send(task(to, round)).await.unwrap();
                 until(agent, round).await;
@@ -260,15 +264,15 @@ fn a_full_disk_gives_each_message_one_answer_and_the_gateway_mends_itself() {
             }
             if round == "after" {
                 until_pong(&mut stream, 2_000).await;
-                inside.cut(0).await.unwrap();
-                inside.restart(0).unwrap();
+                testbed.cut(0).await.unwrap();
+                testbed.restart(0).unwrap();
             }
         }
         // The keys of what was refused are not known: sent again, it is new.
-        let eve = inside.connect(0, hello("eve"), Codec::Json).await.unwrap();
+        let eve = testbed.connect(0, hello("eve"), Codec::Json).await.unwrap();
         let again = SendRequest { key: Some(100), ..task("bob", "again") };
         assert!(eve.handle().send(again).await.unwrap().accepted().await.is_ok());
-        let mut bob = inside.connect(0, hello("bob"), Codec::Json).await.unwrap();
+        let mut bob = testbed.connect(0, hello("bob"), Codec::Json).await.unwrap();
         until(&mut bob, "again").await;
 
         assert_eq!(said.len(), 100);
@@ -301,9 +305,9 @@ enum Failure {
 }
 
 /// All that waits for an agent of the first gateway, in order; what it sends itself comes last.
-async fn waiting_for(inside: &Inside, agent: &mut Client) -> Vec<String> {
+async fn waiting_for(testbed: &Testbed, agent: &mut Client) -> Vec<String> {
     let name = agent.welcome().name;
-    let eve = inside.connect(0, hello("eve"), Codec::Json).await.unwrap();
+    let eve = testbed.connect(0, hello("eve"), Codec::Json).await.unwrap();
     eve.handle().send(task(name.as_str(), "end")).await.unwrap().accepted().await.unwrap();
     let mut all = Vec::new();
     loop {
@@ -323,10 +327,10 @@ async fn waiting_for(inside: &Inside, agent: &mut Client) -> Vec<String> {
 /// Messages that were accepted before the disk failed, one for a name that comes to the gateway meanwhile and one whose receipt
 /// comes meanwhile.
 fn accepted_before(failure: Failure) {
-    let ran = small().run(async move |inside| {
-        let disk = lock(&inside.shared.places)[0].disk.clone();
-        let mut carol = inside.connect(1, hello("carol"), Codec::Json).await.unwrap();
-        let mut alice = BufReader::new(inside.stream(0).unwrap());
+    let ran = small().run(async move |testbed| {
+        let disk = lock(&testbed.shared.gateways)[0].disk.clone();
+        let mut carol = testbed.connect(1, hello("carol"), Codec::Json).await.unwrap();
+        let mut alice = BufReader::new(testbed.stream(0).unwrap());
         let said = [
             r#"{"op":"hello","name":"alice"}"#,
             r#"{"op":"send","ref":1,"to":"zoe","type":"TASK","text":"to zoe"}"#,
@@ -344,39 +348,39 @@ fn accepted_before(failure: Failure) {
 
         disk.fail_after(0);
         if failure == Failure::Known {
-            let bob = inside.connect(0, hello("bob"), Codec::Json).await.unwrap();
+            let bob = testbed.connect(0, hello("bob"), Codec::Json).await.unwrap();
             let refused = bob.handle().send(task("zoe", "refused")).await.unwrap().accepted().await;
             assert!(matches!(refused, Err(ClientError::Refused(error)) if error.code == ErrorCode::Storage));
         }
-        let zoe = inside.connect(0, hello("zoe"), Codec::Postcard).await.unwrap();
-        inside.pause(Duration::from_secs(5)).await;
+        let zoe = testbed.connect(0, hello("zoe"), Codec::Postcard).await.unwrap();
+        testbed.pause(Duration::from_secs(5)).await;
         if failure != Failure::Cut {
             disk.mend();
-            inside.pause(Duration::from_secs(5)).await;
+            testbed.pause(Duration::from_secs(5)).await;
             alice.write_all(b"{\"op\":\"ping\",\"ref\":9}\n").await.unwrap();
-            let mut told = Vec::new();
+            let mut shown = Vec::new();
             loop {
                 let event = next(&mut alice).await;
                 match event["ev"].as_str().unwrap() {
                     "pong" => break,
-                    word => told.push(format!("{word} {} {}", event["ref"], event["outcome"])),
+                    word => shown.push(format!("{word} {} {}", event["ref"], event["outcome"])),
                 }
             }
-            told.sort();
-            assert_eq!(told, ["receipt 1 \"delivered\"", "receipt 2 \"delivered\""], "each once");
+            shown.sort();
+            assert_eq!(shown, ["receipt 1 \"delivered\"", "receipt 2 \"delivered\""], "each once");
         }
         drop((alice, zoe));
-        inside.cut(0).await.unwrap();
-        inside.restart(0).unwrap();
+        testbed.cut(0).await.unwrap();
+        testbed.restart(0).unwrap();
 
-        let mut zoe = inside.connect(0, hello("zoe"), Codec::Json).await.unwrap();
-        assert_eq!(waiting_for(&inside, &mut zoe).await, ["to zoe"]);
-        inside.pause(Duration::from_secs(10)).await;
-        assert_eq!(waiting_for(&inside, &mut carol).await, ["to carol"]);
-        let mut alice = inside.connect(0, hello("alice"), Codec::Postcard).await.unwrap();
-        let mut told = waiting_for(&inside, &mut alice).await;
-        told.sort();
-        assert_eq!(told, ["1 Delivered", "2 Delivered"], "{failure:?}");
+        let mut zoe = testbed.connect(0, hello("zoe"), Codec::Json).await.unwrap();
+        assert_eq!(waiting_for(&testbed, &mut zoe).await, ["to zoe"]);
+        testbed.pause(Duration::from_secs(10)).await;
+        assert_eq!(waiting_for(&testbed, &mut carol).await, ["to carol"]);
+        let mut alice = testbed.connect(0, hello("alice"), Codec::Postcard).await.unwrap();
+        let mut shown = waiting_for(&testbed, &mut alice).await;
+        shown.sort();
+        assert_eq!(shown, ["1 Delivered", "2 Delivered"], "{failure:?}");
     });
     ran.unwrap();
 }
@@ -398,10 +402,10 @@ fn what_was_accepted_is_not_lost_when_the_power_goes_while_the_disk_fails() {
 
 #[test]
 fn no_agent_is_forgotten_while_the_disk_fails() {
-    let ran = small().run(async |inside| {
-        let disk = lock(&inside.shared.places)[0].disk.clone();
-        let alice = inside.connect(0, hello("alice"), Codec::Json).await.unwrap();
-        drop(inside.connect(0, hello("bob"), Codec::Json).await.unwrap());
+    let ran = small().run(async |testbed| {
+        let disk = lock(&testbed.shared.gateways)[0].disk.clone();
+        let alice = testbed.connect(0, hello("alice"), Codec::Json).await.unwrap();
+        drop(testbed.connect(0, hello("bob"), Codec::Json).await.unwrap());
         disk.fail_after(0);
         let refused = alice.handle().send(task("bob", "refused")).await.unwrap().accepted().await;
         assert!(matches!(refused, Err(ClientError::Refused(error)) if error.code == ErrorCode::Storage));
@@ -412,7 +416,7 @@ fn no_agent_is_forgotten_while_the_disk_fails() {
             "{forgotten:?}"
         );
         disk.mend();
-        inside.pause(Duration::from_secs(5)).await;
+        testbed.pause(Duration::from_secs(5)).await;
         alice.handle().forget_agent(bob).await.unwrap();
     });
     ran.unwrap();

@@ -4,7 +4,7 @@ use mesh_agent::api::codec::Codec;
 use mesh_agent::api::{Accepted, Hello, Name, SendRequest};
 use mesh_agent::{Client, ClientError, Handle, Incoming};
 use mesh_protocol::{Duration, MessageType};
-use mesh_testbed::{Inside, Office};
+use mesh_testbed::{Site, Testbed};
 
 /// As in `docs/agents.md`, "Limits".
 const KEYS: u64 = 1_024;
@@ -34,18 +34,18 @@ async fn rest(client: Client) -> Vec<Incoming> {
     all
 }
 
-fn small() -> Office {
-    Office { relays: 2, gateways: 2, within: Duration::from_secs(60), ..Office::default() }
+fn small() -> Site {
+    Site { relays: 2, gateways: 2, within: Duration::from_secs(60), ..Site::default() }
 }
 
-async fn alice(inside: &Inside) -> Client {
-    inside.connect(0, Hello::new(name("alice")), Codec::Postcard).await.unwrap()
+async fn alice(testbed: &Testbed) -> Client {
+    testbed.connect(0, Hello::new(name("alice")), Codec::Postcard).await.unwrap()
 }
 
 #[test]
 fn a_key_is_known_after_a_power_cut_if_and_only_if_its_message_was_accepted() {
-    let ran = small().run(async |inside| {
-        let session = alice(&inside).await;
+    let ran = small().run(async |testbed| {
+        let session = alice(&testbed).await;
         let kept = accepted(session.handle(), task("bob", 1)).await.id;
         let fleeting = SendRequest { durable: false, ..task("bob", 2) };
         let dead = accepted(session.handle(), fleeting.clone()).await;
@@ -53,24 +53,24 @@ fn a_key_is_known_after_a_power_cut_if_and_only_if_its_message_was_accepted() {
         assert_eq!((again.id, again.durable), (dead.id, false));
         // Said, and power is gone before it is on the disk.
         let mut lost = session.handle().send(task("bob", 3)).await.unwrap();
-        inside.cut(0).await.unwrap();
+        testbed.cut(0).await.unwrap();
         assert!(matches!(lost.accepted().await, Err(ClientError::Lost(_))));
-        inside.restart(0).unwrap();
+        testbed.restart(0).unwrap();
 
-        let session = alice(&inside).await;
+        let session = alice(&testbed).await;
         assert_eq!(accepted(session.handle(), task("bob", 1)).await.id, kept);
         let second = accepted(session.handle(), task("bob", 2)).await;
         assert!(second.durable && second.id != dead.id, "it died with the power");
         let third = accepted(session.handle(), task("bob", 3)).await.id;
 
-        let mut bob = inside.connect(1, Hello::new(name("bob")), Codec::Json).await.unwrap();
+        let mut bob = testbed.connect(1, Hello::new(name("bob")), Codec::Json).await.unwrap();
         let mut heard = Vec::new();
         for _ in 0..3 {
             heard.push(bob.inbox().next_message().await.unwrap().id);
         }
         heard.sort();
         assert_eq!(heard, [kept, second.id, third]);
-        inside.pause(Duration::from_secs(30)).await;
+        testbed.pause(Duration::from_secs(30)).await;
         assert_eq!(rest(bob).await, []);
     });
     ran.unwrap();
@@ -78,15 +78,15 @@ fn a_key_is_known_after_a_power_cut_if_and_only_if_its_message_was_accepted() {
 
 #[test]
 fn keys_that_were_overwritten_are_overwritten_after_a_restart_too() {
-    let ran = small().run(async |inside| {
-        let session = alice(&inside).await;
+    let ran = small().run(async |testbed| {
+        let session = alice(&testbed).await;
         let mut last = None;
         for key in 0..KEYS + 10 {
             last = Some(accepted(session.handle(), task("group:nobody", key)).await.id);
         }
-        inside.cut(0).await.unwrap();
-        inside.restart(0).unwrap();
-        let session = alice(&inside).await;
+        testbed.cut(0).await.unwrap();
+        testbed.restart(0).unwrap();
+        let session = alice(&testbed).await;
         for key in 10..KEYS + 10 {
             assert!(accepted(session.handle(), task("group:nobody", key)).await.id <= last.unwrap());
         }
@@ -98,8 +98,8 @@ fn keys_that_were_overwritten_are_overwritten_after_a_restart_too() {
 #[test]
 fn a_key_costs_no_further_sync() {
     let commits = [None, Some(1)].map(|first| {
-        let ran = small().run(async move |inside| {
-            let session = alice(&inside).await;
+        let ran = small().run(async move |testbed| {
+            let session = alice(&testbed).await;
             for n in 0..50 {
                 let key = first.map(|first| first + n);
                 accepted(session.handle(), SendRequest { key, ..task("bob", n) }).await;

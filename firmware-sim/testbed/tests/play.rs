@@ -30,9 +30,9 @@ fn played(scenario: &Scenario, seed: u64) -> Played {
 
 #[test]
 fn what_gateways_of_a_scenario_accept_survives_a_power_cut_and_comes_once() {
-    let Played { day, result } = played(&small(), seed());
-    assert_eq!((day.problems, day.refused, day.open), (Vec::<String>::new(), 0, 0));
-    assert_eq!((&result.stack[..], result.nodes.len(), result.trace), ("gateways", 7, day.trace));
+    let Played { report, result } = played(&small(), seed());
+    assert_eq!((report.problems, report.refused, report.open), (Vec::<String>::new(), 0, 0));
+    assert_eq!((&result.stack[..], result.nodes.len(), result.trace), ("gateways", 7, report.trace));
     assert!(result.nodes.iter().all(|node| node.sent > 0), "gateways send too");
 
     let of = |traffic: u32| result.messages.iter().filter(move |message| message.traffic == traffic);
@@ -67,14 +67,15 @@ fn what_gateways_of_a_scenario_accept_survives_a_power_cut_and_comes_once() {
 
     // Agents were given exactly what was said to them, and told after it had come.
     let mut copies = BTreeMap::new();
-    for arrival in &day.arrivals {
+    for arrival in &report.arrivals {
         *copies.entry((arrival.message.id, arrival.agent)).or_insert(0) += 1;
     }
     assert!(copies.values().all(|count| *count == 1));
-    let delivered: Vec<_> = day.receipts.iter().filter(|t| t.receipt.outcome == Outcome::Delivered).collect();
+    let delivered: Vec<_> =
+        report.receipts.iter().filter(|t| t.receipt.outcome == Outcome::Delivered).collect();
     assert!(delivered.len() > 60, "{}", delivered.len());
     for told in delivered {
-        let came = day.arrivals.iter().find(|arrival| arrival.message.id == told.receipt.id).unwrap();
+        let came = report.arrivals.iter().find(|arrival| arrival.message.id == told.receipt.id).unwrap();
         assert!(came.message.at_us <= told.receipt.at_us, "{told:?}");
     }
 }
@@ -83,12 +84,12 @@ fn what_gateways_of_a_scenario_accept_survives_a_power_cut_and_comes_once() {
 fn one_seed_is_one_run_of_a_scenario_and_another_seed_another() {
     let (scenario, seed) = (small(), seed());
     let (first, second) = (played(&scenario, seed), played(&scenario, seed));
-    assert_eq!(first.day.trace, second.day.trace);
-    assert_eq!(first.day.receipts, second.day.receipts);
+    assert_eq!(first.report.trace, second.report.trace);
+    assert_eq!(first.report.receipts, second.report.receipts);
     assert_eq!(first, second);
     let other = played(&scenario, seed + 1);
-    assert_ne!(first.day.trace, other.day.trace);
-    assert_eq!(other.day.problems, Vec::<String>::new(), "seed {}", seed + 1);
+    assert_ne!(first.report.trace, other.report.trace);
+    assert_eq!(other.report.problems, Vec::<String>::new(), "seed {}", seed + 1);
 }
 
 #[test]
@@ -121,7 +122,7 @@ const PAIR: &str = "settle = \"5s\"\noffered = \"6s\"\nnodes = [{ number = 0, ga
 #[test]
 fn agents_are_there_from_the_first_moment_on() {
     let scenario = Scenario::parse("at-once.toml", &PAIR.replace("5s", "0s")).unwrap();
-    let Played { day, result } = played(&scenario, seed());
-    assert_eq!((day.problems, day.unsaid), (Vec::<String>::new(), 0));
+    let Played { report, result } = played(&scenario, seed());
+    assert_eq!((report.problems, report.unsaid), (Vec::<String>::new(), 0));
     assert!(result.messages.iter().all(|message| message.reached == 1), "{:?}", result.messages);
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use mesh_agent::api::{Outcome, SendRequest};
 use mesh_agent::{Agent, Handle, Inbox, MessageType};
 use mesh_protocol::{Duration, Rng};
-use mesh_testbed::{Inside, Office};
+use mesh_testbed::{Site, Testbed};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::task::JoinSet;
 
@@ -57,15 +57,15 @@ impl AsyncWrite for Frayed {
     }
 }
 
-async fn stay(inside: &Inside, gateway: usize, name: &str, seed: u64) -> (Handle, Inbox) {
-    let ground = inside.clone();
+async fn stay(testbed: &Testbed, gateway: usize, name: &str, seed: u64) -> (Handle, Inbox) {
+    let ground = testbed.clone();
     let dice = Mutex::new(Rng::stream(seed, name));
     let dial = move || {
         // Enough for a welcome and an event or two, so that it does end.
         let left = 200 + dice.lock().unwrap().below(3_000) as usize;
         std::future::ready(ground.stream(gateway).map(|stream| Frayed { stream, left }))
     };
-    let agent = Agent::builder(name.parse().unwrap()).dial(dial).connect_in(inside.clock()).await;
+    let agent = Agent::builder(name.parse().unwrap()).dial(dial).connect_in(testbed.clock()).await;
     agent.unwrap().split()
 }
 
@@ -74,25 +74,25 @@ fn text(kind: MessageType, text: String) -> SendRequest {
 }
 
 /// Cuts one gateway's power after the other, at times that the seed decides.
-async fn cuts(inside: Inside, seed: u64) {
+async fn cuts(testbed: Testbed, seed: u64) {
     let mut rng = Rng::new(seed);
     for _ in 0..8 {
-        inside.pause(Duration::from_millis(rng.below(3_000))).await;
+        testbed.pause(Duration::from_millis(rng.below(3_000))).await;
         let gateway = rng.below(2) as usize;
-        inside.cut(gateway).await.unwrap();
-        inside.pause(Duration::from_millis(rng.below(4_000))).await;
-        inside.restart(gateway).unwrap();
+        testbed.cut(gateway).await.unwrap();
+        testbed.pause(Duration::from_millis(rng.below(4_000))).await;
+        testbed.restart(gateway).unwrap();
     }
 }
 
 #[test]
 fn nothing_is_lost_or_doubled_by_agents_whose_gateways_lose_their_power() {
     for seed in 0..4 {
-        let office = Office { seed, relays: 2, gateways: 2, ..Office::default() };
-        let ran = office.run(async move |inside| {
-            let (alice, _replies) = stay(&inside, 0, "alice", seed).await;
-            let (bob, mut heard) = stay(&inside, 1, "bob", seed).await;
-            let slow = inside.clone();
+        let site = Site { seed, relays: 2, gateways: 2, ..Site::default() };
+        let ran = site.run(async move |testbed| {
+            let (alice, _replies) = stay(&testbed, 0, "alice", seed).await;
+            let (bob, mut heard) = stay(&testbed, 1, "bob", seed).await;
+            let slow = testbed.clone();
             let answering = tokio::spawn(async move {
                 let mut times = BTreeMap::<String, u32>::new();
                 while times.len() < TASKS + QUERIES {
@@ -112,12 +112,12 @@ fn nothing_is_lost_or_doubled_by_agents_whose_gateways_lose_their_power() {
                 bob.send(answer).await.unwrap().receipt().await.unwrap();
                 (times, last.body)
             });
-            let cutting = tokio::spawn(cuts(inside.clone(), seed));
+            let cutting = tokio::spawn(cuts(testbed.clone(), seed));
             let mut asked = JoinSet::new();
             let mut sent = Vec::new();
             for n in 0..TASKS {
                 // In no step with the cuts, but all the time.
-                inside.pause(Duration::from_millis(150)).await;
+                testbed.pause(Duration::from_millis(150)).await;
                 sent.push(alice.send(text(MessageType::Task, format!("task {n}"))).await.unwrap());
                 if n % (TASKS / QUERIES) == 0 {
                     let alice = alice.clone();

@@ -57,22 +57,22 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn of(played: &'a Played) -> Self {
-        let Played { day, result } = played;
+        let Played { report, result } = played;
         Self {
             seed: result.seed,
-            trace: &day.trace,
-            digest: day.digest(),
+            trace: &report.trace,
+            digest: report.digest(),
             simulated_ms: result.simulated_ms,
-            commits: day.commits,
-            accepted: day.accepted,
-            delivered: day.outcomes(Outcome::Delivered),
-            unknown: day.outcomes(Outcome::Unknown),
-            expired: day.outcomes(Outcome::Expired),
-            rejected: day.outcomes(Outcome::Rejected),
-            open: day.open,
-            doubtful: day.doubtful,
-            unsaid: day.unsaid,
-            problems: &day.problems,
+            commits: report.commits,
+            accepted: report.accepted,
+            delivered: report.outcomes(Outcome::Delivered),
+            unknown: report.outcomes(Outcome::Unknown),
+            expired: report.outcomes(Outcome::Expired),
+            rejected: report.outcomes(Outcome::Rejected),
+            open: report.open,
+            doubtful: report.doubtful,
+            unsaid: report.unsaid,
+            problems: &report.problems,
         }
     }
 
@@ -112,7 +112,7 @@ pub(super) fn run(args: &PlayArgs, out: Output) -> anyhow::Result<()> {
     let broken: Vec<String> = runs
         .iter()
         .filter(|played| !played.is_kept())
-        .map(|played| format!("seed {}: {}", played.result.seed, played.day.problems.join("; ")))
+        .map(|played| format!("seed {}: {}", played.result.seed, played.report.problems.join("; ")))
         .collect();
     if out.json {
         let messages = report::summary(&campaign).pop();

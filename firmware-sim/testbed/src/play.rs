@@ -17,12 +17,18 @@ use firmware_sim::stack::{Order, Target};
 use mesh_agent::api::{Accepted, Body, Destination, Message, Name, SendRequest};
 use mesh_protocol::{Duration, Instant, MessageType};
 
-use super::agent::{Agent, Witness, codec};
+use super::agent::{Agent, codec};
+use super::error::TestbedError;
 use super::ledger::{Ledger, message};
-use super::record::{Record, Said};
-use super::{DayReport, Inside, OfficeError, Unplayable, ground, lock, playable, run};
+use super::playable::{self, Unplayable};
+use super::record::Record;
+use super::report::RunReport;
+use super::run::run;
+use super::testbed::{Testbed, lock};
+use super::witness::{Said, Witness};
+use super::world;
 
-/// When everything is settled, this long is still listened for what comes twice. A guess: above what a repeat takes through a
+/// When everything is completed, this long is still listened for what comes twice. A guess: above what a repeat takes through a
 /// field.
 const AFTER: Duration = Duration::from_secs(10);
 /// An agent's answer is wanted so long, in milliseconds: as a device's.
@@ -38,14 +44,14 @@ pub enum PlayError {
     Unplayable(#[from] Unplayable),
     /// Something did not run.
     #[error(transparent)]
-    World(#[from] OfficeError),
+    World(#[from] TestbedError),
 }
 
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Played {
-    /// What agents and devices were told and given, by the number of their node, and what should not have been.
-    pub day: DayReport,
+    /// What agents and devices were shown and given, by the number of their node, and what should not have been.
+    pub report: RunReport,
     /// The messages of the scenario, as a run without gateways counts them.
     pub result: RunResult,
 }
@@ -54,7 +60,7 @@ impl Played {
     /// Whether every promise was kept.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.day.problems.is_empty()
+        self.report.problems.is_empty()
     }
 }
 
@@ -65,15 +71,15 @@ impl Played {
 /// [`PlayError::Unplayable`] for what a real gateway cannot be told to do; [`PlayError::World`] when one does not run.
 ///
 /// # Panics
-/// As [`super::Office::run`].
+/// As [`super::Site::run`].
 pub fn play(scenario: &Scenario, seed: u64) -> Result<Played, PlayError> {
     let gateways = playable::gateways(scenario)?;
-    let ground = ground::scenario(scenario, &gateways, seed);
+    let world = world::scenario(scenario, &gateways, seed);
     let scenario = Arc::new(scenario.clone());
-    let ran = run(ground, |inside| Play::new(inside, scenario, &gateways, seed).live(seed))?;
+    let ran = run(world, |testbed| ScenarioRun::new(testbed, scenario, &gateways, seed).live(seed))?;
     let (record, result) = ran.result?;
-    let day = record.report((ran.trace, ran.transmitted, ran.received, ran.commits), ran.ended);
-    Ok(Played { day, result })
+    let report = record.report((ran.trace, ran.transmitted, ran.received, ran.commits), ran.ended);
+    Ok(Played { report, result })
 }
 
 /// A power cut of a gateway, or its end.
@@ -84,8 +90,8 @@ enum Power {
 }
 
 /// A scenario being played.
-struct Play {
-    inside: Inside,
+struct ScenarioRun {
+    testbed: Testbed,
     ledger: Arc<Mutex<Ledger>>,
     /// By the number of their node.
     agents: BTreeMap<u32, Agent>,
@@ -95,8 +101,8 @@ struct Play {
     powers: Vec<(Instant, u32, Power)>,
 }
 
-impl Play {
-    fn new(inside: Inside, scenario: Arc<Scenario>, gateways: &[(u32, Name)], seed: u64) -> Self {
+impl ScenarioRun {
+    fn new(testbed: Testbed, scenario: Arc<Scenario>, gateways: &[(u32, Name)], seed: u64) -> Self {
         let start = Instant::ZERO + scenario.settle;
         let is_gateway = |node: u32| gateways.iter().any(|(gateway, _)| *gateway == node);
         let (own, others): (Vec<ScheduledFault>, Vec<ScheduledFault>) = scenario
@@ -112,7 +118,7 @@ impl Play {
         }
         let powers = powers(&own, start);
         let course = Course::new(scenario, StackKind::Mesh, seed);
-        let ledger = Arc::new(Mutex::new(Ledger { inside: inside.clone(), course, record, asked: 0 }));
+        let ledger = Arc::new(Mutex::new(Ledger { testbed: testbed.clone(), course, record, asked: 0 }));
         let agents = gateways.iter().enumerate().map(|(gateway, &(node, name))| {
             let witness: Arc<Mutex<dyn Witness>> = ledger.clone();
             let agent = Agent {
@@ -122,21 +128,21 @@ impl Play {
                 codec: codec(gateway),
                 groups: Vec::new(),
                 answer,
-                inside: inside.clone(),
+                testbed: testbed.clone(),
                 handle: Arc::default(),
                 witness,
             };
             (node, agent)
         });
-        Self { agents: agents.collect(), devices: Schedule::new(&others, start), powers, inside, ledger }
+        Self { agents: agents.collect(), devices: Schedule::new(&others, start), powers, testbed, ledger }
     }
 
-    async fn live(mut self, seed: u64) -> Result<(Record, RunResult), OfficeError> {
+    async fn live(mut self, seed: u64) -> Result<(Record, RunResult), TestbedError> {
         for agent in self.agents.values() {
             tokio::spawn(agent.clone().listen());
         }
         // All are attached before the first word, even if that comes at once.
-        self.inside.pause(Duration::from_micros(1)).await;
+        self.testbed.pause(Duration::from_micros(1)).await;
         let (last, end) = {
             let ledger = lock(&self.ledger);
             (ledger.course.last(), ledger.course.end())
@@ -150,26 +156,26 @@ impl Play {
             let power = self.powers.first().map(|(at, ..)| *at);
             let faults = [self.devices.next(), power].into_iter().flatten().filter(|at| *at <= end);
             let next = faults.chain(due).min();
-            if next.is_none() && self.inside.now() >= last && open == 0 {
+            if next.is_none() && self.testbed.now() >= last && open == 0 {
                 break;
             }
             let limit = next.unwrap_or(if open == 0 { last } else { end }).min(end);
             tokio::select! {
                 biased;
-                () = self.inside.shared.news.notified() => continue,
-                () = self.inside.until(limit) => {}
+                () = self.testbed.shared.news.notified() => continue,
+                () = self.testbed.until(limit) => {}
             }
             if next.is_none() && limit == end {
                 break;
             }
             self.switch().await?;
-            self.inside.with(|world| self.devices.apply(world));
+            self.testbed.with(|world| self.devices.apply(world));
             self.send();
         }
-        self.inside.pause(AFTER).await;
+        self.testbed.pause(AFTER).await;
         self.hear();
         let mut ledger = lock(&self.ledger);
-        let mut result = self.inside.with(|world| result(world, &ledger.course, seed));
+        let mut result = self.testbed.with(|world| result(world, &ledger.course, seed));
         STACK.clone_into(&mut result.stack);
         let devices = result.messages.iter().filter(|message| !self.agents.contains_key(&message.from));
         let silent = devices.filter(|message| message.silent).count();
@@ -183,22 +189,22 @@ impl Play {
 
     /// Takes down what has happened at devices.
     fn hear(&self) {
-        let news = self.inside.with(|world| world.observer_mut().1.take());
-        lock(&self.ledger).hear(self.inside.now(), news);
+        let news = self.testbed.with(|world| world.observer_mut().1.take());
+        lock(&self.ledger).hear(self.testbed.now(), news);
     }
 
     /// Cuts the power of gateways that is to be cut by now, and gives it back where that is due.
-    async fn switch(&mut self) -> Result<(), OfficeError> {
+    async fn switch(&mut self) -> Result<(), TestbedError> {
         while let Some(&(at, node, power)) = self.powers.first()
-            && at <= self.inside.now()
+            && at <= self.testbed.now()
         {
             self.powers.remove(0);
             let Some(agent) = self.agents.get(&node) else { continue };
             match power {
-                Power::Cut => self.inside.cut(agent.gateway).await?,
+                Power::Cut => self.testbed.cut(agent.gateway).await?,
                 Power::Back => {
-                    self.inside.restart(agent.gateway)?;
-                    lock(&self.ledger).record.back(self.inside.now(), agent.number);
+                    self.testbed.restart(agent.gateway)?;
+                    lock(&self.ledger).record.back(self.testbed.now(), agent.number);
                 }
             }
         }
@@ -207,7 +213,7 @@ impl Play {
 
     /// Sends what is due.
     fn send(&self) {
-        let now = self.inside.now();
+        let now = self.testbed.now();
         let due = lock(&self.ledger).course.take(now);
         for wanted in due {
             self.offer(now, &wanted);
@@ -226,7 +232,7 @@ impl Play {
             tokio::spawn(async move { agent.say(request, Some(number)).await });
             return;
         }
-        match self.inside.with(|world| post(world, wanted.from, &order)) {
+        match self.testbed.with(|world| post(world, wanted.from, &order)) {
             Ok(id) => {
                 ledger.course.accepted(now, number, id);
                 let to = self.destination(order.to);

@@ -1,4 +1,4 @@
-//! A day in an office: agents on every gateway, who say everything there is to say to each other, while gateways come and
+//! A workload for a site: agents on every gateway, who say everything there is to say to each other, while gateways come and
 //! go.
 //!
 //! Owns the script: who speaks when, and which gateway goes when. How an agent lives on meanwhile is `agent`'s business; what was
@@ -10,12 +10,16 @@ use mesh_agent::api::{Body, Destination, Message, Name, NameError, SendRequest};
 use mesh_protocol::{Duration, Instant, MessageType, Priority};
 use tokio::task::JoinSet;
 
-use super::agent::{Agent, Witness, codec};
+use super::agent::{Agent, codec};
+use super::error::TestbedError;
 use super::record::Record;
-use super::{DayReport, Inside, Office, OfficeError, lock};
+use super::report::RunReport;
+use super::site::Site;
+use super::testbed::{Testbed, lock};
+use super::witness::Witness;
 
 /// The mesh has this long to find itself before the first message.
-const SETTLE: Duration = Duration::from_secs(8);
+const QUIET: Duration = Duration::from_secs(8);
 /// When it is known of everything what became of it, this long is still listened for what comes twice. A guess: above
 /// what a repeat takes through a field.
 const AFTER: Duration = Duration::from_secs(10);
@@ -24,7 +28,7 @@ const GROUP: &str = "second";
 
 /// What happens in it.
 #[derive(Clone, Debug)]
-pub struct Day {
+pub struct Workload {
     /// Agents on each gateway.
     pub agents: usize,
     /// Messages of each agent to the others, one of another type and priority after the other.
@@ -65,7 +69,7 @@ pub enum Ending {
     Stop,
 }
 
-impl Default for Day {
+impl Default for Workload {
     /// Two agents on each gateway, two messages in a second and a half from each, and nobody is away.
     fn default() -> Self {
         Self {
@@ -92,50 +96,50 @@ fn to_agent(agent: usize) -> Option<Destination> {
 /// Something said: when, and what.
 type Plan = Vec<(Instant, SendRequest)>;
 
-impl Day {
-    /// Lives through it in an office.
+impl Workload {
+    /// Runs it in a site.
     ///
     /// # Errors
-    /// As [`Office::run`].
-    pub fn run(&self, office: &Office) -> Result<DayReport, OfficeError> {
-        let day = self.clone();
-        let ran = office.run(|inside| async move { day.live(inside).await })?;
+    /// As [`Site::run`].
+    pub fn run(&self, site: &Site) -> Result<RunReport, TestbedError> {
+        let workload = self.clone();
+        let ran = site.run(|testbed| async move { workload.live(testbed).await })?;
         let record = ran.result?;
         Ok(record.report((ran.trace, ran.transmitted, ran.received, ran.commits), ran.ended))
     }
 
-    async fn live(self, inside: Inside) -> Result<Record, OfficeError> {
+    async fn live(self, testbed: Testbed) -> Result<Record, TestbedError> {
         let record = Shared::default();
-        let start = inside.now() + SETTLE;
+        let start = testbed.now() + QUIET;
         let mut all = JoinSet::new();
         let mut ends = start;
         let mut agents = Vec::new();
         // The first agents of all gateways, then the second ones.
-        for number in 0..inside.gateways() * self.agents {
+        for number in 0..testbed.gateways() * self.agents {
             let Ok(name) = agent_name(number) else { continue };
             let group = Name::new(GROUP).ok().filter(|_| number % 2 == 1);
             let witness: Arc<Mutex<dyn Witness>> = record.clone();
             let agent = Agent {
                 number,
-                gateway: number % inside.gateways(),
+                gateway: number % testbed.gateways(),
                 name,
                 codec: codec(number),
                 groups: group.into_iter().collect(),
                 answer,
-                inside: inside.clone(),
+                testbed: testbed.clone(),
                 handle: Arc::default(),
                 witness,
             };
             tokio::spawn(agent.clone().listen());
-            let plan = self.plan(&inside, number, start);
+            let plan = self.plan(&testbed, number, start);
             ends = ends.max(plan.last().map_or(start, |(at, _)| *at));
             all.spawn(speak(agent.clone(), plan));
             agents.push(agent);
         }
         for absence in self.absences.iter().copied() {
             ends = ends.max(start + absence.after + absence.lasts);
-            let agent = agents.get(absence.gateway).filter(|_| absence.gateway < inside.gateways());
-            let agent = agent.cloned().ok_or(OfficeError::NoGateway(absence.gateway))?;
+            let agent = agents.get(absence.gateway).filter(|_| absence.gateway < testbed.gateways());
+            let agent = agent.cloned().ok_or(TestbedError::NoGateway(absence.gateway))?;
             all.spawn(lose_gateway(agent, start + absence.after, absence));
         }
         while let Some(joined) = all.join_next().await {
@@ -144,19 +148,19 @@ impl Day {
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
-        // Everything is settled within its deadline; answers to the last queries come a little later, and a message
+        // Everything is completed within its deadline; answers to the last queries come a little later, and a message
         // whose gateway was away has its whole deadline again.
         let last = ends + Duration::from_millis(u64::from(self.deadline_ms)).times(2);
-        while inside.now() < last && !lock(&record).is_settled() {
-            inside.pause(Duration::from_secs(1)).await;
+        while testbed.now() < last && !lock(&record).is_completed() {
+            testbed.pause(Duration::from_secs(1)).await;
         }
-        inside.pause(AFTER).await;
+        testbed.pause(AFTER).await;
         Ok(std::mem::take(&mut *lock(&record)))
     }
 
     /// What an agent says.
-    fn plan(&self, inside: &Inside, agent: usize, start: Instant) -> Plan {
-        let gateways = inside.gateways();
+    fn plan(&self, testbed: &Testbed, agent: usize, start: Instant) -> Plan {
+        let gateways = testbed.gateways();
         let agents = gateways * self.agents;
         let mut said = Vec::new();
         let combinations = MessageType::ALL.into_iter().flat_map(|kind| Priority::ALL.map(|p| (kind, p)));
@@ -198,31 +202,31 @@ impl Day {
 type Shared = Arc<Mutex<Record>>;
 
 /// Says what the plan has for an agent. What it cannot say as its gateway is away, it does not say.
-async fn speak(agent: Agent, plan: Plan) -> Result<(), OfficeError> {
+async fn speak(agent: Agent, plan: Plan) -> Result<(), TestbedError> {
     for (at, request) in plan {
-        agent.inside.until(at).await;
+        agent.testbed.until(at).await;
         agent.say(request, None).await;
     }
     Ok(())
 }
 
 /// The gateway of an agent is away for a while.
-async fn lose_gateway(agent: Agent, at: Instant, absence: Absence) -> Result<(), OfficeError> {
-    let Agent { gateway, number, inside, .. } = &agent;
-    inside.until(at).await;
+async fn lose_gateway(agent: Agent, at: Instant, absence: Absence) -> Result<(), TestbedError> {
+    let Agent { gateway, number, testbed, .. } = &agent;
+    testbed.until(at).await;
     match absence.how {
-        Ending::Stop => inside.stop(*gateway).await?,
-        Ending::Cut => inside.cut(*gateway).await?,
+        Ending::Stop => testbed.stop(*gateway).await?,
+        Ending::Cut => testbed.cut(*gateway).await?,
         Ending::MidSentence => {
             if let Some(to) = to_agent(number + 1) {
                 let text = format!("last words of {number} at {} µs", at.as_micros());
                 agent.say(SendRequest::new(to, MessageType::Task, Body::text(text)), None).await;
             }
-            inside.cut(*gateway).await?;
+            testbed.cut(*gateway).await?;
         }
     }
-    inside.until(at + absence.lasts).await;
-    inside.restart(*gateway)
+    testbed.until(at + absence.lasts).await;
+    testbed.restart(*gateway)
 }
 
 fn answer(message: &Message) -> SendRequest {

@@ -1,10 +1,10 @@
-//! The whole system under one clock: several gateways with agents, power cuts, and one seed that decides everything.
+//! Simulated gateways under one clock: several of them with agents, power cuts, and one seed that decides everything.
 
 use std::process::Command;
 
 use mesh_agent::api::Outcome;
 use mesh_protocol::{Duration, MessageType, Priority};
-use mesh_testbed::{Absence, Day, DayReport, Ending, Office};
+use mesh_testbed::{Absence, Ending, RunReport, Site, Workload};
 
 /// Set for the child process: which seed it is to live through.
 const CHILD_SEED: &str = "TEST_WHOLE_SEED";
@@ -18,8 +18,8 @@ fn seed() -> u64 {
 
 /// Four gateways with two agents each. The second loses its power in the middle of a sentence, the last one some time
 /// later, and the first is stopped and started again.
-fn busy_day(seed: u64) -> DayReport {
-    let office = Office { seed, relays: 12, gateways: 4, loss_percent: 10.0, ..Office::default() };
+fn busy_run(seed: u64) -> RunReport {
+    let site = Site { seed, relays: 12, gateways: 4, loss_percent: 10.0, ..Site::default() };
     let away = |gateway, after, lasts, how| Absence {
         gateway,
         after: Duration::from_millis(after),
@@ -31,8 +31,8 @@ fn busy_day(seed: u64) -> DayReport {
         away(3, 4_600, 1_500, Ending::Cut),
         away(0, 5_400, 1_000, Ending::Stop),
     ];
-    let day = Day { absences, ..Day::default() };
-    let report = day.run(&office).unwrap();
+    let workload = Workload { absences, ..Workload::default() };
+    let report = workload.run(&site).unwrap();
     println!(
         "{} accepted ({} delivered, {} sent to many, {} unknown, {} expired, {} rejected), {} doubtful, {} unsaid; \
          {} commits, {} frames sent, {} heard, {} s",
@@ -54,7 +54,7 @@ fn busy_day(seed: u64) -> DayReport {
 
 #[test]
 fn everything_accepted_is_delivered_once_or_truthfully_reported_across_power_cuts() {
-    let report = busy_day(seed());
+    let report = busy_run(seed());
     assert_eq!(report.problems, Vec::<String>::new());
     assert_eq!(report.refused, 0);
     assert!(report.unsaid > 0, "agents fell silent while their gateways were away");
@@ -79,8 +79,8 @@ fn everything_accepted_is_delivered_once_or_truthfully_reported_across_power_cut
 #[test]
 fn one_seed_is_one_run_here_and_in_another_process() {
     let seed = seed();
-    let first = busy_day(seed);
-    let second = busy_day(seed);
+    let first = busy_run(seed);
+    let second = busy_run(seed);
     assert_eq!(first.trace, second.trace);
     assert_eq!(first.receipts, second.receipts);
     assert_eq!(first.arrivals, second.arrivals);
@@ -88,7 +88,7 @@ fn one_seed_is_one_run_here_and_in_another_process() {
 
     // Another process has other addresses in memory, other dice and another time.
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", "child_process_that_lives_through_the_same_day"])
+        .args(["--exact", "--nocapture", "child_process_of_the_same_run"])
         .env(CHILD_SEED, seed.to_string())
         .output()
         .unwrap();
@@ -97,15 +97,15 @@ fn one_seed_is_one_run_here_and_in_another_process() {
         said.lines().find_map(|line| line.split_once("digest ")).expect("the child says its digest").1;
     assert_eq!(digest, first.digest());
 
-    let other = busy_day(seed + 1);
+    let other = busy_run(seed + 1);
     assert_ne!(other.trace, first.trace);
     assert_ne!(other.receipts, first.receipts);
 }
 
 /// Not a story of its own: the process that the test above starts.
 #[test]
-fn child_process_that_lives_through_the_same_day() {
+fn child_process_of_the_same_run() {
     if let Some(seed) = std::env::var(CHILD_SEED).ok().and_then(|seed| seed.parse().ok()) {
-        println!("digest {}", busy_day(seed).digest());
+        println!("digest {}", busy_run(seed).digest());
     }
 }

@@ -14,12 +14,13 @@ use mesh_protocol::{Address, Duration, Rng};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::ground::Site;
-use super::{Beside, OfficeError};
+use super::error::TestbedError;
+use super::idle::Beside;
+use super::world::GatewaySeat;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct SimulatedGateway {
     number: usize,
     name: String,
     address: Address,
@@ -45,16 +46,16 @@ pub(super) struct Running {
     pub(super) hand: Hand,
 }
 
-impl Place {
-    /// The gateway with this number, from 0, at its site; hops allowed to its messages, and its dice.
-    pub(super) fn new(number: usize, site: Site, ttl: u8, rng: Rng) -> Self {
+impl SimulatedGateway {
+    /// The gateway with this number, from 0, on its seat; hops allowed to its messages, and its dice.
+    pub(super) fn new(number: usize, seat: GatewaySeat, ttl: u8, rng: Rng) -> Self {
         Self {
             number,
-            name: site.name,
-            address: site.address,
+            name: seat.name,
+            address: seat.address,
             ttl,
-            station: site.station,
-            seat: Some(site.seat),
+            station: seat.station,
+            seat: Some(seat.seat),
             disk: Disk::new(),
             rng,
             fresh: true,
@@ -64,11 +65,11 @@ impl Place {
     }
 
     /// Starts it from what its disk holds.
-    pub(super) fn start(&mut self, network: &Network) -> Result<(), OfficeError> {
+    pub(super) fn start(&mut self, network: &Network) -> Result<(), TestbedError> {
         let n = self.number;
-        let (bearer, clock) = self.seat.take().ok_or(OfficeError::On(n))?;
+        let (bearer, clock) = self.seat.take().ok_or(TestbedError::On(n))?;
         let opened = Store::open_by_hand(self.disk.clone());
-        let (store, recovered, hand) = opened.map_err(|error| OfficeError::Store(n, error))?;
+        let (store, recovered, hand) = opened.map_err(|error| TestbedError::Store(n, error))?;
         let (requests, commands) = mpsc::channel(COMMANDS);
         let listener = MemoryListener::new(requests, Limits::default(), Beside::new(clock.clone()));
         let parts = Parts {
@@ -86,7 +87,7 @@ impl Place {
             peering: Peering::none(),
             peers: Vec::new(),
         };
-        let engine = Engine::new(parts).map_err(|error| OfficeError::Engine(n, error))?;
+        let engine = Engine::new(parts).map_err(|error| TestbedError::Engine(n, error))?;
         let (stop, stopped) = watch::channel(false);
         let engine = tokio::spawn(engine.run(stopped));
         self.running = Some(Running { engine, listener, stop, hand });
