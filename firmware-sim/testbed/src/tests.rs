@@ -250,7 +250,7 @@ fn a_full_disk_gives_each_message_one_answer_and_the_gateway_mends_itself() {
         let health = alice.handle().status().await.unwrap().health.problems;
         assert!(health.iter().any(|line| line.contains("tried again by itself")), "{health:?}");
 
-        disk.mend();
+        disk.recover();
         testbed.pause(Duration::from_secs(5)).await;
         let health = alice.handle().status().await.unwrap().health.problems;
         assert!(!health.iter().any(|line| line.contains("message store")), "{health:?}");
@@ -355,7 +355,7 @@ fn accepted_before(failure: Failure) {
         let zoe = testbed.connect(0, hello("zoe"), Codec::Postcard).await.unwrap();
         testbed.pause(Duration::from_secs(5)).await;
         if failure != Failure::Cut {
-            disk.mend();
+            disk.recover();
             testbed.pause(Duration::from_secs(5)).await;
             alice.write_all(b"{\"op\":\"ping\",\"ref\":9}\n").await.unwrap();
             let mut shown = Vec::new();
@@ -415,7 +415,7 @@ fn no_agent_is_forgotten_while_the_disk_fails() {
             matches!(&forgotten, Err(ClientError::Refused(error)) if error.code == ErrorCode::Storage),
             "{forgotten:?}"
         );
-        disk.mend();
+        disk.recover();
         testbed.pause(Duration::from_secs(5)).await;
         alice.handle().forget_agent(bob).await.unwrap();
     });

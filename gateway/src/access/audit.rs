@@ -48,7 +48,7 @@ pub struct AuditError {
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AuditVerdict {
     /// It got this number.
     Accepted(MessageRef),
     /// It had this number already: its key was known.
@@ -69,7 +69,7 @@ pub struct Entry<'a> {
     /// The message.
     pub send: &'a SendRequest,
     /// What became of it.
-    pub verdict: Verdict,
+    pub verdict: AuditVerdict,
 }
 
 /// Somebody whose hello was refused.
@@ -124,9 +124,9 @@ impl Entry<'_> {
         put("priority", json!(send.priority.name()));
         put("bytes", json!(send.body.len()));
         match verdict {
-            Verdict::Accepted(id) => put("id", json!(id.to_string())),
-            Verdict::Again(id) => put("again", json!(id.to_string())),
-            Verdict::Refused(code) => put("refused", json!(code.to_string())),
+            AuditVerdict::Accepted(id) => put("id", json!(id.to_string())),
+            AuditVerdict::Again(id) => put("again", json!(id.to_string())),
+            AuditVerdict::Refused(code) => put("refused", json!(code.to_string())),
         };
         format!("{}\n", Value::Object(entry))
     }
@@ -434,7 +434,7 @@ mod tests {
 
     use super::*;
 
-    fn note(audit: &Audit, verdict: Verdict) {
+    fn note(audit: &Audit, verdict: AuditVerdict) {
         let mut send = SendRequest::new("bob".parse().unwrap(), MessageType::Task, Body::text("a secret"));
         send.reference = Some(7);
         let (agent, token) = (Name::new("alice").unwrap(), Name::new("sensor").ok());
@@ -451,9 +451,9 @@ mod tests {
         let path = folder.path().join(AUDIT_FILE);
         fs::write(&path, "{\"at_ms\":1,\"half a line, from a power cu").unwrap();
         let audit = Audit::open(folder.path()).unwrap();
-        note(&audit, Verdict::Accepted(id()));
-        note(&audit, Verdict::Again(id()));
-        note(&audit, Verdict::Refused(ErrorCode::Unauthorised));
+        note(&audit, AuditVerdict::Accepted(id()));
+        note(&audit, AuditVerdict::Again(id()));
+        note(&audit, AuditVerdict::Refused(ErrorCode::Unauthorised));
         audit.finish();
         let text = fs::read_to_string(&path).unwrap();
         assert!(!text.contains("secret"), "{text}");
@@ -484,7 +484,7 @@ mod tests {
         for round in 0..4 {
             let audit = Audit::with(path.clone(), 1_000, WAITING).unwrap();
             for _ in 0..5 {
-                note(&audit, Verdict::Accepted(id()));
+                note(&audit, AuditVerdict::Accepted(id()));
                 audit.finish();
             }
             let names = fs::read_dir(folder.path()).unwrap().count();
@@ -506,12 +506,12 @@ mod tests {
         let path = folder.path().join(AUDIT_FILE);
         let audit = Audit::open(folder.path()).unwrap();
         let lines = |path: &Path| fs::read_to_string(path).unwrap().lines().count();
-        note(&audit, Verdict::Accepted(id()));
+        note(&audit, AuditVerdict::Accepted(id()));
         audit.finish();
         fs::rename(&path, folder.path().join("moved")).unwrap();
         // By itself, with the next entry.
-        note(&audit, Verdict::Accepted(id()));
-        note(&audit, Verdict::Accepted(id()));
+        note(&audit, AuditVerdict::Accepted(id()));
+        note(&audit, AuditVerdict::Accepted(id()));
         audit.finish();
         assert_eq!((lines(&folder.path().join("moved")), lines(&path)), (1, 2));
         // At once, for whoever asks.
@@ -528,11 +528,11 @@ mod tests {
         let (lines, _jobs) = sync_channel(2);
         let audit = Audit(Some(Arc::new(Desk::new(lines, Arc::default(), watch::channel(()).1))));
         for _ in 0..5 {
-            note(&audit, Verdict::Accepted(id()));
+            note(&audit, AuditVerdict::Accepted(id()));
         }
         assert_eq!(audit.dropped(), 3);
         let full = Audit::with("/dev/full".into(), MAX_FILE, WAITING).unwrap();
-        note(&full, Verdict::Accepted(id()));
+        note(&full, AuditVerdict::Accepted(id()));
         full.finish();
         assert_eq!(full.dropped(), 1);
     }
@@ -589,7 +589,7 @@ mod tests {
             audit.note_not_let_in(&who(n), at(n));
         }
         audit.note_not_let_in(&who(1_000), at(6_000));
-        note(&audit, Verdict::Accepted(id()));
+        note(&audit, AuditVerdict::Accepted(id()));
         audit.finish();
         let text = fs::read_to_string(folder.path().join(AUDIT_FILE)).unwrap();
         let entries: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

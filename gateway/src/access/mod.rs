@@ -17,7 +17,7 @@ use mesh_protocol::Priority;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use audit::{AUDIT_FILE, Audit, AuditError, Entry, NotLetIn, Verdict};
+pub use audit::{AUDIT_FILE, Audit, AuditError, AuditVerdict, Entry, NotLetIn};
 pub use file::{AccessError, Secret, TOKENS_FILE, TokenFile, add, read_dir, read_file, remove};
 pub use pattern::{DestinationPattern, NamePattern, PatternError};
 pub use quota::{Holder, Quota};

@@ -20,7 +20,7 @@ use super::counters::count;
 use super::port::{SessionEvents, SessionId, ToEngine};
 use super::token::Pass;
 use super::unauthenticated::PendingHello;
-use crate::access::{Entry, NotLetIn, Verdict};
+use crate::access::{AuditVerdict, Entry, NotLetIn};
 
 /// How much is read at a time, in bytes. A guess: a window of small messages.
 const READ: usize = 32 * 1024;
@@ -59,7 +59,7 @@ impl<C: Clock> Inbound<'_, C> {
     /// Notes a message that was refused before the engine saw it; what the engine makes of the others is noted there.
     pub(super) fn note(&self, agent: Name, pass: &Pass, request: &Request, code: ErrorCode) {
         if let Request::Send(send) = request {
-            let (session, token, verdict) = (self.id.0, pass.token(), Verdict::Refused(code));
+            let (session, token, verdict) = (self.id.0, pass.token(), AuditVerdict::Refused(code));
             self.common.token.audit().note(&Entry { session, agent, token, send, verdict });
         }
     }

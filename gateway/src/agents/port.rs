@@ -68,7 +68,7 @@ pub enum ToEngine {
         session: SessionId,
     },
     /// The agent said `bye` or is gone, or the port was closed: nothing of this session follows. The engine may push
-    /// what it still owes, an `accepted` for instance, and then drops the port, which lets the session end.
+    /// what is still outstanding, an `accepted` for instance, and then drops the port, which lets the session end.
     Detach {
         /// The session.
         session: SessionId,
@@ -97,7 +97,7 @@ pub struct QueueBound {
 
 /// Messages of one session that may wait to be called accepted before no more are read. A guess: four batches; with
 /// the answer and the receipt of each far below the queue's bound.
-const OWED: usize = 1_024;
+const OUTSTANDING: usize = 1_024;
 
 impl Default for QueueBound {
     /// Guesses: events for some five windows of [`mesh_agent::api::DEFAULT_CREDITS`] with accepted, receipt and message
@@ -218,17 +218,17 @@ impl SessionEvents {
         self.0.push(event, self.0.bound)
     }
 
-    /// Waits until fewer than [`OWED`] answers are owed, then notes `more`: who asks faster than it can be answered is
+    /// Waits until fewer than [`OUTSTANDING`] answers are outstanding, then notes `more`: who asks faster than it can be answered is
     /// slowed down. `false` when the port is closed. For one waiter. Cancel safe.
-    pub(super) async fn owe(&self, more: usize) -> bool {
+    pub(super) async fn answers_follow(&self, more: usize) -> bool {
         loop {
             {
                 let mut queue = self.0.lock();
                 if queue.closed {
                     return false;
                 }
-                if queue.owed < OWED {
-                    queue.owed += more;
+                if queue.outstanding < OUTSTANDING {
+                    queue.outstanding += more;
                     return true;
                 }
             }
@@ -254,7 +254,7 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
     ended: Notify,
-    /// Told when few answers are owed again.
+    /// Told when few answers are outstanding again.
     paid: Notify,
 }
 
@@ -266,7 +266,7 @@ struct Queue {
     /// Whether an event was refused since this was last asked.
     refused: bool,
     /// Messages taken from the agent that it has not been told to be accepted or refused.
-    owed: usize,
+    outstanding: usize,
 }
 
 impl Shared {
@@ -291,9 +291,9 @@ impl Shared {
         queue.events.push_back(event);
         queue.bytes += weight;
         if answers {
-            queue.owed = queue.owed.saturating_sub(1);
+            queue.outstanding = queue.outstanding.saturating_sub(1);
         }
-        let paid = queue.owed < OWED;
+        let paid = queue.outstanding < OUTSTANDING;
         drop(queue);
         if answers && paid {
             self.paid.notify_one();
@@ -399,15 +399,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_owed_many_answers_is_read_no_further_until_some_are_given() {
+    async fn who_waits_for_many_answers_is_read_no_further_until_some_are_given() {
         let (port, events) = port(QueueBound::default());
-        assert!(events.owe(OWED).await);
-        let mut more = std::pin::pin!(events.owe(1));
+        assert!(events.answers_follow(OUTSTANDING).await);
+        let mut more = std::pin::pin!(events.answers_follow(1));
         assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(more.as_mut().poll(cx).is_pending())).await);
         port.push(Event::Error(ErrorEvent::about(None, Refusal::new(ErrorCode::Busy, "no")))).unwrap();
         assert!(more.await);
         port.close("enough");
-        assert!(!events.owe(OWED).await, "nothing more is read then");
+        assert!(!events.answers_follow(OUTSTANDING).await, "nothing more is read then");
     }
 
     #[test]

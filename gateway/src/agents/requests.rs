@@ -53,7 +53,7 @@ impl<C: Clock> Inbound<'_, C> {
             if !batch.is_empty() {
                 self.batch_size = batch.len();
                 let sends = batch.iter().filter(|request| matches!(request, Request::Send(_))).count();
-                if !self.events.owe(sends).await {
+                if !self.events.answers_follow(sends).await {
                     return Err(Over);
                 }
                 if pass.holder() != told {

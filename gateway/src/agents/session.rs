@@ -106,7 +106,7 @@ async fn within<T>(clock: &impl Clock, span: Duration, work: impl Future<Output 
 }
 
 impl<C: Clock> Inbound<'_, C> {
-    /// Reads until there is nothing more to read, then tells the engine. What is still owed to the agent is written
+    /// Reads until there is nothing more to read, then tells the engine. What is still outstanding is written
     /// meanwhile.
     async fn run<R: AsyncRead + Unpin>(
         &mut self,

@@ -13,7 +13,7 @@ use super::encoding::encode;
 use super::journal::After;
 use super::keys::First;
 use super::state::EngineState;
-use crate::access::{Entry, Holder, Verdict};
+use crate::access::{AuditVerdict, Entry, Holder};
 use crate::agents::{MAX_BATCH, SessionId};
 use crate::store::{AgentKey, Op};
 
@@ -28,7 +28,7 @@ impl EngineState {
 
     pub(super) fn send(&mut self, session: SessionId, key: AgentKey, request: SendRequest) {
         if let Err(refusal) = self.try_send(session, key, &request) {
-            self.note(session, key, &request, Verdict::Refused(refusal.code));
+            self.note(session, key, &request, AuditVerdict::Refused(refusal.code));
             self.refuse(session, request.reference, refusal);
         }
     }
@@ -45,7 +45,7 @@ impl EngineState {
             && let Some(first) = sender.find_key(number)
         {
             let id = MessageRef { node: self.config.address, id: first.id };
-            self.note(session, key, request, Verdict::Again(id));
+            self.note(session, key, request, AuditVerdict::Again(id));
             self.again(session, key, request.reference, number, first);
             return Ok(());
         }
@@ -56,7 +56,7 @@ impl EngineState {
             self.give_up_ack(gives_way);
         }
         self.outgoing.remember(id, from, request.to);
-        self.note(session, key, request, Verdict::Accepted(MessageRef { node: self.config.address, id }));
+        self.note(session, key, request, AuditVerdict::Accepted(MessageRef { node: self.config.address, id }));
         self.remember_key(key, request, id);
         self.take(session, key, request, id, from, admission);
         Ok(())
@@ -137,7 +137,7 @@ impl EngineState {
 
     /// Notes what became of a message. One that the disk loses afterwards, as the store fails, stays noted as accepted: it may have
     /// been on its way.
-    fn note(&self, session: SessionId, agent: AgentKey, send: &SendRequest, verdict: Verdict) {
+    fn note(&self, session: SessionId, agent: AgentKey, send: &SendRequest, verdict: AuditVerdict) {
         if let Some(agent) = self.registry.get(agent) {
             let (session, token) = (session.0, agent.token());
             self.audit.note(&Entry { session, agent: agent.name(), token, send, verdict });

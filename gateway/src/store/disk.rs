@@ -58,7 +58,7 @@ impl Disk {
     }
 
     /// Lets everything pass from now on.
-    pub fn mend(&self) {
+    pub fn recover(&self) {
         self.fail_after(u64::MAX);
     }
 

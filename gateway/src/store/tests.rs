@@ -350,7 +350,7 @@ fn what_cannot_be_written_is_held_and_written_by_itself_once_the_disk_takes_it()
     // Its sender was told no: it is taken back before anything is written again.
     store.submit(vec![Op::DeleteInbox { agent: AGENT, cursor: 2 }]);
     let later = store.submit(vec![put_inbox(3)]);
-    disk.mend();
+    disk.recover();
     store.resume();
     written(&store, later);
     assert_eq!(store.stats().waiting_ops, 0);
@@ -374,7 +374,7 @@ fn a_resume_that_comes_late_does_not_have_the_next_failure_tried_again() {
         disk.fail_after(0);
         store.submit(vec![put_inbox(cursor)]);
         assert!(!writes());
-        disk.mend();
+        disk.recover();
     };
     fails(1);
     assert!(!writes(), "its owner has taken nothing back yet");
@@ -396,7 +396,7 @@ fn a_disk_that_stays_full_costs_what_was_not_accepted_and_closing_says_so() {
     disk.fail_after(0);
     let failed = write(&store, vec![put_inbox(2)]).unwrap_err();
     assert_eq!(store.close().unwrap_err(), failed);
-    disk.mend();
+    disk.recover();
     let (_store, recovered) = on(&disk.after_power_cut(&mut Rng::new(1))).unwrap();
     assert!(recovered.cut && recovered.inbox[&AGENT][0].0 == 1, "{recovered:?}");
 }
@@ -430,12 +430,12 @@ fn a_disk_that_fails_again_and_again_loses_nothing_and_keeps_nothing_that_was_ta
                     disk.fail_after(rng.below(60));
                     hand.write();
                 }
-                disk.mend();
+                disk.recover();
                 while hand.write() {}
                 assert_eq!(store.progress().borrow().failed, None);
             }
         }
-        disk.mend();
+        disk.recover();
         store.close().unwrap();
         let (_store, recovered, _) = Store::open_by_hand(disk).unwrap();
         let found = recovered.inbox.get(&AGENT).cloned().unwrap_or_default();

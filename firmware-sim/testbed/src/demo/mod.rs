@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mesh_protocol::{Duration, Rng};
 
 use crate::simulated::{AIR_ENDED, Seat, SimulatedAir, Simulation};
-pub use report::{Report, Summary};
+pub use report::{DemoReport, DemoSummary};
 use traffic::{Ends, Traffic};
 
 /// What to demonstrate.
@@ -65,12 +65,12 @@ pub fn run(options: &DemoOptions, mut line: impl FnMut(&str) -> anyhow::Result<(
     }
     // What is left of tasks only waits for time that goes on no more.
     runtime.shutdown_timeout(Wall::from_secs(1));
-    let good = reports.iter().all(Report::is_good);
-    match <[Report; 1]>::try_from(reports) {
+    let good = reports.iter().all(DemoReport::is_good);
+    match <[DemoReport; 1]>::try_from(reports) {
         Ok([report]) if options.json => line(&serde_json::to_string(&report)?)?,
         Ok(_) => {}
         Err(reports) => {
-            let summary = Summary::of(reports);
+            let summary = DemoSummary::of(reports);
             if options.json {
                 line(&serde_json::to_string(&summary)?)?;
             } else {
@@ -81,7 +81,7 @@ pub fn run(options: &DemoOptions, mut line: impl FnMut(&str) -> anyhow::Result<(
     Ok(good)
 }
 
-async fn one(options: &DemoOptions, seed: u64) -> anyhow::Result<Report> {
+async fn one(options: &DemoOptions, seed: u64) -> anyhow::Result<DemoReport> {
     let folder = tempfile::tempdir().context("making a folder for the gateways' messages")?;
     let mut key = [0; 16];
     getrandom::fill(&mut key).context("making a key: the system gives no random numbers")?;
@@ -156,7 +156,7 @@ async fn gateway(
 
 fn progress(options: &DemoOptions) -> ProgressBar {
     let target = if options.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} settled, {msg}")
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} completed, {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(Some(0), target).with_style(style)
 }

@@ -86,7 +86,7 @@ pub(super) struct Figures {
     lines: PerClass<Line>,
     pub(super) single_hop_us: Vec<u64>,
     /// Messages that arrived and that nobody sent.
-    pub(super) strangers: u64,
+    pub(super) unsent: u64,
     problems: Vec<String>,
     foreign: u64,
 }
@@ -97,7 +97,7 @@ impl Figures {
         Self {
             lines: PerClass::from_fn(|priority| Line { sent: sent[priority], ..Line::new(priority) }),
             single_hop_us: Vec::new(),
-            strangers: 0,
+            unsent: 0,
             problems: Vec::new(),
             foreign: 0,
         }
@@ -152,7 +152,7 @@ impl Figures {
 
 /// What one run showed.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct DemoReport {
     /// Relays between the gateways.
     pub nodes: u16,
     /// The seed.
@@ -173,9 +173,9 @@ pub struct Report {
     single_hop_us: Vec<u64>,
 }
 
-impl Report {
+impl DemoReport {
     pub(super) fn new((nodes, seed): (u16, u64), figures: Figures, events: u64, simulated_ms: u64) -> Self {
-        let Figures { lines, single_hop_us, strangers, mut problems, foreign } = figures;
+        let Figures { lines, single_hop_us, unsent, mut problems, foreign } = figures;
         let mut lines = lines.into_values();
         lines.iter_mut().for_each(Line::close);
         let duplicates: u64 = lines.iter().map(|line| line.duplicates).sum();
@@ -183,7 +183,7 @@ impl Report {
         for (count, what) in [
             (duplicates, "messages arrived more than once"),
             (foreign, "messages arrived with other bytes than were sent"),
-            (strangers, "messages arrived that nobody sent"),
+            (unsent, "messages arrived that nobody sent"),
         ] {
             if count > 0 {
                 problems.push(format!("{count} {what}"));
@@ -214,7 +214,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for DemoReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         table(f, &self.priorities)?;
         writeln!(
@@ -231,7 +231,7 @@ impl fmt::Display for Report {
 
 /// Several runs together.
 #[derive(Clone, Debug, Serialize)]
-pub struct Summary {
+pub struct DemoSummary {
     /// Relays between the gateways.
     pub nodes: u16,
     /// The seeds.
@@ -248,13 +248,13 @@ pub struct Summary {
     /// `"ok"`, or what was wrong in which run.
     pub verdict: String,
     /// Each run.
-    pub runs: Vec<Report>,
+    pub runs: Vec<DemoReport>,
 }
 
-impl Summary {
+impl DemoSummary {
     /// Puts runs together.
     #[must_use]
-    pub fn of(runs: Vec<Report>) -> Self {
+    pub fn of(runs: Vec<DemoReport>) -> Self {
         let mut lines = Priority::ALL.map(Line::new);
         for line in &mut lines {
             for other in runs.iter().flat_map(|run| &run.priorities) {
@@ -286,7 +286,7 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for DemoSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nAll {} runs together:", self.runs.len())?;
         table(f, &self.priorities)?;
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_run_in_which_nothing_was_delivered_is_not_ok() {
-        let report = Report::new((50, 1), Figures::new(PerClass::all(1)), 0, 0);
+        let report = DemoReport::new((50, 1), Figures::new(PerClass::all(1)), 0, 0);
         assert!(!report.is_good());
         assert_eq!(report.verdict, "not one message was delivered");
     }

@@ -17,11 +17,11 @@ use mesh_agent::{Client, ClientError, Endpoint, Handle, Inbox, Pending};
 use mesh_protocol::{Duration, Instant, MessageType, PerClass, Priority};
 use tokio::task::JoinSet;
 
-use super::report::{Figures, Report};
+use super::report::{DemoReport, Figures};
 use crate::simulated::SimulatedAir;
 
 /// The mesh has this long to find itself before the first message.
-const SETTLE: Duration = Duration::from_secs(8);
+const QUIET: Duration = Duration::from_secs(8);
 /// Between two messages of the rounds: light load for a field of relays. A guess, and the reader may raise it.
 const GAP: Duration = Duration::from_secs(1);
 /// When a message is no longer wanted.
@@ -119,7 +119,7 @@ impl Traffic {
         air: &SimulatedAir,
         ends: Ends,
         bar: &ProgressBar,
-    ) -> anyhow::Result<Report> {
+    ) -> anyhow::Result<DemoReport> {
         let Ends { clocks, agents, probe } = ends;
         let clock = clocks.into_iter().next().context("finding the simulated clock")?;
         let seen = Shared::default();
@@ -133,7 +133,7 @@ impl Traffic {
         let (probe, probe_inbox) = probe.split();
 
         let mut script = Script::new(clock);
-        let mut at = script.clock.now() + SETTLE;
+        let mut at = script.clock.now() + QUIET;
         script.until(at).await;
         let events_before = air.with(|world| world.counters().events);
 
@@ -181,10 +181,10 @@ impl Traffic {
         while let Some(joined) = receipts.join_next().await {
             joined.context("waiting for receipts")??;
         }
-        // Answers to the last queries are under way; they are settled within their deadline.
-        let settled = clock.now() + Duration::from_millis(u64::from(DEADLINE_MS) + 1_000);
+        // Answers to the last queries are under way; they are completed within their deadline.
+        let completed = clock.now() + Duration::from_millis(u64::from(DEADLINE_MS) + 1_000);
         drop(clock.sleep_holding(clock.now() + Duration::from_secs(10)).await);
-        while note(&seen, |seen| seen.receipts.len() < seen.accepted.len()) && clock.now() < settled {
+        while note(&seen, |seen| seen.receipts.len() < seen.accepted.len()) && clock.now() < completed {
             drop(clock.sleep_holding(clock.now() + Duration::from_secs(1)).await);
         }
         let _hold = clock.hold();
@@ -193,7 +193,7 @@ impl Traffic {
         let deliveries = air.with(|world| device_deliveries(world, relay));
         drop((probe_inbox, listeners));
         let figures = note(&seen, |seen| figures(seen, &deliveries));
-        Ok(Report::new(
+        Ok(DemoReport::new(
             (self.nodes, self.seed),
             figures,
             events - events_before,
@@ -309,7 +309,7 @@ fn figures(seen: &Seen, device: &[Delivered]) -> Figures {
             figures.single_hop_us.push(at - accepted_us);
         }
     }
-    figures.strangers = seen.arrived.keys().filter(|id| !seen.accepted.contains_key(id)).count() as u64;
+    figures.unsent = seen.arrived.keys().filter(|id| !seen.accepted.contains_key(id)).count() as u64;
     figures
 }
 

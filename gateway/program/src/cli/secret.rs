@@ -16,8 +16,8 @@ use super::output::Output;
 
 use crate::stdout::raw;
 
-/// A place that takes one secret.
-pub(super) enum Place {
+/// What takes one secret.
+pub(super) enum SecretSink {
     Stdout,
     /// Empty so far; it goes again if nothing comes.
     File {
@@ -27,7 +27,7 @@ pub(super) enum Place {
     },
 }
 
-impl Place {
+impl SecretSink {
     /// The new file of that name, or standard output. To be had before the secret is made: what cannot be kept costs nothing.
     pub(super) fn open(path: Option<&Path>, what: &str, out: Output) -> anyhow::Result<Self> {
         let Some(path) = path else {
@@ -84,7 +84,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for SecretSink {
     fn drop(&mut self) {
         if let Self::File { path, filled: false, .. } = self {
             // At worst an empty file stays.

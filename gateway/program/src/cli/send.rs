@@ -36,7 +36,7 @@ async fn send(args: SendArgs, out: Output) -> anyhow::Result<()> {
         receipt: args.receipt.into(),
         ..SendRequest::new(args.to, args.kind, body::read(args.body)?)
     };
-    let wish = request.receipt;
+    let asked = request.receipt;
     let patience = args.deadline.unwrap_or(USUAL_DEADLINE) + GRACE;
     let gateway = Gateway::new(args.gateway)?;
     // Only what is waited for is kept for this command, under a name that nobody else has.
@@ -82,7 +82,7 @@ async fn send(args: SendArgs, out: Output) -> anyhow::Result<()> {
 
     out.note(format_args!("accepted as {id}; waiting for the receipt"));
     let unheard = async {
-        match wish {
+        match asked {
             // The gateway tells what became of every message, by its own clock and deadline.
             ReceiptRequest::Delivered => std::future::pending().await,
             // Whether the agent acknowledges it is the agent's to decide.

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::args::{InitArgs, InviteArgs};
 use super::daemon::data_dir_or_default;
 use super::output::Output;
-use super::secret::Place;
+use super::secret::SecretSink;
 
 const THEN: &str = "Start the gateway with `mesh-gateway --adapter hci0` (`mesh-gateway adapters` lists what this machine has)";
 
@@ -116,7 +116,7 @@ fn read_invitation(file: &Path) -> anyhow::Result<Invitation> {
 pub(super) fn invite(args: &InviteArgs, out: Output) -> anyhow::Result<()> {
     let data_dir = data_dir_or_default(args.data_dir.as_deref())?;
     let company_id = company_id(&data_dir)?;
-    let mut place = Place::open(args.out.as_deref(), "the invitation", out)?;
+    let mut sink = SecretSink::open(args.out.as_deref(), "the invitation", out)?;
     let invitation = Network::invite(&data_dir, &args.name, company_id)?;
     let line = invitation.to_line()?;
     // As long as it gets, so that no copy of the key is left behind.
@@ -137,7 +137,7 @@ pub(super) fn invite(args: &InviteArgs, out: Output) -> anyhow::Result<()> {
         text.push_str(&line);
         text.push('\n');
     }
-    place.put(text.as_bytes()).map_err(|error| {
+    sink.put(text.as_bytes()).map_err(|error| {
         let lost = format!("{} has {} now, but nobody took the invitation", args.name, invitation.address);
         // Not the success that a closed pipe is elsewhere: the address is spent.
         anyhow!("inviting: {lost}; invite it again under another name ({error})")
@@ -145,7 +145,7 @@ pub(super) fn invite(args: &InviteArgs, out: Output) -> anyhow::Result<()> {
     out.note(format_args!(
         "{} brings {} in at {}, once; it holds the network's key. Give it to `mesh-gateway init --invite -` there \
          over a safe way, and keep no copy",
-        place.about(),
+        sink.about(),
         args.name,
         invitation.address
     ));

@@ -14,7 +14,7 @@ use super::args::{TokenAddArgs, TokenArgs, TokenCommand};
 use super::daemon::data_dir_or_default;
 use super::fault::{Code, Failure, usage};
 use super::output::{Output, table};
-use super::secret::Place;
+use super::secret::SecretSink;
 
 pub(super) fn run(args: TokenArgs, out: Output) -> anyhow::Result<()> {
     match args.command {
@@ -56,7 +56,7 @@ fn add(args: TokenAddArgs, out: Output) -> anyhow::Result<()> {
         return Err(Failure(Code::DataDir, why).into());
     }
     let first = access::read_dir(&data_dir)?.is_none_or(|tokens| tokens.is_empty());
-    let mut place = Place::open(args.out.as_deref(), "the access token", out)?;
+    let mut sink = SecretSink::open(args.out.as_deref(), "the access token", out)?;
     let grant = |sha256| Grant {
         names: args.names,
         to: args.to,
@@ -92,14 +92,14 @@ fn add(args: TokenAddArgs, out: Output) -> anyhow::Result<()> {
         text.push_str(secret.as_str());
     }
     text.push('\n');
-    place.put(text.as_bytes()).map_err(|error| {
+    sink.put(text.as_bytes()).map_err(|error| {
         // Not the success that a closed pipe is elsewhere: nobody can show this token.
         let name = grant.name;
         anyhow!("adding an access token: nobody took it ({error}); remove it with `mesh-gateway token remove {name}` and add it anew")
     })?;
     out.note(format_args!(
         "{} is the token {}; it is not shown again. Give it as `token` in the hello, or in a file (chmod 600) to --token-file",
-        place.about(),
+        sink.about(),
         grant.name
     ));
     if first {
