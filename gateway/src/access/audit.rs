@@ -1,26 +1,23 @@
 //! The audit log: who sent what where, what was refused and who was not let in, one JSON object a line; never a body.
 //!
-//! Owns the form of an entry, the file `audit.log`, its size and when it is synced. One thread writes; who has something
-//! to note never waits for it. What does not fit because the disk is slow, or fails, is counted and lost. Whoever is not let
+//! Owns that who has something to note never waits for the disk: one thread writes (`audit_file`), and what an entry looks like is
+//! `audit_entry`'s. What does not fit because the disk is slow, or fails, is counted and lost. Whoever is not let
 //! in is noted seldom enough that nobody without a token can fill the disk, or push out what agents did.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use mesh_agent::api::{ErrorCode, MessageRef, Name, SendRequest};
-use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::Bucket;
-use crate::datadir;
+use super::audit_entry::{Entry, NotLetIn};
+use super::audit_file::{Job, Log};
 
 /// The log's name in the data directory.
 pub const AUDIT_FILE: &str = "audit.log";
@@ -29,10 +26,6 @@ pub const AUDIT_FILE: &str = "audit.log";
 const MAX_FILE: u64 = 64 << 20;
 /// Entries that may wait for the disk. A guess: a second of the most that agents send, some 2 MiB.
 const WAITING: usize = 8_192;
-/// How much is put together for one write, in bytes. A guess.
-const WRITE: usize = 64 * 1024;
-/// How long what is written may wait to be synced: what a power cut may take, for a sync a second at most. A guess.
-const SYNC_WITHIN: Duration = Duration::from_secs(1);
 /// How long the end waits for the last entries. A guess.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How many that were not let in are noted. A guess: the first ones of an attack at once, and then at most 2 MB a day.
@@ -44,92 +37,6 @@ const NOT_LET_IN: &str = "10/m";
 pub struct AuditError {
     path: PathBuf,
     source: io::Error,
-}
-
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuditVerdict {
-    /// It got this number.
-    Accepted(MessageRef),
-    /// It had this number already: its key was known.
-    Again(MessageRef),
-    /// It was refused.
-    Refused(ErrorCode),
-}
-
-/// One message that somebody wanted to send.
-#[derive(Debug)]
-pub struct Entry<'a> {
-    /// The session's number.
-    pub session: u64,
-    /// Who sent it.
-    pub agent: Name,
-    /// The token that was shown; `None` over the Unix socket, and where none is asked for.
-    pub token: Option<Name>,
-    /// The message.
-    pub send: &'a SendRequest,
-    /// What became of it.
-    pub verdict: AuditVerdict,
-}
-
-/// Somebody whose hello was refused.
-#[derive(Debug)]
-pub struct NotLetIn {
-    /// The session's number.
-    pub session: u64,
-    /// What it called itself, if it did.
-    pub agent: Option<Name>,
-    /// The token that was shown, if it was a good one, but not for this name.
-    pub token: Option<Name>,
-    /// Why it was refused.
-    pub code: ErrorCode,
-}
-
-/// What every entry begins with.
-fn begin(session: u64, agent: Option<Name>, token: Option<Name>) -> Map<String, Value> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let mut entry = Map::new();
-    entry.insert("at_ms".to_owned(), json!(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)));
-    entry.insert("session".to_owned(), json!(session));
-    if let Some(agent) = agent {
-        entry.insert("agent".to_owned(), json!(agent.as_str()));
-    }
-    if let Some(token) = token {
-        entry.insert("token".to_owned(), json!(token.as_str()));
-    }
-    entry
-}
-
-impl NotLetIn {
-    fn line(&self, unnoted: u64) -> String {
-        let mut entry = begin(self.session, self.agent, self.token);
-        entry.insert("not_let_in".to_owned(), json!(self.code.to_string()));
-        if unnoted > 0 {
-            entry.insert("unnoted".to_owned(), json!(unnoted));
-        }
-        format!("{}\n", Value::Object(entry))
-    }
-}
-
-impl Entry<'_> {
-    fn line(&self) -> String {
-        let Self { session, agent, token, send, verdict } = self;
-        let mut entry = begin(*session, Some(*agent), *token);
-        let mut put = |key: &str, value: Value| entry.insert(key.to_owned(), value);
-        if let Some(reference) = send.reference {
-            put("ref", json!(reference));
-        }
-        put("to", json!(send.to.to_string()));
-        put("type", json!(send.kind.name()));
-        put("priority", json!(send.priority.name()));
-        put("bytes", json!(send.body.len()));
-        match verdict {
-            AuditVerdict::Accepted(id) => put("id", json!(id.to_string())),
-            AuditVerdict::Again(id) => put("again", json!(id.to_string())),
-            AuditVerdict::Refused(code) => put("refused", json!(code.to_string())),
-        };
-        format!("{}\n", Value::Object(entry))
-    }
 }
 
 /// Where entries go. A clone is the same log.
@@ -148,14 +55,6 @@ struct Desk {
 struct NotLetInBudget {
     bucket: Bucket,
     unnoted: u64,
-}
-
-enum Job {
-    Line(String),
-    /// Everything before it is to be written; then the answer.
-    Flush(SyncSender<()>),
-    /// The file may have been moved or removed.
-    Reopen,
 }
 
 impl Audit {
@@ -263,175 +162,19 @@ impl fmt::Debug for Audit {
     }
 }
 
-/// The file, written by one thread.
-struct Log {
-    path: PathBuf,
-    most: u64,
-    file: File,
-    len: u64,
-    /// Whether the last write failed, so that half a line may stand at the end.
-    torn: bool,
-    unsynced: Option<Unsynced>,
-}
-
-/// What is written and not synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Unsynced {
-    entries: u64,
-    /// When it has to be.
-    due: Instant,
-}
-
-impl Log {
-    fn open(path: PathBuf, most: u64) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
-        let len = file.metadata()?.len();
-        let mut last = [b'\n'];
-        if len > 0 {
-            file.read_exact_at(&mut last, len - 1)?;
-        }
-        // A power cut may have left half a line.
-        Ok(Self { path, most, file, len, torn: last != [b'\n'], unsynced: None })
-    }
-
-    fn run(&mut self, jobs: &Receiver<Job>, dropped: &AtomicU64) {
-        loop {
-            let first = match self.unsynced {
-                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(Unsynced { due, .. }) => {
-                    jobs.recv_timeout(due.saturating_duration_since(Instant::now()))
-                }
-            };
-            let over = matches!(first, Err(RecvTimeoutError::Disconnected));
-            let Gathered { text, entries, done, reopen } = gather(first.ok(), jobs);
-            let (mut lost, mut ready) = (0, Ok(()));
-            if (reopen || entries > 0) && self.is_elsewhere() {
-                lost += self.sync();
-                ready = self.open_again();
-            }
-            if let Err(why) = ready.and_then(|()| self.write(&text, entries, Instant::now())) {
-                lost += entries;
-                self.complain(&why);
-            }
-            let due = self.unsynced.is_some_and(|unsynced| unsynced.due <= Instant::now());
-            if due || over || done.is_some() {
-                lost += self.sync();
-            }
-            dropped.fetch_add(lost, Ordering::Relaxed);
-            // Whoever waited may have given up.
-            if let Some(done) = done {
-                let _ = done.try_send(());
-            }
-            if over {
-                return;
-            }
-        }
-    }
-
-    /// Whether the file is not at its place any more: it was moved or removed.
-    fn is_elsewhere(&self) -> bool {
-        let place = |about: fs::Metadata| (about.dev(), about.ino());
-        let [here, there] =
-            [self.file.metadata(), fs::metadata(&self.path)].map(|about| about.map(place).ok());
-        here.is_none() || here != there
-    }
-
-    /// Begins a new file.
-    fn open_again(&mut self) -> io::Result<()> {
-        *self = Self::open(self.path.clone(), self.most)?;
-        datadir::sync_folder(self.path.parent().unwrap_or(Path::new(".")))
-    }
-
-    fn write(&mut self, text: &str, entries: u64, now: Instant) -> io::Result<()> {
-        if entries == 0 {
-            return Ok(());
-        }
-        if self.len + text.len() as u64 > self.most && self.len > 0 {
-            self.turn_over()?;
-        }
-        if self.torn {
-            self.file.write_all(b"\n")?;
-            self.len += 1;
-        }
-        self.file.write_all(text.as_bytes())?;
-        self.len += text.len() as u64;
-        self.torn = false;
-        let unsynced = self.unsynced.get_or_insert(Unsynced { entries: 0, due: now + SYNC_WITHIN });
-        unsynced.entries += entries;
-        Ok(())
-    }
-
-    /// Puts the file that is full aside.
-    fn turn_over(&mut self) -> io::Result<()> {
-        // The renamed file is no longer at hand to be synced later.
-        self.file.sync_data()?;
-        let mut old = self.path.clone().into_os_string();
-        old.push(".1");
-        match fs::rename(&self.path, &old) {
-            // Somebody took it away, or the last turn came only half-way.
-            Err(why) if why.kind() == io::ErrorKind::NotFound => {}
-            renamed => renamed?,
-        }
-        self.open_again()
-    }
-
-    /// Has everything written put on the disk for good; how many entries may be lost because that failed.
-    fn sync(&mut self) -> u64 {
-        let Some(Unsynced { entries, .. }) = self.unsynced.take() else { return 0 };
-        match self.file.sync_data() {
-            Ok(()) => 0,
-            Err(why) => {
-                self.complain(&why);
-                entries
-            }
-        }
-    }
-
-    /// Says once that the disk does not take it.
-    fn complain(&mut self, why: &io::Error) {
-        if !self.torn {
-            tracing::error!(path = %self.path.display(), %why, "the audit log cannot be written: entries are lost; make room");
-        }
-        self.torn = true;
-    }
-}
-
-/// What is put together for one write.
-#[derive(Default)]
-struct Gathered {
-    text: String,
-    entries: u64,
-    /// Who wants to know when it is written.
-    done: Option<SyncSender<()>>,
-    /// Whether the file may have been moved.
-    reopen: bool,
-}
-
-/// Puts together for one write what waits.
-fn gather(first: Option<Job>, jobs: &Receiver<Job>) -> Gathered {
-    let mut all = Gathered::default();
-    let mut next = first;
-    while let Some(job) = next {
-        match job {
-            Job::Line(line) => {
-                all.text.push_str(&line);
-                all.entries += 1;
-            }
-            Job::Flush(told) => all.done = Some(told),
-            Job::Reopen => all.reopen = true,
-        }
-        next = if all.done.is_none() && all.text.len() < WRITE { jobs.try_recv().ok() } else { None };
-    }
-    all
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
 
-    use mesh_agent::api::Body;
+    use mesh_agent::api::{Body, ErrorCode, MessageRef, Name, SendRequest};
     use mesh_protocol::{Address, MessageId, MessageType};
 
+    use serde_json::{Value, json};
+
+    use super::super::audit_entry::AuditVerdict;
+    use super::super::audit_file::Unsynced;
     use super::*;
 
     fn note(audit: &Audit, verdict: AuditVerdict) {

@@ -5,6 +5,8 @@
 //! [`crate::agents`]' business.
 
 mod audit;
+mod audit_entry;
+mod audit_file;
 mod file;
 mod pattern;
 mod quota;
@@ -17,7 +19,8 @@ use mesh_protocol::Priority;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use audit::{AUDIT_FILE, Audit, AuditError, AuditVerdict, Entry, NotLetIn};
+pub use audit::{AUDIT_FILE, Audit, AuditError};
+pub use audit_entry::{AuditVerdict, Entry, NotLetIn};
 pub use file::{AccessError, Secret, TOKENS_FILE, TokenFile, add, read_dir, read_file, remove};
 pub use pattern::{DestinationPattern, NamePattern, PatternError};
 pub use quota::{Holder, Quota};

@@ -1,34 +1,28 @@
-//! Connections to other gateways: dialled, taken, given up and dialled again.
+//! Connections to other gateways: which are to be, which are, and what is carried over each.
 //!
-//! Owns which gateways are to be connected and which are. Two gateways keep one connection, whoever dialled: of two the one that the
-//! lower address dialled stays. A gateway is known by its certificate: who comes under its address with another one is not it. What goes over a connection is `link`'s business, what it is worth to the mesh the node's.
+//! Owns which of two connections stays. Two gateways keep one connection, whoever dialled: of two the one that the
+//! lower address dialled stays. A gateway is known by its certificate: who comes under its address with another one is not it. What goes over a
+//! connection is `link`'s business, what it is worth to the mesh the node's. Who is dialled when is `dial`'s.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mesh_agent::api::{LinkState, Name, PeerLink};
-use mesh_agent::connect_tcp;
+use mesh_agent::api::{Name, PeerLink};
 use mesh_protocol::{Address, LinkId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_rustls::{TlsConnector, TlsStream};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsStream;
 
 use super::bearer::LinkEvent;
 use super::handshake::{HandshakeError, PeerKey, Remote, Side, greet};
 use super::identity::{ALPN_PEER, Fingerprint, Identity};
-use super::link::ANSWERS_WITHIN;
+use super::table::{Connection, Keeper, Table, Wanted};
 use super::{CONNECTIONS, PeerConfig};
 
 /// How long a connection may take to come about, each step of it. A guess.
-const STEP_WITHIN: Duration = Duration::from_secs(10);
-/// From one attempt to the next, at first; doubles each time.
-const AGAIN: Duration = Duration::from_millis(500);
-/// See [`AGAIN`]. A guess: a gateway that is back is found within half a minute.
-const AGAIN_MOST: Duration = Duration::from_secs(30);
+pub(super) const STEP_WITHIN: Duration = Duration::from_secs(10);
 /// Frames that wait for one connection. A guess: a second of a busy mesh.
 const QUEUE: usize = 256;
 
@@ -36,78 +30,12 @@ const QUEUE: usize = 256;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) identity: Identity,
-    key: PeerKey,
-    me: (Address, Name),
+    pub(super) key: PeerKey,
+    pub(super) me: (Address, Name),
     events: mpsc::Sender<LinkEvent>,
     table: Mutex<Table>,
     /// A connection has ended.
-    freed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    /// Gateways that are to be connected.
-    wanted: BTreeMap<Name, Wanted>,
-    /// Connections that are up, by link number less one.
-    up: [Option<Connection>; CONNECTIONS],
-    /// Tells the ends of life of a number apart.
-    claims: u64,
-}
-
-/// Keeps one connection; the table's count when it was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Keeper(u64);
-
-#[derive(Debug)]
-struct Wanted {
-    /// Who keeps it; a name that is wanted again has another keeper.
-    keeper: Keeper,
-    address: String,
-    pin: Option<Fingerprint>,
-    /// The node found there.
-    node: Option<Address>,
-    why: Option<String>,
-    /// Since when it is as it is.
-    since: Instant,
-    tried: bool,
-}
-
-#[derive(Debug)]
-struct Connection {
-    remote: Remote,
-    from: String,
-    /// Who dialled.
-    dialler: Address,
-    /// For whom, if it was this gateway.
-    keeper: Option<Keeper>,
-    since: Instant,
-    /// When anything came over it last.
-    heard: Instant,
-    claim: u64,
-    /// Another connection takes its place, or it is not wanted any more.
-    give_up: Arc<Notify>,
-}
-
-impl Wanted {
-    /// Whether this is the connection with it: its own, or one that it dialled itself.
-    fn has(&self, up: &Connection) -> bool {
-        match up.keeper {
-            Some(keeper) => keeper == self.keeper,
-            None => Some(up.remote.fingerprint) == self.pin,
-        }
-    }
-}
-
-impl Connection {
-    /// Whether the other end answers, since when that is so, and why it is not up.
-    fn state(&self) -> (LinkState, Instant, Option<String>) {
-        let silent = self.heard.elapsed();
-        if silent <= ANSWERS_WITHIN {
-            return (LinkState::Up, self.since, None);
-        }
-        let why = format!("it is connected and has said nothing for {} s", silent.as_secs());
-        (LinkState::Away, self.heard + ANSWERS_WITHIN, Some(why))
-    }
+    pub(super) freed: Notify,
 }
 
 /// A link number in use; dropping it frees the number.
@@ -140,7 +68,7 @@ impl Shared {
         Self { identity, key, me, events, table: Mutex::default(), freed: Notify::new() }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         // It is whole between any two statements that could panic.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -160,7 +88,7 @@ impl Shared {
         }
     }
 
-    async fn meet(
+    pub(super) async fn meet(
         &self,
         mut stream: TlsStream<TcpStream>,
         side: Side,
@@ -191,7 +119,7 @@ impl Shared {
     }
 
     /// Uses a connection until it ends; `Err` says why it is not used at all.
-    async fn hold<S>(
+    pub(super) async fn hold<S>(
         &self,
         stream: S,
         remote: Remote,
@@ -280,7 +208,7 @@ impl Shared {
         }
     }
 
-    fn wants(&self, name: Name, address: String, pin: Option<Fingerprint>) -> Keeper {
+    pub(super) fn wants(&self, name: Name, address: String, pin: Option<Fingerprint>) -> Keeper {
         let mut table = self.table();
         table.claims += 1;
         let keeper = Keeper(table.claims);
@@ -291,7 +219,7 @@ impl Shared {
     }
 
     /// Whether what is kept under this name is what is wanted.
-    fn keeps(&self, name: &Name, want: &PeerConfig) -> bool {
+    pub(super) fn keeps(&self, name: &Name, want: &PeerConfig) -> bool {
         want.name == *name
             && self.table().wanted.get(name).is_some_and(|known| {
                 known.address == want.address && want.pin.is_none_or(|pin| known.pin == Some(pin))
@@ -299,132 +227,25 @@ impl Shared {
     }
 
     /// A gateway is not wanted any more. Whether there is a connection for it, which ends then.
-    fn let_go(&self, name: Name) -> bool {
+    pub(super) fn let_go(&self, name: Name) -> bool {
         let mut table = self.table();
         let Some(wanted) = table.wanted.remove(&name) else { return false };
         let up = table.up.iter().flatten().find(|up| up.keeper == Some(wanted.keeper));
         up.inspect(|up| up.give_up.notify_one()).is_some()
     }
 
-    fn is_up(&self, print: Fingerprint) -> bool {
+    pub(super) fn is_up(&self, print: Fingerprint) -> bool {
         self.table().up.iter().flatten().any(|connection| connection.remote.fingerprint == print)
     }
 
     /// What is known of each gateway that is wanted or connected.
     pub(super) fn links(&self) -> Vec<PeerLink> {
-        let table = self.table();
-        let mut links = Vec::new();
-        let mut told = Vec::new();
-        let ms = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        for (name, wanted) in &table.wanted {
-            let up = table.up.iter().flatten().find(|up| wanted.has(up));
-            told.extend(up.map(|up| up.claim));
-            let (state, since, why) = match (up, wanted.tried) {
-                (Some(up), _) => up.state(),
-                (None, false) => (LinkState::Connecting, wanted.since, None),
-                (None, true) => (LinkState::Away, wanted.since, wanted.why.clone()),
-            };
-            links.push(PeerLink {
-                name: *name,
-                address: wanted.address.clone(),
-                state,
-                node: up.map(|up| up.remote.node).or(wanted.node),
-                why,
-                since_ms: ms(since),
-                last_heard_ms: up.map(|up| ms(up.heard)),
-                fingerprint: wanted.pin.map(|pin| pin.to_string()),
-            });
-        }
-        for up in table.up.iter().flatten().filter(|up| !told.contains(&up.claim)) {
-            let (state, since, why) = up.state();
-            links.push(PeerLink {
-                name: up.remote.name,
-                address: up.from.clone(),
-                state,
-                node: Some(up.remote.node),
-                why,
-                since_ms: ms(since),
-                last_heard_ms: Some(ms(up.heard)),
-                fingerprint: Some(up.remote.fingerprint.to_string()),
-            });
-        }
-        links
+        self.table().links()
     }
 
     /// The certificates that wanted gateways are known by.
     pub(super) fn pins(&self) -> Vec<(Name, Fingerprint)> {
         self.table().wanted.iter().filter_map(|(name, wanted)| Some((*name, wanted.pin?))).collect()
-    }
-
-    /// Connects `name` and stays so, until it is not wanted any more. Dropped while connected, it would leave a link without an end.
-    async fn keep(&self, name: Name, keeper: Keeper) {
-        let mut again = AGAIN;
-        loop {
-            let begun = Instant::now();
-            let why = match self.dial(name, keeper).await {
-                Ok(why) | Err(why) => why,
-            };
-            let Some(print) = self.note(name, keeper, why) else { return };
-            // Its own connection is as good as ours.
-            if let Some(print) = print {
-                let mut freed = std::pin::pin!(self.freed.notified());
-                freed.as_mut().enable();
-                while self.is_up(print) {
-                    freed.as_mut().await;
-                    freed.set(self.freed.notified());
-                    freed.as_mut().enable();
-                }
-            }
-            again = if begun.elapsed() > AGAIN_MOST { AGAIN } else { again };
-            sleep(jittered(again)).await;
-            again = (again * 2).min(AGAIN_MOST);
-        }
-    }
-
-    /// Notes why a wanted gateway is not connected; the certificate it is known by, or `None` if it is not wanted any more.
-    fn note(&self, name: Name, keeper: Keeper, why: String) -> Option<Option<Fingerprint>> {
-        let mut table = self.table();
-        let wanted = table.wanted.get_mut(&name).filter(|wanted| wanted.keeper == keeper)?;
-        if wanted.why.as_ref() != Some(&why) {
-            tracing::warn!(peer = %name, address = wanted.address, why, "a gateway is not connected; trying again");
-        }
-        if !wanted.tried {
-            (wanted.tried, wanted.since) = (true, Instant::now());
-        }
-        wanted.why = Some(why);
-        Some(wanted.pin)
-    }
-
-    /// One attempt, and if it succeeds all of the connection; why it ended or did not come about.
-    async fn dial(&self, name: Name, keeper: Keeper) -> Result<String, String> {
-        let (address, pin) = match self.table().wanted.get(&name) {
-            Some(wanted) => (wanted.address.clone(), wanted.pin),
-            None => return Err("it is not wanted any more".into()),
-        };
-        let late = |_| format!("{address} does not answer within {} s", STEP_WITHIN.as_secs());
-        let stream = timeout(STEP_WITHIN, connect_tcp(&address)).await.map_err(late)?;
-        let stream = stream.map_err(|error| format!("{address} cannot be reached: {error}"))?;
-        let _ = stream.set_nodelay(true);
-        let tls =
-            TlsConnector::from(Arc::clone(&self.identity.client)).connect(Identity::server_name(), stream);
-        let stream = timeout(STEP_WITHIN, tls).await.map_err(late)?;
-        let stream = stream.map_err(|error| HandshakeError::Tls(error.to_string()).to_string())?;
-        let (stream, remote) =
-            self.meet(stream.into(), Side::Dialler).await.map_err(|error| error.to_string())?;
-        if pin.is_some_and(|pin| pin != remote.fingerprint) {
-            return Err(format!(
-                "it shows another certificate than before ({}): if that is right, remove it and add it again",
-                remote.fingerprint
-            ));
-        }
-        if let Some(wanted) = self.table().wanted.get_mut(&name).filter(|wanted| wanted.keeper == keeper) {
-            (wanted.node, wanted.pin) = (Some(remote.node), Some(remote.fingerprint));
-        }
-        let ended = self.hold(stream, remote, address, (self.me.0, Some(keeper))).await;
-        if let Some(wanted) = self.table().wanted.get_mut(&name).filter(|wanted| wanted.keeper == keeper) {
-            wanted.since = Instant::now();
-        }
-        ended
     }
 }
 
@@ -435,71 +256,11 @@ fn impostor(remote: &Remote, known: &Name) -> String {
     format!("{node} is the address of {known}, which shows another certificate than {fingerprint}")
 }
 
-/// Half to all of it, so that two gateways that lost each other do not dial in step.
-fn jittered(span: Duration) -> Duration {
-    let mut byte = [0; 1];
-    // Without random numbers it is in step, which costs a little time.
-    let _ = getrandom::fill(&mut byte);
-    span.mul_f64(0.5 + f64::from(byte[0]) / 512.0)
-}
-
-/// Keeps the connections that are wanted, until nobody can want any more.
-pub(super) async fn manage(shared: Arc<Shared>, mut wanted: watch::Receiver<Vec<PeerConfig>>) {
-    let mut tasks = JoinSet::new();
-    let mut running: BTreeMap<Name, tokio::task::AbortHandle> = BTreeMap::new();
-    // Who is not connected any more for a bug, and is tried again, after a pause.
-    let mut died: Option<Name> = None;
-    loop {
-        let wants = wanted.borrow_and_update().clone();
-        let gone: Vec<Name> = running
-            .keys()
-            .filter(|name| !wants.iter().any(|want| shared.keeps(name, want)))
-            .copied()
-            .collect();
-        for name in gone {
-            let task = running.remove(&name);
-            // A connection ends in order, with its link. What is not connected yet will not be.
-            if !shared.let_go(name) {
-                task.inspect(tokio::task::AbortHandle::abort);
-            }
-        }
-        for PeerConfig { name, address, pin } in wants {
-            if running.contains_key(&name) {
-                continue;
-            }
-            let keeper = shared.wants(name, address, pin);
-            let (shared, pause) =
-                (Arc::clone(&shared), if died == Some(name) { AGAIN_MOST } else { Duration::ZERO });
-            let keep = async move {
-                sleep(pause).await;
-                shared.keep(name, keeper).await;
-            };
-            running.insert(name, tasks.spawn(keep));
-        }
-        died = None;
-        loop {
-            tokio::select! {
-                changed = wanted.changed() => match changed {
-                    Ok(()) => break,
-                    Err(_) => return,
-                },
-                Some(ended) = tasks.join_next_with_id() => {
-                    let Err(bug) = ended.map_err(|error| (error.is_panic(), error.id())) else { continue };
-                    let name = running.iter().find(|(_, task)| task.id() == bug.1).map(|(name, _)| *name);
-                    if let (true, Some(name)) = (bug.0, name) {
-                        tracing::error!(peer = %name, "what keeps a gateway connected stopped, which is a bug: it begins anew");
-                        running.remove(&name);
-                        died = Some(name);
-                        break;
-                    }
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use mesh_agent::api::LinkState;
+
+    use super::super::link::ANSWERS_WITHIN;
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -5,10 +5,12 @@
 //! the connection. Duplicates, priorities, receipts and routes are the node's, which knows no difference between links but their speed.
 
 mod bearer;
+mod dial;
 mod handshake;
 mod identity;
 mod link;
 mod manager;
+mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -153,7 +155,7 @@ pub fn start<B>(
     let (events, heard) = mpsc::channel(EVENTS);
     let shared = Arc::new(Shared::new(identity, key, me, events));
     let (wanted, wants) = watch::channel(Vec::new());
-    let managing = tokio::spawn(manager::manage(Arc::clone(&shared), wants));
+    let managing = tokio::spawn(dial::manage(Arc::clone(&shared), wants));
     let peering = Peering(Some(Handle { shared: Arc::clone(&shared), wanted: Arc::new(wanted) }));
     (Peered::new(radio, heard), peering, TlsTransport(shared), managing)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::{Address, ContextId, MessageId};
 
-use super::{AgentKey, Op};
+use super::op::{AgentKey, Op};
 
 /// What a group of ops comes to. `None` deletes a row.
 ///

@@ -11,6 +11,8 @@
 mod backend;
 mod batch;
 mod disk;
+mod error;
+mod op;
 mod tables;
 mod witness;
 mod writer;
@@ -22,13 +24,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use mesh_protocol::{Address, ContextId, MessageId};
 use redb::StorageBackend;
 use redb::backends::FileBackend;
-use thiserror::Error;
 use tokio::sync::watch;
 
 pub use disk::Disk;
+pub(crate) use error::NEW_ADDRESS;
+pub use error::StoreError;
+pub use op::{AgentKey, Op};
 pub use tables::Recovered;
 pub use writer::Hand;
 
@@ -41,143 +44,6 @@ use writer::{Shared, Written};
 /// The store's file in the data directory.
 pub const STORE_FILE: &str = "gateway.redb";
 
-/// What helps where numbers may be used twice: numbers of an address that nobody has used.
-pub(crate) const NEW_ADDRESS: &str = "give this gateway a new address: on the network's owner run `mesh-gateway invite NEW-NAME`, here \
-     run `mesh-gateway init --invite -` with an empty data directory (operations.md, \"A new address\")";
-/// The number by which the store knows an agent; the engine gives it, once for each name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AgentKey(pub u32);
-
-/// One change of the durable record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// Keeps or replaces a message that this gateway has accepted for the mesh.
-    PutOutbox {
-        /// The message.
-        id: MessageId,
-        /// The engine's encoding.
-        record: Vec<u8>,
-    },
-    /// Forgets a message of the outbox.
-    DeleteOutbox {
-        /// The message.
-        id: MessageId,
-    },
-    /// Keeps or replaces a message that waits for a local agent.
-    PutInbox {
-        /// Whose inbox.
-        agent: AgentKey,
-        /// The message's place in it.
-        cursor: u64,
-        /// The engine's encoding.
-        record: Vec<u8>,
-    },
-    /// Forgets one message of an inbox.
-    DeleteInbox {
-        /// Whose inbox.
-        agent: AgentKey,
-        /// Its place in it.
-        cursor: u64,
-    },
-    /// Forgets all of an inbox up to this place and including it.
-    DeleteInboxThrough {
-        /// Whose inbox.
-        agent: AgentKey,
-        /// The last place to forget.
-        cursor: u64,
-    },
-    /// Keeps or replaces what is known of an agent.
-    PutAgent {
-        /// Which agent.
-        agent: AgentKey,
-        /// The engine's encoding.
-        record: Vec<u8>,
-    },
-    /// Keeps or replaces one of the keys of an agent's messages.
-    PutKey {
-        /// Which agent.
-        agent: AgentKey,
-        /// The key's place among the agent's.
-        row: u16,
-        /// The engine's encoding.
-        record: Vec<u8>,
-    },
-    /// Forgets one of the keys of an agent's messages.
-    DeleteKey {
-        /// Which agent.
-        agent: AgentKey,
-        /// The key's place among the agent's.
-        row: u16,
-    },
-    /// Forgets an agent, its whole inbox and its keys.
-    DeleteAgent {
-        /// Which agent.
-        agent: AgentKey,
-    },
-    /// Remembers that a message was delivered, so that a repeat is known as one.
-    PutDelivered {
-        /// The node that sent it.
-        source: Address,
-        /// The number it gave to it.
-        id: MessageId,
-        /// The engine's encoding.
-        record: Vec<u8>,
-    },
-    /// Forgets a delivered message.
-    DeleteDelivered {
-        /// The node that sent it.
-        source: Address,
-        /// The number it gave to it.
-        id: MessageId,
-    },
-    /// Keeps or replaces what a source said once, to refer to it.
-    PutContext {
-        /// The node that said it.
-        source: Address,
-        /// The number it gave to it.
-        context: ContextId,
-        /// The engine's encoding.
-        record: Vec<u8>,
-    },
-    /// Forgets what a source said once.
-    DeleteContext {
-        /// The node that said it.
-        source: Address,
-        /// The number it gave to it.
-        context: ContextId,
-    },
-    /// Keeps or replaces one of the engine's own values.
-    PutMeta {
-        /// The value's name.
-        key: &'static str,
-        /// The engine's encoding.
-        value: Vec<u8>,
-    },
-}
-
-impl Op {
-    /// About how many bytes of memory it holds while it waits.
-    pub(crate) fn size(&self) -> usize {
-        let record = match self {
-            Self::PutOutbox { record, .. }
-            | Self::PutInbox { record, .. }
-            | Self::PutAgent { record, .. }
-            | Self::PutKey { record, .. }
-            | Self::PutDelivered { record, .. }
-            | Self::PutContext { record, .. }
-            | Self::PutMeta { value: record, .. } => record.len(),
-            Self::DeleteOutbox { .. }
-            | Self::DeleteInbox { .. }
-            | Self::DeleteInboxThrough { .. }
-            | Self::DeleteKey { .. }
-            | Self::DeleteAgent { .. }
-            | Self::DeleteDelivered { .. }
-            | Self::DeleteContext { .. } => 0,
-        };
-        size_of::<Self>() + record
-    }
-}
-
 /// The number of a submission, in the order in which they were made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
@@ -189,117 +55,6 @@ pub struct Progress {
     pub through: Ticket,
     /// Why the later ones are not, if that is so. They are tried again until they are.
     pub failed: Option<StoreError>,
-}
-
-/// Why the store cannot be opened or written.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum StoreError {
-    /// Another process has the file open.
-    #[error(
-        "opening the message store {path}: another process has it open; stop the other mesh-gateway first"
-    )]
-    AlreadyOpen {
-        /// The store's file.
-        path: PathBuf,
-    },
-    /// The file is damaged, or something else of that name.
-    #[error(
-        "opening the message store {path}: it is damaged or not a message store ({reason}), and with it the record of the \
-         sequence numbers used; do not put a copy back, they would be used twice, which betrays what was sent: {NEW_ADDRESS}"
-    )]
-    Damaged {
-        /// The store's file.
-        path: PathBuf,
-        /// What the database found.
-        reason: String,
-    },
-    /// The same, of a network whose key is made anew at each start, so that no number can be used twice.
-    #[error(
-        "opening the message store {path}: it is damaged or not a message store ({reason}); move it away to start \
-         with an empty one, messages in it are lost"
-    )]
-    DamagedFresh {
-        /// The store's file.
-        path: PathBuf,
-        /// What the database found.
-        reason: String,
-    },
-    /// Another version wrote it.
-    #[error(
-        "opening the message store {path}: it has format {found}, this program knows format {known}; run the version \
-         of mesh-gateway that wrote it"
-    )]
-    Format {
-        /// The store's file.
-        path: PathBuf,
-        /// The file's format.
-        found: u32,
-        /// This program's format.
-        known: u32,
-    },
-    /// The operating system refused the file.
-    #[error("opening the message store {path}: {reason}; check the disk and that this user may write there")]
-    Open {
-        /// The store's file.
-        path: PathBuf,
-        /// The operating system's reason.
-        reason: String,
-    },
-    /// The file has had more commits than it holds.
-    #[error(
-        "opening the message store {path}: it is older than what was written last, {found} commits of {known}, as an old copy or \
-         a disk that lost its writes is, and sequence numbers used since would be used twice, which betrays what was sent: \
-         {NEW_ADDRESS}"
-    )]
-    Older {
-        /// The store's file.
-        path: PathBuf,
-        /// Commits in it.
-        found: u64,
-        /// Commits that there were.
-        known: u64,
-    },
-    /// A group could not be written. It is tried again.
-    #[error(
-        "writing to the message store {path}: {reason}; what was accepted before is safe, and durable messages are refused until \
-         it can be written: make room or check the disk, it is tried again by itself"
-    )]
-    Failed {
-        /// The store's file.
-        path: PathBuf,
-        /// The database's reason.
-        reason: String,
-    },
-    /// Nothing is written any more.
-    #[error(
-        "writing to the message store {path}: {reason}; what was accepted before is safe, durable messages are refused from now on: \
-         restart mesh-gateway"
-    )]
-    Stopped {
-        /// The store's file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-}
-
-impl StoreError {
-    /// Why, without what was attempted.
-    fn into_reason(self) -> String {
-        match self {
-            Self::Open { reason, .. } | Self::Damaged { reason, .. } | Self::Failed { reason, .. } => reason,
-            other => other.to_string(),
-        }
-    }
-
-    /// The same, of a network whose key is made anew at each start.
-    #[must_use]
-    pub fn of_a_fresh_key(self) -> Self {
-        match self {
-            Self::Damaged { path, reason } => Self::DamagedFresh { path, reason },
-            other => other,
-        }
-    }
 }
 
 /// What the store has done since it was opened, and what waits.

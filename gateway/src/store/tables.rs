@@ -12,8 +12,9 @@ use redb::{
 };
 
 use super::batch::Batch;
+use super::error::StoreError;
+use super::op::AgentKey;
 use super::witness::Witness;
-use super::{AgentKey, StoreError};
 
 /// Raised whenever tables or keys change.
 const FORMAT: u32 = 4;

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use mesh_protocol::Rng;
+use mesh_protocol::{Address, ContextId, MessageId, Rng};
 
 use super::*;
 
