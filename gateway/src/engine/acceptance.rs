@@ -56,7 +56,12 @@ impl EngineState {
             self.give_up_ack(gives_way);
         }
         self.outgoing.remember(id, from, request.to);
-        self.note(session, key, request, AuditVerdict::Accepted(MessageRef { node: self.config.address, id }));
+        self.note(
+            session,
+            key,
+            request,
+            AuditVerdict::Accepted(MessageRef { node: self.config.address, id }),
+        );
         self.remember_key(key, request, id);
         self.take(session, key, request, id, from, admission);
         Ok(())
