@@ -3,7 +3,7 @@
 //! Owns what goes from settings and flash into a new node, and in which order things are first said. Where flash comes from is `flash_log`'s
 //! business.
 
-use mesh_protocol::{Address, Config, Duration, EpochKeys, Instant, Keyring, Node};
+use mesh_protocol::{Address, AnyNode, Config, Duration, EpochKeys, Instant, Keyring};
 
 use crate::flash_log::{Kept, Marks};
 
@@ -52,23 +52,7 @@ impl Setup<'_> {
 
     /// Gives a new node, before it has heard anything, its routes and the marks of earlier lives. Routes that it has no room for are left
     /// out. Marks are of no more sources than it has room for, as a node with as much room brought them.
-    pub fn restore<
-        M: Marks,
-        const LINKS: usize,
-        const SOURCES: usize,
-        const PEERS: usize,
-        const SEEN: usize,
-        const REASM: usize,
-        const OUTBOX: usize,
-        const QUEUE: usize,
-        const FRAME: usize,
-        const GROUPS: usize,
-    >(
-        &self,
-        now: Instant,
-        node: &mut Node<LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME, GROUPS>,
-        kept: &Kept<M>,
-    ) {
+    pub fn restore<M: Marks>(&self, now: Instant, node: &mut (impl AnyNode + ?Sized), kept: &Kept<M>) {
         for &(to, next) in self.routes {
             // As documented: what is not taken is left out.
             let _ = node.set_route(now, to, next, ROUTE_COST);

@@ -3,8 +3,10 @@
 //! Owns the options and the making of nodes. With which SEQ, marks and routes one begins is the firmware's business
 //! (`mesh_firmware::start`), what a restart leaves of the rest `device`'s and `flash`'s.
 
+use std::ops::{Deref, DerefMut};
+
 use mesh_firmware::start::{SEQ_BLOCK, Setup, TTL};
-use mesh_protocol::{Address, Duration, EpochKeys, GatewayNode, Instant, Rng, SmallNode};
+use mesh_protocol::{Address, AnyNode, Duration, EpochKeys, GatewayNode, Instant, Rng, SmallNode};
 
 use super::flash::Flash;
 
@@ -59,6 +61,36 @@ pub(super) enum Core {
     Gateway(Box<GatewayNode>),
 }
 
+impl Core {
+    /// A copy of a small node, to try something on. One of a gateway is too large for that.
+    pub(super) fn small_copy(&self) -> Option<SmallNode> {
+        match self {
+            Self::Small(node) => Some((**node).clone()),
+            Self::Gateway(_) => None,
+        }
+    }
+}
+
+impl Deref for Core {
+    type Target = dyn AnyNode;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Small(node) => &**node,
+            Self::Gateway(node) => &**node,
+        }
+    }
+}
+
+impl DerefMut for Core {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Self::Small(node) => &mut **node,
+            Self::Gateway(node) => &mut **node,
+        }
+    }
+}
+
 /// What a device is started with, each time.
 #[derive(Debug)]
 pub(super) struct Boot {
@@ -78,14 +110,12 @@ impl Boot {
         // Another one for each start: a node that drew the same numbers again would meet the same neighbours at the same moments.
         let seed = if self.count == 0 { self.seed } else { Rng::new(self.seed).fork(self.count).next_u64() };
         let config = setup.config(flash.kept(), seed);
-        if gateway {
-            let mut node = Box::new(GatewayNode::new(now, config));
-            setup.restore(now, &mut node, flash.kept());
-            Core::Gateway(node)
+        let mut node = if gateway {
+            Core::Gateway(Box::new(GatewayNode::new(now, config)))
         } else {
-            let mut node = Box::new(SmallNode::new(now, config));
-            setup.restore(now, &mut node, flash.kept());
-            Core::Small(node)
-        }
+            Core::Small(Box::new(SmallNode::new(now, config)))
+        };
+        setup.restore(now, &mut *node, flash.kept());
+        node
     }
 }
