@@ -5,7 +5,7 @@
 use ble_bearer::sim::{self, Observer, Reception};
 use mesh_protocol::{Duration, Instant, Rng};
 
-use super::attackers_near;
+use super::placement::attackers_near;
 use crate::scenario::{FaultKind, RuleAction, ScheduledFault};
 
 /// What comes twice comes again within so much. A guess: a few events later, so that others come between.

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use ble_bearer::sim::{Observer, Station, StationId, World};
 use mesh_protocol::{Duration, Instant};
 
-use super::Faulty;
 use crate::scenario::{FaultKind, Flash, ScheduledFault};
+use crate::stack::Faulty;
 
 /// What happens at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

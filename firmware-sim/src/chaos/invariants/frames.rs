@@ -6,28 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::frame::{Kind, decode};
-use mesh_protocol::{
-    Address, BlockHead, Control, Duration, Instant, Keyring, MAX_FRAME, MessageId, Priority,
-};
+use mesh_protocol::{Address, BlockHead, Control, Instant, Keyring, MAX_FRAME, MessageId, Priority};
 
 use super::allowed::{Forged, Forgery};
 use super::findings::Fault;
+use super::frame_hash::{HOP, next_bytes, plain, plain_without_next, routed};
+use super::relays::{FOLLOWED_FOR, OWN_COPIES_MAX, Passage, Relay};
 
 /// Frames remembered of each source, the oldest give way: more than a replay window and than any queue holds, many times
 /// over. A guess.
 const REMEMBERED: usize = 4_096;
-/// What each node did with a frame is remembered for so long: five times what a queue may hold it
-/// (`WAIT_MAX` in `docs/protocol.md`). A guess.
-const FOLLOWED_FOR: Duration = Duration::from_secs(10);
-/// `RELAYS_MAX` in `docs/protocol.md`.
-const RELAYS_MAX: u8 = 2;
-/// The most that `own_copies` in `docs/protocol.md` comes to.
-const OWN_COPIES_MAX: u8 = 3;
-/// Where TTL stands, under the mask, with four other bits.
-const HOP: usize = 1;
-/// Of these the one that says that NEXT is there, and where that stands, under the mask too.
-const NEXT_BIT: u8 = 0x04;
-const NEXT: std::ops::Range<usize> = 7..9;
 
 /// Which frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,21 +23,6 @@ pub(super) struct Key {
     pub(super) src: Address,
     pub(super) epoch: u32,
     pub(super) seq: u32,
-}
-
-/// What one node did with one frame.
-#[derive(Clone, Copy, Debug, Default)]
-struct Passage {
-    /// In which of its lives.
-    boot: u32,
-    /// The highest TTL it heard it with, of copies that it may relay.
-    heard: u8,
-    /// Whether one of these named it as the next hop.
-    asked: bool,
-    /// As often as a relay of it may go out.
-    copies: u8,
-    /// How often it went out with each TTL.
-    sent: [u8; 16],
 }
 
 /// A genuine frame.
@@ -239,17 +212,9 @@ impl Frames {
         copies: u8,
     ) {
         let Some(sealed) = self.get(key) else { return };
-        if now.since(sealed.at) > FOLLOWED_FOR {
-            return;
+        if now.since(sealed.at) <= FOLLOWED_FOR {
+            sealed.passages.entry(node).or_default().heard(boot, ttl, asked, copies);
         }
-        let passage = sealed.passages.entry(node).or_default();
-        if passage.boot != boot {
-            *passage = Passage { boot, ..Passage::default() };
-        }
-        passage.heard = passage.heard.max(ttl);
-        passage.asked |= asked;
-        // Whoever is asked sends it as if it were its own.
-        passage.copies = passage.copies.max(if asked { OWN_COPIES_MAX } else { copies });
     }
 
     /// A frame as its owner sealed it, if another was forged under its number.
@@ -390,68 +355,23 @@ impl Frames {
         next: Option<Address>,
     ) -> Result<(), Fault> {
         let Some(sealed) = self.get(key) else { return Ok(()) };
-        let name = format!("SEQ {} of {}", key.seq, key.src);
+        let name = &format!("SEQ {} of {}", key.seq, key.src);
         if ttl >= sealed.ttl0 || ttl == 0 {
             return Err(("ttl", format!("it relayed {name} with TTL {ttl} of {}", sealed.ttl0)));
         }
         if sealed.dst == address {
             return Err(("relays", format!("it relayed {name}, which was for itself alone")));
         }
+        // What it heard of so old a frame is forgotten here, not there.
         if now.since(sealed.at) > FOLLOWED_FOR {
             return Ok(());
         }
-        let Some(passage) = sealed.passages.get_mut(&node).filter(|passage| passage.boot == boot) else {
+        let Some(passage) = sealed.passages.get_mut(&node).filter(|passage| passage.is_of(boot)) else {
             let what = "without having heard it, or only what another node was asked to relay";
             return Err(("relays", format!("it relayed {name} {what}")));
         };
-        if let Some(next) = next.filter(|next| !passage.asked || [address, key.src].contains(next)) {
-            return Err(("next", format!("it relayed {name} by {next}, asked to: {}", passage.asked)));
-        }
-        if ttl >= passage.heard {
-            return Err(("ttl", format!("it relayed {name} with TTL {ttl}, heard with {}", passage.heard)));
-        }
-        let entrusted = passage.asked;
-        let same = &mut passage.sent[usize::from(ttl & 15)];
-        *same += 1;
-        let (same, all) = (*same, passage.sent.iter().sum::<u8>());
-        // A second relay has a higher TTL than the first; either may gain some while it waits.
-        if same > passage.copies || all > passage.copies * RELAYS_MAX {
-            let copies = passage.copies;
-            let text = format!(
-                "it sent {name} on {all} times, {same} of them with TTL {ttl}; two relays are {copies} each"
-            );
-            return Err(("relays", text));
-        }
+        let entrusted = passage.relayed(&Relay { name, by: address, src: key.src, ttl, next })?;
         self.entrusted += u64::from(entrusted);
         Ok(())
     }
-}
-
-/// A number for all of a frame without NEXT that no relay may change.
-fn plain(frame: &[u8]) -> u64 {
-    fnv(BASIS, frame.iter().enumerate().map(|(at, byte)| if at == HOP { byte & 0x0f } else { *byte }))
-}
-
-/// The same of a frame with NEXT, once a relay has taken that out.
-fn plain_without_next(frame: &[u8]) -> u64 {
-    let left = frame.iter().enumerate().filter(|(at, _)| !NEXT.contains(at));
-    fnv(BASIS, left.map(|(at, byte)| if at == HOP { (byte ^ NEXT_BIT) & 0x0f } else { *byte }))
-}
-
-/// A number for all of a frame with NEXT that no relay may change but by taking that out.
-fn routed(frame: &[u8]) -> u64 {
-    let left = frame.iter().enumerate().filter(|(at, _)| !NEXT.contains(at));
-    fnv(!BASIS, left.map(|(at, byte)| if at == HOP { byte & 0x0f } else { *byte }))
-}
-
-/// The two bytes of NEXT as they stand.
-fn next_bytes(frame: &[u8]) -> u16 {
-    frame.get(NEXT).map_or(0, |bytes| bytes.iter().fold(0, |all, byte| all << 8 | u16::from(*byte)))
-}
-
-/// FNV-1a, 64 bits (Fowler, Noll and Vo, 1991).
-const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-
-fn fnv(basis: u64, bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(basis, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

@@ -1,0 +1,156 @@
+//! What a node made of a frame that it heard, against what that frame is known to be.
+//!
+//! Owns the rules `unverified`, `refused` and `replay`. What the frame is, `frames` knows; what the node has taken before, `windows`.
+
+use mesh_protocol::{Discard, Instant};
+
+use super::allowed::{MEMBER_MAY_SEND_AS_ANYONE, MEMBER_MAY_SPEND_SEQ};
+use super::findings::Fault;
+use super::frames::{Key, Provenance};
+use super::state::{Invariants, NodeHistory};
+use super::windows::{Known, Windows};
+use crate::NodeSnapshot;
+
+impl Invariants {
+    #[expect(clippy::too_many_arguments, reason = "one reception, from both sides")]
+    pub(super) fn heard(
+        &mut self,
+        now: Instant,
+        node: u32,
+        snapshot: &NodeSnapshot,
+        heard: Provenance,
+        result: Result<(), Discard>,
+        unchanged: bool,
+        history: &mut NodeHistory,
+    ) -> Result<(), Fault> {
+        let before_mic = matches!(
+            result,
+            Err(Discard::TooShort
+                | Discard::TooLong
+                | Discard::Version
+                | Discard::UnknownKey
+                | Discard::Reserved
+                | Discard::Mic)
+        );
+        let (key, ttl, next) = match heard {
+            Provenance::Forgotten => return Ok(()),
+            Provenance::Strange => {
+                self.counts.strange += 1;
+                let fine = before_mic && unchanged;
+                let text = || {
+                    format!(
+                        "a frame that nobody sent came to {result:?}, and changed something: {}",
+                        !unchanged
+                    )
+                };
+                return if fine { Ok(()) } else { Err(("unverified", text())) };
+            }
+            Provenance::Forged(key, _) => {
+                // Its own address makes a node wary, which is a change.
+                if result.is_err() && (unchanged || key.src == snapshot.address) {
+                    let before = before_mic
+                        || matches!(result, Err(Discard::WeakMic | Discard::Address | Discard::Ttl));
+                    if before || key.src == snapshot.address {
+                        return Ok(());
+                    }
+                }
+                if !self.allowed.excuses(&MEMBER_MAY_SEND_AS_ANYONE, "unverified") {
+                    return Err(("unverified", format!("what was forged of {} came to {result:?}", key.src)));
+                }
+                return self.windowed(key, result, &mut history.windows);
+            }
+            Provenance::Genuine(key, ttl, next) => (key, ttl, next),
+        };
+        let ttl0 = self.frames.sealed(key).map_or(0, |sealed| sealed.ttl0);
+        let name = |key: Key| format!("SEQ {} of {}", key.seq, key.src);
+        if ttl > ttl0 {
+            let fine = result == Err(Discard::Ttl) && unchanged;
+            let text = || format!("{} with TTL {ttl} of {ttl0} came to {result:?}", name(key));
+            return if fine { Ok(()) } else { Err(("unverified", text())) };
+        }
+        if before_mic || matches!(result, Err(Discard::Ttl)) {
+            return Err(("refused", format!("{} came to {result:?}", name(key))));
+        }
+        if key.src == snapshot.address || matches!(result, Err(Discard::WeakMic | Discard::Address)) {
+            let fine = result.is_err() && unchanged;
+            return if fine {
+                Ok(())
+            } else {
+                Err(("replay", format!("{}, its own, came to {result:?}", name(key))))
+            };
+        }
+        if next.is_none_or(|next| next == snapshot.address) {
+            let copies = relay_copies(snapshot.alive);
+            self.frames.heard(now, (node, history.boot), key, ttl, next.is_some(), copies);
+        }
+        self.windowed(key, result, &mut history.windows)?;
+        self.shut_out(key, result, &mut history.honest)
+    }
+
+    /// A genuine frame, against the window as it would be without what was forged.
+    fn shut_out(&mut self, key: Key, result: Result<(), Discard>, honest: &mut Windows) -> Result<(), Fault> {
+        match result {
+            Err(Discard::Replay) if honest.lookup(key) == Known::New && !honest.is_jump(key) => {
+                if self.allowed.excuses(&MEMBER_MAY_SPEND_SEQ, "refused") {
+                    return Ok(());
+                }
+                Err((
+                    "refused",
+                    format!("SEQ {} of {} is no replay but for what was forged", key.seq, key.src),
+                ))
+            }
+            Err(Discard::Replay | Discard::SeqJump | Discard::ReplayTableFull) => Ok(()),
+            _ => {
+                if honest.lookup(key) == Known::New {
+                    honest.take(key);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A frame that verifies, of another node, against the window of its source.
+    fn windowed(
+        &mut self,
+        key: Key,
+        result: Result<(), Discard>,
+        windows: &mut Windows,
+    ) -> Result<(), Fault> {
+        let name = |key: Key| format!("SEQ {} of {}", key.seq, key.src);
+        let known = windows.lookup(key);
+        match (result, known) {
+            (Err(Discard::SeqJump), Known::New) if windows.is_jump(key) => {
+                self.counts.shut_out += 1;
+                Ok(())
+            }
+            // A copy of one that was not taken.
+            (Err(Discard::Duplicate), Known::New) if windows.is_jump(key) => Ok(()),
+            (Err(Discard::SeqJump), _) => Err(("refused", format!("{} is no jump", name(key)))),
+            (Err(Discard::Replay), Known::New) => Err(("refused", format!("{} is no replay", name(key)))),
+            (Err(Discard::Replay | Discard::ReplayTableFull), _) => {
+                self.counts.shut_out += 1;
+                Ok(())
+            }
+            (_, Known::New) => {
+                self.counts.taken += 1;
+                windows.take(key);
+                Ok(())
+            }
+            // A copy, of no use but for its TTL.
+            (Err(Discard::Duplicate), Known::Taken | Known::Kept) => {
+                self.counts.known += 1;
+                Ok(())
+            }
+            _ => Err(("replay", format!("{} came to {result:?}, and is {known:?}", name(key)))),
+        }
+    }
+}
+
+/// `relay_copies` in `docs/protocol.md`.
+const fn relay_copies(alive: usize) -> u8 {
+    match alive {
+        0..=2 => 3,
+        3..=5 => 2,
+        _ => 1,
+    }
+}

@@ -1,0 +1,86 @@
+//! Relays: what a node heard of a frame, and what it may send of it after that.
+//!
+//! Owns these rules. Which frame it is, and that its owner sent it, is `frames`' business.
+
+use mesh_protocol::{Address, Duration};
+
+use super::findings::Fault;
+
+/// What each node did with a frame is remembered for so long: five times what a queue may hold it
+/// (`WAIT_MAX` in `docs/protocol.md`). A guess.
+pub(super) const FOLLOWED_FOR: Duration = Duration::from_secs(10);
+/// `RELAYS_MAX` in `docs/protocol.md`.
+const RELAYS_MAX: u8 = 2;
+/// The most that `own_copies` in `docs/protocol.md` comes to.
+pub(super) const OWN_COPIES_MAX: u8 = 3;
+
+/// What one node did with one frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Passage {
+    /// In which of its lives.
+    boot: u32,
+    /// The highest TTL it heard it with, of copies that it may relay.
+    heard: u8,
+    /// Whether one of these named it as the next hop.
+    asked: bool,
+    /// As often as a relay of it may go out.
+    copies: u8,
+    /// How often it went out with each TTL.
+    sent: [u8; 16],
+}
+
+/// A node sends on what another one sealed.
+pub(super) struct Relay<'a> {
+    /// Which frame, as it is called in findings.
+    pub(super) name: &'a str,
+    /// Who relays it.
+    pub(super) by: Address,
+    /// Who sealed it.
+    pub(super) src: Address,
+    pub(super) ttl: u8,
+    pub(super) next: Option<Address>,
+}
+
+impl Passage {
+    /// Whether it is of this life: what was heard in an earlier one, RAM has forgotten.
+    pub(super) const fn is_of(&self, boot: u32) -> bool {
+        self.boot == boot
+    }
+
+    /// The node heard it with this TTL, as the one that is asked to relay it or as one of many; a relay would go out so often.
+    pub(super) fn heard(&mut self, boot: u32, ttl: u8, asked: bool, copies: u8) {
+        if !self.is_of(boot) {
+            *self = Self { boot, ..Self::default() };
+        }
+        self.heard = self.heard.max(ttl);
+        self.asked |= asked;
+        // Whoever is asked sends it as if it were its own.
+        self.copies = self.copies.max(if asked { OWN_COPIES_MAX } else { copies });
+    }
+
+    /// The node relays it. Whether it alone had been asked to.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub(super) fn relayed(&mut self, relay: &Relay<'_>) -> Result<bool, Fault> {
+        let &Relay { name, by, src, ttl, next } = relay;
+        if let Some(next) = next.filter(|next| !self.asked || [by, src].contains(next)) {
+            return Err(("next", format!("it relayed {name} by {next}, asked to: {}", self.asked)));
+        }
+        if ttl >= self.heard {
+            return Err(("ttl", format!("it relayed {name} with TTL {ttl}, heard with {}", self.heard)));
+        }
+        let same = &mut self.sent[usize::from(ttl & 15)];
+        *same += 1;
+        let (same, all) = (*same, self.sent.iter().sum::<u8>());
+        // A second relay has a higher TTL than the first; either may gain some while it waits.
+        if same > self.copies || all > self.copies * RELAYS_MAX {
+            let copies = self.copies;
+            let text = format!(
+                "it sent {name} on {all} times, {same} of them with TTL {ttl}; two relays are {copies} each"
+            );
+            return Err(("relays", text));
+        }
+        Ok(self.asked)
+    }
+}
