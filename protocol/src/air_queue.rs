@@ -180,6 +180,7 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         if repeat && (frame.copies <= 1 || again == 0) {
             return false;
         }
+        // Other links get their first copy at once. A repeat waits until a listener that was sending itself has finished.
         if repeat {
             frame.due = now + REPEAT_AFTER + jitter;
         }
@@ -195,7 +196,7 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         evicted
     }
 
-    /// Notes a copy of a waiting frame that came with `ttl`.
+    /// Records a copy of a waiting frame that came with `ttl`.
     ///
     /// `enough`: how many relays by others make this node's own needless, if any number does. A copy with a higher TTL
     /// than the waiting one is no relay but its sender saying it again: that one may have nobody else. What came over
@@ -207,6 +208,7 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         enough: Option<u8>,
         from: Option<LinkId>,
     ) -> Heard {
+        // What is heard after this node's first copy may be relays of that one: it says nothing of who still lacks the frame.
         let Some(at) = self
             .entries
             .iter()
@@ -224,11 +226,13 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
             return Heard::Waits;
         }
         entry.heard = entry.heard.saturating_add(u8::from(ttl <= entry.frame.ttl));
+        // What this node alone was asked to pass on is passed on by nobody else, whatever is heard.
         let can_go = entry.frame.priority.suppressible() && entry.frame.whose == Whose::Relayed;
         if can_go
             && entry.pending & entry.frame.again() != 0
             && enough.is_some_and(|enough| entry.heard >= enough)
         {
+            // Only the air is spared. On a connection nobody else relays, so what it has not had yet stays.
             entry.frame.links &= entry.frame.once;
             entry.pending &= entry.frame.links;
             if entry.pending == 0 {
@@ -242,12 +246,15 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
     /// What of a message its receiver holds (bit n: segment n) need not be said again.
     pub(crate) fn said(&mut self, message: MessageId, held: u64) {
         let is_held = |piece: Piece| piece.is_of(message) && held & 1 << piece.index() != 0;
+        // Also when a link has not had it yet: the ack may answer an earlier transmission under another SEQ, and it is the
+        // segment that counts.
         self.entries.retain(|entry| !entry.frame.piece.is_some_and(is_held));
     }
 
     /// Raises the TTL of a frame that waits, be it for a repeat; `false` when it is not here any more.
     pub(crate) fn raise_ttl(&mut self, key: FrameKey, ttl: u8) -> bool {
         match self.entries.iter_mut().find(|e| e.frame.key == key) {
+            // TTL is outside the MIC, so the sealed bytes can be changed where they wait.
             Some(entry) if ttl > entry.frame.ttl => {
                 crate::frame::retarget_ttl(&mut entry.frame.bytes, entry.frame.ttl, ttl);
                 entry.frame.ttl = ttl;
@@ -286,7 +293,7 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         self.entries[at].sent > 0
     }
 
-    /// Hands out the frame that [`pick`](Self::pick) chose and notes that `link` has it.
+    /// Hands out the frame that [`pick`](Self::pick) chose and records that `link` has it.
     pub(crate) fn send<R>(
         &mut self,
         now: Instant,
@@ -353,6 +360,7 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
             held[entry.frame.priority] += 1;
         }
         let kept = (N / KEPT_SHARE).max(1);
+        // Without this a flood of urgent frames would keep a lower class out of the queue, and its share of the air unused.
         let starved = !repeat && held[newcomer] < kept;
         (0..self.entries.len())
             .filter(|&at| {

@@ -28,10 +28,10 @@ pub struct Conflict {
 
 /// What follows from a frame of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub(crate) struct ContestStep {
     /// This node is to go beyond its SEQ.
     pub(crate) follow: bool,
-    /// The application is to hear of it.
+    /// The application is to be notified.
     pub(crate) news: bool,
 }
 
@@ -43,40 +43,46 @@ pub(crate) struct Contest {
     base: u32,
     /// Silences in a row.
     silences: u8,
-    /// When the application was told last.
-    told: Instant,
+    /// When the application was notified last.
+    notified: Instant,
 }
 
 impl Contest {
     pub(crate) const fn new() -> Self {
-        Self { known: None, base: 0, silences: 0, told: Instant::ZERO }
+        Self { known: None, base: 0, silences: 0, notified: Instant::ZERO }
     }
 
     /// A frame of this node's address has come with a SEQ that it never sent, as `next` is its next one. Whether this node has to go
-    /// beyond it, and whether the application is to hear of it, now or again.
+    /// beyond it, and whether the application is to be notified, now or again.
     ///
-    /// One further ahead than others take at once is told and changes nothing: to follow it would use up the epoch.
-    pub(crate) fn heard(&mut self, now: Instant, seq: u32, next: u32) -> Heard {
+    /// One further ahead than others take at once is reported and changes nothing: to follow it would use up the epoch.
+    pub(crate) fn heard(&mut self, now: Instant, seq: u32, next: u32) -> ContestStep {
         let before = self.known(now);
+        // Calm since: the one before was another conflict, and does not count towards how long to be silent now.
         if before.is_none() {
             self.silences = 0;
         }
         let mut silent_until = before.and_then(|before| before.silent_until);
-        let mut news = before.is_none() || now.since(self.told) >= SILENCE;
+        let mut news = before.is_none() || now.since(self.notified) >= SILENCE;
+        // Counted from where the silence began: else each frame in it, a little further ahead than the last, would lead this
+        // node on without end.
         let base = if silent_until.is_some() { self.base } else { next };
+        // Further than that others refuse the frame as well: it did no harm, and going beyond it would.
         let follow = seq.saturating_sub(base) < JUMP;
         if follow && silent_until.is_none() {
+            // 2^16 times is far beyond the longest silence, and keeps the shift in range.
             let silence = SILENCE.times(1 << self.silences.min(16)).min(SILENCE_MOST);
             silent_until = Some(now + silence);
             self.silences = self.silences.saturating_add(1);
             (self.base, news) = (next, true);
         }
+        // In a silence that runs on, its end stays: frames that keep coming must not keep this node silent for ever.
         let seq = before.map_or(seq, |before| before.seq.max(seq));
         self.known = Some(Conflict { seq, heard: now, silent_until });
         if news {
-            self.told = now;
+            self.notified = now;
         }
-        Heard { follow, news }
+        ContestStep { follow, news }
     }
 
     /// Another node has this address, as far as is known now.
@@ -106,16 +112,16 @@ mod tests {
     }
 
     #[test]
-    fn the_silence_doubles_each_time_up_to_an_hour_and_begins_anew_after_a_calm_one() {
+    fn the_silence_doubles_each_time_up_to_an_hour_and_begins_again_after_a_calm_one() {
         let mut contest = Contest::new();
         let (mut now, mut next) = (at(5), 100);
         let mut silence = |contest: &mut Contest, wait: u64| {
             now += Duration::from_secs(wait);
-            assert_eq!(contest.heard(now, next + 7, next), Heard { follow: true, news: true });
+            assert_eq!(contest.heard(now, next + 7, next), ContestStep { follow: true, news: true });
             assert_eq!(
                 contest.heard(now, next + 9, next + 8),
-                Heard { follow: true, news: false },
-                "told once"
+                ContestStep { follow: true, news: false },
+                "notified once"
             );
             let more = contest.heard(now, next + JUMP, next + JUMP - 1);
             assert!(!more.follow, "no further in one silence");
@@ -135,15 +141,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_far_ahead_to_be_taken_by_others_is_told_and_not_followed() {
+    fn what_is_too_far_ahead_to_be_taken_by_others_is_reported_and_not_followed() {
         let mut contest = Contest::new();
         let heard = |contest: &mut Contest, secs, seq| {
-            let Heard { follow, news } = contest.heard(at(secs), seq, 1_000);
+            let ContestStep { follow, news } = contest.heard(at(secs), seq, 1_000);
             (follow, news)
         };
         assert_eq!(heard(&mut contest, 1, 1_000 + JUMP), (false, true));
         assert_eq!(heard(&mut contest, 2, 1_001 + JUMP), (false, false));
-        assert_eq!(heard(&mut contest, 12, 1_001 + JUMP), (false, true), "told again, not too often");
+        assert_eq!(heard(&mut contest, 12, 1_001 + JUMP), (false, true), "notified again, not too often");
         let known = Conflict { seq: 1_001 + JUMP, heard: at(12), silent_until: None };
         assert_eq!(contest.known(at(7_212)), Some(known));
         assert_eq!(contest.known(at(7_213)), None, "it is calm again");

@@ -12,7 +12,7 @@ use crate::{Address, Discard, MessageId};
 pub const CONTROL_MAX: usize = 9;
 /// Neighbours reported in one hello.
 pub const HELLO_REPORTS: usize = 2;
-/// Segments behind the first gap that an ack can tell of.
+/// Segments behind the first gap that an ack can speak of.
 const ACK_BITS: u8 = 40;
 
 const HELLO: u8 = 1;
@@ -22,6 +22,14 @@ const WHO_HAS: u8 = 4;
 const HERE: u8 = 5;
 
 /// The first eight bytes of a name's SHA-256: what is asked for on the air.
+///
+/// ```
+/// use mesh_protocol::NameHash;
+///
+/// let lamp = NameHash::of("lamp");
+/// assert_eq!(lamp, NameHash::of("lamp"));
+/// assert!(lamp.group_address().is_group());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NameHash(pub [u8; 8]);
 
@@ -308,9 +316,9 @@ mod tests {
 
         let gap = Ack::of(transfer, !(1 << 3), 64);
         assert_eq!(gap.base, 3);
-        let (held, told) = gap.held_and_said();
-        assert_eq!(told, (1 << 44) - 1, "segments 0 to 43");
-        assert_eq!(held, told & !(1 << 3));
+        let (held, said) = gap.held_and_said();
+        assert_eq!(said, (1 << 44) - 1, "segments 0 to 43");
+        assert_eq!(held, said & !(1 << 3));
 
         let end = Ack::of(transfer, !(1 << 63), 64);
         assert_eq!((end.base, end.held_and_said()), (63, (u64::MAX >> 1, u64::MAX)));

@@ -25,6 +25,16 @@ const RATCHET_INFO: &[u8] = b"mesh-gw v1 ratchet";
 const NETWORK_DOMAIN: u8 = 0x10;
 
 /// The secret of a network in one epoch: 128 bits, wiped from memory when dropped, never printed.
+///
+/// ```
+/// use mesh_protocol::{EpochKeys, NetKey};
+///
+/// let key = NetKey::new([7; 16]);
+/// let now = EpochKeys::derive(&key, 1);
+/// let next = EpochKeys::derive(&key.ratchet(1), 2);
+/// assert_eq!((now.epoch(), next.epoch()), (1, 2));
+/// assert_eq!(format!("{key:?}"), "NetKey(..)", "it is never printed");
+/// ```
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct NetKey([u8; 16]);
 
@@ -185,6 +195,14 @@ fn open_detached(aes: &Aes128Enc, nonce: &[u8; NONCE_LEN], text: &mut [u8], tag:
 }
 
 /// The keys a node accepts: those of its epoch, and of the one before while a rotation is under way.
+///
+/// ```
+/// use mesh_protocol::{EpochKeys, Keyring, NetKey};
+///
+/// let (old, new) = (NetKey::new([7; 16]), NetKey::new([7; 16]).ratchet(1));
+/// let keys = Keyring::with_previous(EpochKeys::derive(&new, 2), EpochKeys::derive(&old, 1));
+/// assert_eq!(keys.current().epoch(), 2, "what it sends under");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Keyring {
     current: EpochKeys,

@@ -37,7 +37,7 @@ struct Case {
     tag_len: usize,
 }
 
-/// The cases with 13-byte nonces. A line `Name = value` holds for all cases after it until it is given anew, as
+/// The cases with 13-byte nonces. A line `Name = value` holds for all cases after it until it is given again, as
 /// does each pair in a line in brackets; a blank line after `CT` ends a case.
 fn cases(file: &'static str, text: &'static str) -> Vec<Case> {
     let mut fields = BTreeMap::<&str, String>::new();
@@ -260,7 +260,7 @@ fn the_keys_of_an_epoch_are_the_ones_the_wire_format_prints() {
         (&keys.encryption, "e5f853afce56f0871f1741df0627fc59"),
         (&keys.privacy, "077f7fdbdcd48403771430ef099c8abe"),
     ] {
-        // A cipher does not give its key back; what it makes of a block tells whether it is the same.
+        // A cipher does not give its key back; what it makes of a block shows whether it is the same.
         let expected = Aes128Enc::new_from_slice(&hex(key)).unwrap();
         let [mut made, mut wanted] = [Array([0x5a; 16]); 2];
         cipher.encrypt_block(&mut made);

@@ -60,6 +60,24 @@ impl ContextId {
 }
 
 /// One message between agents.
+///
+/// ```
+/// use mesh_protocol::{Envelope, MessageType};
+///
+/// let reading = Envelope {
+///     kind: MessageType::Notification,
+///     from: "sensor",
+///     to: "alice",
+///     processed: false,
+///     reply_to: None,
+///     text: true,
+///     body: b"21.5 C",
+/// };
+/// let mut bytes = [0; 32];
+/// let len = reading.write(&mut bytes)?;
+/// assert_eq!(Envelope::parse(&bytes[..len])?, reading);
+/// # Ok::<(), mesh_protocol::EnvelopeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
     /// What it asks of the receiver.
@@ -79,6 +97,16 @@ pub struct Envelope<'a> {
 }
 
 /// A message as it crosses the mesh.
+///
+/// ```
+/// use mesh_protocol::{ContextId, ENVELOPE_HEAD_MAX, EncodedEnvelope};
+///
+/// // Type and names were in an earlier message: one byte says them again.
+/// let short = EncodedEnvelope::Short { context: ContextId::new(3), reply_to: None, body: b"21.6 C" };
+/// let mut head = [0; ENVELOPE_HEAD_MAX];
+/// assert_eq!(short.write_head(&mut head)?, 1);
+/// # Ok::<(), mesh_protocol::EnvelopeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodedEnvelope<'a> {
     /// All is said.

@@ -59,7 +59,7 @@ impl<const N: usize> FinishedList<N> {
         self.recent(now).find(|f| f.src == src && f.message == message && f.transfer.is_none())
     }
 
-    /// Notes what the application said of a message. That nobody is here by that name may change at any time, and a message whose
+    /// Records what the application said of a message. That nobody is here by that name may change at any time, and a message whose
     /// names are not known is sent again with them: neither is kept, and what comes again is shown to the application again.
     pub(crate) fn decide(&mut self, src: Address, message: MessageId, verdict: Verdict) {
         if matches!(verdict, Verdict::Rejected(Reason::NoSuchAgent | Reason::UnknownContext)) {

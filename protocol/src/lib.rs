@@ -183,9 +183,34 @@ pub const MAX_FRAME: usize = 245;
 pub const LEGACY_FRAME: usize = 27;
 
 /// The node of a sensor or relay: one link, a network of 128 nodes, 16 KiB of RAM.
+///
+/// ```
+/// use mesh_protocol::*;
+///
+/// # let config = Config {
+/// #     address: Address::new(1),
+/// #     keys: Keyring::new(EpochKeys::derive(&NetKey::new([7; 16]), 1)),
+/// #     seed: 1, ttl: 5, relay: true, seq_start: 0, seq_block: 1024,
+/// # };
+/// assert!(size_of::<SmallNode>() <= 16 * 1024);
+/// assert_eq!(SmallNode::new(Instant::ZERO, config).capacity().peers, 24);
+/// ```
 #[cfg(feature = "node")]
 pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8>;
 /// The node of a gateway: a network of 2,048 nodes, 16 messages under way.
+///
+/// ```
+/// use mesh_protocol::*;
+///
+/// # let config = Config {
+/// #     address: Address::new(1),
+/// #     keys: Keyring::new(EpochKeys::derive(&NetKey::new([7; 16]), 1)),
+/// #     seed: 1, ttl: 5, relay: true, seq_start: 0, seq_block: 1024,
+/// # };
+/// // Too large for the stack of a thread that has little.
+/// let node = Box::new(GatewayNode::new(Instant::ZERO, config));
+/// assert_eq!(node.capacity().sources, 2_048);
+/// ```
 #[cfg(feature = "node")]
 pub type GatewayNode = Node<8, 2048, 128, 1024, 16, 16, 64, MAX_FRAME, GATEWAY_GROUPS>;
 /// Groups that a [`GatewayNode`] can be in, all its agents together. A guess: several for each of a hundred agents

@@ -21,7 +21,7 @@ const WINDOW: u8 = 16;
 const HEARS_WELL: u8 = 230;
 /// Hellos of both sides before such a share is believed: the fast first ones, about nine seconds. A guess.
 const HELLOS_MIN: u8 = 5;
-/// A report of us is believed for as long as the window it tells of.
+/// A report of us is believed for as long as the window it covers.
 const BELIEVED_FOR: Duration = HELLO_INTERVAL.times(WINDOW as u64);
 
 /// One neighbour as the table holds it.
@@ -38,7 +38,7 @@ pub struct Neighbour {
     /// Share of our hellos that arrive there, in 255ths, as it says.
     pub delivery_out: Option<u8>,
     /// When it last said so.
-    pub told_of_us: Option<Instant>,
+    pub reported_us: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +100,7 @@ impl<const N: usize> NeighbourTable<N> {
         match entry.last_count {
             None => (entry.arrived, entry.covered) = (1, 1),
             Some(last) => {
-                // A gap longer than the window is a restart, or as good as one: the estimate begins anew.
+                // A gap longer than the window is a restart, or as good as one: the estimate begins again from nothing.
                 match count.wrapping_sub(last) {
                     0 => {}
                     missed @ 1..=WINDOW => {
@@ -117,7 +117,7 @@ impl<const N: usize> NeighbourTable<N> {
             (covered > 1).then(|| (entry.arrived.count_ones().min(covered) * 255 / covered) as u8);
         if own.is_some() {
             entry.neighbour.delivery_out = own;
-            entry.neighbour.told_of_us = Some(now);
+            entry.neighbour.reported_us = Some(now);
         }
     }
 
@@ -168,7 +168,7 @@ impl<const N: usize> NeighbourTable<N> {
     }
 
     /// Whether `address` is a neighbour that hears us well, so that what is for it needs no one else's help. `said`: how
-    /// many hellos this node has sent; no report can tell of more.
+    /// many hellos this node has sent; no report can cover more.
     pub(crate) fn hears_well(&self, now: Instant, address: Address, said: u32) -> bool {
         if self.wire(address).is_some() {
             return true;
@@ -180,7 +180,7 @@ impl<const N: usize> NeighbourTable<N> {
                     && now.since(known.last_heard) <= ALIVE_FOR
                     && entry.covered >= HELLOS_MIN
                     && known.delivery_out.is_some_and(|share| share >= HEARS_WELL)
-                    && known.told_of_us.is_some_and(|told| now.since(told) <= BELIEVED_FOR)
+                    && known.reported_us.is_some_and(|at| now.since(at) <= BELIEVED_FOR)
             })
     }
 
@@ -201,7 +201,7 @@ impl<const N: usize> NeighbourTable<N> {
                 rssi: None,
                 delivery_in: None,
                 delivery_out: None,
-                told_of_us: None,
+                reported_us: None,
             },
             wire: None,
             rssi_smooth: None,
@@ -246,7 +246,7 @@ mod tests {
         }
         assert_eq!(table.iter().next().unwrap().delivery_in, Some(255), "the window moved on");
         table.hello(at(60), A, 3, None);
-        assert_eq!(table.iter().next().unwrap().delivery_in, None, "counting anew after a restart");
+        assert_eq!(table.iter().next().unwrap().delivery_in, None, "counting from nothing after a restart");
     }
 
     #[test]

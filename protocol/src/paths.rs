@@ -1,4 +1,4 @@
-//! What is known of the way to other nodes: hops and round-trip time.
+//! What is known of the path to other nodes: hops and round-trip time.
 //!
 //! Owns the estimate that retransmission timers are made of. It chooses no routes: frames are flooded.
 //!
@@ -23,7 +23,7 @@ const RTO_MIN: Duration = Duration::from_millis(120);
 /// No timer is longer, so that a path that comes back is found within it.
 const RTO_MAX: Duration = Duration::from_secs(4);
 
-/// What is known of the way to one node.
+/// What is known of the path to one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     /// To whom.

@@ -54,7 +54,7 @@ struct Set {
     /// Bytes of each segment but the last, once one is there.
     each: u8,
     /// Bytes of the last segment, once it is there. Until the set is whole they stand at the end of `bytes`: where they
-    /// belong only the others tell.
+    /// belong only the others show.
     tail: u8,
     progressed: Instant,
     ack_due: Option<Instant>,
@@ -132,6 +132,8 @@ impl<const N: usize> Reassembly<N> {
         };
         let set = &mut self.sets[at];
         let count = segment.last + 1;
+        // The first segment says what the set is. One that says otherwise is of another block under the same number; it
+        // must not cost the set what is there.
         if set.count != count || set.dst != from.dst || !set.fits(segment) {
             return Err(Discard::SegmentConflict);
         }
@@ -145,6 +147,8 @@ impl<const N: usize> Reassembly<N> {
             return Err(Discard::Duplicate);
         }
         let len = segment.data.len();
+        // A gap is left where a segment is missing: each but the last has its place from its own length, so that none has to
+        // be moved when others come in any order.
         let start = if segment.offset == segment.last {
             set.tail = len as u8;
             TAIL
@@ -167,10 +171,12 @@ impl<const N: usize> Reassembly<N> {
         } else {
             quiet
         };
+        // A group or everyone does not ack: all members at once would be louder than the message.
         set.ack_due = unicast.then(|| now + wait);
         if set.have != all(count) {
             return Ok(Taken::Open);
         }
+        // The answer to a whole block is not an ack of this table: `finished` knows whether a verdict is to follow.
         set.ack_due = None;
         let len = set.len();
         set.bytes.copy_within(TAIL..TAIL + usize::from(set.tail), len - usize::from(set.tail));
@@ -179,6 +185,7 @@ impl<const N: usize> Reassembly<N> {
             block_crc(set.src, set.dst, block) == *crc
         };
         if !whole {
+            // Nothing shows which of the segments is of the other block: all have to come again.
             set.state = State::Free;
             return Err(Discard::Crc);
         }
@@ -215,6 +222,7 @@ impl<const N: usize> Reassembly<N> {
             .iter_mut()
             .find(|set| set.state == State::Open && set.ack_due.is_some_and(|due| due <= now))?;
         set.stall_acks += 1;
+        // Each waits twice as long as the one before: what made the sender miss one ack may last.
         set.ack_due =
             (set.stall_acks < STALL_ACKS).then(|| now + QUIET[set.priority].times(1 << set.stall_acks));
         Some(DueAck {
@@ -258,6 +266,7 @@ impl<const N: usize> Reassembly<N> {
     fn open(&mut self, now: Instant, from: Origin, segment: &Segment<'_>) -> Result<SetIndex, Discard> {
         let of_source =
             self.sets.iter().filter(|set| set.state == State::Open && set.src == from.src).count();
+        // A whole set counts for nobody: it waits for the application, and its sender may go on with the next block.
         let free = self.sets.iter().position(|set| set.state == State::Free);
         let at = match free {
             Some(at) if of_source < SETS_PER_SOURCE => at,
@@ -270,6 +279,7 @@ impl<const N: usize> Reassembly<N> {
                             && set.priority > from.priority
                             && (!crowded || set.src == from.src)
                     })
+                    // Its sender notices by the acks that stay out, and sends again.
                     .max_by_key(|&at| self.sets[at].priority)
                     .ok_or(Discard::ReassemblyFull)?
             }

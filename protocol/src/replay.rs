@@ -58,7 +58,7 @@ struct Window {
     /// Something of it was taken here, not only passed on.
     taken: bool,
     /// It came when the table was full, so that there may have been a window before of which nothing is left: what its
-    /// frames in transit tell of paths and neighbours may be old.
+    /// frames in transit say of paths and neighbours may be old.
     late: bool,
     /// Frames that were refused since the last one that was not.
     refused: u16,
@@ -157,7 +157,7 @@ impl<const N: usize> ReplayTable<N> {
         }
     }
 
-    /// Notes what [`check`](Self::check) refused of a source that is known.
+    /// Records what [`check`](Self::check) refused of a source that is known.
     pub(crate) fn refused(&mut self, now: Instant, src: Address, seq: u32, why: Discard) {
         let Ok(at) = self.find(src) else { return };
         let window = &mut self.windows[at];
@@ -236,7 +236,7 @@ impl<const N: usize> ReplayTable<N> {
         }
     }
 
-    /// Whether what a source's frames in transit tell of the way to it is new.
+    /// Whether what a source's frames in transit say of the path to it is new.
     pub(crate) fn is_current(&self, src: Address) -> bool {
         self.find(src).is_ok_and(|at| self.windows[at].taken || !self.windows[at].late)
     }
@@ -509,7 +509,7 @@ mod tests {
         assert_eq!(jump(&mut table, 71, 10, 3 * JUMP), Ok(Freshness::New));
     }
 
-    /// All ways to go on with four frames around every edge, at once or after some time: none is taken twice, and the
+    /// All orders of four frames around every edge, at once or after some time: none is taken twice, and the
     /// mark never goes back.
     #[test]
     fn no_order_of_frames_takes_one_twice() {

@@ -6,6 +6,14 @@
 use crate::Duration;
 
 /// A seeded generator of 64-bit numbers; the same seed gives the same numbers everywhere.
+///
+/// ```
+/// use mesh_protocol::{Duration, Rng};
+///
+/// let (mut one, mut other) = (Rng::new(7), Rng::new(7));
+/// assert_eq!(one.next_u64(), other.next_u64());
+/// assert!(one.jitter(Duration::from_millis(10)) <= Duration::from_millis(10));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 

@@ -1,4 +1,4 @@
-//! Which neighbour to hand a frame to on its way to a node.
+//! Which neighbour to hand a frame to that is for a node.
 //!
 //! Owns the table, and who gives way in it. Whether a next hop is there, and what is sent by a route at all, is
 //! `node`'s to decide: a route is a hint, and what gets no answer is flooded.
@@ -19,14 +19,29 @@ pub enum RouteOrigin {
     Learned,
 }
 
-/// The way to one node.
+/// The route to one node.
+///
+/// ```
+/// use mesh_protocol::*;
+///
+/// # let config = Config {
+/// #     address: Address::new(1),
+/// #     keys: Keyring::new(EpochKeys::derive(&NetKey::new([7; 16]), 1)),
+/// #     seed: 1, ttl: 5, relay: true, seq_start: 0, seq_block: 1024,
+/// # };
+/// let mut node = SmallNode::new(Instant::ZERO, config);
+/// node.set_route(Instant::ZERO, Address::new(9), Address::new(2), 1)?;
+/// let route = node.routes().next().unwrap();
+/// assert_eq!((route.destination, route.next_hop), (Address::new(9), Address::new(2)));
+/// # Ok::<(), RouteError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// To whom.
     pub destination: Address,
     /// The neighbour that alone passes on what goes there; the destination itself if that is one.
     pub next_hop: Address,
-    /// What the way costs, in whatever unit its origin counts. Nothing is decided by it yet.
+    /// What the route costs, in whatever unit its origin counts. Nothing is decided by it yet.
     pub cost: u16,
     /// Who says so.
     pub origin: RouteOrigin,

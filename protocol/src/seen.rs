@@ -51,7 +51,7 @@ impl<const N: usize> SeenCache<N> {
         Self { entries: [EMPTY; N], writes: 0 }
     }
 
-    /// Notes a frame that is new.
+    /// Records a frame that is new.
     pub(crate) fn insert(&mut self, key: FrameKey) {
         self.writes = self.writes.wrapping_add(1);
         let writes = self.writes;
@@ -71,7 +71,7 @@ impl<const N: usize> SeenCache<N> {
         self.find(key).is_some()
     }
 
-    /// Whether a copy that came with `ttl` should be relayed; if so, notes that it was. Once relayed, only a copy
+    /// Whether a copy that came with `ttl` should be relayed; if so, records that it was. Once relayed, only a copy
     /// with a TTL at least `gain` higher is worth another time. One of which nothing is known is not relayed.
     pub(crate) fn relay(&mut self, key: FrameKey, ttl: u8, gain: u8) -> bool {
         let Some(entry) = self.find(key) else { return false };
@@ -85,7 +85,7 @@ impl<const N: usize> SeenCache<N> {
         true
     }
 
-    /// Notes that the relay of before goes, or goes on, with a copy that came with this higher TTL.
+    /// Records that the relay of before goes, or goes on, with a copy that came with this higher TTL.
     pub(crate) fn raised(&mut self, key: FrameKey, ttl: u8) {
         if let Some(entry) = self.find(key) {
             entry.ttl_relayed = entry.ttl_relayed.max(ttl);

@@ -1,7 +1,7 @@
 //! SEQ numbers: never twice under one key, not even over a power cut.
 //!
 //! Owns the counter and its reservation. A block of numbers is written and synced by the host before the first
-//! of them is used; after a restart the node goes on behind the last reserved one, or where it was told that it stopped.
+//! of them is used; after a restart the node goes on behind the last reserved one, or where the host says that it stopped.
 //! The first block is small and each is twice the one before, so that a node that starts often and says little does not
 //! use up its numbers by starting. Never wraps.
 

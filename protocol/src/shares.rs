@@ -27,7 +27,7 @@ impl Shares {
         Priority::ALL.into_iter().rev().find(starved).or_else(|| Priority::ALL.into_iter().find(waiting))
     }
 
-    /// Notes that a frame of `served` was sent while the classes in `waiting` had one, be it due or held back by its
+    /// Records that a frame of `served` was sent while the classes in `waiting` had one, be it due or held back by its
     /// pace: what is paced for two of three slots has waited through all three.
     pub(crate) fn served(&mut self, served: Priority, waiting: PerClass<bool>) {
         for (class, passed) in self.passed.iter_mut() {

@@ -77,6 +77,16 @@ discards! {
 }
 
 /// What a node has done since it was made.
+///
+/// ```
+/// use mesh_protocol::{Discard, Stats};
+///
+/// let stats = Stats::default();
+/// assert_eq!(stats.discarded(Discard::Mic), 0);
+/// for (why, count) in stats.discards().filter(|(_, count)| *count > 0) {
+///     println!("{}: {count}", why.name());
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Stats {
     /// Frames whose MIC verified.

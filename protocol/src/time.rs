@@ -6,10 +6,27 @@
 use core::ops::{Add, AddAssign, Sub};
 
 /// A point in time, in microseconds since an origin that the host chooses and keeps.
+///
+/// ```
+/// use mesh_protocol::{Duration, Instant};
+///
+/// let start = Instant::from_micros(5_000);
+/// let later = start + Duration::from_millis(20);
+/// assert_eq!(later.since(start), Duration::from_millis(20));
+/// assert_eq!(start.since(later), Duration::ZERO, "what lies ahead was no time ago");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
 /// A span of time in microseconds.
+///
+/// ```
+/// use mesh_protocol::Duration;
+///
+/// let gap = Duration::from_millis(12);
+/// assert_eq!(gap.times(2).as_micros(), 24_000);
+/// assert_eq!(gap - Duration::from_secs(1), Duration::ZERO, "spans are never negative");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(u64);
 

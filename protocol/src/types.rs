@@ -9,6 +9,15 @@ use crate::Duration;
 /// A 16-bit lease from the network's owner.
 ///
 /// `0x0000` none, `0x0001..=0x7FFF` one node, `0x8000..=0xFFFE` a group, `0xFFFF` everyone.
+///
+/// ```
+/// use mesh_protocol::Address;
+///
+/// let lamp = Address::new(0x0102);
+/// assert!(lamp.is_node() && !lamp.is_many());
+/// assert!(Address::new(0x8001).is_group() && Address::EVERYONE.is_many());
+/// assert_eq!(lamp.to_string(), "0x0102");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Address(u16);
@@ -59,6 +68,14 @@ impl fmt::Display for Address {
 }
 
 /// How urgent a message is, on the air and in every queue.
+///
+/// ```
+/// use mesh_protocol::Priority;
+///
+/// assert!(Priority::Critical < Priority::Low, "the most urgent comes first");
+/// assert_eq!(Priority::from_bits(Priority::High.bits()), Priority::High);
+/// assert_eq!(Priority::default().name(), "MEDIUM");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Priority {
@@ -119,6 +136,13 @@ impl fmt::Display for Priority {
 }
 
 /// What a message asks of the agent that receives it.
+///
+/// ```
+/// use mesh_protocol::MessageType;
+///
+/// assert_eq!(MessageType::from_bits(1), Some(MessageType::Query));
+/// assert_eq!(MessageType::from_bits(7), None);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum MessageType {
@@ -179,6 +203,15 @@ impl fmt::Display for MessageType {
 }
 
 /// The number a node gives to a message; with the node's address it names the message in the whole network.
+///
+/// ```
+/// use mesh_protocol::{Address, MessageId};
+///
+/// // Each node counts its own; only with the node's address a number names one message.
+/// let first = (Address::new(1), MessageId(1));
+/// let other = (Address::new(2), MessageId(1));
+/// assert_ne!(first, other);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(pub u32);

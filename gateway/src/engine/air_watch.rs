@@ -142,7 +142,7 @@ impl AirWatch {
 /// How many neighbours are there that once heard this gateway, if none of them still does.
 fn unheard<'a>(now: Instant, neighbours: impl Iterator<Item = &'a Neighbour>) -> Option<usize> {
     let there = neighbours.filter(|neighbour| now.since(neighbour.last_heard) <= THERE);
-    let latest: Vec<Instant> = there.filter_map(|neighbour| neighbour.told_of_us).collect();
+    let latest: Vec<Instant> = there.filter_map(|neighbour| neighbour.reported_us).collect();
     let last = latest.iter().max()?;
     (now.since(*last) > UNHEARD).then_some(latest.len())
 }
@@ -153,7 +153,7 @@ fn is_deaf(now: Instant, neighbour: &Neighbour) -> bool {
     now.since(neighbour.last_heard) <= THERE
         && well(neighbour.delivery_in)
         && well(neighbour.delivery_out)
-        && neighbour.told_of_us.is_some_and(|told| now.since(told) > UNHEARD)
+        && neighbour.reported_us.is_some_and(|told| now.since(told) > UNHEARD)
 }
 
 /// The first few of them, and how many more.
@@ -170,15 +170,15 @@ mod tests {
     use super::*;
     use mesh_protocol::Address;
 
-    fn neighbour(n: u16, last_heard: u64, told_of_us: Option<u64>) -> Neighbour {
+    fn neighbour(n: u16, last_heard: u64, reported_us: Option<u64>) -> Neighbour {
         let at = |s| Instant::ZERO + Duration::from_secs(s);
         Neighbour {
             address: Address::new(n),
             last_heard: at(last_heard),
             rssi: None,
             delivery_in: Some(255),
-            delivery_out: told_of_us.map(|_| 200),
-            told_of_us: told_of_us.map(at),
+            delivery_out: reported_us.map(|_| 200),
+            reported_us: reported_us.map(at),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the application tells a node to do. Each takes effect with the next drain.
+//! What the application asks of a node. Each takes effect with the next drain.
 
 use super::{Node, RouteError, SendError};
 #[cfg(doc)]

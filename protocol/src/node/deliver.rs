@@ -32,6 +32,7 @@ every_size!(
 
         fn take_single(&mut self, now: Instant, frame: &Frame<'_>, hops: u8) -> Result<(), Discard> {
             let (head, _) = BlockHead::parse(frame.body)?;
+            // It comes again because the answer was lost: the answer goes again, and the application hears nothing.
             if let Some(finished) = self.finished.single(now, frame.src, head.message).copied() {
                 self.answer(&finished, frame, true);
                 return Err(Discard::Duplicate);
@@ -143,6 +144,7 @@ every_size!(
             }
             match control {
                 Control::Hello { count, reports } => {
+                    // One that could have been relayed would make neighbours of nodes that are out of range.
                     if frame.ttl0 != 1 {
                         return Err(Discard::Malformed);
                     }
@@ -159,6 +161,7 @@ every_size!(
                     if let Some(sample) = sample {
                         self.paths.measured(frame.src, sample);
                     }
+                    // Repeats that still wait for the air are for segments that the receiver may hold by now.
                     if let Some((message, held)) = self.outbox.held(frame.src, ack.transfer) {
                         self.queue.said(message, held);
                     }
@@ -174,6 +177,7 @@ every_size!(
                             }
                             self.progress(progress, Some(hops));
                         }
+                        // It comes after *delivered*, with which the message left the outbox.
                         None if verdict == Verdict::Processed => {
                             self.push_event(PendingEvent::Processed { source: frame.src, id: message });
                         }

@@ -56,7 +56,7 @@ every_size!(
             move |to, class, again| self.wire(to, class, again).is_none_or(|wire| wire == link)
         }
 
-        /// Which way what is for `to` goes the first time it is said; the second time it takes every way, as the urgent do at
+        /// By whom what is for `to` goes on the first time it is sent; the second time it is flooded, as the urgent are at
         /// once. A neighbour that hears this node well needs no one to pass it on.
         pub(super) fn egress(&self, now: Instant, to: Address, class: Priority) -> Egress {
             if class == Priority::Critical {

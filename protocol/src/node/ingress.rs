@@ -60,6 +60,7 @@ every_size!(
                 Err(Discard::ReplayTableFull | Discard::SeqJump) if self.seen.knows(key) => {
                     return Err(self.copy(now, key, frame, sealed, except));
                 }
+                // One that only passed through has given way to it.
                 Err(Discard::ReplayTableFull) if self.replay.make_room() => {}
                 Err(Discard::ReplayTableFull) => {
                     self.pass_on(now, key, frame, sealed, except);
@@ -75,6 +76,8 @@ every_size!(
                 }
             }
 
+            // Before delivery: what that refuses, say for want of room, comes again under a new SEQ. A repeat of these bytes
+            // must be known as one whatever becomes of them.
             self.replay.mark(key.src, key.epoch, key.seq, for_us);
             self.seen.insert(key);
             let hops = verified.hops();
@@ -84,6 +87,7 @@ every_size!(
                     self.neighbours.heard(now, frame.src, rssi, except);
                 }
             }
+            // Relayed before it is delivered, so that a full table here does not keep it from others.
             if dst != self.address {
                 self.relay(now, key, frame, sealed, except);
             }
@@ -94,13 +98,14 @@ every_size!(
         }
 
         fn own_frame(&mut self, now: Instant, key: FrameKey) -> Discard {
+            // Below its next SEQ a frame may be an echo, or a recording of an earlier run: it proves no other node.
             let foreign = key.epoch == self.epoch() && self.seq.never_sent(key.seq);
             if foreign {
-                let heard = self.contest.heard(now, key.seq, self.seq.next());
-                if heard.follow {
+                let step = self.contest.heard(now, key.seq, self.seq.next());
+                if step.follow {
                     self.seq.go_beyond(key.seq);
                 }
-                if heard.news {
+                if step.news {
                     self.conflict_news = Some(key.seq);
                 }
             }

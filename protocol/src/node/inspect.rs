@@ -38,7 +38,7 @@ every_size!(
             self.neighbours.alive(now)
         }
 
-        /// What is known of the way to other nodes: hops and round-trip time.
+        /// What is known of the path to other nodes: hops and round-trip time.
         pub fn paths(&self) -> core::slice::Iter<'_, Path> {
             self.paths.iter()
         }

@@ -11,7 +11,23 @@ use crate::{Address, LinkId, MessageId, Priority};
 #[cfg(doc)]
 use crate::{MESSAGE_MAX, Node};
 
-/// What a node is told when it is made.
+/// What a node needs to know when it is made.
+///
+/// ```
+/// use mesh_protocol::{Address, Config, EpochKeys, Keyring, NetKey};
+///
+/// let key = NetKey::new([7; 16]); // from the network's owner, with the address
+/// let config = Config {
+///     address: Address::new(0x0102),
+///     keys: Keyring::new(EpochKeys::derive(&key, 1)),
+///     seed: 0x5eed, // from the device's own entropy
+///     ttl: 5,
+///     relay: true,
+///     seq_start: 0, // what `Event::ReserveSeq` had written last
+///     seq_block: 1024,
+/// };
+/// # let _ = config;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Its lease from the network's owner; one node's address.
@@ -90,7 +106,7 @@ impl Received<'_> {
     }
 }
 
-/// What a node tells its application.
+/// What a node reports to its application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -162,6 +178,47 @@ pub enum Answer {
 }
 
 /// Whoever runs a node with [`Node::drive`].
+///
+/// ```
+/// use mesh_protocol::*;
+///
+/// /// A relay: it has a radio and flash, and no application.
+/// struct Relay {
+///     reserved: u32,
+/// }
+///
+/// impl Host for Relay {
+///     fn transmit(&mut self, link: LinkId, frame: &[u8]) {
+///         // Into the controller.
+///         # let _ = (link, frame);
+///     }
+///
+///     fn event(&mut self, event: Event<'_>) -> Answer {
+///         match event {
+///             Event::ReserveSeq { up_to } => {
+///                 self.reserved = up_to; // into flash
+///                 Answer::Reserved
+///             }
+///             Event::Received(_) => Answer::Verdict(Verdict::Rejected(Reason::NoSuchAgent)),
+///             _ => Answer::None,
+///         }
+///     }
+///
+///     fn load(&mut self, _id: MessageId, _offset: u32, _out: &mut [u8]) -> bool {
+///         false // it sends nothing of its own
+///     }
+/// }
+///
+/// # let config = Config {
+/// #     address: Address::new(1),
+/// #     keys: Keyring::new(EpochKeys::derive(&NetKey::new([7; 16]), 1)),
+/// #     seed: 1, ttl: 5, relay: true, seq_start: 0, seq_block: 1024,
+/// # };
+/// let mut relay = Relay { reserved: 0 };
+/// let mut node = SmallNode::new(Instant::ZERO, config);
+/// let next = node.drive(Instant::ZERO, &mut relay);
+/// assert!(next > Some(Instant::ZERO) && relay.reserved > 0);
+/// ```
 pub trait Host {
     /// Puts a frame on a link; a link that cannot take it loses it, as the air would.
     fn transmit(&mut self, link: LinkId, frame: &[u8]);

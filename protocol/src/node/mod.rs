@@ -65,7 +65,7 @@ every_size!(
         rng: Rng,
         seq: SeqCounter,
         contest: Contest,
-        /// The SEQ that betrayed a conflict, until the application has heard of it.
+        /// The SEQ that showed a conflict, until the application was notified.
         conflict_news: Option<u32>,
         links: Vec<Link, LINKS>,
         groups: Vec<Address, GROUPS>,

@@ -9,7 +9,7 @@ use crate::frame::{Frame, retarget_next, retarget_ttl};
 use crate::seen::FrameKey;
 use crate::{Discard, Duration, Instant, LinkId, PerClass, Priority};
 
-/// With fewer neighbours than this nobody's relay is left out: each may be the only way on. A guess.
+/// With fewer neighbours than this nobody's relay is left out: each may be the only path on. A guess.
 const DENSE: usize = 6;
 /// Copies heard from others that make an own relay needless where it is dense. With one, MEDIUM and LOW lose more by
 /// missed relays than they gain in air; three save little (`mesh-sim run scenarios/bulk.toml`).
@@ -61,6 +61,7 @@ every_size!(
                     if !self.relay || !mine || frame.dst == self.address || frame.ttl < 2 {
                         return Discard::Duplicate;
                     }
+                    // A copy over a shorter path: it reaches further than the one that was taken first.
                     if self.queue.raise_ttl(key, frame.ttl - 1) {
                         // It has not left yet, or not as often as it will: more reach at no cost.
                         self.seen.raised(key, frame.ttl);

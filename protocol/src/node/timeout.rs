@@ -61,6 +61,7 @@ every_size!(
         /// Turns what the outbox says into an event.
         pub(super) fn progress(&mut self, progress: Progress, hops: Option<u8>) {
             let (Progress::Done(id, _) | Progress::WantsPart { id, .. }) = progress;
+            // Done, or on to the next part: whatever of it still waits for the air is needless.
             self.queue.said(id, u64::MAX);
             self.push_event(match progress {
                 Progress::Done(id, outcome) => PendingEvent::Done { id, outcome, hops },

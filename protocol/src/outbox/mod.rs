@@ -170,7 +170,7 @@ impl<const N: usize> Outbox<N> {
         Some((len, slot.single, slot.delivery))
     }
 
-    /// Notes that the segment was sealed for the radio; `timeout` is how long to wait for an answer behind the
+    /// Records that the segment was sealed for the radio; `timeout` is how long to wait for an answer behind the
     /// last one; `paced`: relays pass it on and need a pause behind it. Returns whether the segment had been sent before.
     pub(crate) fn sent(&mut self, now: Instant, next: NextSegment, timeout: Duration, paced: bool) -> bool {
         self.turns = self.turns.wrapping_add(1);
@@ -183,7 +183,7 @@ impl<const N: usize> Outbox<N> {
     }
 
     /// An ack of a destination, sealed under (epoch, SEQ) `stamp`; `timeout` is how long to wait for the receipt of a
-    /// message of this priority and so many attempts, if nothing else is missing. Also tells the round-trip time, where
+    /// message of this priority and so many attempts, if nothing else is missing. Also gives the round-trip time, where
     /// the ack shows it. `None` if nothing waits for it.
     pub(crate) fn acked(
         &mut self,

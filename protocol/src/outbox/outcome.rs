@@ -4,9 +4,29 @@ use crate::control::Reason;
 use crate::{Address, Instant, MessageId, Priority};
 
 /// Who a message is for, how urgent it is, and until when.
+///
+/// ```
+/// use mesh_protocol::*;
+///
+/// # let config = Config {
+/// #     address: Address::new(1),
+/// #     keys: Keyring::new(EpochKeys::derive(&NetKey::new([7; 16]), 1)),
+/// #     seed: 1, ttl: 5, relay: true, seq_start: 0, seq_block: 1024,
+/// # };
+/// let mut node = SmallNode::new(Instant::ZERO, config);
+/// let delivery = Delivery {
+///     id: MessageId(1),
+///     destination: Address::new(2),
+///     priority: Priority::High,
+///     deadline: Instant::ZERO + Duration::from_secs(5),
+/// };
+/// node.send(Instant::ZERO, delivery, 2, b"hi")?;
+/// assert_eq!(node.send(Instant::ZERO, delivery, 2, b"hi"), Err(SendError::IdInUse));
+/// # Ok::<(), SendError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// The number under which its outcome will be told; each number of a node names one message for ever.
+    /// The number under which its outcome is reported; each number of a node names one message for ever.
     pub id: MessageId,
     /// One node, a group, or everyone.
     pub destination: Address,
@@ -23,7 +43,7 @@ pub enum SendOutcome {
     Delivered,
     /// The receiving agent acknowledged it.
     Processed,
-    /// It was for many, who do not answer: it was put on the air.
+    /// It was to many, who do not answer: it was put on the air.
     Sent,
     /// The destination did not take it.
     Rejected(Reason),

@@ -278,7 +278,7 @@ impl Slot {
         !self.wants_part && (self.held == all(self.count()) || self.attempts >= SILENT_AFTER)
     }
 
-    /// No answer came: send again what is missing, or one segment to be told what is.
+    /// No answer came: send again what is missing, or one segment, the answer to which says what is.
     fn retry(&mut self, now: Instant) {
         let count = if self.single { 1 } else { self.count() };
         let missing = all(count) & !self.held;

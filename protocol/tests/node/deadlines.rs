@@ -32,8 +32,8 @@ fn a_message_that_nobody_answered_is_unknown_exactly_at_its_deadline() {
     for len in [5, 100] {
         let mut net = Net::<SmallNode>::full(2);
         net.rule(|frame, _| match frame.from {
-            1 => crate::net::Fate::Lose,
-            _ => crate::net::Fate::Pass,
+            1 => crate::net::Reception::Lose,
+            _ => crate::net::Reception::Pass,
         });
         let bytes = text(len);
         let id = net.send(0, address(1), Priority::High, ms(7_777), &bytes).unwrap();

@@ -6,7 +6,7 @@ use mesh_protocol::{
     SmallNode, Verdict,
 };
 
-use crate::net::{App, Fate, Log, Net, address, config, ms, open, secs, text};
+use crate::net::{App, Log, Net, Reception, address, config, ms, open, secs, text};
 
 #[test]
 fn a_single_frame_is_delivered_and_receipted() {
@@ -33,7 +33,7 @@ fn a_single_frame_is_delivered_and_receipted() {
 #[test]
 fn where_nobody_else_helps_a_frame_goes_more_than_once_and_byte_identical() {
     let mut net = Net::<SmallNode>::full(2);
-    net.rule(|_, to| if to == 0 { Fate::Lose } else { Fate::Pass });
+    net.rule(|_, to| if to == 0 { Reception::Lose } else { Reception::Pass });
     net.send(0, address(1), Priority::High, secs(5), b"hi").unwrap();
     net.run(ms(110));
     let copies: Vec<_> =
@@ -125,8 +125,8 @@ fn lose_receipts(net: &mut Net) {
     net.rule(|frame, _| {
         let frame = open(&frame.bytes);
         match frame.kind == Kind::Control && frame.body[0] == 3 {
-            true => Fate::Lose,
-            false => Fate::Pass,
+            true => Reception::Lose,
+            false => Reception::Pass,
         }
     });
 }
@@ -177,11 +177,11 @@ fn lost_segments_alone_are_sent_again() {
     net.rule(move |frame, _| {
         let frame = open(&frame.bytes);
         if frame.kind != Kind::Segment {
-            return Fate::Pass;
+            return Reception::Pass;
         }
         match Segment::parse(&frame.body).unwrap().offset {
-            offset @ (3 | 17) if *lost.entry(offset).or_insert(frame.seq) == frame.seq => Fate::Lose,
-            _ => Fate::Pass,
+            offset @ (3 | 17) if *lost.entry(offset).or_insert(frame.seq) == frame.seq => Reception::Lose,
+            _ => Reception::Pass,
         }
     });
     let id = net.send(0, address(1), Priority::High, secs(30), &text(300)).unwrap();

@@ -2,7 +2,7 @@
 
 use mesh_protocol::{Priority, SendOutcome, SmallNode};
 
-use crate::net::{Fate, INFO, Net, address, ms, open, secs, text};
+use crate::net::{INFO, Net, Reception, address, ms, open, secs, text};
 
 /// Four nodes that all hear each other and have counted each other's hellos.
 fn acquainted() -> Net {
@@ -17,7 +17,7 @@ fn acquainted() -> Net {
 
 /// From now on 0 hears nobody: nothing is answered, and all copies go out.
 fn deafen(net: &mut Net) {
-    net.rule(|_, to| if to == 0 { Fate::Lose } else { Fate::Pass });
+    net.rule(|_, to| if to == 0 { Reception::Lose } else { Reception::Pass });
 }
 
 /// Frames of messages and their answers so far, as (station, TTL); hellos left out.
@@ -79,7 +79,7 @@ fn the_urgent_take_every_way() {
 fn what_a_neighbour_missed_is_said_to_all() {
     // From now on 1 does not hear 0 any more, and 0 cannot know.
     let mut net = acquainted();
-    net.rule(|frame, to| if (frame.from, to) == (0, 1) { Fate::Lose } else { Fate::Pass });
+    net.rule(|frame, to| if (frame.from, to) == (0, 1) { Reception::Lose } else { Reception::Pass });
     let id = net.send(0, address(1), Priority::Medium, secs(5), b"hi").unwrap();
     net.run(secs(2));
     assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered, "by way of another");
@@ -91,7 +91,7 @@ fn what_a_neighbour_missed_is_said_to_all() {
 #[test]
 fn a_lost_receipt_is_said_again_to_all() {
     let mut net = acquainted();
-    net.rule(|frame, to| if (frame.from, to) == (1, 0) { Fate::Lose } else { Fate::Pass });
+    net.rule(|frame, to| if (frame.from, to) == (1, 0) { Reception::Lose } else { Reception::Pass });
     let id = net.send(0, address(1), Priority::Medium, secs(5), b"hi").unwrap();
     net.run(secs(2));
     assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered, "by way of another");

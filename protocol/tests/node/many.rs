@@ -56,8 +56,8 @@ fn a_lost_round_is_made_good_by_the_second() {
     net.rule(|frame, _| {
         let frame = crate::net::open(&frame.bytes);
         match frame.kind == Kind::Segment && frame.seq < 6 {
-            true => crate::net::Fate::Lose,
-            false => crate::net::Fate::Pass,
+            true => crate::net::Reception::Lose,
+            false => crate::net::Reception::Pass,
         }
     });
     let bytes = text(50);

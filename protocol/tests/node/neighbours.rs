@@ -2,7 +2,7 @@
 
 use mesh_protocol::{LEGACY_FRAME, Neighbour, SmallNode};
 
-use crate::net::{Fate, Net, address, secs};
+use crate::net::{Net, Reception, address, secs};
 
 fn known(net: &Net, at: usize, of: usize) -> Option<Neighbour> {
     net.stations[at].node.neighbours().find(|neighbour| neighbour.address == address(of)).copied()
@@ -28,8 +28,8 @@ fn half_the_hellos_lost_one_way_show_on_both_sides() {
     net.rule(move |frame, _| {
         count += usize::from(frame.from == 1);
         match frame.from == 1 && count % 2 == 0 {
-            true => Fate::Lose,
-            false => Fate::Pass,
+            true => Reception::Lose,
+            false => Reception::Pass,
         }
     });
     net.run(secs(400));

@@ -280,12 +280,12 @@ pub(crate) struct OnAir {
 
 /// What an air rule makes of a frame on its way to a station.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Reception {
     Pass,
     Lose,
 }
 
-type Rule = Box<dyn FnMut(&OnAir, usize) -> Fate>;
+type Rule = Box<dyn FnMut(&OnAir, usize) -> Reception>;
 
 pub(crate) struct Station<M> {
     pub(crate) node: M,
@@ -382,7 +382,7 @@ impl<M: AnyNode + Clone> Net<M> {
     }
 
     /// From now on `rule` decides about each frame on its way to each station.
-    pub(crate) fn rule(&mut self, rule: impl FnMut(&OnAir, usize) -> Fate + 'static) {
+    pub(crate) fn rule(&mut self, rule: impl FnMut(&OnAir, usize) -> Reception + 'static) {
         self.rule = Some(Box::new(rule));
     }
 
@@ -467,7 +467,7 @@ impl<M: AnyNode + Clone> Net<M> {
                 continue;
             }
             let lost = self.rng.chance(self.loss_ppm)
-                || self.rule.as_mut().is_some_and(|rule| rule(&frame, to) == Fate::Lose);
+                || self.rule.as_mut().is_some_and(|rule| rule(&frame, to) == Reception::Lose);
             if !lost {
                 self.sent += 1;
                 self.under_way.insert((self.now + AIRTIME, self.sent), (to, link, frame.bytes.clone()));

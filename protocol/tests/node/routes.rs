@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_protocol::frame::{Frame, Kind, retarget_next, retarget_ttl};
 use mesh_protocol::{Address, Discard, LEGACY_FRAME, Mic, Priority, Rng, RouteError, SendOutcome, SmallNode};
 
-use crate::net::{Fate, Net, Opened, address, ms, seal, secs, text};
+use crate::net::{Net, Opened, Reception, address, ms, seal, secs, text};
 
 /// Five stations in a line and beside each another one, which hears it and its neighbours in the line: 0 to 4, 5 to 9.
 fn ladder() -> Net {
@@ -205,7 +205,7 @@ fn a_route_straight_to_a_neighbour_asks_nobody() {
     let mut net = ladder();
     route(&mut net, 0, 1, 1);
     route(&mut net, 1, 0, 0);
-    net.rule(|_, to| if to == 0 { Fate::Lose } else { Fate::Pass });
+    net.rule(|_, to| if to == 0 { Reception::Lose } else { Reception::Pass });
     let id = net.send(0, address(1), Priority::Medium, secs(5), &text(25)).unwrap();
     net.run(ms(140));
     let own = said(&net, 0);
@@ -217,7 +217,7 @@ fn a_route_straight_to_a_neighbour_asks_nobody() {
         "how well it hears is not known"
     );
     assert_eq!(relays(&net), [0; 10]);
-    net.rule(|_, _| Fate::Pass);
+    net.rule(|_, _| Reception::Pass);
     net.run(secs(2));
     assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
 }
