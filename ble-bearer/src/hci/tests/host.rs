@@ -12,7 +12,7 @@ fn ms(ms: u64) -> Duration {
 }
 
 fn info(rig: &Rig) -> LinkInfo {
-    match rig.told.last() {
+    match rig.reported.last() {
         Some((_, BearerEvent::LinkUp { info, .. })) => *info,
         other => panic!("not up: {other:?}"),
     }
@@ -59,16 +59,16 @@ fn a_legacy_controller_wants_the_next_frame_as_soon_as_one_is_over_and_not_while
     let mut rig = Rig::new(false);
     rig.run(ms(100));
     let ready = |rig: &Rig| {
-        let said = rig.told.iter().filter(|(_, event)| matches!(event, BearerEvent::Ready { .. }));
+        let said = rig.reported.iter().filter(|(_, event)| matches!(event, BearerEvent::Ready { .. }));
         said.map(|(at, _)| *at).collect::<Vec<_>>()
     };
     let (begin, min_gap) = (rig.now, info(&rig).min_gap);
     assert!(rig.send(&[1; 4]));
     rig.run(ms(500));
-    let [at] = ready(&rig)[..] else { panic!("{:?}", rig.told) };
+    let [at] = ready(&rig)[..] else { panic!("{:?}", rig.reported) };
     assert!(at.since(begin) >= ADV_INTERVAL + ADV_DELAY && at <= rig.script.aired[0].2.unwrap());
     assert!(at.since(begin) < min_gap, "or it would be of no use");
-    rig.told.clear();
+    rig.reported.clear();
     assert!(rig.send(&[2; 4]) && rig.send(&[3; 4]));
     rig.run(ms(500));
     assert_eq!((ready(&rig).len(), rig.script.aired.len()), (1, 3), "once, as the last of them was over");
@@ -120,17 +120,19 @@ fn what_is_heard_is_told_and_other_companies_are_not() {
     for extended in [false, true] {
         let mut rig = Rig::new(extended);
         rig.run(ms(100));
-        rig.told.clear();
+        rig.reported.clear();
         rig.script.hear(rig.now, b"frame");
         rig.run(ms(1));
-        let [(_, BearerEvent::Frame { link, bytes, .. })] = &rig.told[..] else { panic!("{:?}", rig.told) };
+        let [(_, BearerEvent::Frame { link, bytes, .. })] = &rig.reported[..] else {
+            panic!("{:?}", rig.reported)
+        };
         assert_eq!((*link, &bytes[..]), (RADIO_LINK, &b"frame"[..]));
         let mut rig = Rig::with(extended, HciOptions { company: 0x1234, ..HciOptions::new(7) });
         rig.run(ms(100));
-        rig.told.clear();
+        rig.reported.clear();
         rig.script.hear(rig.now, b"frame");
         rig.run(ms(1));
-        assert!(rig.told.is_empty());
+        assert!(rig.reported.is_empty());
     }
 }
 

@@ -177,8 +177,8 @@ pub(super) struct Rig {
     pub(super) now: Instant,
     pub(super) host: Host,
     pub(super) script: Script,
-    /// What the host told, with the time.
-    pub(super) told: Vec<(Instant, BearerEvent)>,
+    /// What the host reported, with the time.
+    pub(super) reported: Vec<(Instant, BearerEvent)>,
     /// How often the transport had to be opened again.
     pub(super) reopened: u32,
     /// Whether opening works.
@@ -195,7 +195,7 @@ impl Rig {
         let now = Instant::from_micros(1_000_000);
         host.opened(now);
         let script = Script::new(extended);
-        Self { now, host, script, told: Vec::new(), reopened: 0, opens: true }
+        Self { now, host, script, reported: Vec::new(), reopened: 0, opens: true }
     }
 
     /// Lets time pass, from one thing that is due to the next.
@@ -239,7 +239,7 @@ impl Rig {
                 self.script.take(self.now, packet);
             }
             while let Some(event) = self.host.poll_event() {
-                self.told.push((self.now, event));
+                self.reported.push((self.now, event));
             }
             if event.is_none() && packet.is_none() && reopen.is_none() {
                 return;

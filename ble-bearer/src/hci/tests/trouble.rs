@@ -11,7 +11,7 @@ fn ms(ms: u64) -> Duration {
 }
 
 fn up(rig: &Rig) -> bool {
-    let links = rig.told.iter().rev();
+    let links = rig.reported.iter().rev();
     let mut links =
         links.filter(|(_, event)| !matches!(event, BearerEvent::Frame { .. } | BearerEvent::Ready { .. }));
     matches!(links.next(), Some((_, BearerEvent::LinkUp { .. })))
@@ -22,7 +22,7 @@ fn running(extended: bool) -> Rig {
     let mut rig = Rig::new(extended);
     rig.run(ms(100));
     assert!(up(&rig));
-    rig.told.clear();
+    rig.reported.clear();
     rig.script.commands.clear();
     rig
 }
@@ -35,7 +35,7 @@ fn a_refused_command_restarts_advertising_and_the_link_stays_up() {
     rig.run(ms(2));
     rig.script.trouble = Trouble::None;
     rig.run(ms(100));
-    assert!(rig.told.is_empty(), "{:?}", rig.told);
+    assert!(rig.reported.is_empty(), "{:?}", rig.reported);
     let health = rig.health();
     assert_eq!(health.repairs, [1, 0, 0, 0]);
     assert_eq!((health.taken, health.sent, health.lost), (1, 0, 1));
@@ -56,7 +56,7 @@ fn trouble_that_comes_back_is_mended_deeper_each_time() {
         assert_eq!(rig.health().repairs, repairs);
     }
     assert_eq!(rig.reopened, 1);
-    let downs = rig.told.iter().filter(|(_, event)| matches!(event, BearerEvent::LinkDown { .. }));
+    let downs = rig.reported.iter().filter(|(_, event)| matches!(event, BearerEvent::LinkDown { .. }));
     assert_eq!(downs.count(), 2, "from a reset on, the link is down meanwhile");
     rig.script.trouble = Trouble::None;
     rig.run(ms(100));
@@ -72,7 +72,7 @@ fn a_controller_that_does_not_answer_is_reset_and_then_opened_again() {
         rig.run(ms(100));
         let _ = rig.host.send(&[2]);
         rig.run(ms(5_000));
-        let BearerEvent::LinkDown { why, .. } = &rig.told[0].1 else { panic!("{:?}", rig.told) };
+        let BearerEvent::LinkDown { why, .. } = &rig.reported[0].1 else { panic!("{:?}", rig.reported) };
         assert!(why.contains("was not answered within 2 s: resetting the controller"), "{why}");
         assert_eq!(rig.health().state, AdapterState::Repairing);
         assert!(rig.reopened >= 1);
@@ -110,8 +110,8 @@ fn a_hardware_error_resets_the_controller() {
     let mut rig = running(false);
     rig.host.handle_packet(rig.now, &[0x04, 0x10, 1, 0x42]);
     rig.run(ms(100));
-    let [(_, BearerEvent::LinkDown { why, .. }), (_, BearerEvent::LinkUp { .. })] = &rig.told[..] else {
-        panic!("{:?}", rig.told)
+    let [(_, BearerEvent::LinkDown { why, .. }), (_, BearerEvent::LinkUp { .. })] = &rig.reported[..] else {
+        panic!("{:?}", rig.reported)
     };
     assert_eq!(why, "the controller reported hardware error 0x42: resetting the controller");
 }
@@ -131,7 +131,7 @@ fn a_controller_that_takes_no_commands_is_reset() {
 fn silence_restarts_scanning_less_and_less_often_and_says_nothing_to_anyone() {
     let mut rig = running(false);
     rig.run(SILENCE.times(8));
-    assert!(rig.told.is_empty());
+    assert!(rig.reported.is_empty());
     // After one, two and four more times as long.
     assert_eq!(rig.health().repairs, [0, 3, 0, 0]);
     assert!(rig.script.scanning);
@@ -208,10 +208,10 @@ fn a_thousand_rounds_of_random_trouble_end_well_and_are_reported() {
             rig.host.opened(rig.now);
         }
         rig.run(ms(10_000));
-        // The story as it was told: every repair that took the link away said so, and said when it was back.
-        assert!(up(&rig), "seed {seed}: {:?} {:?}", rig.health(), rig.told.last());
+        // The story as it was reported: every repair that took the link away said so, and said when it was back.
+        assert!(up(&rig), "seed {seed}: {:?} {:?}", rig.health(), rig.reported.last());
         let mut is_up = false;
-        for (_, event) in &rig.told {
+        for (_, event) in &rig.reported {
             match event {
                 BearerEvent::LinkUp { .. } => is_up = true,
                 BearerEvent::LinkDown { why, .. } => {
@@ -230,7 +230,7 @@ fn a_thousand_rounds_of_random_trouble_end_well_and_are_reported() {
         rig.run(ms(1_000));
         assert!(rig.script.aired.last().unwrap().1.ends_with(&last), "seed {seed}");
         let heard = |event: &BearerEvent| matches!(event, BearerEvent::Frame { bytes, .. } if *bytes == *b"the last heard");
-        assert!(rig.told.iter().any(|(_, event)| heard(event)), "seed {seed}");
+        assert!(rig.reported.iter().any(|(_, event)| heard(event)), "seed {seed}");
         let health = rig.health();
         assert_eq!(health.taken, health.sent + health.lost, "seed {seed}: {health:?}");
     }

@@ -141,7 +141,7 @@ async fn a_hold_stops_time_until_it_is_dropped() {
     }
     drop(clock.sleep_holding(us(600_000)).await);
     assert!(pacer.with(|world| world.counters()).events > counters.events);
-    // A wish that is over already is fulfilled at once; one that is dropped leaves no hold behind.
+    // A wait whose time is past already ends at once; one that is dropped leaves no hold behind.
     drop(clock.sleep_holding(us(1)));
     drop(clock.sleep_holding(us(700_000)));
     drop(clock.sleep_holding(us(800_000)).await);
