@@ -49,25 +49,6 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device at `address` whose agents bear `names`; it answers queries to them with the same body.
-    #[must_use]
-    pub fn new(
-        now: Instant,
-        address: Address,
-        key: &NetKey,
-        epoch: u32,
-        seed: u64,
-        names: Vec<String>,
-    ) -> Self {
-        Self::with(now, address, key, epoch, seed, Options { names, ..Options::default() })
-    }
-
-    /// A device with the node of a gateway, and room for messages of any length; it counts their bytes and keeps none.
-    #[must_use]
-    pub fn gateway(now: Instant, address: Address, key: &NetKey, epoch: u32, seed: u64) -> Self {
-        Self::with(now, address, key, epoch, seed, Options { gateway: true, ..Options::default() })
-    }
-
     /// A device of such a kind, switched on for the first time.
     #[must_use]
     pub fn with(
@@ -165,6 +146,7 @@ impl Station for Device {
         }
         self.promised = None;
         let local = self.clock.local(now);
+        // Only when somebody watches: it costs more than the frame.
         let before = self.audit.is_some().then(|| self.digest());
         let mut bytes = [0; mesh_protocol::MAX_FRAME];
         if let Some(bytes) = bytes.get_mut(..frame.len()) {
@@ -192,6 +174,7 @@ impl Station for Device {
         if self.announce_at.is_some_and(|at| at <= now) {
             self.announce_at = None;
         }
+        // Each of these may make room for another: a write that takes no time lets a message go, whose receipt is the next write. Until nothing does.
         let next = loop {
             self.act_on_flash(now);
             self.send_waiting(now);

@@ -54,6 +54,7 @@ impl<Q> Postings<Q> {
 
     /// Up to where numbers are to be reserved, asked once for each block: when half of the last one is used.
     pub const fn reservation(&mut self) -> Option<u32> {
+        // Ahead of need: a write takes time, and a node that waits for it sends nothing meanwhile.
         if self.next + MESSAGE_BLOCK / 2 <= self.asked {
             return None;
         }

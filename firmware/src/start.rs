@@ -45,6 +45,7 @@ impl Setup<'_> {
             seed,
             ttl: self.ttl,
             relay: self.relay,
+            // Reserved counts as used: which of them went out before power was cut, nobody knows.
             seq_start: kept.seq_start(self.keys.epoch()),
             seq_block: self.seq_block,
         }

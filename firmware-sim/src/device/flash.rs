@@ -127,7 +127,7 @@ impl Flash {
         self.write.as_ref().map(|write| write.done)
     }
 
-    /// Power is cut. Whether a write was under way; only of that one anything can be lost, as nobody was told that it is done.
+    /// Power is cut. Whether a write was under way; only of that one anything can be lost, as nobody acted on it yet.
     pub(super) fn cut(&mut self, flash: scenario::Flash) -> bool {
         self.staged.clear();
         let Some(broken) = self.write.take() else { return false };

@@ -19,6 +19,7 @@ impl Device {
         let Boot { seed, options, .. } = &self.boot;
         self.announce_at = (!options.names.is_empty()).then(|| now + announce_after(*seed));
         let (kept, messages) = (self.flash.kept(), self.flash.messages());
+        // Numbers that were reserved and not used are lost: nobody can know any more which of them went out.
         self.app.postings.start(kept.messages(), messages.outbox.last_key_value().map(|(id, _)| *id));
         if options.durable {
             messages.inbox.iter().for_each(|name| self.app.intake.delivered(*name));
@@ -31,12 +32,13 @@ impl Device {
         self.trace(TraceEvent::Booted { seq, marks });
     }
 
-    /// Its power is cut: RAM is gone, and `flash` says what has become of a write under way. The world has to be
-    /// [told](ble_bearer::sim::World::set_powered) too.
+    /// Its power is cut: RAM is gone, and `flash` says what has become of a write under way. The world has to
+    /// [know](ble_bearer::sim::World::set_powered) too.
     pub fn cut(&mut self, flash: scenario::Flash) {
         if !self.powered {
             return;
         }
+        // The node itself stays until the restart: nothing runs it, and what it knew can still be looked at.
         let in_write = self.flash.cut(flash);
         self.powered = false;
         self.promised = None;
@@ -53,6 +55,7 @@ impl Device {
         self.up = false;
         self.promised = None;
         let found = self.flash.recover();
+        // A clock without power starts from zero: nothing in flash may be a time.
         self.clock = LocalClock::new(now, self.boot.options.drift_ppb);
         self.boot.count += 1;
         self.node = self.boot.node(self.clock.local(now), &self.flash);
@@ -65,6 +68,7 @@ impl Device {
     pub fn jump(&mut self, now: Instant, by: Duration) {
         if self.powered {
             self.clock.jump(now, by);
+            // What it asked for was a moment of the clock as it ran then; it is asked again before it runs.
             self.promised = None;
             self.trace(TraceEvent::Jumped);
         }

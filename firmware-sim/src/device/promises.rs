@@ -29,12 +29,14 @@ impl Device {
                 priority: posting.priority,
                 deadline: local + posting.within,
             };
+            // Only the first part: the node asks for later ones when it wants them (`load`).
             let first = self.node.first_part_len(delivery.destination, delivery.priority, total);
             let sent = self.node.send(local, delivery, total, &posting.envelope[..first]);
             match sent {
                 Ok(()) => {
                     if self.audit.is_some() {
                         let mut routes = self.boot.options.routes.iter();
+                        // Where the next hop is the destination, no other node is named.
                         let by_route = routes.any(|(to, next)| *to == delivery.destination && next != to);
                         let bytes = posting.envelope.clone();
                         self.trace(TraceEvent::Accepted { delivery, bytes, by_route });
@@ -43,6 +45,7 @@ impl Device {
                 }
                 Err(why) => {
                     self.trace(TraceEvent::Refused(id, why));
+                    // There was room: so it is one that the node never takes, and waiting with it would hold up those behind it.
                     self.app.outcomes.push((now, id, SendOutcome::Expired));
                     if self.boot.options.durable {
                         self.flash.stage(Change::Completed(id));
@@ -69,12 +72,15 @@ impl Device {
                     self.app.intake.delivered((source, id));
                     self.app.delivered.push(Delivered { at: now, source, id, hops, body, reply_to });
                     self.trace(TraceEvent::Delivered(source, id));
+                    // From the receipt on its source forgets the message: so it comes behind the write.
                     self.app.intake.owe_receipt((source, id, priority));
                 }
                 Change::Outbox(id, posting) => _ = self.app.postings.push(id, posting),
+                // Nothing waits for these by name: whoever needs a mark or a number asks what flash has.
                 Change::Log(_) | Change::Completed(_) => {}
             }
         }
+        // In order of arrival. Marks are written in that order too, so that none waits longer than it must.
         while let Some(held) = self.app.intake.pop_safe(self.flash.kept()) {
             let (source, id) = held.name;
             self.app.delivered.push(Delivered { at: now, ..held.message });

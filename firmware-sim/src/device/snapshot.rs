@@ -4,7 +4,7 @@
 
 use mesh_protocol::{Address, Instant};
 
-use super::{Core, Device};
+use super::Device;
 
 /// What can be seen of a device after it ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +37,6 @@ pub struct NodeSnapshot {
     pub alive: usize,
     /// Whether it remembers over a power cut what it delivered and what it sends.
     pub durable: bool,
-    /// Whether it has the tables of a gateway.
-    pub gateway: bool,
     /// Whether it relays.
     pub relays: bool,
     /// Whether it has heard its own address from another node.
@@ -69,7 +67,6 @@ impl Device {
             routes: (node.routes().count(), capacity.peers),
             alive: node.neighbours_alive(local),
             durable: self.boot.options.durable,
-            gateway: matches!(self.node, Core::Gateway(_)),
             relays: self.boot.options.relay,
             conflict: node.conflict(local).is_some(),
             can_seal: node.can_seal(),

@@ -23,7 +23,7 @@ const PACKETS: usize = 16;
 const EVENTS: usize = 16;
 /// Bytes asked for at once. A guess: some dozens of commands.
 const READ: usize = 4_096;
-/// How long a host that sent garbage may take to read what it is told of it. A guess.
+/// How long a host that sent garbage may take to read what is reported of it. A guess.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a host sent is no packet.
@@ -105,7 +105,7 @@ pub(super) async fn serve(shared: Arc<Shared>, station: StationId, stream: TcpSt
     let (mut reader, mut writer) = stream.into_split();
     let heard = tokio::select! {
         heard = read(&place, &mut reader) => heard,
-        // It cannot be told anything any more.
+        // Nothing can be reported to it any more.
         _ = write(&place, &mut writer, &waits) => Ok(()),
     };
     if let Err(Garbage) = heard {

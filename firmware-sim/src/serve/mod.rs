@@ -335,7 +335,7 @@ impl Server {
             task.abort();
         }
         for task in std::mem::take(&mut self.tasks) {
-            // It was just told to end.
+            // It was just aborted.
             let _ = task.await;
         }
     }

@@ -107,6 +107,7 @@ impl Resident {
                 continue;
             }
             let (stop, traffic) = (one.stop, one.messages.traffic);
+            // Ended unless something goes out: a loop that is over, or has nobody left to write to, sends no more.
             one.state = LoopState::Ended;
             if at < stop
                 && let Some((_, to)) = one.messages.next()

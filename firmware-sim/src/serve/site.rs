@@ -25,7 +25,7 @@ pub(super) enum Site {
     Host(Box<Host>),
 }
 
-/// A controller, and who is told when it has something to say.
+/// A controller, and who is notified when it has something to say.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) controller: VirtualController,

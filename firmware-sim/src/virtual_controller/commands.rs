@@ -125,10 +125,12 @@ impl VirtualController {
             return;
         };
         let reply = match (command.takes, command.style) {
+            // Lengths come first: a command of a wrong length has no meaning, and must not decide which style the host uses.
             (Takes::Just(length), _) if parameters.len() != length => Err(Status::INVALID),
             (Takes::From(length), _) if parameters.len() < length => Err(Status::INVALID),
             (_, Some(style)) if self.style.is_some_and(|used| used != style) => Err(Status::DISALLOWED),
             (_, style) => {
+                // What the host uses counts, not what succeeds.
                 self.style = self.style.or(style);
                 (command.run)(self, parameters, &mut Call { now, radio })
             }
@@ -137,6 +139,7 @@ impl VirtualController {
             Ok(returned) => events::complete(opcode, Status::SUCCESS, &returned),
             Err(status) => {
                 self.counters.refused += 1;
+                // A failed command returns as many bytes as one that did not: hosts may parse all of them before they look at the status.
                 events::complete(opcode, status, &vec![0; command.returns])
             }
         };

@@ -188,6 +188,7 @@ impl VirtualController {
             all.into_iter().for_each(|handle| self.stop_set(handle, call.radio));
             return Ok(Vec::new());
         }
+        // All are looked at before the first one is switched: a command that fails leaves every set as it was.
         let mut adverts = Vec::new();
         for (n, [handle, ..]) in chosen.iter().enumerate() {
             if chosen[..n].iter().any(|[other, ..]| other == handle) {

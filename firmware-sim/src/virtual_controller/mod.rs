@@ -29,7 +29,7 @@ const EVENTS_MAX: usize = 128;
 /// Events that may wait when one more report is put behind them; else the report is lost, as controllers lose them whose host
 /// does not keep up. A guess.
 const REPORTS_MAX: usize = 64;
-/// The events that a host is told before it has said anything: all of the first page but those of LE (7.3.1).
+/// The events that a host gets before it has said anything: all of the first page but those of LE (7.3.1).
 const EVENT_MASK: u64 = 0x0000_1fff_ffff_ffff;
 /// The same for those of LE: the first five (7.8.1).
 const LE_EVENT_MASK: u64 = 0x1f;
@@ -183,7 +183,7 @@ impl VirtualController {
     /// Takes one whole H4 packet of the host.
     ///
     /// # Errors
-    /// [`Garbage`] when it is none: the host is told of a hardware error and no packet of it is taken any more, until another
+    /// [`Garbage`] when it is none: the host gets a hardware error and no packet of it is taken any more, until another
     /// [host comes](Self::power_cycle).
     pub fn packet(&mut self, now: Instant, packet: &[u8], radio: &mut Radio<'_>) -> Result<(), Garbage> {
         let first = packet.first().copied().unwrap_or(0);
@@ -249,7 +249,7 @@ impl VirtualController {
         }
     }
 
-    /// Whether the host wants to be told of an LE event.
+    /// Whether the host wants an LE event.
     const fn wants(&self, subevent: u8) -> bool {
         self.event_mask >> LE_META & 1 == 1 && self.le_event_mask >> (subevent - 1) & 1 == 1
     }

@@ -1,7 +1,7 @@
 //! Scanning, legacy and extended, as a host commands it (Core Specification, Volume 4 Part E, 7.8.10 to 7.8.17, 7.8.64 and 7.8.65),
 //! and the reports that come of it.
 //!
-//! Owns when the scanner listens, and which adverts the host is told of. What reaches the scanner at all is the air's business.
+//! Owns when the scanner listens, and which adverts are reported to the host. What reaches the scanner at all is the air's business.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -63,7 +63,7 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// Whether the host wants to be told of an advert.
+    /// Whether an advert is to be reported to the host.
     fn takes(&self, advert: &Advert) -> bool {
         self.enabled && (!self.accepted_only || self.accepted.contains(&advert.address()))
     }
@@ -115,6 +115,7 @@ impl VirtualController {
         let interval = u16::from_le_bytes([i_low, i_high]);
         let window = u16::from_le_bytes([w_low, w_high]);
         // Policies above 1 need private addresses.
+        // A window as long as its interval is allowed, and listens all the time.
         if !INTERVALS.contains(&interval)
             || !INTERVALS.contains(&window)
             || window > interval
@@ -162,13 +163,16 @@ impl VirtualController {
         match enable {
             0 => self.stop_scan(call.radio),
             1 => {
+                // Checked though nothing is sent from it: a real controller refuses a host that has set no random address.
                 self.own(self.scanner.own_random, self.random)?;
+                // Once more while it scans: the filter and the time begin again, the windows go on as they lie. Restarting them would move what is heard.
                 if !self.scanner.enabled {
                     call.radio.scan(Some(self.scanner.plan));
                 }
                 let scanner = &mut self.scanner;
                 (scanner.enabled, scanner.without_duplicates, scanner.until) =
                     (true, without_duplicates, until);
+                // A filter for duplicates begins again with each command (7.8.11): hosts count on it to have everyone reported again.
                 scanner.reported.clear();
             }
             _ => return Err(Status::INVALID),
@@ -217,11 +221,12 @@ impl VirtualController {
 
 /// Receptions.
 impl VirtualController {
-    /// Tells the host of an advert, if it wants to hear of it. Whether it is told.
+    /// Reports an advert to the host, if it wants that. Whether it was reported.
     pub(super) fn report(&mut self, heard: &Reception<'_>) -> bool {
         if !self.scanner.enabled {
             return false;
         }
+        // Simulated devices send frames and no adverts: a controller hears them as the adverts that they would be.
         let around;
         let advert = match heard.advert {
             Some(advert) => advert,
@@ -243,6 +248,7 @@ impl VirtualController {
         if reports.is_empty() {
             return false;
         }
+        // Only behind the checks above: what the host did not want to hear of is no duplicate once it does.
         if self.scanner.knows(advert) {
             self.counters.duplicates += 1;
             return false;
@@ -261,6 +267,7 @@ impl VirtualController {
     /// Stops a scan whose time is over, and says so.
     pub(super) fn end_scan(&mut self, now: Instant, radio: &mut Radio<'_>) {
         if self.scanner.until.is_some_and(|until| until <= now) {
+            // It stops by itself, whether or not the host wants to hear that.
             self.stop_scan(radio);
             if self.wants(events::SCAN_TIMEOUT) {
                 self.push(events::scan_timeout(), EVENTS_MAX);

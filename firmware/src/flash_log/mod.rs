@@ -204,6 +204,7 @@ impl<M: Marks> FlashLog<M> {
         // Whatever happens now, what stands here is in doubt until the write is done.
         let end = self.end.take();
         let limit = self.half + records_len(flash);
+        // A record never crosses the end of a half: the other one may be erased at any time.
         let here = end.filter(|end| *end as usize + record::length(changes.len()) <= limit as usize);
         match here {
             Some(at) => {
@@ -234,6 +235,7 @@ impl<M: Marks> FlashLog<M> {
         // The head comes last: until it is there, the older half counts.
         flash.write(half, &half_head(generation)).map_err(LogError::Flash)?;
         let before = (self.generation, self.half);
+        // Before the mark is written: if that fails, this half counts all the same.
         (self.generation, self.half) = (generation, half);
         if before.0 > 0 {
             flash.write(before.1 + records_len(flash), &moved(before.0)).map_err(LogError::Flash)?;
@@ -266,6 +268,7 @@ impl<M: Marks> FlashLog<M> {
             if first || !is_erased(flash, at + record::length(count) as u32, limit)? {
                 return Err(LogError::Damaged);
             }
+            // Behind a torn record nothing is appended: its words cannot be written again, and the next record would not be found.
             self.end = is_clean.then_some(at);
             return Ok(());
         }
@@ -288,6 +291,7 @@ impl<M: Marks> FlashLog<M> {
             flash.read(at(n), &mut bytes).map_err(LogError::Flash)?;
             sum = sum.add(&bytes);
         }
+        // Nothing of it has been applied so far: a record counts whole or not at all.
         if sum.value() != crc {
             return Ok(false);
         }

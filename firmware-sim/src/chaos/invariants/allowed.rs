@@ -22,7 +22,7 @@ pub struct Allowance {
 /// Frames in another node's name are taken and sent on, and applications get messages that nobody sent, or others of the same number.
 pub(super) const MEMBER_MAY_SEND_AS_ANYONE: Allowance =
     Allowance { name: "MEMBER_MAY_SEND_AS_ANYONE", rules: &["unverified", "genuine", "sent"] };
-/// A sender is told what did not become of its message.
+/// An outcome is reported to a sender that its message did not have.
 pub(super) const MEMBER_MAY_FORGE_RECEIPT: Allowance =
     Allowance { name: "MEMBER_MAY_FORGE_RECEIPT", rules: &["receipt"] };
 /// A node hears its own address. It says nothing for a while, and goes on behind the SEQ that it heard.
@@ -99,7 +99,7 @@ impl Allowed {
         })
     }
 
-    /// What a sender is told of its message.
+    /// What is reported to a sender of its message.
     pub(super) fn reported(&mut self, name: Name, result: Result<(), Fault>) -> Result<(), Fault> {
         result.or_else(|fault| {
             let excused = self.receipts.contains(&name) && self.excuses(&MEMBER_MAY_FORGE_RECEIPT, fault.0);

@@ -52,7 +52,7 @@ pub struct Counts {
     pub accepted: u64,
     /// Messages that reached applications.
     pub delivered: u64,
-    /// Messages that senders were told of.
+    /// Messages whose outcome was reported to their senders.
     pub completed: u64,
     /// Messages that went with the power of their device.
     pub lost: u64,

@@ -119,6 +119,7 @@ impl Frames {
 
     /// What `frame` is.
     pub(super) fn look_up(&mut self, frame: &[u8]) -> Provenance {
+        // Both with and without NEXT: a relay may have taken it out, and its owner may have sent it without.
         for (hash, names_next) in [(plain(frame), false), (routed(frame), true)] {
             if let Some(key) = self.by_hash.get(&hash).copied()
                 && let Some(sealed) = self.get(key)
@@ -184,6 +185,7 @@ impl Frames {
         members: &[Address],
         frame: &[u8],
     ) -> Option<Forgery> {
+        // What a member heard and sends again, word for word, is still its owner's.
         if self.look_up(frame) != Provenance::Strange {
             return None;
         }
@@ -278,6 +280,7 @@ impl Frames {
                 Ok(self.known(key, false))
             }
             Provenance::Strange => {
+                // Nobody sent it before: so it is the node's own, or it relays what does not exist.
                 let key = self.new_frame(now, node, address, reserved, frame)?;
                 Ok(self.known(key, true))
             }
@@ -328,6 +331,7 @@ impl Frames {
         let name = (key.epoch, key.seq);
         source.highest = source.highest.max(Some(name));
         source.frames.insert(name, sealed);
+        // In order of SEQ and so of time: what lies behind `followed` has been emptied already.
         for (name, old) in source.frames.range_mut(source.followed..) {
             if now.since(old.at) <= FOLLOWED_FOR {
                 break;

@@ -1,4 +1,4 @@
-//! Messages: what was sent, what arrived, and what senders were told of it.
+//! Messages: what was sent, what arrived, and what was reported to senders.
 //!
 //! Owns the account of every message. Frames are `frames`' business.
 
@@ -87,6 +87,7 @@ impl Messages {
         let Delivery { id, destination: to, priority, deadline } = *delivery;
         let name = (source, id);
         let new = self.holders.entry(source).or_default().open.insert(id);
+        // A message may come late, by a frame that was held back: until then its bytes are needed to compare.
         while self.ended.front().is_some_and(|(at, _)| now.since(*at) > BYTES_KEPT)
             && let Some((_, old)) = self.ended.pop_front()
         {
@@ -157,6 +158,7 @@ impl Messages {
         let holder = self.holders.entry(node).or_default();
         if whole {
             let recent = holder.shown.iter().rev().take(room.saturating_sub(1));
+            // A node knows a repeat by its place in a list and by its age: whatever has left either may come again, and is then no fault.
             let again = recent
                 .take_while(|shown| now.since(shown.at) < WINDOW)
                 .filter(|shown| restarted.is_none_or(|at| shown.at > at + OLD_LIFE))
@@ -203,7 +205,7 @@ impl Messages {
         }
     }
 
-    /// The sender was told.
+    /// Its outcome was reported to the sender.
     pub(super) fn done(
         &mut self,
         now: Instant,
@@ -262,6 +264,7 @@ impl Messages {
 
     /// The node's clock jumped ahead: what it remembers for a time may be out of it.
     pub(super) fn jumped(&mut self, node: Address) {
+        // The list of what it finished goes by time: behind a jump all of it may be too old to be remembered.
         self.holders.entry(node).or_default().shown.clear();
     }
 

@@ -64,6 +64,7 @@ impl Order {
             }
             self.sent[class][served] += 1;
             let all: u32 = self.sent[class].iter().map(|(_, sent)| sent).sum();
+            // One more than its share: the first frame of a count has no share yet.
             let most = 1 + all / (PATIENCE[served] + 1);
             if served > class && self.sent[class][served] > most {
                 let sent = self.sent[class][served];

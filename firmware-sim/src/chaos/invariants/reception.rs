@@ -23,6 +23,7 @@ impl Invariants {
         unchanged: bool,
         history: &mut NodeHistory,
     ) -> Result<(), Fault> {
+        // Only these may meet a frame that nobody sent: behind the MIC a node knows that a member sealed it.
         let before_mic = matches!(
             result,
             Err(Discard::TooShort
@@ -36,6 +37,7 @@ impl Invariants {
             Provenance::Forgotten => return Ok(()),
             Provenance::Strange => {
                 self.counts.strange += 1;
+                // A refused frame that left something behind would let anybody fill tables or move timers.
                 let fine = before_mic && unchanged;
                 let text = || {
                     format!(
@@ -61,6 +63,7 @@ impl Invariants {
             }
             Provenance::Genuine(key, ttl, next) => (key, ttl, next),
         };
+        // TTL is under the mask but not under the MIC, so that anybody may change it. A node sees that it stands above TTL0.
         let ttl0 = self.frames.sealed(key).map_or(0, |sealed| sealed.ttl0);
         let name = |key: Key| format!("SEQ {} of {}", key.seq, key.src);
         if ttl > ttl0 {
@@ -68,9 +71,11 @@ impl Invariants {
             let text = || format!("{} with TTL {ttl} of {ttl0} came to {result:?}", name(key));
             return if fine { Ok(()) } else { Err(("unverified", text())) };
         }
+        // What its owner sealed, and nobody has touched, verifies everywhere: else nodes disagree about bytes.
         if before_mic || matches!(result, Err(Discard::Ttl)) {
             return Err(("refused", format!("{} came to {result:?}", name(key))));
         }
+        // Its own frames come back from every relay: none may pass for another's, or count as a new one.
         if key.src == snapshot.address || matches!(result, Err(Discard::WeakMic | Discard::Address)) {
             let fine = result.is_err() && unchanged;
             return if fine {
@@ -79,11 +84,13 @@ impl Invariants {
                 Err(("replay", format!("{}, its own, came to {result:?}", name(key))))
             };
         }
+        // A copy that names another node is not to be relayed here, though it is taken like any other.
         if next.is_none_or(|next| next == snapshot.address) {
             let copies = relay_copies(snapshot.alive);
             self.frames.heard(now, (node, history.boot), key, ttl, next.is_some(), copies);
         }
         self.windowed(key, result, &mut history.windows)?;
+        // And against the window as it would be without forgeries: what that one takes and the node does not, a member has shut out.
         self.shut_out(key, result, &mut history.honest)
     }
 
@@ -99,6 +106,7 @@ impl Invariants {
                     format!("SEQ {} of {} is no replay but for what was forged", key.seq, key.src),
                 ))
             }
+            // The window of the node says so, too, and that was just checked.
             Err(Discard::Replay | Discard::SeqJump | Discard::ReplayTableFull) => Ok(()),
             _ => {
                 if honest.lookup(key) == Known::New {
@@ -126,6 +134,7 @@ impl Invariants {
             // A copy of one that was not taken.
             (Err(Discard::Duplicate), Known::New) if windows.is_jump(key) => Ok(()),
             (Err(Discard::SeqJump), _) => Err(("refused", format!("{} is no jump", name(key)))),
+            // Refusing too much is a fault as well: it would silence a source for as long as its window stands there.
             (Err(Discard::Replay), Known::New) => Err(("refused", format!("{} is no replay", name(key)))),
             (Err(Discard::Replay | Discard::ReplayTableFull), _) => {
                 self.counts.shut_out += 1;

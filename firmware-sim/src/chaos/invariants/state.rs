@@ -26,7 +26,7 @@ pub(super) struct NodeHistory {
     pub(super) could_seal: bool,
 }
 
-/// The observer. Devices have to be told to [report events](crate::Device::watch) before they are added.
+/// The observer. Devices have to be [watched](crate::Device::watch) before they are added.
 #[derive(Debug)]
 pub struct Invariants {
     pub(super) nodes: u32,

@@ -44,6 +44,7 @@ impl Windows {
     /// After a restart with these marks.
     pub(super) fn restored(marks: &[(Address, u32, u32)]) -> Self {
         let windows =
+            // All of the window counts as taken: which of these came before the cut, nobody knows any more.
             marks.iter().map(|&(src, epoch, highest)| (src, Window { epoch, highest, taken: u64::MAX }));
         let kept = marks.iter().map(|&(src, epoch, seq)| (src, (epoch, seq)));
         Self { sources: windows.collect(), kept: kept.collect() }
