@@ -66,10 +66,10 @@ async fn until(handle: &Handle, what: &str, is: impl Fn(&Status) -> bool) -> any
 }
 
 /// Everything that bob heard, and how often.
-type Heard = std::sync::Arc<std::sync::Mutex<BTreeMap<String, u32>>>;
+type HeardTexts = std::sync::Arc<std::sync::Mutex<BTreeMap<String, u32>>>;
 
 /// Bob listens for ever, on whatever gateway is there.
-async fn listen(endpoint: u16, heard: Heard) -> anyhow::Result<()> {
+async fn listen(endpoint: u16, heard: HeardTexts) -> anyhow::Result<()> {
     let endpoint: Endpoint = format!("127.0.0.1:{endpoint}").parse().map_err(anyhow::Error::msg)?;
     loop {
         if let Ok(mut client) = Client::connect(&endpoint, Hello::new(Name::new("bob")?)).await {
@@ -113,7 +113,7 @@ async fn day(args: Args) -> anyhow::Result<()> {
         until(alice.handle(), "the first radio was up", |status| status.radio.state == "up").await?;
     until(bob.handle(), "the second radio was up", |status| status.radio.state == "up").await?;
     println!("up: {} with {}", started.adapter, started.radio.about);
-    let heard = Heard::default();
+    let heard = HeardTexts::default();
     let listening = tokio::spawn(listen(b.port, heard.clone()));
 
     let since = Instant::now();
@@ -227,7 +227,7 @@ async fn day(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn lock(heard: &Heard) -> std::sync::MutexGuard<'_, BTreeMap<String, u32>> {
+fn lock(heard: &HeardTexts) -> std::sync::MutexGuard<'_, BTreeMap<String, u32>> {
     heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 

@@ -7,6 +7,7 @@
 //! What is left out: encryption (every PDU has the length that it would have), beacons, friends, proxies, the IV
 //! update, configuration. Nodes know each other by number: node `n` has the unicast address `n + 1`.
 
+mod counts;
 mod network;
 mod pdu;
 mod reassembly;
@@ -16,6 +17,7 @@ mod tests;
 
 use mesh_protocol::{Instant, Rng};
 
+use self::counts::Counts;
 use self::network::{Advertiser, Cache, Kind, Replay};
 use self::pdu::{ALL_NODES, Ack, Header, LAST_UNICAST, Lower, Pdu};
 use self::reassembly::{Incoming, SegmentResult};
@@ -34,25 +36,6 @@ const OUTBOX: usize = 32;
 const SEQ_STEP: u32 = 128;
 /// A node's first SEQ is drawn below this. A guess: then nodes hardly ever number their messages alike.
 const FIRST_SEQS: u64 = 1 << 16;
-
-/// What a node counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    acks: u64,
-    acks_dropped: u64,
-    answers_refused: u64,
-    answers_stray: u64,
-    duplicates: u64,
-    malformed: u64,
-    radio_full: u64,
-    reassembly_full: u64,
-    reassembly_given_up: u64,
-    relay_full: u64,
-    relayed: u64,
-    replays: u64,
-    segments: u64,
-    segments_again: u64,
-}
 
 /// One node of the SIG baseline.
 ///
@@ -212,23 +195,7 @@ impl Sig {
     /// Counters by name, in alphabetical order.
     #[must_use]
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        let counts = &self.counts;
-        vec![
-            ("acks", counts.acks),
-            ("acks_dropped", counts.acks_dropped),
-            ("answers_refused", counts.answers_refused),
-            ("answers_stray", counts.answers_stray),
-            ("duplicates", counts.duplicates),
-            ("malformed", counts.malformed),
-            ("radio_full", counts.radio_full),
-            ("reassembly_full", counts.reassembly_full),
-            ("reassembly_given_up", counts.reassembly_given_up + self.incoming.given_up()),
-            ("relay_full", counts.relay_full),
-            ("relayed", counts.relayed),
-            ("replays", counts.replays),
-            ("segments", counts.segments),
-            ("segments_again", counts.segments_again),
-        ]
+        self.counts.by_name(self.incoming.given_up())
     }
 
     fn pass_on(&mut self, now: Instant, bytes: &[u8], header: Header) -> bool {
