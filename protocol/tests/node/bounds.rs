@@ -75,8 +75,8 @@ fn sources_a_new_one_is_refused_and_the_old_ones_stay_guarded() {
     }
     assert_eq!(net.stations[0].node.replay_use(), (room, room));
     let delivered = net.log(0).len();
-    let stranger = single(99, address(0), 1, Priority::Critical, &[1, 0]);
-    assert_eq!(net.inject(0, &stranger), Err(Discard::ReplayTableFull));
+    let unknown = single(99, address(0), 1, Priority::Critical, &[1, 0]);
+    assert_eq!(net.inject(0, &unknown), Err(Discard::ReplayTableFull));
     assert_eq!(net.log(0).len(), delivered, "nothing was delivered from it");
     assert_eq!(net.inject(0, &single(100, address(0), 1, Priority::Low, &[0, 0])), Err(Discard::Duplicate));
     assert_eq!(net.inject(0, &single(100, address(60), 2, Priority::Low, &[1, 0])), Ok(()));
@@ -110,10 +110,10 @@ fn a_relay_passes_on_more_sources_than_it_has_windows_for() {
         net.run(ms(100));
     }
     let before = relayed(&net);
-    let stranger = single(5_000, address(60), 1, Priority::Critical, &[1, 0]);
-    assert_eq!(net.inject(0, &stranger), Ok(()));
+    let unknown = single(5_000, address(60), 1, Priority::Critical, &[1, 0]);
+    assert_eq!(net.inject(0, &unknown), Ok(()));
     net.run(ms(100));
-    assert_eq!(net.inject(0, &stranger), Err(Discard::Duplicate));
+    assert_eq!(net.inject(0, &unknown), Err(Discard::Duplicate));
     net.run(ms(100));
     assert_eq!(relayed(&net) - before, 1);
 }

@@ -89,7 +89,7 @@ fn an_answer_just_before_the_deadline_counts() {
         let mut net = Net::<SmallNode>::full(2);
         let id = net.send(0, address(1), Priority::High, within, b"hi").unwrap();
         net.run(secs(5));
-        assert_eq!(net.outcome(0, id).map(|told| told.1), Some(expected));
+        assert_eq!(net.outcome(0, id).map(|(_, outcome)| outcome), Some(expected));
     }
 }
 

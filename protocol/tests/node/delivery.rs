@@ -139,7 +139,7 @@ fn a_lost_receipt_is_given_again_and_the_host_sees_the_message_once() {
         let bytes = text(len);
         let id = net.send(0, address(2), Priority::High, secs(60), &bytes).unwrap();
         net.run(secs(5));
-        assert_eq!(net.outcome(0, id), None, "{len} bytes: nobody has told");
+        assert_eq!(net.outcome(0, id), None, "{len} bytes: nobody has answered");
         let asked_again = net.stations[0].node.stats().retransmissions;
         assert!(asked_again >= 3, "{len} bytes: asked again {asked_again} times");
 

@@ -7,7 +7,7 @@ use mesh_protocol::{Address, Discard, Mic, Priority, SendOutcome, SmallNode};
 
 use crate::net::{LINK, Net, Opened, address, ms, open, seal, secs, text};
 
-/// A frame from station 50 to station 60, as a stranger between them hears it.
+/// A frame from station 50 to station 60, as a node between them hears it that knows neither.
 fn passing(seq: u32, priority: Priority, ttl: u8) -> Frame<'static> {
     Frame {
         ttl,

@@ -128,7 +128,7 @@ fn two_nodes_of_one_address_never_send_two_frames_under_one_seq_once_they_have_h
             }
         }
         assert!(own > 20, "{own}");
-        assert!(conflicts(&net, 0) + conflicts(&net, 2) >= 2, "both are told");
+        assert!(conflicts(&net, 0) + conflicts(&net, 2) >= 2, "both are notified");
         assert!(!net.received(1).is_empty());
     }
 }

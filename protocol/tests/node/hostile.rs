@@ -1,4 +1,4 @@
-//! Bytes from strangers: nothing they send changes what the node holds, sends or says.
+//! Bytes from outsiders: nothing they send changes what the node holds, sends or says.
 
 use mesh_protocol::frame::{Frame, Kind, retarget_ttl};
 use mesh_protocol::{
@@ -22,7 +22,7 @@ struct Seen {
     blocks: u64,
 }
 
-fn look(node: &SmallNode) -> Seen {
+fn snapshot(node: &SmallNode) -> Seen {
     Seen {
         marks: node.replay_marks().collect(),
         neighbours: node.neighbours().copied().collect(),
@@ -57,7 +57,7 @@ fn random_bytes_change_nothing() {
     let mut rng = Rng::new(seed);
     let mut net = at_work();
     let first_byte = crate::net::keys().first_byte();
-    let before = look(&net.stations[1].node);
+    let before = snapshot(&net.stations[1].node);
     let discards = |net: &Net| net.stations[1].node.stats().discards().map(|(_, n)| n).sum::<u64>();
     let counted = discards(&net);
     let now = net.now;
@@ -73,7 +73,7 @@ fn random_bytes_change_nothing() {
         }
         let node = &mut net.stations[1].node;
         assert!(node.handle_frame(now, crate::net::LINK, &mut bytes, Some(-40)).is_err(), "frame {n}");
-        assert_eq!(look(node), before, "frame {n}");
+        assert_eq!(snapshot(node), before, "frame {n}");
     }
     assert_eq!(discards(&net) - counted, 20_000, "each was counted, once");
     net.run(secs(60));
@@ -110,7 +110,7 @@ fn a_frame_with_any_bit_flipped_changes_nothing() {
         let good = seal(&frame);
         for bit in 0..good.len() * 8 {
             let mut node = net.stations[1].node.clone();
-            let before = look(&node);
+            let before = snapshot(&node);
             let mut bytes = good.clone();
             bytes[bit / 8] ^= 0x80 >> (bit % 8);
             let taken = node.handle_frame(now, crate::net::LINK, &mut bytes, None);
@@ -119,7 +119,7 @@ fn a_frame_with_any_bit_flipped_changes_nothing() {
                 continue;
             }
             assert!(taken.is_err(), "{kind:?}, bit {bit}");
-            let after = look(&node);
+            let after = snapshot(&node);
             // The bit that raises TTL is found only behind the MIC.
             let verified = u64::from(after.verified != before.verified);
             assert_eq!(after, Seen { verified: before.verified + verified, ..before }, "{kind:?}, bit {bit}");

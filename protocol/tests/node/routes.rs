@@ -191,7 +191,7 @@ fn routes_in_a_circle_end_and_the_message_arrives_by_flooding() {
 }
 
 #[test]
-fn the_urgent_and_what_is_for_many_use_no_routes() {
+fn the_urgent_and_what_is_to_many_use_no_routes() {
     let mut net = routed_ladder();
     net.send(0, address(4), Priority::Critical, secs(5), &text(25)).unwrap();
     net.send(0, Address::new(0x9000), Priority::High, secs(5), &text(25)).unwrap();

@@ -199,7 +199,7 @@ fn while_a_rotation_is_under_way_both_epochs_are_taken_and_no_source_goes_back()
     };
     assert_eq!(net.inject(0, &from(50, 900, &old)), Ok(()));
     assert_eq!(net.inject(0, &from(51, 3, &new)), Ok(()));
-    assert_eq!(net.inject(0, &from(50, 0, &new)), Ok(()), "SEQ begins anew with the epoch");
+    assert_eq!(net.inject(0, &from(50, 0, &new)), Ok(()), "SEQ begins again with the epoch");
     assert_eq!(net.inject(0, &from(50, 901, &old)), Err(Discard::Replay), "the old epoch is over for it");
     assert_eq!(net.received(0).len(), 3);
     net.run(secs(1));

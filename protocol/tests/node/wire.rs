@@ -92,7 +92,7 @@ fn what_is_for_the_other_end_of_a_connection_is_not_said_on_the_air() {
     two.said.clear();
     two.send(Priority::Critical);
     two.run(ms(100));
-    assert!(two.over(LINK) > 0 && two.over(WIRE) > 0, "the urgent take every way");
+    assert!(two.over(LINK) > 0 && two.over(WIRE) > 0, "the urgent take every link");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_connection_that_carries_nothing_costs_time_and_no_message() {
     let id = two.send(Priority::Medium);
     two.run(secs(3));
     assert_eq!(two.outcome(id), Some(SendOutcome::Delivered), "over the air");
-    // And when it is known to be gone, the air is the way from the beginning.
+    // And when it is known to be gone, the air is used from the beginning.
     for node in &mut two.nodes {
         node.handle_link_down(WIRE);
     }
