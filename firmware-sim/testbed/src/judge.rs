@@ -39,6 +39,16 @@ impl Record {
         open
     }
 
+    /// What should not have been in a run that is over, so that it is to be known of everything what became of it.
+    pub(super) fn problems(mut self, ended: Instant) -> Vec<String> {
+        let open = self.judge(ended);
+        if open > 0 {
+            self.problems
+                .push(format!("{open} messages were accepted and nobody was told what became of them"));
+        }
+        self.problems
+    }
+
     /// Whether there is still time to tell the sender of a message what became of it.
     fn is_in_time(&self, taken: &Taken, ended: Instant) -> bool {
         let since = self.back.get(&taken.agent).map_or(taken.at, |back| taken.at.max(*back));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use mesh_agent::Endpoint;
 use mesh_agent::api::Name;
 
-use super::file::{FileSettings, RawPeer, Source, Value};
+use super::file::{FileSettings, RawAgents, RawPeer, Source, Value};
 use super::listen::listen_address;
 use super::{
     Adapter, AgentSettings, DEFAULT_COMPANY_ID, GatewaySettings, ISLANDS, LogFormat, LogLevel, MeshSettings,
@@ -35,66 +35,17 @@ pub(super) fn resolve(
     let mut pick = Pick { source, problems };
     let p = &mut pick;
 
-    let data_dir = match p.path(over.data_dir, raw.gateway.data_dir) {
+    let data_dir = match p.path(over.data_dir.clone(), raw.gateway.data_dir) {
         Some((path, _)) => path,
         None => datadir::default_path()?,
     };
     let gateway = GatewaySettings {
-        name: p.name(over.name, raw.gateway.name),
+        name: p.name(over.name.clone(), raw.gateway.name),
         log: p.word("gateway.log", over.log, raw.gateway.log, LogFormat::Text),
         log_level: p.word("gateway.log_level", over.log_level, raw.gateway.log_level, LogLevel::Info),
         data_dir,
     };
-    let access_token_file =
-        p.path(over.access_token_file, raw.agents.access_token_file).map(|(path, _)| path);
-    // What cannot be read is for the start to complain about.
-    let has_tokens = || {
-        access::read_dir(&gateway.data_dir)
-            .map_or(true, |tokens| tokens.is_some_and(|tokens| !tokens.is_empty()))
-    };
-    let has_token = access_token_file.is_some() || has_tokens();
-    let agents = AgentSettings {
-        listen: p.listen(over.listen, raw.agents.listen, has_token),
-        unix_socket: p.unix_socket(over.unix_socket, raw.agents.unix_socket, &gateway.data_dir),
-        access_token_file,
-        audit: p.choose(over.audit, raw.agents.audit).is_some_and(|(audit, _)| audit),
-        max_agents: p.number("agents.max_agents", over.max_agents, raw.agents.max_agents, 1..=100_000, 1000),
-        max_connections: p.number(
-            "agents.max_connections",
-            over.max_connections,
-            raw.agents.max_connections,
-            1..=100_000,
-            4096,
-        ),
-        max_credits: p.number(
-            "agents.max_credits",
-            over.max_credits,
-            raw.agents.max_credits,
-            1..=65_535,
-            4096,
-        ),
-        inbox_messages: p.number(
-            "agents.inbox_messages",
-            over.inbox_messages,
-            raw.agents.inbox_messages,
-            1..=1_000_000,
-            10_000,
-        ),
-        inbox_bytes: p.number(
-            "agents.inbox_bytes",
-            over.inbox_bytes,
-            raw.agents.inbox_bytes,
-            128 << 10..=1 << 30,
-            16 << 20,
-        ),
-        inbox_total_bytes: p.number(
-            "agents.inbox_total_bytes",
-            over.inbox_total_bytes,
-            raw.agents.inbox_total_bytes,
-            1 << 20..=1 << 34,
-            128 << 20,
-        ),
-    };
+    let agents = agents(p, &over, raw.agents, &gateway.data_dir);
     let radio = RadioSettings {
         adapter: p.word("radio.adapter", over.adapter, raw.radio.adapter, Adapter::Sim),
         company_id: p.number(
@@ -138,6 +89,52 @@ pub(super) fn resolve(
         Origin::Override | Origin::Default => usize::MAX,
     });
     Ok((Settings { gateway, agents, radio, sim, mesh, peers }, problems))
+}
+
+/// The section `[agents]`.
+fn agents(p: &mut Pick, over: &Overrides, raw: RawAgents, data_dir: &Path) -> AgentSettings {
+    let access_token_file =
+        p.path(over.access_token_file.clone(), raw.access_token_file).map(|(path, _)| path);
+    // What cannot be read is for the start to complain about.
+    let has_tokens =
+        || access::read_dir(data_dir).map_or(true, |tokens| tokens.is_some_and(|tokens| !tokens.is_empty()));
+    let has_token = access_token_file.is_some() || has_tokens();
+    AgentSettings {
+        listen: p.listen(over.listen, raw.listen, has_token),
+        unix_socket: p.unix_socket(over.unix_socket.clone(), raw.unix_socket, data_dir),
+        access_token_file,
+        audit: p.choose(over.audit, raw.audit).is_some_and(|(audit, _)| audit),
+        max_agents: p.number("agents.max_agents", over.max_agents, raw.max_agents, 1..=100_000, 1000),
+        max_connections: p.number(
+            "agents.max_connections",
+            over.max_connections,
+            raw.max_connections,
+            1..=100_000,
+            4096,
+        ),
+        max_credits: p.number("agents.max_credits", over.max_credits, raw.max_credits, 1..=65_535, 4096),
+        inbox_messages: p.number(
+            "agents.inbox_messages",
+            over.inbox_messages,
+            raw.inbox_messages,
+            1..=1_000_000,
+            10_000,
+        ),
+        inbox_bytes: p.number(
+            "agents.inbox_bytes",
+            over.inbox_bytes,
+            raw.inbox_bytes,
+            128 << 10..=1 << 30,
+            16 << 20,
+        ),
+        inbox_total_bytes: p.number(
+            "agents.inbox_total_bytes",
+            over.inbox_total_bytes,
+            raw.inbox_total_bytes,
+            1 << 20..=1 << 34,
+            128 << 20,
+        ),
+    }
 }
 
 /// Picks what counts for each key and collects what is wrong; a wrong value is replaced by the default so that the rest

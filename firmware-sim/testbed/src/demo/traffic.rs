@@ -12,13 +12,16 @@ use ble_bearer::sim::{Hold, SimClock, StationId};
 use firmware_sim::{Delivered, Device};
 use gateway::Gateway;
 use indicatif::ProgressBar;
-use mesh_agent::api::{Body, Destination, Hello, Message, MessageRef, Name, Receipt, SendRequest};
+use mesh_agent::api::{Body, Destination, Hello, Message, MessageRef, Name, Outcome, Receipt, SendRequest};
 use mesh_agent::{Client, ClientError, Endpoint, Handle, Inbox, Pending};
-use mesh_protocol::{Duration, Instant, MessageType, PerClass, Priority};
+use mesh_protocol::{Address, Duration, Instant, MessageType, PerClass, Priority};
 use tokio::task::JoinSet;
 
 use super::report::{DemoReport, Figures};
+use crate::record::Record;
+use crate::report::Arrival;
 use crate::simulated::SimulatedAir;
+use crate::witness::{Said, Witness};
 
 /// The mesh has this long to find itself before the first message.
 const QUIET: Duration = Duration::from_secs(8);
@@ -39,8 +42,12 @@ pub(super) struct Ends {
     probe: Client,
 }
 
-/// Names of the agents at the western and the eastern end.
-const NAMES: [&str; 2] = ["planner", "worker"];
+/// Names of the agents at the western and the eastern end, and of the one that sends to the neighbour. Their places here are their
+/// numbers in the record; one letter, so that a probe fits a single frame.
+const NAMES: [&str; 3] = ["planner", "worker", "p"];
+const PROBE: usize = 2;
+/// The neighbour's number in the record.
+const NEIGHBOUR: usize = 3;
 
 impl Ends {
     pub(super) async fn attach(gateways: &[Gateway], clocks: Vec<SimClock>) -> anyhow::Result<Self> {
@@ -56,19 +63,16 @@ impl Ends {
         for (gateway, name) in gateways.iter().zip(NAMES) {
             agents.push(connect(gateway, name).await?.split());
         }
-        // One letter, so that a probe fits a single frame.
-        let probe = connect(&gateways[0], "p").await?;
+        let probe = connect(&gateways[0], NAMES[PROBE]).await?;
         Ok(Self { clocks, agents, probe })
     }
 }
 
-/// Everything seen, by message.
+/// Everything seen.
 #[derive(Debug, Default)]
 struct Seen {
     sent: PerClass<u64>,
-    accepted: BTreeMap<MessageRef, (Priority, u64, Body)>,
-    receipts: BTreeMap<MessageRef, Receipt>,
-    arrived: BTreeMap<MessageRef, Vec<(u64, Body)>>,
+    record: Record,
     single_hop: Vec<MessageRef>,
 }
 
@@ -126,9 +130,9 @@ impl Traffic {
         let mut receipts = JoinSet::new();
         let mut listeners = JoinSet::new();
         let mut handles = Vec::new();
-        for (handle, inbox) in agents {
+        for (number, (handle, inbox)) in agents.into_iter().enumerate() {
             handles.push(handle.clone());
-            listeners.spawn(listen(handle, inbox, clock.clone(), Arc::clone(&seen), bar.clone()));
+            listeners.spawn(listen((number, handle), inbox, clock.clone(), Arc::clone(&seen), bar.clone()));
         }
         let (probe, probe_inbox) = probe.split();
 
@@ -165,7 +169,7 @@ impl Traffic {
         for (n, (end, request)) in plan.into_iter().enumerate() {
             at += GAP;
             script.until(at).await;
-            say(&handles[end], request, &script.clock, &seen, &mut receipts, bar).await?;
+            say((end, &handles[end]), request, &script.clock, &seen, &mut receipts, bar).await?;
             if n % every == 0 && probes < PROBES {
                 probes += 1;
                 let request = SendRequest::new(neighbour, MessageType::Notification, Body::text("ping"));
@@ -173,7 +177,7 @@ impl Traffic {
                     SendRequest { priority: Priority::High, deadline_ms: Some(DEADLINE_MS), ..request };
                 let half = at + Duration::from_micros(GAP.as_micros() / 2);
                 script.until(half).await;
-                let id = say(&probe, request, &script.clock, &seen, &mut receipts, bar).await?;
+                let id = say((PROBE, &probe), request, &script.clock, &seen, &mut receipts, bar).await?;
                 note(&seen, |seen| seen.single_hop.extend(id));
             }
         }
@@ -184,7 +188,7 @@ impl Traffic {
         // Answers to the last queries are under way; they are completed within their deadline.
         let completed = clock.now() + Duration::from_millis(u64::from(DEADLINE_MS) + 1_000);
         drop(clock.sleep_holding(clock.now() + Duration::from_secs(10)).await);
-        while note(&seen, |seen| seen.receipts.len() < seen.accepted.len()) && clock.now() < completed {
+        while note(&seen, |seen| !seen.record.is_completed()) && clock.now() < completed {
             drop(clock.sleep_holding(clock.now() + Duration::from_secs(1)).await);
         }
         let _hold = clock.hold();
@@ -192,13 +196,9 @@ impl Traffic {
         let relay = air.field().landmarks[0] as u32;
         let deliveries = air.with(|world| device_deliveries(world, relay));
         drop((probe_inbox, listeners));
-        let figures = note(&seen, |seen| figures(seen, &deliveries));
-        Ok(DemoReport::new(
-            (self.nodes, self.seed),
-            figures,
-            events - events_before,
-            simulated.since(Instant::ZERO).as_millis(),
-        ))
+        let (figures, problems) = note(&seen, |seen| judged(seen, &deliveries, simulated));
+        let span = simulated.since(Instant::ZERO).as_millis();
+        Ok(DemoReport::new((self.nodes, self.seed), figures, problems, (events - events_before, span)))
     }
 }
 
@@ -208,19 +208,20 @@ fn agent(name: &str) -> anyhow::Result<Destination> {
 
 /// Sends now, and waits for its receipt beside.
 async fn say(
-    handle: &Handle,
+    from: (usize, &Handle),
     request: SendRequest,
     clock: &SimClock,
     seen: &Shared,
     receipts: &mut JoinSet<anyhow::Result<()>>,
     bar: &ProgressBar,
 ) -> anyhow::Result<Option<MessageRef>> {
-    let Some((id, pending)) = send(handle, request, seen).await? else { return Ok(None) };
+    let Some((id, pending)) = send(from, request, seen).await? else { return Ok(None) };
     let (seen, bar) = (Arc::clone(seen), bar.clone());
     bar.set_message(format!("{:.1} s simulated", clock.now().as_micros() as f64 / 1e6));
+    let number = from.0;
     receipts.spawn(async move {
         let receipt = pending.receipt().await?;
-        note(&seen, |seen| seen.receipts.insert(id, receipt));
+        note(&seen, |seen| seen.receipt(number, receipt));
         bar.inc(1);
         Ok(())
     });
@@ -229,24 +230,31 @@ async fn say(
 
 /// Sends and waits until the gateway has accepted it; `None` if it has refused.
 async fn send(
-    handle: &Handle,
+    (number, handle): (usize, &Handle),
     request: SendRequest,
     seen: &Shared,
 ) -> anyhow::Result<Option<(MessageRef, Pending)>> {
-    let (priority, body) = (request.priority, request.body.clone());
-    note(seen, |seen| seen.sent[priority] += 1);
+    let said = Said {
+        by: Some((Name::new(NAMES[number])?, request.kind)),
+        to: request.to,
+        body: request.body.clone(),
+        priority: request.priority,
+        within: None,
+        number: None,
+    };
+    note(seen, |seen| seen.sent[said.priority] += 1);
     let mut pending = handle.send(request).await?;
     let accepted = match pending.accepted().await {
         Err(ClientError::Refused(_)) => return Ok(None),
         other => other?,
     };
-    note(seen, |seen| seen.accepted.insert(accepted.id, (priority, accepted.at_us, body)));
+    note(seen, |seen| seen.record.accepted(Instant::from_micros(accepted.at_us), number, said, &accepted));
     Ok(Some((accepted.id, pending)))
 }
 
 /// Takes what comes, and answers queries.
 async fn listen(
-    handle: Handle,
+    (number, handle): (usize, Handle),
     mut inbox: Inbox,
     clock: SimClock,
     seen: Shared,
@@ -257,14 +265,19 @@ async fn listen(
         // Answering takes no simulated time.
         let hold = clock.hold();
         if message.kind == MessageType::Query {
-            answer(&handle, &message, &seen, &bar).await?;
+            answer((number, &handle), &message, &seen, &bar).await?;
         }
-        note(&seen, |seen| seen.arrived.entry(message.id).or_default().push((message.at_us, message.body)));
+        note(&seen, |seen| seen.record.arrived(Instant::from_micros(message.at_us), number, message));
         drop(hold);
     }
 }
 
-async fn answer(handle: &Handle, query: &Message, seen: &Shared, bar: &ProgressBar) -> anyhow::Result<()> {
+async fn answer(
+    from: (usize, &Handle),
+    query: &Message,
+    seen: &Shared,
+    bar: &ProgressBar,
+) -> anyhow::Result<()> {
     let text = format!("answer to {}", query.id);
     let request = SendRequest {
         priority: query.priority,
@@ -272,11 +285,11 @@ async fn answer(handle: &Handle, query: &Message, seen: &Shared, bar: &ProgressB
         deadline_ms: Some(DEADLINE_MS),
         ..SendRequest::new(query.from, MessageType::Response, Body::text(text))
     };
-    let Some((id, pending)) = send(handle, request, seen).await? else { return Ok(()) };
-    let (seen, bar) = (Arc::clone(seen), bar.clone());
+    let Some((_, pending)) = send(from, request, seen).await? else { return Ok(()) };
+    let (number, seen, bar) = (from.0, Arc::clone(seen), bar.clone());
     tokio::spawn(async move {
         if let Ok(receipt) = pending.receipt().await {
-            note(&seen, |seen| seen.receipts.insert(id, receipt));
+            note(&seen, |seen| seen.receipt(number, receipt));
             bar.inc(1);
         }
     });
@@ -289,28 +302,59 @@ fn device_deliveries(world: &mut ble_bearer::sim::World<Device>, relay: u32) -> 
     world.station(StationId(2 + relay)).map(|device| device.delivered().to_vec()).unwrap_or_default()
 }
 
-fn figures(seen: &Seen, device: &[Delivered]) -> Figures {
-    let mut figures = Figures::new(seen.sent);
-    let mut to_device: BTreeMap<MessageRef, Vec<(u64, Body)>> = BTreeMap::new();
-    for delivered in device {
-        let id = MessageRef { node: delivered.source, id: delivered.id };
-        let body = Body::from_parts(delivered.body.clone().into(), true);
-        to_device.entry(id).or_default().push((delivered.at.as_micros(), body));
+impl Seen {
+    fn receipt(&mut self, number: usize, receipt: Receipt) {
+        self.record.receipt(Instant::from_micros(receipt.at_us), number, receipt);
     }
-    for (id, (priority, accepted_us, body)) in &seen.accepted {
-        let copies = seen.arrived.get(id).map(Vec::as_slice).unwrap_or_default();
-        let to_device = to_device.get(id).map(Vec::as_slice).unwrap_or_default();
-        let receipt = seen.receipts.get(id);
-        let arrived: Vec<&(u64, Body)> = copies.iter().chain(to_device).collect();
-        figures.message(*priority, *accepted_us, body, receipt, &arrived);
+}
+
+/// The figures of all that was seen, and what should not have been.
+fn judged(seen: &mut Seen, device: &[Delivered], ended: Instant) -> (Figures, Vec<String>) {
+    let mut record = std::mem::take(&mut seen.record);
+    for delivered in device {
+        record.arrived(delivered.at, NEIGHBOUR, as_message(delivered));
+    }
+    let mut arrived: BTreeMap<MessageRef, Vec<(u64, &Body)>> = BTreeMap::new();
+    for Arrival { message, .. } in &record.arrivals {
+        arrived.entry(message.id).or_default().push((message.at_us, &message.body));
+    }
+    let receipts: BTreeMap<MessageRef, &Receipt> =
+        record.receipts.iter().map(|seen| (seen.receipt.id, &seen.receipt)).collect();
+    let mut figures = Figures::new(seen.sent);
+    for (id, taken) in &record.accepted {
+        let (accepted_us, said) = (taken.at.as_micros(), &taken.said);
+        let arrived = arrived.get(id).map(Vec::as_slice).unwrap_or_default();
+        figures.message(said.priority, accepted_us, &said.body, receipts.get(id).copied(), arrived);
         if seen.single_hop.contains(id)
             && let Some((at, _)) = arrived.first()
         {
             figures.single_hop_us.push(at - accepted_us);
         }
     }
-    figures.unsent = seen.arrived.keys().filter(|id| !seen.accepted.contains_key(id)).count() as u64;
-    figures
+    // Everyone here is there and has room.
+    let rejected = receipts.values().filter(|receipt| receipt.outcome == Outcome::Rejected).map(|receipt| {
+        let why = receipt.why.as_deref().unwrap_or("no reason given");
+        format!("message {} was accepted and then rejected: {why}", receipt.id)
+    });
+    let rejected: Vec<String> = rejected.collect();
+    rejected.into_iter().for_each(|what| record.problem(what));
+    (figures, record.problems(ended))
+}
+
+/// What a relay was given, as an agent would have been.
+fn as_message(delivered: &Delivered) -> Message {
+    Message {
+        cursor: None,
+        id: MessageRef { node: delivered.source, id: delivered.id },
+        from: Destination::Node(delivered.source),
+        to: Destination::Node(Address::NONE),
+        kind: MessageType::Notification,
+        priority: Priority::High,
+        reply_to: None,
+        hops: delivered.hops,
+        at_us: delivered.at.as_micros(),
+        body: Body::from_parts(delivered.body.clone().into(), true),
+    }
 }
 
 #[cfg(test)]

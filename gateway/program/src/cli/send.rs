@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use mesh_agent::api::{Accepted, Event, ReceiptRequest, SendRequest};
+use mesh_agent::api::{Accepted, Event, Name, Receipt, ReceiptRequest, SendRequest};
 use mesh_agent::{ClientError, Connection, Handle};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -106,21 +106,33 @@ async fn send(args: SendArgs, out: Output) -> anyhow::Result<()> {
         ),
         never = read_on(&mut inbox) => match never {},
     };
-    let receipt = match receipt {
-        Ok(receipt) => receipt,
-        Err(error) if error.is_taken_over() => bail!(
-            "{id} was accepted, but another session has taken over the name {name}; what became of the message is told there"
-        ),
-        Err(error) if !accepted.durable => bail!(
-            "{id} was accepted without being written to disk, and then {error}; what became of it is unknown"
-        ),
-        Err(error) => bail!("{id} was accepted, but its receipt cannot be had: {error}"),
-    };
+    let receipt = receipt.map_err(|error| no_receipt(&accepted, name, &error))?;
     part().await;
+    conclude(&receipt, out)
+}
+
+/// What is true when a message was accepted and its receipt does not come.
+fn no_receipt(accepted: &Accepted, name: Name, error: &ClientError) -> anyhow::Error {
+    let id = accepted.id;
+    if error.is_taken_over() {
+        anyhow!(
+            "{id} was accepted, but another session has taken over the name {name}; what became of the message is told there"
+        )
+    } else if !accepted.durable {
+        anyhow!(
+            "{id} was accepted without being written to disk, and then {error}; what became of it is unknown"
+        )
+    } else {
+        anyhow!("{id} was accepted, but its receipt cannot be had: {error}")
+    }
+}
+
+/// Shows what became of the message; an error where it did not get there.
+fn conclude(receipt: &Receipt, out: Output) -> anyhow::Result<()> {
     let shown = Event::Receipt(receipt.clone());
-    out.result(&without_ref(&shown)?, || receipt::show(&receipt))?;
+    out.result(&without_ref(&shown)?, || receipt::show(receipt))?;
     if !receipt::is_good(receipt.outcome) {
-        let text = format!("{}; {}", receipt::show(&receipt), receipt::advice(receipt.outcome, "--deadline"));
+        let text = format!("{}; {}", receipt::show(receipt), receipt::advice(receipt.outcome, "--deadline"));
         return Err(Failure(Code::NotDelivered, text).into());
     }
     Ok(())
