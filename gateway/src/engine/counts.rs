@@ -3,7 +3,7 @@
 //! Owns the counts and the windows they are taken from. A message counts when it is completed. One between two agents of this gateway
 //! counts for the gateway's own address, and takes no time: it is delivered when it is accepted. What is near and how well it hears is the node's to know.
 //!
-//! Full: of nodes that messages went to, the one that a message to was completed longest ago gives way.
+//! Full: the node whose last message was completed longest ago gives way.
 
 use std::collections::{BTreeMap, VecDeque};
 
