@@ -1,7 +1,7 @@
 //! What goes wrong in a run, and what must hold all the same.
 //!
 //! Owns nothing itself. Who stands where an attacker may stand is in `occupant`, where attackers do in `placement`, two watchers of one world
-//! in `both`; rules for receptions are in `rules`, attackers in `attacker`, moments in `schedule`, what must hold in `invariants`.
+//! in `both`; rules for receptions are in `rules`, attackers in `attacker` and `forgery`, moments in `schedule`, what must hold in `invariants`.
 //!
 //! To apply a scenario's faults to a run: add the nodes as [`Occupant::Node`], then the stations that [`attackers`] gives, next to
 //! the nodes they name; let [`Rules`] say what becomes of receptions; and call [`Schedule::apply`] whenever
@@ -9,6 +9,7 @@
 
 mod attacker;
 mod both;
+mod forgery;
 mod invariants;
 mod occupant;
 mod placement;
