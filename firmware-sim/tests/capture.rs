@@ -423,6 +423,7 @@ fn the_golden_frame_is_shown_in_the_clear() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one kind after the other")]
 fn every_kind_of_body_is_told_apart() {
     if !has_tshark() {
         return;

@@ -75,6 +75,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, command by command")]
 fn messages_queries_and_reports_go_over_the_command_line() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = Daemon::start(dir.path());
