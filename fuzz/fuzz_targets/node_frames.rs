@@ -8,8 +8,8 @@ use libfuzzer_sys::fuzz_target;
 use mesh_protocol::frame::{Frame, Kind, encode, overhead, retarget_ttl};
 use mesh_protocol::{
     Address, Answer, Config, Delivery, Duration, EpochKeys, Event, Host, Instant, Keyring, LEGACY_FRAME,
-    LinkId, LinkInfo, MAX_FRAME, MessageId, Mic, NameHash, NetKey, PART_LEN, Priority, Reason,
-    SmallNode, Verdict,
+    LinkId, LinkInfo, MAX_FRAME, MessageId, Mic, NameHash, NetKey, PART_LEN, Priority, Reason, SmallNode,
+    Verdict,
 };
 
 /// Frames that one drain may put on the air: one, as the link paces them. The rest is room for a later change.

@@ -60,7 +60,7 @@ pub struct Arrival {
     pub at: Instant,
     /// The number of the node that sent it.
     pub from: u32,
-    /// The number that the sender's [`Stack::post`] gave it.
+    /// The number that the sender's [`StackNode::post`](super::StackNode::post) gave it.
     pub id: u32,
     /// How many hops it came; a neighbour's is 1.
     pub hops: u8,
@@ -116,7 +116,7 @@ pub enum ReportedOutcome {
 pub struct Completion {
     /// When it was reported.
     pub at: Instant,
-    /// The number that [`Stack::post`] gave it.
+    /// The number that [`StackNode::post`](super::StackNode::post) gave it.
     pub id: u32,
     /// What was reported.
     pub outcome: ReportedOutcome,

@@ -3,7 +3,7 @@
 //!
 //! Owns gateways among simulated devices, each with the real engine, the real store and the real sessions, in one thread, over
 //! streams in memory, in simulated time. The world they stand in is a [`Site`], a generated field with relays, or that of a
-//! scenario ([`play`]). What is said in a site is a script's business, an ordinary future, or a [`Workload`]'s; in a scenario it
+//! scenario ([`play()`]). What is said in a site is a script's business, an ordinary future, or a [`Workload`]'s; in a scenario it
 //! stands in its file. The parts: `world` puts a world together, `simulated_gateway` is one gateway and its power, `idle` knows
 //! when nobody has anything to do, `drive` lets the next thing happen then; `agent` lives on one gateway, `record` keeps what agents
 //! saw and `judge` says what of it should not have been; `workload` and `play` are scripts, `ledger` takes down the second, and
