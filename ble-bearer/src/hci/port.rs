@@ -1,6 +1,6 @@
 //! Controllers by name.
 //!
-//! Owns the names of adapters and opening what they name. What is said over the stream is for [`super::Host`].
+//! Owns the names of adapters and opening what they name. What is said over the stream is for `Host`.
 
 use std::fmt;
 use std::io;

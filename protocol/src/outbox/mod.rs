@@ -80,7 +80,7 @@ impl<const N: usize> Outbox<N> {
 
     /// Takes a message of `total` bytes, of which `first` are the first; `false` when there is no room.
     ///
-    /// `first` is the whole message if that fits one block of segments of `each` bytes, otherwise its first [`part_len`].
+    /// `first` is the whole message if that fits one block of segments of `each` bytes, otherwise its first [`part_len`](crate::block::part_len).
     pub(crate) fn push(
         &mut self,
         now: Instant,

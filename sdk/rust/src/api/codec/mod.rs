@@ -1,7 +1,7 @@
 //! The two codecs: JSON lines, and postcard behind a length.
 //!
 //! Owns how requests and events stand in a stream of bytes, and the bounds: nothing is buffered past them, whatever the
-//! other side sends. Reads and writes no socket; [`Decoder`] is given bytes and [`encode`] fills a buffer.
+//! other side sends. Reads and writes no socket; [`Decoder`] is given bytes and [`encode()`] fills a buffer.
 //!
 //! The first byte of a session decides. `{` begins a JSON line, and so does a byte order mark, to be refused as one. Anything else is
 //! the first byte of a length: a frame is a big-endian `u32` and that many bytes of postcard. No frame within the bounds begins with
