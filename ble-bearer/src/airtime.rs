@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn airtimes_are_the_specifications() {
-        // The table of the radio model.
+        // Airtimes of the Core Specification's packet formats.
         let event = |adv_data, phy| Shape::of(adv_data, phy);
         assert_eq!(event(31, Phy::OneM).primary().as_micros(), 376);
         assert_eq!(event(31, Phy::OneM).airtime().as_micros(), 3 * 376 + 2 * 150);

@@ -2,7 +2,7 @@
 //!
 //! Owns the reference numbers, the scenarios that are to reproduce them, and the bounds. All scenarios play with the same settings of
 //! the air; what differs between them is what differed between the experiments: where nodes stand, and how their stacks and scanners
-//! were set. Numbers are called V1, V4 and V6 as in the project's radio model.
+//! were set. Numbers are called V1, V4 and V6 as in `docs/simulator.md`.
 
 use ble_bearer::sim::{
     ADV_DELAY, ADV_INTERVAL, Air, AirSettings, Link, Position, RadioSpec, StationId, Topology,

@@ -28,8 +28,8 @@ use crate::airtime::CHANNELS;
 /// What the air is like, beside where stations stand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AirSettings {
-    /// A PDU is received while it is so much stronger than everything else together, in dB. 10 by default (the
-    /// project's radio model, which sweeps 6 to 14); 300 and more mean that nothing may disturb it.
+    /// A PDU is received while it is so much stronger than everything else together, in dB. 10 by default
+    /// (published values lie between 6 and 14); 300 and more mean that nothing may disturb it.
     pub capture_db: f64,
     /// A wireless LAN beside.
     pub wlan: Option<Wlan>,

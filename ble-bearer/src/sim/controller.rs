@@ -16,10 +16,10 @@ use crate::{FrameBytes, Full};
 /// Raspberry Pi 4, rounded up.
 pub const COMMAND_LATENCY: Duration = Duration::from_micros(500);
 /// From the end of a received PDU to the host. With [`COMMAND_LATENCY`] it makes the 2 ms that pass in each
-/// controller in the reference run V1 of the radio model.
+/// controller in run V1 of `docs/simulator.md`.
 pub const REPORT_LATENCY: Duration = Duration::from_micros(1_500);
 /// The longest random delay before each event (Core Specification, Vol 6 Part B, 4.4.2.2.1: 0 to 10 ms). The
-/// first event waits for one too: the radio model's V1 cannot be met without.
+/// first event waits for one too: V1 cannot be met without.
 pub const ADV_DELAY: Duration = Duration::from_millis(10);
 /// From the start of one copy to the start of the next, less the random delay: the shortest that legacy
 /// advertising allows (Core Specification, Vol 6 Part B, 4.4.2.2.1).

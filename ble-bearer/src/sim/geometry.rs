@@ -59,7 +59,7 @@ pub enum Topology {
         /// Parts in a million of the advertising events that each link loses.
         loss_ppm: u32,
     },
-    /// Attenuation grows with the distance up to `metres`, and is `beyond` from there on: the chains of the radio model's V1.
+    /// Attenuation grows with the distance up to `metres`, and is `beyond` from there on: the chains of V1 in `docs/simulator.md`.
     Reach {
         /// The reach, in metres.
         metres: f64,
@@ -158,7 +158,7 @@ impl Topology {
     }
 }
 
-/// Path loss in dB over `distance` metres: 20·log10(f) + 10·N·log10(d) − 28, from the project's radio model (ITU-R P.1238).
+/// Path loss in dB over `distance` metres: 20·log10(f) + 10·N·log10(d) − 28, ITU-R P.1238, see `docs/simulator.md`.
 fn path_loss(distance: f64, exponent: f64) -> f64 {
     20.0 * log10(FREQUENCY_MHZ) + 10.0 * exponent * log10(distance.max(NEAREST)) - 28.0
 }

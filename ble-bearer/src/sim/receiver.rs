@@ -7,7 +7,7 @@ use mesh_protocol::{Duration, Instant, Rng};
 
 use super::spec::RadioSpec;
 
-/// A radio needs about this long between sending and receiving (the project's radio model).
+/// A radio needs about this long between sending and receiving (`docs/simulator.md`).
 pub const TURNAROUND: Duration = Duration::from_micros(300);
 
 /// A stretch of time, its end excluded.

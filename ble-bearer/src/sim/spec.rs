@@ -9,9 +9,9 @@ use crate::FrameBytes;
 use crate::airtime::{AD_HEADER, CHANNELS, LEGACY_ADV_DATA, Phy, Shape};
 
 /// How long a scanner needs to change its channel: with it, windows of 10 ms lose 4 to 6 % of the PDUs and those of
-/// 30 ms 1.3 to 1.9 %, as the project's radio model has it. A guess.
+/// 30 ms 1.3 to 1.9 %, as `docs/simulator.md` has it. A guess.
 pub const CHANNEL_SWITCH: Duration = Duration::from_micros(100);
-/// How long a scanner stays on one channel (the setting of the reference run V1 in the radio model).
+/// How long a scanner stays on one channel (the setting of run V1 in `docs/simulator.md`).
 pub const SCAN_WINDOW: Duration = Duration::from_millis(3_000);
 
 /// When a scanner listens.
@@ -86,7 +86,7 @@ impl RadioSpec {
     }
 }
 
-/// The weakest signal received on a PHY, in hundredths of a dB above that of LE 1M (the project's radio model).
+/// The weakest signal received on a PHY, in hundredths of a dB above that of LE 1M (`docs/simulator.md`).
 pub(super) const fn sensitivity_offset(phy: Phy) -> i32 {
     match phy {
         Phy::OneM => 0,
@@ -97,7 +97,7 @@ pub(super) const fn sensitivity_offset(phy: Phy) -> i32 {
 }
 
 impl Default for RadioSpec {
-    /// A legacy radio as good as the radio model has it: 0 dBm (a guess: what most adapters send adverts with), −96 dBm, one
+    /// A legacy radio as `docs/simulator.md` has it: 0 dBm (a guess: what most adapters send adverts with), −96 dBm, one
     /// advertising set, continuous scanning, manufacturer data.
     fn default() -> Self {
         Self {

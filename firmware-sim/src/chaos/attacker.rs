@@ -1,6 +1,7 @@
 //! Attackers without a key, and members of bad faith: stations that mean harm.
 //!
-//! Owns when they send, and what of what they heard. The bytes are `forgery`'s business; what comes of it is the nodes' business, and that nothing bad does is what `invariants` checks.
+//! Owns when they send, and which of the frames they heard they use. The bytes are made in `forgery`; `invariants` checks that no node
+//! comes to harm by them.
 
 use std::collections::VecDeque;
 

@@ -141,7 +141,8 @@ impl Flash {
             scenario::Flash::Lost => 0,
             scenario::Flash::Torn => length / 2,
         }));
-        // What the log knows in RAM is gone with the power; until it is opened again, this one says what it did before.
+        // The write goes through a copy: what a log holds in RAM is lost with the power, and `self.log` stays as it was until it is
+        // opened again.
         let is_whole = self.log.clone().write(&mut self.chip, &changes).is_ok();
         self.chip.cut_behind(None);
         if is_whole {

@@ -68,7 +68,7 @@ impl Device {
     pub fn jump(&mut self, now: Instant, by: Duration) {
         if self.powered {
             self.clock.jump(now, by);
-            // What it asked for was a moment of the clock as it ran then; it is asked again before it runs.
+            // The node's timeout was a time of the clock before the jump: it is asked again before it runs.
             self.promised = None;
             self.trace(TraceEvent::Jumped);
         }

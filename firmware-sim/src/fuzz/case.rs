@@ -208,7 +208,7 @@ fn links(places: &[Place], rng: &mut Rng) -> LinkRule {
 }
 
 fn radio(rng: &mut Rng) -> RadioSettings {
-    // From as fast as stacks do it to what the reference run has.
+    // From as fast as stacks do it to what run V1 has.
     let scan = Duration::from_millis([30, 100, 3_000][rng.below(3) as usize]);
     RadioSettings {
         extended: false,
@@ -294,7 +294,7 @@ fn fault(case: &Scenario, count: u32, until: Duration, mode: Mode, rng: &mut Rng
     }
     let at = rng.jitter(latest);
     let left = until - at;
-    // Over when it has to be; what is unsafe may last longer than the run.
+    // In a case of liveness a fault ends in time for everything to arrive; in one of safety it may outlast the run.
     let lasts = Duration::from_millis(100) + rng.jitter(left);
     let lasts = if mode == Mode::Liveness { lasts.min(left) } else { lasts };
     let node = |rng: &mut Rng| rng.below(count.into()) as u32;

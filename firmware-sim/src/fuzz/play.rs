@@ -62,7 +62,7 @@ fn run(case: &Scenario, seed: u64, withheld: Option<&Allowance>) -> Result<Stats
     let network = Network::random(seed);
     let key = NetKey::new(network.key());
     let attackers = attackers(&case.faults, nodes, start, &key, network.epoch(), seed);
-    // What a member forges is for cases of safety: one who mutes its victims by design says nothing of liveness.
+    // Members forge in cases of safety only: they can silence a node by design, so that liveness could not be checked.
     let mut forgers = Rng::stream(seed, "forgers");
     let attackers: Vec<_> = attackers
         .into_iter()

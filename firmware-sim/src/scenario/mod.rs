@@ -92,7 +92,7 @@ pub enum Layout {
         /// From one to the next.
         spacing: f64,
     },
-    /// Point `i` at (i, i) times a spacing: the reference chains of the radio model.
+    /// Point `i` at (i, i) times a spacing: the chains of V1.
     Diagonal {
         /// How many.
         nodes: u32,

@@ -94,7 +94,7 @@ impl EngineState {
             let deadline = self.now + Duration::from_millis(accepted.deadline_ms.into());
             self.outgoing.insert(id, accepted, charge, deadline, false);
             self.accepted(session, key, request, id);
-            // Behind the same sync: a frame of a message that a power cut takes back would be one of nobody.
+            // Behind the same sync: after a power cut that undoes the message, its frames would be on the air and nobody its sender.
             self.promise(request.durable, After::Launch(id));
         } else {
             self.accepted(session, key, request, id);

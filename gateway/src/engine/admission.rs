@@ -132,8 +132,8 @@ impl EngineState {
         }
     }
 
-    /// An answer of an agent of this gateway comes from who was asked and goes to who asked, as far as that is known. What follows a
-    /// message of one's own answers nobody.
+    /// Whether the agent `from` may send an answer to this message: it was its receiver, and the answer goes to its sender, as far as
+    /// both are known. A message that follows one of the agent's own is no answer.
     fn may_answer(&self, answered: MessageRef, from: Name, to: &Destination) -> Result<(), Refusal> {
         let no = |why: &str, hint: &str| {
             Err(refused(ErrorCode::BadRequest, format_args!("{answered} {why}")).hint(hint).field("reply_to"))

@@ -71,7 +71,7 @@ impl AirWatch {
             return;
         }
         self.next_count = now + EVERY;
-        // What someone repeats beside the true frames of a node is refused, and harms nobody.
+        // Only nodes of which nothing was taken meanwhile: replayed frames beside a node's own ones are refused and do no harm.
         let mute = refusals.filter(|(_, _, taken)| taken.is_none_or(|taken| now.since(taken) >= EVERY));
         let counts: BTreeMap<Address, u16> = mute.map(|(node, count, _)| (node, count)).collect();
         let grown = |(node, count): (&Address, &u16)| {

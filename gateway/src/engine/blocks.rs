@@ -27,8 +27,8 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// Where a new run begins when so many writes may be lost behind this record, each with a block whose numbers were used; and
-    /// each two of them with a leap of so many, which takes two writes.
+    /// Where a new run begins when the last `lost` writes behind this record may be missing. Each of them may have granted a block,
+    /// of at most `most` numbers, and every second one a leap of `leap` numbers: a leap takes two writes.
     pub(super) fn start(self, lost: u64, most: u32, leap: u32) -> u32 {
         let (mut start, mut block) = (self.unused_from, self.next_block);
         for n in 1..=lost {
@@ -44,8 +44,8 @@ impl Numbers {
 
 /// The numbers that a run reserves, in blocks that double.
 ///
-/// A record that is lost granted no more than the one before it foretells. So what goes further, behind another node's numbers or
-/// behind those left out at the start, is foretold in a write of its own.
+/// A record says in `next_block` how much the record after it will grant, so that a lost record can be made up for. A larger step, to
+/// above another node's numbers or above those skipped at the start, is therefore announced by a write of its own first.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reservations {
     record: Numbers,

@@ -143,7 +143,7 @@ impl SenderContexts {
             && let Some(receiver) = self.receivers.get_mut(&to)
             && receiver.slots.get(&number).is_some_and(|slot| slot.by == id && !slot.known)
         {
-            // It may have been delivered all the same. The next definition has a higher number, so that it replaces this one there.
+            // The receiver may have taken this definition nevertheless. The next one has a higher message number and replaces it there.
             receiver.slots.remove(&number);
         }
     }
@@ -204,7 +204,7 @@ impl ReceiverContexts {
         }
     }
 
-    /// Takes a definition that [can be taken](Self::takes).
+    /// Stores a definition that [`Self::takes`] has allowed.
     pub(super) fn take(&mut self, source: Address, number: ContextId, definition: Definition) {
         self.definitions.insert((source, number), definition);
     }

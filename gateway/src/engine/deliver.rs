@@ -30,7 +30,7 @@ impl EngineState {
         if durable {
             // It is on the disk with all that belongs to it, or nothing of it is: while the store fails, it waits with that.
             let cursor = agent.inbox_mut().keep(item, true, charge);
-            // After a power cut nobody could ask for what waits for an agent that is there for its session alone.
+            // Not for an agent that exists for its session only: after a power cut nobody could ask for its inbox.
             if !agent.is_passing()
                 && let Some(record) = agent.inbox().last_kept()
             {

@@ -50,7 +50,7 @@ pub(super) struct Directory {
     questions: BTreeMap<NameHash, Question>,
     /// Names whose nodes are silent.
     doubts: BTreeMap<NameHash, Question>,
-    /// When mail for an absent agent made this gateway look for it elsewhere.
+    /// When messages for an absent agent made this gateway look for it elsewhere.
     sought: BTreeMap<NameHash, Instant>,
     /// Questions of other nodes for absent agents.
     first: BTreeMap<(Address, NameHash), Instant>,
@@ -109,7 +109,7 @@ impl Directory {
         due(&mut self.doubts, now, DOUBT_AGAIN_MAX)
     }
 
-    /// Mail waits here for an agent that may be elsewhere: whether to ask for it, which was not done just now.
+    /// Messages wait here for an agent that may be elsewhere: whether to ask the mesh for it now, or that was done a short time ago.
     pub(super) fn seek(&mut self, now: Instant, name: NameHash) -> bool {
         self.sought.retain(|_, at| now.since(*at) < DOUBT_AGAIN_MAX);
         if self.sought.len() >= ENTRIES || self.sought.contains_key(&name) {
@@ -119,7 +119,8 @@ impl Directory {
         true
     }
 
-    /// A node asks for an agent that is absent here: whether it has asked before, so that nobody has it who is there.
+    /// A node asks for an agent that is absent here: whether this is its second question. A gateway where the agent is connected
+    /// would have answered the first one.
     pub(super) fn asks_again(&mut self, now: Instant, source: Address, name: NameHash) -> bool {
         self.first.retain(|_, at| now.since(*at) < SECOND_QUESTION);
         let full = self.first.len() >= FIRST_QUESTIONS;

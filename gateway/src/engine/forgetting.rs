@@ -40,7 +40,7 @@ impl EngineState {
             return Err(Refusal::new(ErrorCode::Storage, why).hint(STORE_AGAIN));
         }
         let mine = |agent: &Agent| quota.is_none_or(|(token, _)| agent.owner() == Some(token));
-        // An ack may never come: who waits for one is worth no more than who has not read that it came.
+        // The ack may never come: an agent that waits for one gives way as early as one with an unread receipt.
         let worth = |agent: &Agent| {
             let worth = agent.worth()?;
             Some(if self.receipt_requests.is_from(agent.name()) { Worth::Receipts } else { worth })

@@ -1,6 +1,6 @@
 //! One agent's inbox: messages and receipts under cursors, until the agent acknowledges them.
 //!
-//! Owns what may be shown to the agent, and the cursors. Everything durable in it is in the store too; staging that is for the
+//! Owns what may be shown to the agent, the cursors, and whether there is room for another item (`has_room_for`). Everything durable in it is in the store too; staging that is for the
 //! callers, who know what else belongs to the same step. Who is shown it, and how fast, is `agent`'s.
 //!
 //! # Why some items wait and others do not
@@ -70,7 +70,7 @@ pub(super) struct Inbox {
     synced: u64,
     /// Cursors below this one are given to no other item after a power cut, and so may be shown without being on disk.
     reserved: u64,
-    /// The same, once the disk has it.
+    /// What `reserved` becomes once the write that is under way is synced.
     reserving: u64,
 }
 

@@ -1,6 +1,6 @@
 //! Messages from the mesh: parts into messages, and which were delivered before.
 //!
-//! Owns the parts and the window of delivered messages. Whose inbox a message goes to is `state`'s.
+//! Owns the parts and the window of delivered messages. Whose inbox a message goes to is decided in `reception`.
 //!
 //! Full: a message whose first part finds no room is started again by its sender, until its deadline.
 

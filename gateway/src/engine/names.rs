@@ -42,7 +42,7 @@ impl EngineState {
         if agent.is_connected() {
             return true;
         }
-        // One that is there, anywhere, answers the first question, and then there is no second.
+        // A node where it is connected answers the first question, and then no second one comes.
         self.directory.find(name).is_none() && self.directory.asks_again(self.now, source, name)
     }
 
@@ -66,7 +66,7 @@ impl EngineState {
         }
     }
 
-    /// Mail has come for an agent that is away from here: it may be elsewhere, and its mail is to go there from then on.
+    /// A message has come for an agent that is absent here: it may be connected elsewhere, and its messages are to go there from now on.
     pub(super) fn seek(&mut self, name: Name) {
         if self.registry.named(name).is_none_or(|agent| agent.is_connected()) {
             return;

@@ -37,7 +37,7 @@ impl EngineState {
         tracing::error!(%address, seq, "another node sends under this gateway's address, see `status`: invite one of the two \
              again under another name");
         self.counts.count("address_conflicts");
-        // Whoever hears this gateway now knows where it is, and does not follow one who is far ahead of it.
+        // Nodes that hear these frames know this gateway's SEQ, and do not follow a sender that is far ahead of it.
         let connected = self.registry.all().filter(|agent| agent.is_connected());
         let names: Vec<Name> = connected.map(|agent| agent.name()).collect();
         names.into_iter().for_each(|name| self.announce(name));

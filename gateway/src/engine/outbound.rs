@@ -9,7 +9,8 @@ use super::contexts::{Context, Form, SenderContexts};
 use super::queues::Slot;
 use crate::agents::is_passing;
 
-/// So often may a message that says its names be answered that it does not: as often as one that did not was said, about. A guess.
+/// How many rejections "unknown context" a message that spells out its names may get: late answers to earlier tries without them.
+/// About as many as there were such tries. A guess.
 const LATE_ANSWERS: u8 = 4;
 
 /// What a message waits for.

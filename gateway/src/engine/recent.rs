@@ -1,4 +1,5 @@
-//! Who sent the last messages of this gateway's agents, and to whom: an answer comes from who was asked, and goes to who asked.
+//! Who sent the last messages of this gateway's agents, and to whom. An answer is taken only from the receiver of the message that it
+//! answers, and only for its sender.
 //!
 //! Full: the oldest is forgotten. Of what is not known here, any answer is taken; clients look themselves.
 

@@ -15,7 +15,7 @@ use super::records;
 use super::state::EngineState;
 use crate::store::{AgentKey, Op};
 
-/// What a message says, be it by a context.
+/// Type, names and body of a message; type and names stand in it or in a context that it refers to.
 struct Meaning<'a> {
     /// Type, flags and names.
     context: Context,
@@ -162,7 +162,7 @@ impl EngineState {
         }
     }
 
-    /// What it answers, if it comes from who was asked and goes to who asked; a member of the network could name any message.
+    /// The message that it answers, if it comes from that one's receiver and goes to its sender. A member of the network could name any.
     fn answered(
         &mut self,
         meaning: &Meaning<'_>,
@@ -218,7 +218,7 @@ impl EngineState {
         None
     }
 
-    /// What a message says, be it by a context; and which context it defines, for a definition that can be taken.
+    /// Resolves a message's context; and says which context it defines, if there is room for that definition.
     fn meaning<'a>(
         &self,
         received: &Received<'_>,

@@ -68,7 +68,7 @@ pub(super) struct EngineState {
     pub(super) directory: Directory,
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
-    /// What sources said once, to refer to it.
+    /// Contexts that other nodes have defined here: their later messages refer to them.
     pub(super) contexts: ReceiverContexts,
     pub(super) receipt_requests: ReceiptRequests,
     pub(super) numbers: NumberSource,

@@ -33,7 +33,7 @@ every_size!(
             if by_another && priority != Priority::Critical { SHORT_SEGMENT_LEN } else { SEGMENT_LEN }
         }
 
-        /// The connection that what is for `to` goes over, and over nothing else: to a neighbour at its other end, the first time.
+        /// The connection that alone carries a frame for `to`: the first try to a neighbour at the connection's other end.
         pub(super) fn wire(&self, to: Address, class: Priority, again: bool) -> Option<LinkId> {
             // Most nodes have one link, and need not look.
             let may = self.links.len() > 1 && !again && class != Priority::Critical;

@@ -69,7 +69,7 @@ every_size!(
                 Err(why) => {
                     self.replay.refused(now, key.src, key.seq, why);
                     if why == Discard::SeqJump {
-                        // Those beyond can only find that it goes on there if they hear of it.
+                        // Nodes further away can confirm the jump only if they receive such frames too.
                         self.pass_on(now, key, frame, sealed, except);
                     }
                     return Err(why);

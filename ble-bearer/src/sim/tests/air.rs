@@ -297,7 +297,7 @@ fn fading_loses_what_is_near_the_limit_and_spares_the_rest() {
 
 #[test]
 fn collisions_follow_the_arithmetic_of_many_advertisers() {
-    // V6 of the radio model: N advertisers with a mean period T, P(heard) = exp(−2(N−1)·376 µs / T).
+    // V6 of `docs/simulator.md`: N advertisers with a mean period T, P(heard) = exp(−2(N−1)·376 µs / T).
     let (count, period) = (50, 105_000);
     let mut rng = mesh_protocol::Rng::new(7);
     let mut starts: Vec<(u64, u32)> = (1..=count)

@@ -1,7 +1,7 @@
 //! Frames on the air: who sealed each, under which number, and who may relay it how often.
 //!
 //! Owns the memory of genuine frames, which is what makes a frame genuine here: not that it verifies, but that its owner
-//! was seen to send it. So a node that takes what it should not cannot take its checker along.
+//! was seen to send it. So a node that wrongly takes a forged frame is found out: the checker does not share its code.
 
 use std::collections::{BTreeMap, BTreeSet};
 

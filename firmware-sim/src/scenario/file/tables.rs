@@ -48,7 +48,7 @@ pub(super) type CopyInterval = Time<{ 10 * MS }, { 320 * MS }>;
 /// Core Specification, HCI, "LE Set Scan Parameters": 2.5 ms to 10.24 s.
 pub(super) type Scan = Time<2_500, { 10_240 * MS }>;
 
-/// To which node by which; TOML's keys are text, so that of a number is too.
+/// For each destination the next hop. TOML's keys are text, so a node's number as a key is text too.
 pub(super) type Routes = BTreeMap<Spanned<String>, Spanned<NodeRef>>;
 
 /// Tables of these names and keys. Each is read from a table alone: what serde derives would take a list too, by the order

@@ -10,10 +10,10 @@ use mesh_protocol::Instant;
 
 use super::pdu::Pdu;
 
-/// PDUs in the network message cache; the project's radio model, section on the SIG baseline
+/// PDUs in the network message cache; `docs/simulator.md`, "Stacks to measure against"
 /// (`CONFIG_BT_MESH_MSG_CACHE_SIZE` of the main open implementation, Zephyr).
 const CACHE: usize = 32;
-/// PDUs that wait for being relayed or are; the project's radio model, section on the SIG baseline
+/// PDUs that wait for being relayed or are; `docs/simulator.md`, "Stacks to measure against"
 /// (`CONFIG_BT_MESH_RELAY_BUF_COUNT`).
 const RELAY_BUFFERS: usize = 32;
 /// Segments that wait for the own set or are in it: Zephyr's `CONFIG_BT_MESH_ADV_BUF_COUNT`.

@@ -13,7 +13,7 @@ use super::pdu::{self, ALL_NODES, Ack, Header, SEGMENT, Segment};
 const ASSEMBLIES: usize = 8;
 /// Messages remembered as complete, so that their segments are acknowledged when they come again. A guess.
 const COMPLETED: usize = 32;
-/// The ack timer; Mesh Profile 1.0.1, 3.5.3.4, and the project's radio model, section on the SIG baseline.
+/// The ack timer; Mesh Profile 1.0.1, 3.5.3.4, and `docs/simulator.md`, "Stacks to measure against".
 const ACK_BASE: Duration = Duration::from_millis(150);
 /// For each hop of the TTL; the same places.
 const ACK_PER_HOP: Duration = Duration::from_millis(50);

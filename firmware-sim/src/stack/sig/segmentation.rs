@@ -11,10 +11,10 @@ use mesh_protocol::{Duration, Instant};
 use super::pdu::{self, ALL_NODES, Ack, SEGMENT, Segment};
 use crate::stack::ReportedOutcome;
 
-/// Rounds of a message; the project's radio model, section on the SIG baseline. To a group as well: Zephyr's
+/// Rounds of a message; `docs/simulator.md`, "Stacks to measure against". To a group as well: Zephyr's
 /// `CONFIG_BT_MESH_TX_SEG_RETRANS_COUNT` is one for both.
 const ROUNDS: u8 = 4;
-/// The pause after a round; the project's radio model, section on the SIG baseline.
+/// The pause after a round; `docs/simulator.md`, "Stacks to measure against".
 const PAUSE: Duration = Duration::from_millis(400);
 /// The pause after a round to a group: Zephyr's `CONFIG_BT_MESH_TX_SEG_RETRANS_TIMEOUT_GROUP`.
 const GROUP_PAUSE: Duration = Duration::from_millis(50);

@@ -18,7 +18,7 @@ impl Node for Sig {
     }
 }
 
-/// As the main open implementation has it; the project's radio model, section on the SIG baseline.
+/// As the main open implementation has it; `docs/simulator.md`, "Stacks to measure against".
 fn options() -> SigOptions {
     let interval = Duration::from_millis(20);
     SigOptions {
