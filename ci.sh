@@ -41,19 +41,21 @@ job_clippy() {
 
 # Each feature of each crate alone, none of them, and all together: in the other jobs features of one crate hide what another one forgot.
 job_features() {
-    local crate features feature
-    while read -r crate features; do
-        # The library without its tests, which may ask for more.
-        cargo check --locked -p "$crate" --no-default-features
-        for feature in '' $features; do
-            cargo check --locked -p "$crate" --no-default-features --features "$feature" --all-targets
-        done
-        # Where there is one, it was all of them.
-        [ "$(wc -w <<<"$features")" -lt 2 ] || cargo check --locked -p "$crate" --all-features --all-targets
-    done < <(cargo metadata --no-deps --locked --format-version 1 | python3 -c '
+    local packages crate features feature strict=(-- -D warnings)
+    packages="$(cargo metadata --no-deps --locked --format-version 1 | python3 -c '
 import json, sys
 for package in json.load(sys.stdin)["packages"]:
-    print(package["name"], *(feature for feature in package["features"] if feature != "default"))')
+    print(package["name"], *(feature for feature in package["features"] if feature != "default"))')"
+    [ -n "$packages" ] || fail "features: cargo names no package of this workspace"
+    while read -r crate features; do
+        # The library without its tests, which may ask for more.
+        cargo clippy --locked -p "$crate" --no-default-features "${strict[@]}"
+        for feature in '' $features; do
+            cargo clippy --locked -p "$crate" --no-default-features --features "$feature" --all-targets "${strict[@]}"
+        done
+        # Where there is one, it was all of them.
+        [ "$(wc -w <<<"$features")" -lt 2 ] || cargo clippy --locked -p "$crate" --all-features --all-targets "${strict[@]}"
+    done <<<"$packages"
 }
 
 # The oldest Rust that the project promises to build with.

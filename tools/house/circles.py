@@ -4,7 +4,8 @@
     python3 tools/house/circles.py --test    shows that it finds one
 
 Two such files are one file in two places: neither can be read, tested or moved without the other. A module and one that it contains
-are no pair: a `mod.rs` puts its parts together, and they use the types that it has for all of them.
+are no pair: a `mod.rs` puts its parts together, and they use the types that it has for all of them. Not seen are pairs by way of a
+name that a third file re-exports, and rings of three or more.
 """
 
 import re

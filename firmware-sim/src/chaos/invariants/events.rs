@@ -157,7 +157,7 @@ impl Invariants {
     }
 }
 
-/// Bytes of the head of a whole message: its number as postcard's varint, and a zero.
+/// Bytes of the head of a whole message: its number as varint, and a zero.
 fn head_len(id: MessageId) -> usize {
     let bits = (32 - id.0.leading_zeros()).max(1) as usize;
     bits.div_ceil(7) + 1
