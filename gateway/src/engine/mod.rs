@@ -2,6 +2,20 @@
 //!
 //! Owns the loop: bearer, agents, timer, disk, shutdown, and a full drain of the node behind each. What inputs mean is
 //! in the files beside it; agents' sockets are in [`crate::agents`].
+//!
+//! # The files
+//! - Inputs, one arm each: `requests` (of agents), `node_events` (of the node), `air` (of the bearer), `timers` (of the clock).
+//! - A message of a local agent: `admission` checks it and `acceptance` takes it; `outgoing` holds it on its way into the mesh, one
+//!   message in `outbound`, those that wait for the node in `queues` and `lanes`; `completion` ends it, and `receipt_requests` waits
+//!   for *processed*.
+//! - A message from the mesh: `incoming` puts it together, `contexts` supplies what it refers to, `reception` checks and takes it.
+//! - Both: `deliver` puts it into an inbox (`inbox`, `item`); `recent` knows who may answer it, `keys` whether it was sent before.
+//! - Agents: `registry` has them all, `agent` is one; `sessions`, `groups`, `inbox_requests`, `forgetting`. Other nodes' agents:
+//!   `directory`, `names`.
+//! - What lasts: `journal` is what has to be on disk, `promises` what may be said behind it; `numbers` and `blocks` reserve numbers;
+//!   `records`, `accepted` and `encoding` are the bytes; `start` begins from them, in the network of `membership`.
+//! - What is counted and reported: `counts`, `report`, `problems`, `refusals`, `air_watch`; what is charged to whom: `accounts`,
+//!   `outbox_usage`. Gateways over IP: `peers`. What the node is to do: `node_commands`.
 
 mod acceptance;
 mod accepted;

@@ -1,4 +1,4 @@
-//! Messages from the mesh: checks first, then effects. What is to be said to their sender comes out.
+//! Messages from the mesh: checks first, then effects. Their sender is answered with a verdict.
 //!
 //! Owns the verdict on what arrives. *Delivered* is said to the sender behind the sync of the message: it will never send it again. And
 //! behind the same sync stands that this number was delivered, or a repeat after a power cut would be a second message.
