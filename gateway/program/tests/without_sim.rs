@@ -39,3 +39,32 @@ fn commands_that_are_not_there_are_not_shown() {
         |command: &str| help.lines().any(|line| line.trim_start().starts_with(&format!("{command} ")));
     assert!(shown("send") && !shown("demo") && !shown("play"), "{help}");
 }
+
+#[test]
+fn no_help_and_no_hint_recommends_the_simulator() {
+    let folder = tempfile::tempdir().unwrap();
+    let commands = ["send", "listen", "query", "status", "health", "peers", "routes", "agents", "adapters"];
+    let commands =
+        commands.into_iter().chain(["doctor", "init", "invite", "token", "config", "schema", "frame"]);
+    let helps = commands.map(|command| vec![command, "--help"]);
+    let hints =
+        [&[][..], &["-h"], &["--help"], &["config", "show", "--help"], &["adapters"], &["--adapter", "bt9"]];
+    for arguments in helps.chain(hints.map(<[&str]>::to_vec)) {
+        let output = run(&folder.path().join("data"), &arguments);
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert!(!said.is_empty(), "{arguments:?}");
+        // A key of `mesh-sim serve`, another program, may be entered.
+        let said = said.to_lowercase().replace("mesh-sim serve", "");
+        for word in [
+            "simulat",
+            "--sim-",
+            "adapter sim",
+            "use sim",
+            "mesh-gateway demo",
+            "mesh-gateway play",
+            "--seed",
+        ] {
+            assert!(!said.contains(word), "{arguments:?} says {word}: {said}");
+        }
+    }
+}

@@ -19,14 +19,21 @@ use super::output::Output;
 #[cfg(not(feature = "sim"))]
 use super::without_sim::no_simulator;
 
+/// What somebody may begin with who has neither settings nor an adapter.
+#[cfg(feature = "sim")]
+const FIRST_STEPS: &str =
+    "try it on a simulated air with `mesh-gateway --adapter sim`, make a network with `mesh-gateway init`";
+#[cfg(not(feature = "sim"))]
+const FIRST_STEPS: &str =
+    "make a network with `mesh-gateway init`, see this machine's radios with `mesh-gateway adapters`";
+
 pub(super) fn run(args: DaemonArgs, out: Output) -> anyhow::Result<()> {
     let no_adapter = args.adapter.is_none();
     let found = find_file(&args)?;
     if no_adapter && found.is_none() {
         let place = default_file(args.data_dir.as_deref())?;
         return Err(usage(format!(
-            "starting the gateway: there is no settings file {} and no --adapter; try it on a simulated air with \
-             `mesh-gateway --adapter sim`, make a network with `mesh-gateway init`, or see `mesh-gateway --help`",
+            "starting the gateway: there is no settings file {} and no --adapter; {FIRST_STEPS}, or see `mesh-gateway --help`",
             place.display()
         ))
         .into());

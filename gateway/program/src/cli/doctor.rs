@@ -24,6 +24,12 @@ const QUIET: f64 = 3.0;
 /// Frames that may be lost on the way between two adapters in one room, in percent. A guess.
 const LOSS: f64 = 10.0;
 
+#[cfg(feature = "sim")]
+const NO_ADAPTER: &str = "this machine has no Bluetooth adapter (nothing in /sys/class/bluetooth); plug one in, or use --adapter sim";
+#[cfg(not(feature = "sim"))]
+const NO_ADAPTER: &str =
+    "this machine has no Bluetooth adapter (nothing in /sys/class/bluetooth); plug one in";
+
 pub(super) async fn adapters(_: AdaptersArgs, out: Output) -> anyhow::Result<()> {
     let mut found = Vec::new();
     for name in hci::adapters() {
@@ -38,7 +44,7 @@ pub(super) async fn adapters(_: AdaptersArgs, out: Output) -> anyhow::Result<()>
     });
     out.result(&object, || {
         if found.is_empty() {
-            return "this machine has no Bluetooth adapter (nothing in /sys/class/bluetooth); plug one in, or use --adapter sim".into();
+            return NO_ADAPTER.into();
         }
         let rows = found.iter().map(|(name, about)| match about {
             Ok(about) => [name.clone(), about.version(), about.address(), way(about)],

@@ -83,7 +83,11 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
 
 /// What the radio is.
 pub(super) fn adapter(text: &str) -> Result<Adapter, String> {
-    let adapter = text.parse().map_err(|error: UnknownAdapter| error.to_string())?;
+    let wrong = |error: UnknownAdapter| match cfg!(feature = "sim") {
+        true => error.to_string(),
+        false => error.to_string().replacen("use sim, none", "use none", 1),
+    };
+    let adapter = text.parse().map_err(wrong)?;
     #[cfg(not(feature = "sim"))]
     if adapter == Adapter::Sim {
         return Err(crate::daemon::NO_SIMULATOR.to_owned());

@@ -45,6 +45,22 @@ pub(super) use token::{TokenAddArgs, TokenArgs, TokenCommand};
 #[cfg(not(feature = "sim"))]
 pub(super) use without_sim::{DemoArgs, PlayArgs};
 
+#[cfg(feature = "sim")]
+const EXAMPLES: &str = examples![
+    "mesh-gateway --adapter sim --sim-nodes 20       a gateway on a simulated air",
+    "mesh-gateway demo                               two gateways and 50 nodes, in this process",
+    "mesh-gateway query --to echo 'are you there?'   ask a running gateway's mesh",
+    "mesh-gateway init                               a network, to be used with a radio",
+    "mesh-gateway --adapter hci0                     a gateway on this machine's Bluetooth",
+];
+#[cfg(not(feature = "sim"))]
+const EXAMPLES: &str = examples![
+    "mesh-gateway init                               a network, to be used with a radio",
+    "mesh-gateway adapters                           the radios of this machine",
+    "mesh-gateway --adapter hci0                     a gateway on this machine's Bluetooth",
+    "mesh-gateway query --to bob 'are you there?'    ask an agent anywhere in the mesh",
+];
+
 #[derive(Debug, Parser)]
 #[command(
     name = "mesh-gateway",
@@ -53,13 +69,7 @@ pub(super) use without_sim::{DemoArgs, PlayArgs};
     long_about = "Programs (\"agents\") talk to each other over an encrypted Bluetooth LE mesh.\n\n\
         Without a command it runs the gateway: agents connect to it over TCP or a Unix socket. Settings come from \
         flags, else from the environment, else from the settings file, else they are the defaults.",
-    after_help = examples![
-        "mesh-gateway --adapter sim --sim-nodes 20       a gateway on a simulated air",
-        "mesh-gateway demo                               two gateways and 50 nodes, in this process",
-        "mesh-gateway query --to echo 'are you there?'   ask a running gateway's mesh",
-        "mesh-gateway init                               a network, to be used with a radio",
-        "mesh-gateway --adapter hci0                     a gateway on this machine's Bluetooth",
-    ]
+    after_help = EXAMPLES
 )]
 pub(super) struct Cli {
     /// Print results as JSON, and errors too: one object {"error": ".."} on standard error
@@ -97,7 +107,14 @@ pub(super) enum Command {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Gateway")]
 pub(super) struct DaemonArgs {
-    /// What sends and receives: sim (a simulated air), none (other gateways over IP alone), hci0, bluez:hci0, tcp:HOST:PORT, serial:PATH or usb:VID:PID
+    #[cfg_attr(
+        feature = "sim",
+        doc = "What sends and receives: sim (a simulated air), none (other gateways over IP alone), hci0, bluez:hci0, tcp:HOST:PORT, serial:PATH or usb:VID:PID"
+    )]
+    #[cfg_attr(
+        not(feature = "sim"),
+        doc = "What sends and receives: none (other gateways over IP alone), hci0, bluez:hci0, tcp:HOST:PORT, serial:PATH or usb:VID:PID"
+    )]
     #[arg(long, env = "MESH_GATEWAY_ADAPTER", value_name = "ADAPTER", value_parser = values::adapter)]
     pub(super) adapter: Option<Adapter>,
     /// The settings file [default: mesh-gateway.toml in the data directory, if it is there]
@@ -130,22 +147,29 @@ pub(super) struct DaemonArgs {
     /// The least urgent log lines: error, warn, info, debug or trace [default: info]
     #[arg(long, env = "MESH_GATEWAY_LOG_LEVEL", value_name = "LEVEL")]
     pub(super) log_level: Option<LogLevel>,
+    // Without the simulator these are known and not shown: whoever types them after `--adapter sim` is told why that is not there.
     /// Simulated nodes beside this gateway, 1 to 1000 [default: 50]
+    #[cfg_attr(not(feature = "sim"), arg(hide = true))]
     #[arg(long, env = "MESH_GATEWAY_SIM_NODES", value_name = "N")]
     pub(super) sim_nodes: Option<u16>,
     /// Where the simulated nodes stand and what gets lost [default: 1]
+    #[cfg_attr(not(feature = "sim"), arg(hide = true))]
     #[arg(long, env = "MESH_GATEWAY_SEED", value_name = "S")]
     pub(super) seed: Option<u64>,
     /// Simulated seconds in a second, 0.01 to 1000 [default: 1]
+    #[cfg_attr(not(feature = "sim"), arg(hide = true))]
     #[arg(long, env = "MESH_GATEWAY_SPEED", value_name = "X", value_parser = values::speed)]
     pub(super) speed: Option<f64>,
     /// Frames lost on each simulated link, in percent [default: 10]
+    #[cfg_attr(not(feature = "sim"), arg(hide = true))]
     #[arg(long, env = "MESH_GATEWAY_SIM_LOSS", value_name = "PERCENT", value_parser = values::percent)]
     pub(super) sim_loss: Option<f64>,
     /// Which of several simulated islands of one network this is, 1 to 31 [default: 1]
+    #[cfg_attr(not(feature = "sim"), arg(hide = true))]
     #[arg(long, env = "MESH_GATEWAY_SIM_ISLAND", value_name = "N")]
     pub(super) sim_island: Option<u16>,
     /// A file with the key that the simulated islands share: 32 hexadecimal digits [default: a new key for each run]
+    #[cfg_attr(not(feature = "sim"), arg(hide = true))]
     #[arg(long, env = "MESH_GATEWAY_SIM_KEY_FILE", value_name = "FILE")]
     pub(super) sim_key_file: Option<PathBuf>,
 }
