@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mesh_agent::api::{Destination, MessageRef, Outcome};
+use mesh_agent::api::{Destination, Message, MessageRef, Outcome};
 use mesh_protocol::{Duration, Instant};
 
 use super::record::{Record, Taken};
@@ -23,9 +23,12 @@ impl Record {
         let (copies, first_at) = self.judge_arrivals(&mut problems);
         let mut open = 0;
         for (id, taken) in &self.accepted {
+            let arrived = copies.range((*id, 0)..=(*id, usize::MAX)).count();
+            if arrived > 1 && matches!(taken.said.to, Destination::Agent { .. } | Destination::Node(_)) {
+                problems.push(format!("message {id} to {} came to {arrived} agents", taken.said.to));
+            }
             match outcomes.get(id) {
                 Some(seen) => {
-                    let arrived = copies.range((*id, 0)..=(*id, usize::MAX)).count();
                     problems.extend(untrue(*id, taken, seen, arrived, first_at.get(id).copied()));
                 }
                 None if !taken.durable || self.is_in_time(taken, ended) => open += 1,
@@ -70,6 +73,12 @@ impl Record {
         outcomes
     }
 
+    /// Whether a simulated device answers this agent, which asked it: no agent here has said that.
+    fn is_answer_of_echo(&self, agent: usize, message: &Message) -> bool {
+        let asked = message.reply_to.and_then(|asked| self.accepted.get(&asked));
+        asked.is_some_and(|asked| asked.agent == agent && self.echoes.contains(&asked.said.to))
+    }
+
     /// What came is what was sent, once. How often each message came to whom, and when first.
     fn judge_arrivals(&self, problems: &mut Vec<String>) -> (Copies, BTreeMap<MessageRef, u64>) {
         let mut copies = Copies::new();
@@ -86,8 +95,7 @@ impl Record {
                     }
                 }
                 Some(_) => problems.push(format!("message {} arrived with other bytes", message.id)),
-                // An echo's answer was said by no agent here, but it answers one.
-                None if message.reply_to.is_some_and(|asked| self.accepted.contains_key(&asked)) => {}
+                None if self.is_answer_of_echo(*agent, message) => {}
                 None if self.doubtful.iter().any(|said| said.body == message.body) => {}
                 None => problems.push(format!("message {} arrived and nobody sent it", message.id)),
             }
@@ -116,12 +124,14 @@ fn untrue(
         Destination::Group(_) | Destination::Everyone => false,
     };
     match outcome {
-        Outcome::Delivered if here && arrived != 1 => {
-            Some(format!("message {id} to {to} was reported delivered and came to {arrived} agents"))
+        Outcome::Delivered | Outcome::Processed if here && arrived == 0 => {
+            Some(format!("message {id} to {to} was reported {outcome:?} and never came"))
         }
         // `at_us` is when a gateway had it on its disk; its agent may be shown it later.
-        Outcome::Delivered if here && first_at.is_some_and(|at| at > seen.receipt.at_us) => {
-            Some(format!("message {id} to {to} was reported delivered before it came"))
+        Outcome::Delivered | Outcome::Processed
+            if here && first_at.is_some_and(|at| at > seen.receipt.at_us) =>
+        {
+            Some(format!("message {id} to {to} was reported {outcome:?} before it came"))
         }
         Outcome::Expired | Outcome::Rejected if arrived > 0 => {
             Some(format!("message {id} to {to} was reported {outcome:?} and came"))
@@ -132,7 +142,7 @@ fn untrue(
 
 #[cfg(test)]
 mod tests {
-    use mesh_agent::api::{Accepted, Body, Message, Name, Receipt};
+    use mesh_agent::api::{Accepted, Body, Name, Receipt};
     use mesh_protocol::{Address, MessageId, MessageType, Priority};
 
     use super::super::witness::{Said, Witness};
@@ -177,7 +187,11 @@ mod tests {
     }
 
     fn came_from(record: &mut Record, from: &str, text: &str) {
-        let message = Message {
+        record.arrived(Instant::ZERO, 1, message(from, text));
+    }
+
+    fn message(from: &str, text: &str) -> Message {
+        Message {
             cursor: None,
             id: ID,
             from: Destination::agent_on(Name::new(from).unwrap(), ID.node),
@@ -188,8 +202,7 @@ mod tests {
             hops: 1,
             at_us: 0,
             body: Body::text(text),
-        };
-        record.arrived(Instant::ZERO, 1, message);
+        }
     }
 
     fn problems(record: Record) -> Vec<String> {
@@ -198,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_is_promised_is_no_problem() {
-        for outcome in [Outcome::Delivered, Outcome::Unknown] {
+        for outcome in [Outcome::Delivered, Outcome::Processed, Outcome::Unknown] {
             let mut record = accepted();
             assert!(!record.is_completed());
             receipt(&mut record, 0, outcome);
@@ -222,9 +235,26 @@ mod tests {
     #[test]
     fn every_lie_and_every_loss_is_a_problem() {
         type Deed = fn(&mut Record);
-        let cases: [(&str, &[Deed]); 9] = [
+        let cases: [(&str, &[Deed]); 12] = [
             ("nobody was told", &[|record| came(record, "hello")]),
-            ("came to 0 agents", &[|record| receipt(record, 0, Outcome::Delivered)]),
+            ("Delivered and never came", &[|record| receipt(record, 0, Outcome::Delivered)]),
+            ("Processed and never came", &[|record| receipt(record, 0, Outcome::Processed)]),
+            (
+                "came to 2 agents",
+                &[
+                    |record| receipt(record, 0, Outcome::Delivered),
+                    |record| came(record, "hello"),
+                    |record| record.arrived(Instant::ZERO, 2, message("alice", "hello")),
+                ],
+            ),
+            (
+                "came to 2 agents",
+                &[
+                    |record| receipt(record, 0, Outcome::Unknown),
+                    |record| came(record, "hello"),
+                    |record| record.arrived(Instant::ZERO, 2, message("alice", "hello")),
+                ],
+            ),
             (
                 "came 2 times",
                 &[
@@ -273,10 +303,52 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_before_the_delivery_is_a_problem() {
-        for (came_at, told_at, wrong) in [(5, 5, false), (5, 7, false), (5, 4, true)] {
+    fn an_answer_that_nobody_said_is_excused_only_where_its_asker_asked_an_echo() {
+        for (echo, agent, wrong) in
+            [(Some("bob"), 0, 0), (Some("carol"), 0, 1), (None, 0, 1), (Some("bob"), 2, 1)]
+        {
             let mut record = accepted();
+            if let Some(echo) = echo {
+                record.echoes(echo.parse().unwrap());
+            }
             receipt(&mut record, 0, Outcome::Delivered);
+            came(&mut record, "hello");
+            let id = MessageRef { node: Address::new(2), id: MessageId(1) };
+            let answer = Message { id, reply_to: Some(ID), ..message("bob", "hello") };
+            record.arrived(Instant::ZERO, agent, answer);
+            let found = problems(record);
+            assert_eq!(found.len(), wrong, "{echo:?} {agent}: {found:?}");
+            assert!(found.iter().all(|problem| problem.contains("nobody sent it")), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_may_be_many() {
+        let mut record = Record::default();
+        let said = Said { to: "group:team".parse().unwrap(), ..said("hello") };
+        record.accepted(
+            Instant::ZERO,
+            0,
+            said,
+            &Accepted { reference: None, id: ID, durable: true, at_us: 0 },
+        );
+        receipt(&mut record, 0, Outcome::Sent);
+        for agent in [1, 2] {
+            let to = "group:team".parse().unwrap();
+            record.arrived(Instant::ZERO, agent, Message { to, ..message("alice", "hello") });
+        }
+        assert_eq!(problems(record), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_receipt_before_the_delivery_is_a_problem() {
+        let outcomes = [Outcome::Delivered, Outcome::Processed];
+        let times = [(5, 5, false), (5, 7, false), (5, 4, true)];
+        for (outcome, (came_at, told_at, wrong)) in
+            outcomes.into_iter().flat_map(|one| times.map(|at| (one, at)))
+        {
+            let mut record = accepted();
+            receipt(&mut record, 0, outcome);
             came(&mut record, "hello");
             record.receipts[0].receipt.at_us = told_at;
             record.arrivals[0].message.at_us = came_at;

@@ -116,6 +116,9 @@ impl ScenarioRun {
                 record.forgets(node as usize);
             }
         }
+        for node in (0..scenario.node_count()).filter(|node| !is_gateway(*node)) {
+            record.echoes(Destination::Node(address(node)));
+        }
         let powers = powers(&own, start);
         let course = Course::new(scenario, StackKind::Mesh, seed);
         let ledger = Arc::new(Mutex::new(Ledger { testbed: testbed.clone(), course, record, asked: 0 }));

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_agent::api::{Accepted, ErrorEvent, Message, MessageRef, Receipt};
+use mesh_agent::api::{Accepted, Destination, ErrorEvent, Message, MessageRef, Receipt};
 use mesh_protocol::{Instant, PerClass};
 
 use super::report::{Arrival, RunReport, SeenReceipt};
@@ -34,6 +34,8 @@ pub(super) struct Record {
     pub(super) arrivals: Vec<Arrival>,
     /// Those who lose what they know with their power.
     pub(super) forgetful: BTreeSet<usize>,
+    /// Simulated devices that answer by themselves, by what they are addressed as.
+    pub(super) echoes: BTreeSet<Destination>,
     /// When each whose gateway was away had it back.
     pub(super) back: BTreeMap<usize, Instant>,
     pub(super) problems: Vec<String>,
@@ -79,6 +81,11 @@ impl Record {
     /// This one loses what it knows when its power is cut: it may take a message twice.
     pub(super) fn forgets(&mut self, agent: usize) {
         self.forgetful.insert(agent);
+    }
+
+    /// What is sent there is answered by a simulated device, and nobody takes down what that says.
+    pub(super) fn echoes(&mut self, to: Destination) {
+        self.echoes.insert(to);
     }
 
     /// The gateway of this one is back, and what waited there has its whole deadline again.

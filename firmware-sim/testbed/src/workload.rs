@@ -25,6 +25,8 @@ const QUIET: Duration = Duration::from_secs(8);
 const AFTER: Duration = Duration::from_secs(10);
 /// The group that every second agent hears.
 const GROUP: &str = "second";
+/// A simulated device that answers what is sent to it.
+const ECHO: &str = "echo";
 
 /// What happens in it.
 #[derive(Clone, Debug)]
@@ -110,6 +112,9 @@ impl Workload {
 
     async fn live(self, testbed: Testbed) -> Result<Record, TestbedError> {
         let record = Shared::default();
+        if let Ok(echo) = Name::new(ECHO) {
+            lock(&record).echoes(Destination::agent(echo));
+        }
         let start = testbed.now() + QUIET;
         let mut all = JoinSet::new();
         let mut ends = start;
@@ -175,7 +180,7 @@ impl Workload {
         if agent < gateways {
             let name = |text: &str| Name::new(text).ok();
             let text = |to: &str| Body::text(format!("{agent} to {to}"));
-            let (group, echo) = (name(GROUP).map(Destination::Group), name("echo").map(Destination::agent));
+            let (group, echo) = (name(GROUP).map(Destination::Group), name(ECHO).map(Destination::agent));
             let everyone = Some(Destination::Everyone);
             said.extend([
                 (group, MessageType::Notification, Priority::Medium, text("the group")),
