@@ -95,7 +95,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         let Parts { config, membership, ttl, seed, bearer, clock, store, .. } = parts;
         let now = clock.now();
         let mut recovered = records::recover(parts.recovered, membership.fingerprint, config.address);
-        tell_of_losses(&recovered);
+        tell_of_unreadable(&recovered);
         let start = Start {
             id: first_id(&recovered, &membership, seed),
             seq: first_seq(&recovered, &membership, config.address)?,
@@ -105,6 +105,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 _ => None,
             },
         };
+        // A store that is refused is not spoken of as if the gateway went on with it.
+        tell_of_lost_writes(&recovered);
         let node_config = Config {
             address: config.address,
             keys: Keyring::new(EpochKeys::derive(&membership.key, membership.epoch)),
@@ -141,13 +143,16 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     }
 }
 
-fn tell_of_losses(recovered: &records::Recovered) {
+fn tell_of_unreadable(recovered: &records::Recovered) {
     if recovered.unreadable > 0 {
         tracing::error!(
             records = recovered.unreadable,
             "records of the message store could not be read and are left out"
         );
     }
+}
+
+fn tell_of_lost_writes(recovered: &records::Recovered) {
     if recovered.known_lost > 0 {
         tracing::error!(
             writes = recovered.known_lost,
