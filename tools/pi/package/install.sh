@@ -194,6 +194,10 @@ if [ -n "$adapter" ]; then
         fi
     done
 fi
+if grep -qsE '^[[:space:]]*adapter[[:space:]]*=[[:space:]]*["'\'']sim["'\'']' "$DATA/mesh-gateway.toml"; then
+    say "Warning: $DATA/mesh-gateway.toml says adapter = \"sim\", and this program has no simulator: the service will not start." >&2
+    say "  Name a radio: sudo ./install.sh --adapter hci0" >&2
+fi
 as_gateway config check >/dev/null || fail "checking the settings: see above; correct them and run install.sh again"
 
 # ---- start ----
