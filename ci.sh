@@ -178,7 +178,7 @@ job_vm() {
     [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
     cargo build --locked -p hw-tests -p mesh-gateway --features hw-tests/bluez,mesh-gateway/bluez --bins
     started=$SECONDS
-    local log=target/vm/console.log programs=(conformance two-gateways mesh-gateway comeback) add=() program
+    local log=target/vm/console.log programs=(conformance two-gateways mesh-gateway reconnect) add=() program
     for program in "${programs[@]}"; do add+=(--add "target/debug/$program"); done
     add+=(--add tools/vm/refusals.sh)
     # in_machine ARM SCRIPT: the script in the machine. Once more if it fails, and says so: an emulated processor that has to share its host
@@ -205,8 +205,8 @@ job_vm() {
     # Shared with bluetoothd.
     in_machine dbus '
         conformance --arm dbus
-        comeback --stop "killall bluetoothd" --start "(bluetoothd -n -E >/dev/null 2>&1 &)"
-        comeback --stop "killall btvirt" --start "(btvirt -L -l2 >/dev/null 2>&1 &)"
+        reconnect --stop "killall bluetoothd" --start "(bluetoothd -n -E >/dev/null 2>&1 &)"
+        reconnect --stop "killall btvirt" --start "(btvirt -L -l2 >/dev/null 2>&1 &)"
     '
     echo "vm: took $((SECONDS - started)) s, boots included"
 }

@@ -92,11 +92,11 @@ async fn what_an_outsider_recorded_is_not_delivered_again_after_a_cut() {
     let mut bob = agent(&b, "bob").await;
     let bob_of =
         |text: String| SendRequest::new(Destination::agent(name("bob")), MessageType::Task, Body::text(text));
-    let mut flying = Vec::new();
+    let mut in_flight = Vec::new();
     for n in 0..MESSAGES {
-        flying.push(sensor.send(bob_of(format!("{n}"))).await.unwrap());
-        if flying.len() == 8 || n + 1 == MESSAGES {
-            for pending in flying.drain(..) {
+        in_flight.push(sensor.send(bob_of(format!("{n}"))).await.unwrap());
+        if in_flight.len() == 8 || n + 1 == MESSAGES {
+            for pending in in_flight.drain(..) {
                 assert_eq!(pending.receipt().await.unwrap().outcome, Outcome::Delivered);
             }
         }

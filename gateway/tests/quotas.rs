@@ -269,10 +269,10 @@ async fn an_agent_whose_only_claim_is_an_ack_that_never_came_gives_way_also_afte
     // Each keeps a hundred agents.
     let (a, b) = (gateway(1, end_a, dirs[0].path()).await, gateway(2, end_b, dirs[1].path()).await);
     agent(&b, "bob").await.handle().bye().await;
-    let wish = SendRequest { receipt: ReceiptRequest::Processed, ..task("bob") };
+    let request = SendRequest { receipt: ReceiptRequest::Processed, ..task("bob") };
     for n in 0..100u64 {
         let sender = agent(&a, &format!("cli-{n}")).await;
-        sends(&sender, wish.clone()).await.unwrap();
+        sends(&sender, request.clone()).await.unwrap();
         let delivered =
             async || sender.handle().status().await.unwrap().counters.get("messages_delivered").copied();
         while delivered().await <= Some(n) {}

@@ -83,13 +83,13 @@ fn to_bob(text: String) -> SendRequest {
 
 /// Sends all of one sender's messages, each under a key of its own.
 async fn send(alice: Handle, number: u64, tally: Arc<Tally>) {
-    let mut flying: VecDeque<Pending> = VecDeque::new();
+    let mut in_flight: VecDeque<Pending> = VecDeque::new();
     for n in 0..MESSAGES {
         let request = SendRequest { key: Some(n), ..to_bob(format!("{number}: message {n}")) };
-        flying.push_back(alice.send(request).await.unwrap());
+        in_flight.push_back(alice.send(request).await.unwrap());
         tally.sent.fetch_add(1, Ordering::Relaxed);
-        while flying.len() >= IN_FLIGHT || (n + 1 == MESSAGES && !flying.is_empty()) {
-            let mut pending = flying.pop_front().unwrap();
+        while in_flight.len() >= IN_FLIGHT || (n + 1 == MESSAGES && !in_flight.is_empty()) {
+            let mut pending = in_flight.pop_front().unwrap();
             assert!(pending.accepted().await.unwrap().durable);
             tally.accepted.fetch_add(1, Ordering::Relaxed);
             assert_eq!(pending.receipt().await.unwrap().outcome, Outcome::Delivered);

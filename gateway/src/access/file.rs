@@ -64,7 +64,7 @@ pub enum AccessError {
     },
     /// It is no such file.
     #[error(
-        "reading the access tokens {path}: {why}; mend that line, or make the tokens anew with `mesh-gateway token`"
+        "reading the access tokens {path}: {why}; correct that line, or make the tokens again with `mesh-gateway token`"
     )]
     Damaged {
         /// The file.

@@ -107,7 +107,7 @@ impl AirWatch {
         if !self.refused.is_empty() {
             problems.push(format!(
                 "all frames of these nodes are refused as replays, or as too far ahead of those before: {}; someone repeats old frames, or \
-                 forged one with the network's key, or such a node began anew without its data directory and needs a new invitation",
+                 forged one with the network's key, or such a node began again without its data directory and needs a new invitation",
                 named(&self.refused)
             ));
         }

@@ -147,7 +147,7 @@ pub(super) async fn manage(shared: Arc<Shared>, mut wanted: watch::Receiver<Vec<
                     let Err(bug) = ended.map_err(|error| (error.is_panic(), error.id())) else { continue };
                     let name = running.iter().find(|(_, task)| task.id() == bug.1).map(|(name, _)| *name);
                     if let (true, Some(name)) = (bug.0, name) {
-                        tracing::error!(peer = %name, "what keeps a gateway connected stopped, which is a bug: it begins anew");
+                        tracing::error!(peer = %name, "what keeps a gateway connected stopped, which is a bug: it begins again");
                         running.remove(&name);
                         died = Some(name);
                         break;

@@ -60,12 +60,12 @@ class Bare:
 
     async def send_all(self, to: str, count: int) -> None:
         accepted: Set[int] = set()
-        flying: Set[int] = set()
+        in_flight: Set[int] = set()
         sent = completed = 0
         while completed < count:
-            while sent < count and len(flying) < WINDOW:
+            while sent < count and len(in_flight) < WINDOW:
                 sent += 1
-                flying.add(sent)
+                in_flight.add(sent)
                 self.write(
                     {"op": "send", "ref": sent, "to": to, "type": "PARAMETER_UPDATE", "priority": "HIGH",
                      "text": json.dumps(CONTENT)}
@@ -73,9 +73,9 @@ class Bare:
             for event in await self.events():
                 if event["ev"] == "accepted":
                     accepted.add(event["ref"])
-                elif event["ev"] == "receipt" and event["ref"] in flying:
+                elif event["ev"] == "receipt" and event["ref"] in in_flight:
                     assert event["outcome"] == "delivered" and event["ref"] in accepted
-                    flying.remove(event["ref"])
+                    in_flight.remove(event["ref"])
                     completed += 1
                     if completed % 64 == 0 or completed == count:
                         self.write({"op": "ack", "cursor": event["cursor"]})

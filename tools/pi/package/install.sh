@@ -112,7 +112,7 @@ fi
 
 if [ -n "$invite$network$name" ] && [ -e "$DATA/network.toml" ]; then
     fail "entering a network: this machine is in one already, in $DATA; nothing was changed. Leave those options out to bring the \
-program up to date, or move $DATA away to begin anew"
+program up to date, or move $DATA away to begin again"
 fi
 
 # ---- in ----

@@ -49,15 +49,20 @@ impl Pair {
     }
 
     /// Keeps so many messages without a receipt for so long.
-    pub(crate) async fn turn(&mut self, time: Duration, in_flight: usize, durability: Durability) -> Turn {
+    pub(crate) async fn turn(
+        &mut self,
+        time: Duration,
+        most_in_flight: usize,
+        durability: Durability,
+    ) -> Turn {
         let durable = durability == Durability::Synced;
         let before = self.sender.usage().await;
         let begin = Instant::now();
-        let (mut flying, mut done) = (0, 0u64);
+        let (mut in_flight, mut done) = (0, 0u64);
         loop {
             if begin.elapsed() < time {
-                while flying < in_flight {
-                    flying += 1;
+                while in_flight < most_in_flight {
+                    in_flight += 1;
                     self.reference += 1;
                     self.sender.queue(&Request::Send(request(
                         "receiver",
@@ -66,7 +71,7 @@ impl Pair {
                         durable,
                     )));
                 }
-            } else if flying == 0 {
+            } else if in_flight == 0 {
                 break;
             }
             self.sender.flush().await;
@@ -77,12 +82,12 @@ impl Pair {
                     Event::Accepted(accepted) => assert_eq!(accepted.durable, durable),
                     Event::Receipt(receipt) => {
                         assert_eq!(receipt.outcome, Outcome::Delivered);
-                        flying -= 1;
+                        in_flight -= 1;
                         done += 1;
                         cursor = receipt.cursor.or(cursor);
                     }
                     // The receiver is more than an inbox behind: the message is sent again.
-                    Event::Error(error) if error.code == ErrorCode::Busy => flying -= 1,
+                    Event::Error(error) if error.code == ErrorCode::Busy => in_flight -= 1,
                     other => panic!("{other:?}"),
                 }
             }
@@ -253,10 +258,15 @@ impl Clients {
     }
 
     /// As [`Pair::turn`].
-    pub(crate) async fn turn(&mut self, time: Duration, in_flight: usize, durability: Durability) -> Turn {
+    pub(crate) async fn turn(
+        &mut self,
+        time: Duration,
+        most_in_flight: usize,
+        durability: Durability,
+    ) -> Turn {
         let before = self.usage().await;
         let begin = Instant::now();
-        let mut flying = VecDeque::new();
+        let mut in_flight = VecDeque::new();
         let (mut done, mut over) = (0, false);
         loop {
             // The lean ones look at the clock once for many, too.
@@ -264,12 +274,12 @@ impl Clients {
                 over = begin.elapsed() >= time;
             }
             if !over {
-                while flying.len() < in_flight {
+                while in_flight.len() < most_in_flight {
                     let request = request(self.receiver, &self.body, 0, durability == Durability::Synced);
-                    flying.push_back(self.sender.send(request).await.expect("the gateway is there"));
+                    in_flight.push_back(self.sender.send(request).await.expect("the gateway is there"));
                 }
             }
-            let Some(pending) = flying.pop_front() else { break };
+            let Some(pending) = in_flight.pop_front() else { break };
             match pending.receipt().await {
                 Ok(receipt) => {
                     assert_eq!(receipt.outcome, Outcome::Delivered);

@@ -47,21 +47,21 @@ impl Echo {
     }
 
     /// Keeps so many frames in flight for so long. Writes as the echo does: each frame, or all that are due.
-    pub(crate) async fn turn(&mut self, time: Duration, in_flight: usize) -> Turn {
+    pub(crate) async fn turn(&mut self, time: Duration, most_in_flight: usize) -> Turn {
         let begin = Instant::now();
-        let (mut flying, mut done) = (0, 0u64);
+        let (mut in_flight, mut done) = (0, 0u64);
         let mut out = Vec::new();
         loop {
             if begin.elapsed() < time {
-                while flying < in_flight {
-                    flying += 1;
+                while in_flight < most_in_flight {
+                    in_flight += 1;
                     out.extend_from_slice(&self.frame);
                     if self.writes != Writes::Batched {
                         self.writer.write_all(&out).await.expect("the echo is there");
                         out.clear();
                     }
                 }
-            } else if flying == 0 {
+            } else if in_flight == 0 {
                 break;
             }
             if !out.is_empty() {
@@ -70,7 +70,7 @@ impl Echo {
             }
             assert!(fill(&mut self.reader, &mut self.buffer).await.expect("the echo is there"));
             cut(&mut self.buffer, |_| {
-                flying -= 1;
+                in_flight -= 1;
                 done += 1;
             });
         }

@@ -95,7 +95,7 @@ fn add(args: TokenAddArgs, out: Output) -> anyhow::Result<()> {
     sink.put(text.as_bytes()).map_err(|error| {
         // Not the success that a closed pipe is elsewhere: nobody can show this token.
         let name = grant.name;
-        anyhow!("adding an access token: nobody took it ({error}); remove it with `mesh-gateway token remove {name}` and add it anew")
+        anyhow!("adding an access token: nobody took it ({error}); remove it with `mesh-gateway token remove {name}` and add it again")
     })?;
     out.note(format_args!(
         "{} is the token {}; it is not shown again. Give it as `token` in the hello, or in a file (chmod 600) to --token-file",

@@ -75,7 +75,7 @@ pub(super) async fn serve(mut gateway: Gateway, mut signals: Signals) -> anyhow:
                         break;
                     }
                     Asked::Reopen => {
-                        tracing::info!("SIGHUP: opening the logs anew");
+                        tracing::info!("SIGHUP: opening the logs again");
                         audit.reopen();
                     }
                 },

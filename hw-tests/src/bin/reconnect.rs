@@ -1,7 +1,7 @@
 //! A bearer over bluetoothd while bluetoothd or the adapter goes away and comes back; the exit code is the verdict.
 //!
 //! ```sh
-//! tools/vm/run.sh --arm dbus --add target/debug/comeback -- comeback \
+//! tools/vm/run.sh --arm dbus --add target/debug/reconnect -- reconnect \
 //!     --stop 'killall bluetoothd' --start '(bluetoothd -n -E >/dev/null 2>&1 &)'
 //! ```
 
