@@ -72,7 +72,7 @@ pub fn announce_after(seed: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use mesh_protocol::{NetKey, ReplayMark, SmallNode};
+    use mesh_protocol::{Delivery, MessageId, NetKey, Priority, ReplayMark, SendError, SmallNode};
 
     use super::*;
     use crate::flash::tests::Ram;
@@ -98,6 +98,14 @@ mod tests {
         assert_eq!(node.replay_marks().collect::<Vec<_>>(), [mark]);
         assert_eq!(node.routes().count(), 1, "the one to itself is left out");
         assert_eq!(start(4, &[]).next_seq(), 0, "another key");
+        let (id, priority) = (MessageId(1), Priority::High);
+        let delivery = Delivery { id, destination: to, priority, deadline: Instant::MAX };
+        let sent = start(2, &[]).send(Instant::ZERO, delivery, 1, &[1]);
+        assert_eq!(
+            sent,
+            Err(SendError::SeqExhausted),
+            "under the key of an epoch that is over it says nothing"
+        );
     }
 
     #[test]

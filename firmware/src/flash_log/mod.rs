@@ -18,6 +18,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use mesh_protocol::frame::SEQ_MAX;
 use mesh_protocol::{Address, ReplayMark};
 
 use crate::flash::Flash;
@@ -51,6 +52,8 @@ pub enum LogError<E> {
     Damaged,
     /// There is no room for all that is to be kept, in flash or in the table of marks. Nothing was written.
     Full,
+    /// SEQs were to be reserved in an epoch earlier than the kept one, in which nobody knows what was used. Nothing was written.
+    OldEpoch,
 }
 
 impl<E: core::fmt::Display> core::fmt::Display for LogError<E> {
@@ -59,6 +62,7 @@ impl<E: core::fmt::Display> core::fmt::Display for LogError<E> {
             Self::Flash(error) => write!(f, "using flash: {error}"),
             Self::Damaged => f.write_str("flash has lost records: erase it and give the node a new address"),
             Self::Full => f.write_str("there is no room for all that is to be kept: give the log more flash"),
+            Self::OldEpoch => f.write_str("this epoch is over: SEQs are reserved in a later one"),
         }
     }
 }
@@ -75,11 +79,27 @@ pub struct Kept<M> {
 }
 
 impl<M: Marks> Kept<M> {
-    /// The first SEQ that no earlier life can have used in this epoch.
+    /// The first SEQ that no earlier life can have used in this epoch; behind the last one there is in an epoch earlier than the kept one.
     #[must_use]
     pub const fn seq_start(&self, epoch: u32) -> u32 {
-        // A later epoch has another key, under which no SEQ was used. In an earlier one nobody knows any more: leaving some out is safe.
-        if epoch > self.epoch { 0 } else { self.seq }
+        if epoch > self.epoch {
+            // It has another key, under which no SEQ was used.
+            0
+        } else if epoch == self.epoch {
+            self.seq
+        } else {
+            // How many were used under that key nobody knows any more: a node that goes back to it finds them all used.
+            SEQ_MAX + 1
+        }
+    }
+
+    /// Whether one of these changes reserves SEQs of an epoch that is over, or that the changes before it end.
+    fn goes_back(&self, changes: &[Change]) -> bool {
+        let epochs = changes.iter().filter_map(|change| match change {
+            Change::Seq { epoch, .. } => Some(*epoch),
+            Change::Messages(_) | Change::Mark(_) => None,
+        });
+        !epochs.clone().all(|epoch| epoch >= self.epoch) || !epochs.is_sorted()
     }
 
     /// The first message number that no earlier life can have used.
@@ -196,10 +216,14 @@ impl<M: Marks> FlashLog<M> {
     ///
     /// # Errors
     /// Whether they are in flash is unknown; nothing that waits for them may be done. They may be written again. There may be
-    /// [no room](LogError::Full), too.
+    /// [no room](LogError::Full), too, or the [epoch is over](LogError::OldEpoch).
     pub fn write<F: Flash>(&mut self, flash: &mut F, changes: &[Change]) -> Result<(), LogError<F::Error>> {
         if !self.kept.has_room_for(changes) {
             return Err(LogError::Full);
+        }
+        // It would be written and count for nothing, and the node would use what it takes for reserved.
+        if self.kept.goes_back(changes) {
+            return Err(LogError::OldEpoch);
         }
         // Whatever happens now, what stands here is in doubt until the write is done.
         let end = self.end.take();

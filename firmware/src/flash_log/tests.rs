@@ -198,9 +198,17 @@ fn each_epoch_has_its_own_seqs_and_an_older_one_never_begins_again() {
     log.write(&mut chip, &[seq(5_000)]).unwrap();
     assert_eq!((log.kept().seq_start(1), log.kept().seq_start(2)), (5_000, 0));
     log.write(&mut chip, &[Change::Seq { epoch: 2, up_to: 64 }]).unwrap();
-    assert_eq!(log.kept().seq_start(2), 64);
-    log.write(&mut chip, &[seq(9_000)]).unwrap();
-    assert_eq!(open(&mut chip).unwrap().kept().seq_start(2), 64, "a late word of the epoch before");
+    let written = chip.written;
+    let next = Change::Seq { epoch: 3, up_to: 64 };
+    for late in [&[seq(9_000)][..], &[mark(1, 1), seq(9_000)], &[next, seq(9_000)]] {
+        assert_eq!(log.write(&mut chip, late), Err(LogError::OldEpoch));
+    }
+    assert_eq!(chip.written, written, "nothing was written");
+    for kept in [log.kept(), open(&mut chip).unwrap().kept()] {
+        assert_eq!([1, 2, 3].map(|epoch| kept.seq_start(epoch)), [SEQ_MAX + 1, 64, 0]);
+    }
+    log.write(&mut chip, &[next]).unwrap();
+    assert_eq!(open(&mut chip).unwrap().kept().seq_start(3), 64, "after a refusal it goes on");
 }
 
 #[test]
