@@ -28,7 +28,7 @@ pub trait Flash {
     /// Writes whole words from `offset` on, in order; they were erased before, and are written once. Returns when it is done.
     ///
     /// # Errors
-    /// Flash does not answer, or the region ends before. Any part of the bytes may be there then.
+    /// Flash does not answer, or the region ends before. Of the bytes may be there then what a power cut would leave.
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error>;
 
     /// Erases whole pages, `from` up to `to`. Returns when it is done.

@@ -8,9 +8,9 @@
 //! its head, and until that is written the older one does. Last, the older one gets a mark at its end that says so: without it, a head that is
 //! lost later would look like one that a cut has kept from being written, and the node would go on with what the older half has.
 //!
-//! A record is all or nothing. One that a cut broke can only be the last; behind it nothing is written any more, the next write begins the
-//! other half. So bytes behind a broken record mean that flash has lost something, perhaps a reservation, and a node that went on would use
-//! a SEQ twice under one key. The log then says [`LogError::Damaged`] and the node must not start: it needs a new address or a new epoch.
+//! A record is all or nothing. One that a cut broke can only be the last, and lacks its last byte; behind it nothing is written any more, the
+//! next write begins the other half. So a broken record that has its last byte, or bytes behind it, means that flash has lost something,
+//! perhaps a reservation, and a node that went on would use a SEQ twice under one key. The log then says [`LogError::Damaged`] and the node must not start: it needs a new address or a new epoch.
 
 mod halves;
 mod marks;
@@ -25,7 +25,7 @@ use crate::flash::Flash;
 use halves::{HALF_HEAD, Half, half_head, half_len, has_moved, is_erased, moved, read_half, records_len};
 pub(crate) use marks::covers;
 pub use marks::{MarkTable, Marks};
-use record::{ALIGN, CHANGE, ERASED, HEAD, MOVED};
+use record::{ALIGN, CHANGE, ERASED, HEAD, MOST};
 
 /// Something that is to be kept over a power cut. Numbers only go up: of two changes of one thing the higher counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,7 +229,10 @@ impl<M: Marks> FlashLog<M> {
         let end = self.end.take();
         let limit = self.half + records_len(flash);
         // A record never crosses the end of a half: the other one may be erased at any time.
-        let here = end.filter(|end| *end as usize + record::length(changes.len()) <= limit as usize);
+        let fits = |end: &u32| {
+            changes.len() <= MOST && *end as usize + record::length(changes.len()) <= limit as usize
+        };
+        let here = end.filter(fits);
         match here {
             Some(at) => {
                 let length = write_record(flash, at, self.generation, || changes.iter().copied())?;
@@ -251,7 +254,7 @@ impl<M: Marks> FlashLog<M> {
         let generation = self.generation + 1;
         let all = || self.kept.iter().chain(changes.iter().copied());
         let room = (records_len(flash) as usize).saturating_sub(HALF_HEAD);
-        if all().count() >= usize::from(MOVED) || record::length(all().count()) > room {
+        if all().count() > MOST || record::length(all().count()) > room {
             return Err(LogError::Full);
         }
         flash.erase(half, half + len).map_err(LogError::Flash)?;
@@ -276,20 +279,25 @@ impl<M: Marks> FlashLog<M> {
         while at as usize + HEAD <= limit as usize {
             let mut head = [0; HEAD];
             flash.read(at, &mut head).map_err(LogError::Flash)?;
-            let count = match record::read_head(head) {
+            let behind = match record::read_head(head) {
                 Some((count, crc)) if at as usize + record::length(count.into()) <= limit as usize => {
+                    let behind = at + record::length(count.into()) as u32;
                     if self.read_changes(flash, at, count, crc)? {
-                        at += record::length(count.into()) as u32;
-                        first = false;
+                        (at, first) = (behind, false);
                         continue;
                     }
-                    usize::from(count)
+                    // Bytes are written in order: one that has its last byte was whole once, and whoever wrote it was told so.
+                    if ends_written(flash, at + (HEAD + CHANGE * usize::from(count)) as u32)? {
+                        return Err(LogError::Damaged);
+                    }
+                    behind
                 }
-                // Bytes are written in order: where not even the head is whole, nothing follows it.
-                _ => 0,
+                // The same goes for a head, and nothing follows one that is not whole.
+                _ if head[HEAD - 1] != ERASED => return Err(LogError::Damaged),
+                _ => at + HEAD as u32,
             };
             let is_clean = head == [ERASED; HEAD];
-            if first || !is_erased(flash, at + record::length(count) as u32, limit)? {
+            if first || !is_erased(flash, behind, limit)? {
                 return Err(LogError::Damaged);
             }
             // Behind a torn record nothing is appended: its words cannot be written again, and the next record would not be found.
@@ -328,6 +336,13 @@ impl<M: Marks> FlashLog<M> {
         }
         Ok(true)
     }
+}
+
+/// Whether the byte before `end`, a multiple of four, was written.
+fn ends_written<F: Flash>(flash: &mut F, end: u32) -> Result<bool, LogError<F::Error>> {
+    let mut bytes = [0; 4];
+    flash.read(end - 4, &mut bytes).map_err(LogError::Flash)?;
+    Ok(bytes[3] != ERASED)
 }
 
 /// Writes a record, head first; its length.

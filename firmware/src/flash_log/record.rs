@@ -4,11 +4,14 @@
 //!
 //! | bytes | of a record |
 //! |---|---|
-//! | 2 | how many changes, little-endian as all numbers here |
-//! | 2 | the same with every bit turned |
-//! | 4 | CRC-32 of the half's generation, the number of changes and the changes |
-//! | 12 each | changes: kind, 0, address (2), epoch (4), number (4) |
+//! | 4 | CRC-32 of the half's generation, the number of changes and the changes, little-endian as all numbers here |
+//! | 2 | how many changes, with every bit turned |
+//! | 2 | the same as it is |
+//! | 12 each | changes: epoch (4), number (4), address (2), 0, kind |
 //! | 0 or 4 | ones, up to a multiple of [`ALIGN`] |
+//!
+//! The last byte of a head, and that of a change, is never what erased flash has there. Bytes are written in order: so the last one tells a
+//! record that a cut broke from one that was whole, and of which flash has lost something since.
 
 use mesh_protocol::{Address, ReplayMark};
 
@@ -20,6 +23,8 @@ pub(super) const ALIGN: usize = 8;
 pub(super) const HEAD: usize = 8;
 /// Bytes of a change.
 pub(super) const CHANGE: usize = 12;
+/// The most changes of a record: with more, the last byte of its head could be that of erased flash.
+pub(super) const MOST: usize = 0xfeff;
 /// Stands for the number of changes in what is no record but the mark of a half that counts no more.
 pub(super) const MOVED: u16 = 0xfffe;
 /// Nothing is written here.
@@ -42,16 +47,16 @@ pub(super) fn encode(change: Change) -> [u8; CHANGE] {
         Change::Mark(mark) => (MARK, mark.src.bits(), mark.epoch, mark.seq),
     };
     let mut bytes = [0; CHANGE];
-    bytes[0] = kind;
-    bytes[2..4].copy_from_slice(&address.to_le_bytes());
-    bytes[4..8].copy_from_slice(&epoch.to_le_bytes());
-    bytes[8..].copy_from_slice(&number.to_le_bytes());
+    bytes[..4].copy_from_slice(&epoch.to_le_bytes());
+    bytes[4..8].copy_from_slice(&number.to_le_bytes());
+    bytes[8..10].copy_from_slice(&address.to_le_bytes());
+    bytes[11] = kind;
     bytes
 }
 
 /// What a change of a whole record says; `None` for a kind that this firmware does not know.
 pub(super) fn decode(bytes: [u8; CHANGE]) -> Option<Change> {
-    let [kind, _, a0, a1, e0, e1, e2, e3, n0, n1, n2, n3] = bytes;
+    let [e0, e1, e2, e3, n0, n1, n2, n3, a0, a1, _, kind] = bytes;
     let epoch = u32::from_le_bytes([e0, e1, e2, e3]);
     let number = u32::from_le_bytes([n0, n1, n2, n3]);
     match kind {
@@ -68,15 +73,15 @@ pub(super) fn decode(bytes: [u8; CHANGE]) -> Option<Change> {
 /// The head of a record with so many changes and this checksum.
 pub(super) fn head(count: u16, crc: u32) -> [u8; HEAD] {
     let mut bytes = [0; HEAD];
-    bytes[..2].copy_from_slice(&count.to_le_bytes());
-    bytes[2..4].copy_from_slice(&(!count).to_le_bytes());
-    bytes[4..].copy_from_slice(&crc.to_le_bytes());
+    bytes[..4].copy_from_slice(&crc.to_le_bytes());
+    bytes[4..6].copy_from_slice(&(!count).to_le_bytes());
+    bytes[6..].copy_from_slice(&count.to_le_bytes());
     bytes
 }
 
 /// What a head says: how many changes, and their checksum. `None` when it is none.
 pub(super) fn read_head(bytes: [u8; HEAD]) -> Option<(u16, u32)> {
-    let [c0, c1, i0, i1, r0, r1, r2, r3] = bytes;
+    let [r0, r1, r2, r3, i0, i1, c0, c1] = bytes;
     let count = u16::from_le_bytes([c0, c1]);
     // All ones, as where nothing is written, are no head.
     (!count == u16::from_le_bytes([i0, i1])).then(|| (count, u32::from_le_bytes([r0, r1, r2, r3])))
@@ -116,6 +121,17 @@ mod tests {
     fn the_checksum_is_the_usual_one() {
         assert_eq!(Crc::new().add(b"123456789").value(), 0xcbf4_3926);
         assert_eq!(Crc::new().add(b"12345").add(b"6789").value(), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn the_last_byte_of_a_head_and_of_a_change_is_not_that_of_erased_flash() {
+        let mark = ReplayMark { src: Address::new(0xffff), epoch: u32::MAX, seq: u32::MAX };
+        let seq = Change::Seq { epoch: u32::MAX, up_to: u32::MAX };
+        for change in [seq, Change::Messages(u32::MAX), Change::Mark(mark)] {
+            assert_ne!(encode(change).last(), Some(&ERASED));
+        }
+        assert!((0..=MOST as u16).all(|count| head(count, u32::MAX).last() != Some(&ERASED)));
+        assert_eq!(head(MOST as u16 + 1, 0).last(), Some(&ERASED));
     }
 
     #[test]
