@@ -41,19 +41,20 @@ pub(super) fn half_head(generation: u32) -> [u8; HALF_HEAD] {
     bytes
 }
 
-/// The mark at the end of a half that says that the other one counts now.
-pub(super) fn moved(generation: u32) -> [u8; HEAD] {
-    record::head(MOVED, record::begin(generation, MOVED).value())
-}
-
-pub(super) fn has_moved<F: Flash>(
+/// Marks a half at its end: the other one counts now.
+pub(super) fn mark_moved<F: Flash>(
     flash: &mut F,
     half: u32,
     generation: u32,
-) -> Result<bool, LogError<F::Error>> {
-    let mut bytes = [0; HEAD];
-    flash.read(half + records_len(flash), &mut bytes).map_err(LogError::Flash)?;
-    Ok(bytes == moved(generation))
+) -> Result<(), LogError<F::Error>> {
+    let mark = record::head(MOVED, record::begin(generation, MOVED).value());
+    flash.write(half + records_len(flash), &mark).map_err(LogError::Flash)
+}
+
+/// Whether a half has that mark, or a part of it: nothing else is written there, and not before the head of the other half is whole.
+pub(super) fn has_moved<F: Flash>(flash: &mut F, half: u32) -> Result<bool, LogError<F::Error>> {
+    let mark = half + records_len(flash);
+    Ok(!is_erased(flash, mark, mark + HEAD as u32)?)
 }
 
 /// Where records of a half end: behind them is room for the mark.

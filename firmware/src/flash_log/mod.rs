@@ -22,7 +22,9 @@ use mesh_protocol::frame::SEQ_MAX;
 use mesh_protocol::{Address, ReplayMark};
 
 use crate::flash::Flash;
-use halves::{HALF_HEAD, Half, half_head, half_len, has_moved, is_erased, moved, read_half, records_len};
+use halves::{
+    HALF_HEAD, Half, half_head, half_len, has_moved, is_erased, mark_moved, read_half, records_len,
+};
 pub(crate) use marks::covers;
 pub use marks::{MarkTable, Marks};
 use record::{ALIGN, CHANGE, ERASED, HEAD, MOST};
@@ -173,7 +175,7 @@ pub struct FlashLog<M> {
 }
 
 impl<M: Marks> FlashLog<M> {
-    /// Reads what is kept. `marks` is an empty table.
+    /// Reads what is kept, and ends what a cut has left to be done. `marks` is an empty table.
     ///
     /// # Errors
     /// Flash does not answer, has lost something, or has marks of more sources than the table has room for. Erased flash is
@@ -188,15 +190,17 @@ impl<M: Marks> FlashLog<M> {
         let heads = [read_half(flash, 0)?, read_half(flash, second)?];
         let (half, generation) = match heads {
             [Half::Head(first), Half::Head(other)] => {
-                if other > first {
-                    (second, other)
-                } else {
-                    (0, first)
+                let (counts, older, generation) =
+                    if other > first { ((second, other), 0, first) } else { ((0, first), second, other) };
+                // A cut came between the head of the one and the mark of the other. Without it, a head that is lost later would go unnoticed.
+                if !has_moved(flash, older)? {
+                    mark_moved(flash, older, generation)?;
                 }
+                counts
             }
             // What stands in the other one may be anything: an erase that a cut breaks leaves what it likes.
-            [Half::Head(first), _] if !has_moved(flash, 0, first)? => (0, first),
-            [_, Half::Head(other)] if !has_moved(flash, second, other)? => (second, other),
+            [Half::Head(first), _] if !has_moved(flash, 0)? => (0, first),
+            [_, Half::Head(other)] if !has_moved(flash, second)? => (second, other),
             [Half::Erased, Half::Erased] => return Ok(Self { kept, generation: 0, half: second, end: None }),
             _ => return Err(LogError::Damaged),
         };
@@ -265,7 +269,7 @@ impl<M: Marks> FlashLog<M> {
         // Before the mark is written: if that fails, this half counts all the same.
         (self.generation, self.half) = (generation, half);
         if before.0 > 0 {
-            flash.write(before.1 + records_len(flash), &moved(before.0)).map_err(LogError::Flash)?;
+            mark_moved(flash, before.1, before.0)?;
         }
         self.end = Some(half + HALF_HEAD as u32 + length);
         Ok(())

@@ -181,6 +181,41 @@ fn one_bit_that_turned_anywhere_the_last_record_included_is_damage_or_changes_no
 }
 
 #[test]
+fn a_cut_between_the_new_head_and_the_mark_of_the_older_half_is_made_good_at_the_next_start() {
+    let mut chip = Chip::new();
+    let mut log = open(&mut chip).unwrap();
+    while log.generation < 2 {
+        log.write(&mut chip, &[seq(64)]).unwrap();
+    }
+    // The next half, whose last bytes written are the mark.
+    let (before, written) = loop {
+        let (before, generation) = (chip.clone(), log.generation);
+        log.write(&mut chip, &[seq(128)]).unwrap();
+        if log.generation > generation {
+            let written = chip.written - before.written;
+            break (before, written);
+        }
+    };
+    for left in written - HEAD..=written {
+        let mut cut = Chip { left, ..before.clone() };
+        let _ = open(&mut cut.clone()).unwrap().write(&mut cut, &[seq(128)]);
+        // Power is cut again while that is made good.
+        for again in 0..=HEAD {
+            let mut cut = Chip { left: again, ..cut.clone() };
+            match open(&mut cut) {
+                Ok(found) => assert_eq!(found.kept(), log.kept()),
+                Err(error) => assert_eq!(error, LogError::Flash(PowerCut)),
+            }
+            cut.left = usize::MAX;
+            assert_eq!(open(&mut cut).unwrap().kept(), log.kept());
+            // From now on a head that is lost is noticed, and the older half does not count again.
+            cut.bytes[log.half as usize] ^= 1;
+            assert!(matches!(open(&mut cut), Err(LogError::Damaged)), "{left}, {again}");
+        }
+    }
+}
+
+#[test]
 fn what_stands_where_no_write_of_this_half_left_it_is_no_record_but_damage() {
     let mut chip = Chip::new();
     let mut log = open(&mut chip).unwrap();
