@@ -112,7 +112,9 @@
 //!                 };
 //!                 envelope.truncate(len);
 //!                 let (to, priority) = (received.source, received.priority);
-//!                 let id = self.postings.number();
+//!                 let Ok(id) = self.postings.number() else {
+//!                     return Some(Verdict::Rejected(Reason::InboxFull));
+//!                 };
 //!                 self.postings.push(id, Posting { to, priority, within: ANSWER_WITHIN, envelope });
 //!             }
 //!         }
@@ -126,8 +128,10 @@
 //!     }
 //!     /// Once around the loop of a board.
 //!     fn run(&mut self, now: Instant, node: &mut SmallNode) -> Option<Instant> {
-//!         if let Some(up_to) = self.postings.reservation() {
-//!             let _ = self.log.write(&mut self.flash, &[Change::Messages(up_to)]);
+//!         if let Some(up_to) = self.postings.reservation()
+//!             && self.log.write(&mut self.flash, &[Change::Messages(up_to)]).is_ok()
+//!         {
+//!             self.postings.asked(up_to);
 //!         }
 //!         while node.has_room()
 //!             && let Some((id, posting)) = self.postings.pop_ready(self.log.kept().messages())
@@ -176,7 +180,7 @@
 //! let mut envelope = Bytes::from_array([0; 96]);
 //! let len = question.write(&mut envelope).unwrap();
 //! envelope.truncate(len);
-//! let id = switch_board.postings.number();
+//! let id = switch_board.postings.number().unwrap();
 //! let (to, priority) = (Address::new(1), Priority::High);
 //! switch_board.postings.push(id, Posting { to, priority, within: Duration::from_secs(5), envelope });
 //!

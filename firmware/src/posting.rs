@@ -23,11 +23,23 @@ pub struct Posting<B> {
     pub envelope: B,
 }
 
+/// There is no message number left, or flash says so: under its address this node sends nothing more of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumbersUsedUp;
+
+impl core::fmt::Display for NumbersUsedUp {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("all message numbers are used: give the node a new address")
+    }
+}
+
+impl core::error::Error for NumbersUsedUp {}
+
 /// Own messages that wait for room in the node, and the numbers of those to come. `Q` is a queue of a number and a [`Posting`] each.
 #[derive(Clone, Debug)]
 pub struct Postings<Q> {
     next: u32,
-    /// Numbers below this are asked for in flash.
+    /// Numbers below this are in flash, or on their way there.
     asked: u32,
     waiting: Q,
 }
@@ -41,25 +53,37 @@ impl<Q> Postings<Q> {
 
     /// At a start: goes on behind all numbers below `reserved`, and behind the last message of an earlier life that is still to be sent.
     pub fn start(&mut self, reserved: u32, last: Option<MessageId>) {
-        self.next = reserved.max(last.map_or(0, |id| id.0 + 1)).max(1);
+        self.next = reserved.max(last.map_or(0, |id| id.0.saturating_add(1))).max(1);
         self.asked = reserved;
     }
 
     /// The number of the next message.
-    pub const fn number(&mut self) -> MessageId {
+    ///
+    /// # Errors
+    /// All are used. The highest of all is never given: no reservation can be above it.
+    pub const fn number(&mut self) -> Result<MessageId, NumbersUsedUp> {
         let id = MessageId(self.next);
-        self.next += 1;
-        id
+        match self.next.checked_add(1) {
+            Some(next) => self.next = next,
+            None => return Err(NumbersUsedUp),
+        }
+        Ok(id)
     }
 
-    /// Up to where numbers are to be reserved, asked once for each block: when half of the last one is used.
-    pub const fn reservation(&mut self) -> Option<u32> {
+    /// Up to where numbers are to be reserved, when half of the last block is used: until it is [asked](Self::asked) for.
+    #[must_use]
+    pub const fn reservation(&self) -> Option<u32> {
         // Ahead of need: a write takes time, and a node that waits for it sends nothing meanwhile.
-        if self.next + MESSAGE_BLOCK / 2 <= self.asked {
+        if self.next.saturating_add(MESSAGE_BLOCK / 2) <= self.asked {
             return None;
         }
-        self.asked = self.next + MESSAGE_BLOCK;
-        Some(self.asked)
+        Some(self.next.saturating_add(MESSAGE_BLOCK))
+    }
+
+    /// The [reservation](Self::reservation) up to here is in flash, or on its way there. If it does not arrive, this is said again, with what
+    /// flash has: then it is wanted once more.
+    pub const fn asked(&mut self, up_to: u32) {
+        self.asked = up_to;
     }
 
     /// Puts a message with its number behind those that wait. `false` when there is no room.
@@ -119,9 +143,10 @@ mod tests {
     #[test]
     fn no_message_goes_before_its_number_is_reserved() {
         let mut postings = Postings::new(Waiting::new());
-        let id = postings.number();
+        let id = postings.number().unwrap();
         assert!(postings.push(id, posting(9)));
         assert_eq!(postings.reservation(), Some(2 + MESSAGE_BLOCK));
+        postings.asked(2 + MESSAGE_BLOCK);
         assert_eq!(postings.reservation(), None, "asked once");
         assert_eq!(postings.pop_ready(0), None, "flash has not said so yet");
         assert!(!postings.is_ready(1) && postings.is_ready(2));
@@ -132,9 +157,10 @@ mod tests {
     fn a_block_is_asked_for_when_half_of_the_last_one_is_used() {
         let mut postings = Postings::new(Waiting::new());
         let first = postings.reservation().unwrap();
+        postings.asked(first);
         let mut ids = 0;
         let second = loop {
-            postings.number();
+            postings.number().unwrap();
             ids += 1;
             if let Some(up_to) = postings.reservation() {
                 break up_to;
@@ -145,11 +171,42 @@ mod tests {
     }
 
     #[test]
+    fn a_reservation_whose_write_failed_is_wanted_again() {
+        let mut postings = Postings::new(Waiting::new());
+        let up_to = postings.reservation();
+        assert_eq!(up_to, Some(1 + MESSAGE_BLOCK));
+        assert_eq!(postings.reservation(), up_to, "the write failed at once, and nothing was said");
+        postings.asked(1 + MESSAGE_BLOCK);
+        assert_eq!(postings.reservation(), None);
+        // The write that was under way failed: flash still has none.
+        postings.asked(0);
+        assert_eq!(postings.reservation(), up_to);
+    }
+
+    #[test]
+    fn the_last_numbers_are_refused_by_name_and_nothing_wraps() {
+        for (reserved, last) in [(u32::MAX - 1, None), (7, Some(MessageId(u32::MAX - 2)))] {
+            let mut postings = Postings::new(Waiting::new());
+            postings.start(reserved, last);
+            let id = postings.number().unwrap();
+            assert_eq!(id, MessageId(u32::MAX - 1));
+            assert_eq!(postings.reservation(), Some(u32::MAX));
+            postings.asked(u32::MAX);
+            assert_eq!(postings.reservation(), None, "there is no more to be had");
+            assert!(postings.push(id, posting(9)) && postings.is_ready(u32::MAX));
+            assert_eq!([postings.number(), postings.number()], [Err(NumbersUsedUp); 2]);
+        }
+        let mut postings = Postings::new(Waiting::new());
+        postings.start(u32::MAX, Some(MessageId(u32::MAX)));
+        assert_eq!((postings.number(), postings.reservation()), (Err(NumbersUsedUp), None));
+    }
+
+    #[test]
     fn after_a_start_numbers_go_on_where_none_was_reserved_or_sent() {
         for (reserved, last, next) in [(0, None, 1), (500, None, 500), (500, Some(MessageId(700)), 701)] {
             let mut postings = Postings::new(Waiting::new());
             postings.start(reserved, last);
-            assert_eq!(postings.number(), MessageId(next));
+            assert_eq!(postings.number(), Ok(MessageId(next)));
         }
     }
 

@@ -250,7 +250,7 @@ impl App {
 
     /// Takes a posting and gives it its number.
     pub(super) fn post(&mut self, flash: &mut Flash, posting: Posting) -> MessageId {
-        let id = self.postings.number();
+        let id = self.postings.number().expect("no run sends as many messages as there are numbers");
         if self.durable {
             flash.stage(Change::Outbox(id, posting));
         } else {

@@ -16,6 +16,7 @@ impl Device {
         if let Some(up_to) = self.app.postings.reservation() {
             // Together with the first reservation of SEQs, which the node asks for when it is driven.
             self.flash.stage(Change::Log(flash_log::Change::Messages(up_to)));
+            self.app.postings.asked(up_to);
         }
         while self.node.has_room() {
             let Some((id, posting)) = self.app.postings.pop_ready(self.flash.kept().messages()) else {

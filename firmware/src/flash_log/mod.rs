@@ -56,6 +56,8 @@ pub enum LogError<E> {
     Full,
     /// SEQs were to be reserved in an epoch earlier than the kept one, in which nobody knows what was used. Nothing was written.
     OldEpoch,
+    /// The halves have been begun as often as can be counted, which no flash lives to see unless it says so itself. Nothing was written.
+    UsedUp,
 }
 
 impl<E: core::fmt::Display> core::fmt::Display for LogError<E> {
@@ -64,6 +66,9 @@ impl<E: core::fmt::Display> core::fmt::Display for LogError<E> {
             Self::Flash(error) => write!(f, "using flash: {error}"),
             Self::Damaged => f.write_str("flash has lost records: erase it and give the node a new address"),
             Self::Full => f.write_str("there is no room for all that is to be kept: give the log more flash"),
+            Self::UsedUp => {
+                f.write_str("flash says that it was written for longer than any lives: set it up again")
+            }
             Self::OldEpoch => f.write_str("this epoch is over: SEQs are reserved in a later one"),
         }
     }
@@ -220,7 +225,8 @@ impl<M: Marks> FlashLog<M> {
     ///
     /// # Errors
     /// Whether they are in flash is unknown; nothing that waits for them may be done. They may be written again. There may be
-    /// [no room](LogError::Full), too, or the [epoch is over](LogError::OldEpoch).
+    /// [no room](LogError::Full), too, or the [epoch is over](LogError::OldEpoch), or
+    /// [nothing can be written any more](LogError::UsedUp).
     pub fn write<F: Flash>(&mut self, flash: &mut F, changes: &[Change]) -> Result<(), LogError<F::Error>> {
         if !self.kept.has_room_for(changes) {
             return Err(LogError::Full);
@@ -255,7 +261,7 @@ impl<M: Marks> FlashLog<M> {
     fn write_half<F: Flash>(&mut self, flash: &mut F, changes: &[Change]) -> Result<(), LogError<F::Error>> {
         let len = half_len(flash);
         let half = if self.half == 0 { len } else { 0 };
-        let generation = self.generation + 1;
+        let generation = self.generation.checked_add(1).ok_or(LogError::UsedUp)?;
         let all = || self.kept.iter().chain(changes.iter().copied());
         let room = (records_len(flash) as usize).saturating_sub(HALF_HEAD);
         if all().count() > MOST || record::length(all().count()) > room {

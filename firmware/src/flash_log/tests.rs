@@ -216,6 +216,22 @@ fn a_cut_between_the_new_head_and_the_mark_of_the_older_half_is_made_good_at_the
 }
 
 #[test]
+fn a_log_whose_flash_says_that_it_is_at_its_last_generation_takes_nothing_and_keeps_what_it_has() {
+    let mut chip = Chip::new();
+    let all = [Change::Seq { epoch: u32::MAX, up_to: u32::MAX }, Change::Messages(u32::MAX)];
+    write_record(&mut chip, HALF_HEAD as u32, u32::MAX, || all.into_iter()).unwrap();
+    chip.write(0, &half_head(u32::MAX)).unwrap();
+    let mut log = open(&mut chip).unwrap();
+    while log.write(&mut chip, &[mark(1, 7)]).is_ok() {}
+    let written = chip.written;
+    assert_eq!(log.write(&mut chip, &[mark(1, 8)]), Err(LogError::UsedUp));
+    assert_eq!(chip.written, written);
+    let found = open(&mut chip).unwrap();
+    assert_eq!(found.kept(), log.kept());
+    assert_eq!((found.kept().seq_start(u32::MAX), found.kept().messages()), (u32::MAX, u32::MAX));
+}
+
+#[test]
 fn what_stands_where_no_write_of_this_half_left_it_is_no_record_but_damage() {
     let mut chip = Chip::new();
     let mut log = open(&mut chip).unwrap();
