@@ -46,14 +46,15 @@ pub struct Held<D> {
 pub struct Intake<D, S, R> {
     /// Delivered, by which a repeat is recognised.
     known: S,
-    /// Taken, and not yet safe in flash.
+    /// On their way to flash themselves.
     pending: S,
+    /// Waiting for the marks of their sources.
     held: Deque<Held<D>, HELD>,
     receipts: R,
 }
 
 impl<D, S: MessageSet, R: Queue<Receipt>> Intake<D, S, R> {
-    /// Nothing has come; all of these are empty.
+    /// Nothing has come; all of these are empty. While `pending` is full nothing new is taken: one that gave way there would be delivered twice.
     pub const fn new(known: S, pending: S, receipts: R) -> Self {
         Self { known, pending, held: Deque::new(), receipts }
     }
@@ -63,28 +64,28 @@ impl<D, S: MessageSet, R: Queue<Receipt>> Intake<D, S, R> {
         if self.known.contains(name) {
             // Its receipt was lost: it hears it again.
             Arrival::Verdict(Verdict::Delivered)
-        } else if self.pending.contains(name) {
+        } else if self.pending.contains(name) || self.held.iter().any(|held| held.name == name) {
             Arrival::Waits
-        } else if self.held.is_full() {
+        } else if self.held.is_full() || self.pending.is_full() {
             Arrival::Verdict(Verdict::Rejected(Reason::InboxFull))
         } else {
             Arrival::New
         }
     }
 
-    /// A new message goes to flash itself: until [`delivered`](Self::delivered) it is neither new nor delivered.
-    pub fn expect(&mut self, name: MessageName) {
-        self.pending.insert(name);
-    }
-
-    /// A new message waits for the mark of its source. `false` when there is no room, which [`arrival`](Self::arrival) has said before.
-    pub fn hold(&mut self, held: Held<D>) -> bool {
-        let name = held.name;
-        let taken = self.held.push_back(held).is_ok();
+    /// A new message goes to flash itself: until [`delivered`](Self::delivered) it is neither new nor delivered. `false`, and it must not go
+    /// there, when there is no room, which [`arrival`](Self::arrival) has said before.
+    pub fn expect(&mut self, name: MessageName) -> bool {
+        let taken = !self.pending.is_full();
         if taken {
             self.pending.insert(name);
         }
         taken
+    }
+
+    /// A new message waits for the mark of its source. `false` when there is no room, which [`arrival`](Self::arrival) has said before.
+    pub fn hold(&mut self, held: Held<D>) -> bool {
+        self.held.push_back(held).is_ok()
     }
 
     /// A message that waited, and that flash now has the mark of: it is delivered. First in, first out.
@@ -184,6 +185,24 @@ mod tests {
         assert_eq!(intake.arrival(name(99)), Arrival::Verdict(Verdict::Delivered));
         intake.clear();
         assert_eq!(intake.arrival(name(99)), Arrival::New);
+    }
+
+    #[test]
+    fn a_message_that_waits_is_never_new_again_however_small_the_table_of_pending_ones_is() {
+        type Few = RecentMessages<2>;
+        let mut intake = Intake::<u32, Few, Deque<Receipt, 2>>::new(Few::new(), Few::new(), Deque::new());
+        for id in 1..=HELD as u32 {
+            assert_eq!(intake.arrival(name(id)), Arrival::New);
+            assert!(intake.hold(held(id)));
+        }
+        assert!((1..=HELD as u32).all(|id| intake.arrival(name(id)) == Arrival::Waits));
+        intake.clear();
+        // Those that go to flash themselves: with a table that is full no more are taken.
+        assert!(intake.expect(name(1)) && intake.expect(name(2)) && !intake.expect(name(3)));
+        assert_eq!(intake.arrival(name(3)), Arrival::Verdict(Verdict::Rejected(Reason::InboxFull)));
+        assert_eq!([1, 2].map(|id| intake.arrival(name(id))), [Arrival::Waits; 2]);
+        intake.delivered(name(1));
+        assert_eq!(intake.arrival(name(3)), Arrival::New);
     }
 
     #[test]

@@ -66,6 +66,9 @@ pub trait MessageSet {
 
     /// Takes all out.
     fn clear(&mut self);
+
+    /// Whether the next one makes another give way.
+    fn is_full(&self) -> bool;
 }
 
 /// The last `N` messages; when it is full, the oldest gives way.
@@ -110,6 +113,10 @@ impl<const N: usize> MessageSet for RecentMessages<N> {
 
     fn clear(&mut self) {
         self.0.clear();
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.is_full()
     }
 }
 

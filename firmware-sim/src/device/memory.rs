@@ -62,6 +62,10 @@ impl MessageSet for AllMessages {
     fn clear(&mut self) {
         self.0.clear();
     }
+
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// Marks of all sources, in order of their addresses.
