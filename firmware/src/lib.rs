@@ -25,9 +25,9 @@
 //! A board: flash in RAM here, a node, and a host between the two. A message of another node comes in, is kept, and answered.
 //! ```
 //! use heapless::{Deque, Vec};
-//! use mesh_firmware::answers::{ANSWER_WITHIN, Decision, decide, is_wanted};
+//! use mesh_firmware::answers::{ANSWER_WITHIN, ANSWERS, Decision, decide, is_wanted};
 //! use mesh_firmware::flash::Flash;
-//! use mesh_firmware::intake::{Arrival, Held, Intake, Receipt};
+//! use mesh_firmware::intake::{Arrival, Intake, Receipt};
 //! use mesh_firmware::flash_log::{Change, FlashLog, MarkTable};
 //! use mesh_firmware::posting::{Posting, Postings};
 //! use mesh_firmware::start::{SEQ_BLOCK, Setup, TTL};
@@ -35,38 +35,54 @@
 //! use mesh_protocol::*;
 //!
 //! /// A real one calls its driver's `NorFlash`.
-//! struct Ram([u8; 8192]);
+//! struct Ram {
+//!     bytes: [u8; 8192],
+//!     /// So many writes fail.
+//!     failures: u8,
+//! }
+//!
+//! #[derive(Debug)]
+//! struct WriteFailed;
 //!
 //! impl Flash for Ram {
-//!     type Error = core::convert::Infallible;
+//!     type Error = WriteFailed;
 //!     const WORD: usize = 4;
 //!     const PAGE: usize = 4096;
 //!     fn capacity(&self) -> usize {
-//!         self.0.len()
+//!         self.bytes.len()
 //!     }
 //!     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
-//!         bytes.copy_from_slice(&self.0[offset as usize..][..bytes.len()]);
+//!         bytes.copy_from_slice(&self.bytes[offset as usize..][..bytes.len()]);
 //!         Ok(())
 //!     }
 //!     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
-//!         self.0[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+//!         if let Some(left) = self.failures.checked_sub(1) {
+//!             self.failures = left;
+//!             return Err(WriteFailed);
+//!         }
+//!         self.bytes[offset as usize..][..bytes.len()].copy_from_slice(bytes);
 //!         Ok(())
 //!     }
 //!     fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
-//!         self.0[from as usize..to as usize].fill(0xff);
+//!         self.bytes[from as usize..to as usize].fill(0xff);
 //!         Ok(())
 //!     }
 //! }
 //!
 //! const NAMES: [&str; 1] = ["lamp"];
 //! type Bytes = Vec<u8, 96>;
+//! /// A write that failed is tried again after this.
+//! const AGAIN: Duration = Duration::from_millis(100);
 //!
 //! struct Board {
 //!     flash: Ram,
 //!     log: FlashLog<MarkTable<128>>,
-//!     postings: Postings<Deque<(MessageId, Posting<Bytes>), 4>>,
+//!     postings: Postings<Deque<(MessageId, Posting<Bytes>), ANSWERS>>,
 //!     intake: Intake<Bytes, RecentMessages<64>, Deque<Receipt, 8>>,
+//!     /// A reservation of SEQs that is still to be written: the node asks once.
+//!     seqs: Option<u32>,
 //!     wanted: Option<(Address, NameHash)>,
+//!     lamp: bool,
 //!     air: Vec<Vec<u8, MAX_FRAME>, 8>,
 //! }
 //!
@@ -77,15 +93,18 @@
 //!     fn event(&mut self, event: Event<'_>) -> Answer {
 //!         match event {
 //!             // Written first, used then.
-//!             Event::ReserveSeq { up_to } => match self.log.write(&mut self.flash, &[Change::Seq { epoch: 1, up_to }]) {
-//!                 Ok(()) => Answer::Reserved,
-//!                 Err(_) => Answer::None,
-//!             },
+//!             Event::ReserveSeq { up_to } => {
+//!                 self.seqs = Some(up_to);
+//!                 self.reserve_seqs().map_or(Answer::None, |_| Answer::Reserved)
+//!             }
 //!             Event::NameWanted { source, name } if is_wanted(NAMES.iter(), name) => {
 //!                 self.wanted = Some((source, name));
 //!                 Answer::None
 //!             }
-//!             Event::Received(received) => self.received(&received).map_or(Answer::None, Answer::Verdict),
+//!             Event::Received(received) => {
+//!                 let verdict = self.received(&received).filter(|_| received.wants_verdict());
+//!                 verdict.map_or(Answer::None, Answer::Verdict)
+//!             }
 //!             _ => Answer::None,
 //!         }
 //!     }
@@ -95,16 +114,25 @@
 //! }
 //!
 //! impl Board {
+//!     /// Writes the reservation of SEQs, if there is one to write: up to where they may be used now.
+//!     fn reserve_seqs(&mut self) -> Option<u32> {
+//!         let up_to = self.seqs?;
+//!         self.log.write(&mut self.flash, &[Change::Seq { epoch: 1, up_to }]).ok()?;
+//!         self.seqs.take()
+//!     }
 //!     fn received(&mut self, received: &Received<'_>) -> Option<Verdict> {
+//!         if received.part.is_some() {
+//!             return Some(Verdict::Rejected(Reason::TooLarge)); // no room to put the parts together
+//!         }
 //!         let name = (received.source, received.id);
 //!         match self.intake.arrival(name) {
 //!             Arrival::New => {}
 //!             Arrival::Waits => return None,
 //!             Arrival::Verdict(verdict) => return Some(verdict),
 //!         }
-//!         match decide(received, NAMES.iter(), self.postings.waiting()) {
+//!         let answer = match decide(received, NAMES.iter(), self.postings.waiting()) {
 //!             Decision::Refuse(reason) => return Some(Verdict::Rejected(reason)),
-//!             Decision::Deliver(_) => {} // the lamp is switched here
+//!             Decision::Deliver(_) => None,
 //!             Decision::Answer { answer, .. } => {
 //!                 let mut envelope = Bytes::from_array([0; 96]);
 //!                 let Ok(len) = answer.write(&mut envelope) else {
@@ -115,19 +143,32 @@
 //!                 let Ok(id) = self.postings.number() else {
 //!                     return Some(Verdict::Rejected(Reason::InboxFull));
 //!                 };
-//!                 self.postings.push(id, Posting { to, priority, within: ANSWER_WITHIN, envelope });
+//!                 Some((id, Posting { to, priority, within: ANSWER_WITHIN, envelope }))
 //!             }
-//!         }
+//!         };
+//!         // The mark first: without it, the same frames would do all that follows once more after a power cut.
 //!         if let Some(mark) = received.mark
 //!             && self.log.write(&mut self.flash, &[Change::Mark(mark)]).is_err()
 //!         {
-//!             return None; // its source asks again
+//!             return Some(Verdict::Rejected(Reason::Storage));
+//!         }
+//!         match answer {
+//!             None => self.lamp = !self.lamp,
+//!             Some((id, posting)) => {
+//!                 // The queue has room for as many as `decide` lets wait.
+//!                 if !self.postings.push(id, posting) {
+//!                     return Some(Verdict::Rejected(Reason::InboxFull));
+//!                 }
+//!             }
 //!         }
 //!         self.intake.delivered(name);
 //!         Some(Verdict::Delivered)
 //!     }
 //!     /// Once around the loop of a board.
 //!     fn run(&mut self, now: Instant, node: &mut SmallNode) -> Option<Instant> {
+//!         if let Some(up_to) = self.reserve_seqs() {
+//!             node.seq_reserved(up_to);
+//!         }
 //!         if let Some(up_to) = self.postings.reservation()
 //!             && self.log.write(&mut self.flash, &[Change::Messages(up_to)]).is_ok()
 //!         {
@@ -138,9 +179,12 @@
 //!         {
 //!             let delivery =
 //!                 Delivery { id, destination: posting.to, priority: posting.priority, deadline: now + posting.within };
+//!             // There was room: one that is refused all the same is refused for ever.
 //!             let _ = node.send(now, delivery, posting.envelope.len(), &posting.envelope);
 //!         }
-//!         node.drive(now, self)
+//!         let next = node.drive(now, self);
+//!         let again = (self.seqs.is_some() || self.postings.reservation().is_some()).then(|| now + AGAIN);
+//!         [next, again].into_iter().flatten().min()
 //!     }
 //! }
 //!
@@ -163,10 +207,12 @@
 //!     let mut postings = Postings::new(Deque::new());
 //!     postings.start(log.kept().messages(), None);
 //!     let intake = Intake::new(RecentMessages::new(), RecentMessages::new(), Deque::new());
-//!     (node, Board { flash, log, postings, intake, wanted: None, air: Vec::new() })
+//!     (node, Board { flash, log, postings, intake, seqs: None, wanted: None, lamp: false, air: Vec::new() })
 //! };
-//! let (mut lamp, mut lamp_board) = boot(1, Ram([0xff; 8192]));
-//! let (mut switch, mut switch_board) = boot(2, Ram([0xff; 8192]));
+//! let erased = |failures| Ram { bytes: [0xff; 8192], failures };
+//! // The first writes of each fail: of message numbers, and of SEQs. They come again.
+//! let (mut lamp, mut lamp_board) = boot(1, erased(2));
+//! let (mut switch, mut switch_board) = boot(2, erased(2));
 //!
 //! let question = Envelope {
 //!     kind: MessageType::Query,
@@ -197,6 +243,23 @@
 //!     now = next.into_iter().flatten().min().unwrap().max(now) + Duration::from_millis(1);
 //! }
 //! assert_eq!(lamp_board.intake.arrival(answered), Arrival::Verdict(Verdict::Delivered));
+//!
+//! // A message that flips the lamp: not while flash does not take the mark, and not if it is the first part of a longer one.
+//! let command = Envelope { kind: MessageType::Task, ..question };
+//! let mut bytes = [0; 96];
+//! let len = command.write(&mut bytes).unwrap();
+//! let mark = Some(ReplayMark { src: Address::new(2), epoch: 1, seq: 5_000 });
+//! let (source, destination, id) = (Address::new(2), Address::new(1), MessageId(77));
+//! let whole =
+//!     Received { source, destination, id, priority: Priority::High, hops: 1, part: None, mark, bytes: &bytes[..len] };
+//! let part = Received { part: Some(Part { total: 4_000, offset: 0 }), ..whole };
+//! lamp_board.flash.failures = 1;
+//! let refused = [&part, &whole].map(|received| lamp_board.received(received));
+//! assert_eq!(refused, [Reason::TooLarge, Reason::Storage].map(|reason| Some(Verdict::Rejected(reason))));
+//! assert!(!lamp_board.lamp);
+//! assert_eq!(lamp_board.received(&whole), Some(Verdict::Delivered));
+//! assert_eq!(lamp_board.received(&whole), Some(Verdict::Delivered));
+//! assert!(lamp_board.lamp, "once, though it came twice");
 //!
 //! // Power is cut: flash is all that is left, and the node goes on behind what it may have used.
 //! let (again, board) = boot(1, lamp_board.flash);
