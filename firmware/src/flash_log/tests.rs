@@ -157,7 +157,7 @@ fn one_bit_that_turned_anywhere_the_last_record_included_is_damage_or_changes_no
     let mut chip = Chip::new();
     let mut log = open(&mut chip).unwrap();
     // Records of none to three changes, and halves that have just begun.
-    let writes = life().take(9).chain([vec![], vec![Change::Messages(u32::MAX)]]);
+    let writes = life().take(9).chain([vec![], vec![], vec![], vec![Change::Messages(u32::MAX)]]);
     for changes in writes {
         let begins = log.end;
         log.write(&mut chip, &changes).unwrap();
