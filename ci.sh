@@ -361,6 +361,15 @@ job_layers() {
         fi
     done
 
+    # A patch that applies no more breaks nothing, and shows nothing of the fuzzer.
+    local mutant
+    for mutant in tools/mutants/*.patch; do
+        git apply --check "$mutant" || {
+            echo "broken: $mutant does not fit the core any more"
+            broken=1
+        }
+    done
+
     # One file, one purpose: what stands before the tests is short enough to read.
     local lines
     while read -r file; do
