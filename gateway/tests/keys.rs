@@ -2,34 +2,10 @@
 
 mod common;
 
+use common::keys::{KEYS, accepted, rest, task};
 use common::{agent, cable, gateway};
-use mesh_agent::api::{Accepted, MessageRef, Outcome, SendRequest};
-use mesh_agent::{Client, Handle, Incoming};
-use mesh_protocol::MessageType;
-
-/// As in `docs/agents.md`, "Limits".
-const KEYS: u64 = 1_024;
-
-fn task(to: &str, key: u64) -> SendRequest {
-    let body = mesh_agent::api::Body::text(format!("under {key}"));
-    SendRequest { key: Some(key), ..SendRequest::new(to.parse().unwrap(), MessageType::Task, body) }
-}
-
-async fn accepted(handle: &Handle, request: SendRequest) -> Accepted {
-    handle.send(request).await.unwrap().accepted().await.unwrap()
-}
-
-/// Everything that is in an inbox, once nothing more can come.
-async fn rest(client: Client) -> Vec<Incoming> {
-    client.handle().ping().await.unwrap();
-    client.handle().bye().await;
-    let (_, mut inbox) = client.split();
-    let mut all = Vec::new();
-    while let Ok(incoming) = inbox.next().await {
-        all.push(incoming);
-    }
-    all
-}
+use mesh_agent::Incoming;
+use mesh_agent::api::{MessageRef, Outcome, SendRequest};
 
 fn message(incoming: &Incoming) -> (MessageRef, &str) {
     let Incoming::Message(message) = incoming else { panic!("{incoming:?}") };

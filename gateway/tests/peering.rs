@@ -5,47 +5,19 @@ mod common;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use common::links::{links, nowhere, to, until};
 use common::{Cable, agent, cable, name, plan};
 use gateway::Gateway;
 use gateway::engine::Membership;
-use mesh_agent::api::{Body, Destination, LinkState, Name, Outcome, PeerLink, ReceiptRequest, SendRequest};
-use mesh_agent::{Client, Handle};
-use mesh_protocol::{Address, MessageType, Priority};
+use mesh_agent::Client;
+use mesh_agent::api::{Destination, LinkState, Name, Outcome, ReceiptRequest};
+use mesh_protocol::{Address, Priority};
 
 /// A gateway of the network of `key` on one end of a cable, on a port of its own or on the one it had.
 async fn gateway(n: u16, cable: Cable, dir: &Path, key: u8, tcp: Option<SocketAddr>) -> Gateway {
     let mut plan = plan(n, cable, dir, Membership::new([key; 16], 1, true));
     plan.listen.tcp = tcp.or(plan.listen.tcp);
     Gateway::start(plan).await.unwrap()
-}
-
-/// A cable that leads nowhere.
-fn nowhere() -> Cable {
-    cable().0
-}
-
-fn to(name: &str, text: &str) -> SendRequest {
-    let mut send = SendRequest::new(name.parse().unwrap(), MessageType::Task, Body::text(text));
-    send.deadline_ms = Some(120_000);
-    send
-}
-
-/// Waits until the link of that name is in that state.
-async fn until(handle: &Handle, link: &str, state: LinkState) -> PeerLink {
-    loop {
-        let links = handle.peers().await.unwrap().links;
-        if let Some(found) =
-            links.into_iter().find(|found| found.name.as_str() == link && found.state == state)
-        {
-            return found;
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn links(client: &Client, to: &Gateway, called: &str) {
-    let address = to.tcp_address().unwrap().to_string();
-    client.handle().add_link(name(called), address, None).await.unwrap();
 }
 
 #[tokio::test]

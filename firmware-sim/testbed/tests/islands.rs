@@ -5,41 +5,12 @@ mod common;
 
 use std::path::Path;
 
-use common::{Cable, agent, cable, name, plan};
+use common::links::{links, nowhere, to, until};
+use common::{agent, name, plan};
 use gateway::{Gateway, Membership, Plan};
-use mesh_agent::api::{Body, Destination, LinkState, PeerLink, SendRequest};
-use mesh_agent::{Client, Handle};
+use mesh_agent::api::{Destination, LinkState};
 use mesh_protocol::MessageType;
 use mesh_testbed::simulated::{Seat, SimulatedAir, Simulation};
-
-/// A cable that leads nowhere.
-fn nowhere() -> Cable {
-    cable().0
-}
-
-fn to(name: &str, text: &str) -> SendRequest {
-    let mut send = SendRequest::new(name.parse().unwrap(), MessageType::Task, Body::text(text));
-    send.deadline_ms = Some(120_000);
-    send
-}
-
-/// Waits until the link of that name is in that state.
-async fn until(handle: &Handle, link: &str, state: LinkState) -> PeerLink {
-    loop {
-        let links = handle.peers().await.unwrap().links;
-        if let Some(found) =
-            links.into_iter().find(|found| found.name.as_str() == link && found.state == state)
-        {
-            return found;
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn links(client: &Client, to: &Gateway, called: &str) {
-    let address = to.tcp_address().unwrap().to_string();
-    client.handle().add_link(name(called), address, None).await.unwrap();
-}
 
 /// A gateway on an island of its own, and the air it stands on.
 async fn islander(n: u16, dir: &Path) -> (Gateway, SimulatedAir) {

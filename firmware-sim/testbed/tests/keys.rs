@@ -1,38 +1,15 @@
 //! Sending again under a key, across power cuts.
 
+#[path = "../../../gateway/tests/common/mod.rs"]
+mod common;
+
+use common::keys::{KEYS, accepted, rest, task};
+use common::name;
 use mesh_agent::api::codec::Codec;
-use mesh_agent::api::{Accepted, Hello, Name, SendRequest};
-use mesh_agent::{Client, ClientError, Handle, Incoming};
-use mesh_protocol::{Duration, MessageType};
+use mesh_agent::api::{Hello, SendRequest};
+use mesh_agent::{Client, ClientError};
+use mesh_protocol::Duration;
 use mesh_testbed::{Site, Testbed};
-
-/// As in `docs/agents.md`, "Limits".
-const KEYS: u64 = 1_024;
-
-fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
-}
-
-fn task(to: &str, key: u64) -> SendRequest {
-    let body = mesh_agent::api::Body::text(format!("under {key}"));
-    SendRequest { key: Some(key), ..SendRequest::new(to.parse().unwrap(), MessageType::Task, body) }
-}
-
-async fn accepted(handle: &Handle, request: SendRequest) -> Accepted {
-    handle.send(request).await.unwrap().accepted().await.unwrap()
-}
-
-/// Everything that is in an inbox, once nothing more can come.
-async fn rest(client: Client) -> Vec<Incoming> {
-    client.handle().ping().await.unwrap();
-    client.handle().bye().await;
-    let (_, mut inbox) = client.split();
-    let mut all = Vec::new();
-    while let Ok(incoming) = inbox.next().await {
-        all.push(incoming);
-    }
-    all
-}
 
 fn small() -> Site {
     Site { relays: 2, gateways: 2, within: Duration::from_secs(60), ..Site::default() }

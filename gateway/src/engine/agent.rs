@@ -285,40 +285,11 @@ pub(super) struct TooSlow;
 
 #[cfg(test)]
 mod tests {
-    use mesh_agent::api::{Body, Destination, Message, MessageRef, Outcome, Receipt};
-    use mesh_protocol::{Address, MessageId, Priority};
+    use mesh_agent::api::{Destination, Message};
+    use mesh_protocol::{Address, Priority};
 
+    use super::super::item::samples::{message, receipt};
     use super::*;
-
-    fn message(to: Destination) -> Item {
-        let id = MessageRef { node: Address::new(2), id: MessageId(1) };
-        let message = Message {
-            cursor: None,
-            id,
-            from: Destination::Node(Address::new(2)),
-            to,
-            kind: MessageType::Task,
-            priority: Priority::Low,
-            reply_to: None,
-            hops: 1,
-            at_us: 0,
-            body: Body::text("x"),
-        };
-        Item::Message(message, None)
-    }
-
-    fn receipt() -> Item {
-        Item::Receipt(Receipt {
-            cursor: None,
-            reference: Some(7),
-            id: MessageRef { node: Address::new(1), id: MessageId(2) },
-            outcome: Outcome::Delivered,
-            at_node: None,
-            why: None,
-            hops: None,
-            at_us: 0,
-        })
-    }
 
     fn agent() -> Agent {
         Agent::new(AgentKey(1), Name::new("bob").unwrap())

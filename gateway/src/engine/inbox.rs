@@ -344,40 +344,10 @@ pub(super) enum Worth {
 
 #[cfg(test)]
 mod tests {
-    use mesh_agent::api::{Body, Message, Outcome, Receipt};
-    use mesh_protocol::{Address, MessageId, MessageType};
+    use mesh_protocol::Address;
 
+    use super::super::item::samples::{message, receipt};
     use super::*;
-
-    fn message(to: Destination) -> Item {
-        let id = MessageRef { node: Address::new(2), id: MessageId(1) };
-        let message = Message {
-            cursor: None,
-            id,
-            from: Destination::Node(Address::new(2)),
-            to,
-            kind: MessageType::Task,
-            priority: Priority::Low,
-            reply_to: None,
-            hops: 1,
-            at_us: 0,
-            body: Body::text("x"),
-        };
-        Item::Message(message, None)
-    }
-
-    fn receipt() -> Item {
-        Item::Receipt(Receipt {
-            cursor: None,
-            reference: Some(7),
-            id: MessageRef { node: Address::new(1), id: MessageId(2) },
-            outcome: Outcome::Delivered,
-            at_node: None,
-            why: None,
-            hops: None,
-            at_us: 0,
-        })
-    }
 
     #[test]
     fn a_failing_disk_takes_back_what_was_refused_and_nothing_else() {

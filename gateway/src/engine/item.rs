@@ -62,3 +62,42 @@ impl Item {
         }
     }
 }
+
+/// Items for tests.
+#[cfg(test)]
+pub(super) mod samples {
+    use mesh_agent::api::{Body, Destination, Outcome};
+    use mesh_protocol::{Address, MessageId, MessageType, Priority};
+
+    use super::*;
+
+    pub(in super::super) fn message(to: Destination) -> Item {
+        let id = MessageRef { node: Address::new(2), id: MessageId(1) };
+        let message = Message {
+            cursor: None,
+            id,
+            from: Destination::Node(Address::new(2)),
+            to,
+            kind: MessageType::Task,
+            priority: Priority::Low,
+            reply_to: None,
+            hops: 1,
+            at_us: 0,
+            body: Body::text("x"),
+        };
+        Item::Message(message, None)
+    }
+
+    pub(in super::super) fn receipt() -> Item {
+        Item::Receipt(Receipt {
+            cursor: None,
+            reference: Some(7),
+            id: MessageRef { node: Address::new(1), id: MessageId(2) },
+            outcome: Outcome::Delivered,
+            at_node: None,
+            why: None,
+            hops: None,
+            at_us: 0,
+        })
+    }
+}

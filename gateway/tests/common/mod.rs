@@ -1,6 +1,9 @@
 //! Two gateways on one cable: a bearer that loses nothing, for tests of everything above the air.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod keys;
+pub(crate) mod links;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
