@@ -21,7 +21,7 @@ from .errors import BusyError, GatewayAwayError, MeshError, NoAnswerError, NotSt
 from .inbox import Inbox
 from .message import Message, MessageType, check_name, received
 from .printable import printable
-from .questions import Field, Questions
+from .questions import ANSWER_WITHIN, Field, Questions
 from .receipt import Receipt
 from .routes import RouteChanges
 from .sends import Sends
@@ -39,8 +39,6 @@ WELCOME_WITHIN, PARTING_WITHIN = 10.0, 5.0
 HEARTBEAT = 30.0
 #: How long a message may wait for room and for *accepted*, in seconds. A guess: a gateway is back from a restart by then.
 ACCEPTED_WITHIN = 60.0
-#: How long the gateway may take to answer a question about itself, in seconds, also across a lost connection. A guess.
-ANSWER_WITHIN = 30.0
 #: The body a gateway takes until it has said so itself, in bytes.
 USUAL_MAX_BODY = 65_536
 
@@ -79,7 +77,7 @@ class Agent:
         #: What the gateway said last of the network.
         self.snapshot = Snapshot(self)
         #: Changes of routes that the gateway has not confirmed.
-        self.routes = RouteChanges(self)
+        self.routes = RouteChanges(self, self.snapshot)
         self._heartbeat = heartbeat
         self._wire: Optional[Wire] = None
         self._task: Optional[asyncio.Task[None]] = None

@@ -7,7 +7,7 @@ asked twice is asked here.
 from __future__ import annotations
 
 import asyncio
-from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
 from .content import quote
 from .errors import BusyError, GatewayAwayError, MeshError
@@ -15,7 +15,8 @@ from .wire import Event
 
 #: The most questions that wait for an answer. A guess.
 MOST_ASKED = 1024
-
+#: How long the gateway may take to answer a question about itself, in seconds, also across a lost connection. A guess.
+ANSWER_WITHIN = 30.0
 
 #: What a field of a question may be.
 Field = Union[str, int, Sequence[str]]
@@ -25,6 +26,27 @@ def _written(value: Field) -> str:
     if isinstance(value, int):
         return str(value)
     return quote(value) if isinstance(value, str) else "[" + ",".join(quote(str(each)) for each in value) + "]"
+
+
+class Asker(Protocol):
+    """What asks the gateway over a session that comes and goes, as those see it that live beside it."""
+
+    name: str
+    welcome: Event
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a session now."""
+
+    @property
+    def failure(self) -> Optional[MeshError]:
+        """Why there will be no session any more, if so."""
+
+    def check(self) -> None:
+        """Raises why there is no session and will be none."""
+
+    async def ask(self, op: str, timeout: float = ANSWER_WITHIN, **fields: Field) -> Event:
+        """Asks the gateway itself, also across a lost connection; only for what may be asked twice."""
 
 
 class Questions:

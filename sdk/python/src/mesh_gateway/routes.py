@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from .errors import BusyError, GatewayAwayError, MeshError, UnknownReceiverError
+from .questions import Asker
+from .snapshot import Snapshot
 from .waiting import Waiters
-
-if TYPE_CHECKING:
-    from .agent import Agent
 
 log = logging.getLogger("mesh_gateway.routing")
 
@@ -54,8 +53,9 @@ class Change:
 class RouteChanges:
     """The changes, and the task that brings them to the gateway."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Asker, snapshot: Snapshot) -> None:
         self._agent = agent
+        self._snapshot = snapshot
         self._pending: Dict[str, Change] = {}
         self._errors: List[MeshError] = []
         self._task: Optional[asyncio.Task[None]] = None
@@ -146,7 +146,7 @@ class RouteChanges:
             await self._agent.ask("route_remove", destination=to)
         else:
             await self._agent.ask("route_add", destination=to, next_hop=via, cost=change.cost)
-        self._agent.snapshot.note_route(to, via, change.cost)
+        self._snapshot.note_route(to, via, change.cost)
         self._end(change)
         log.debug("done: %s", change, extra={"destination": to, "next_hop": via, "cost": change.cost})
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import Any, Dict, Optional
 
 from .errors import MeshError
-
-if TYPE_CHECKING:
-    from .agent import Agent
+from .questions import Asker
 
 log = logging.getLogger("mesh_gateway.peers")
 
@@ -38,7 +36,7 @@ _NOTHING: Dict[str, Dict[str, Any]] = {
 class Snapshot:
     """The last answers, and the task that asks for new ones."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Asker) -> None:
         self._agent = agent
         self._task: Optional[asyncio.Task[None]] = None
         self._trouble = ""
