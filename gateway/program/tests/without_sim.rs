@@ -60,6 +60,7 @@ fn no_help_and_no_hint_recommends_the_simulator() {
             "--sim-",
             "adapter sim",
             "use sim",
+            "or sim",
             "mesh-gateway demo",
             "mesh-gateway play",
             "--seed",

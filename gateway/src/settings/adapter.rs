@@ -28,7 +28,7 @@ pub enum Adapter {
 pub enum UnknownAdapter {
     /// Not a name of any kind.
     #[error(
-        "{0:?} names no adapter: use sim, none (other gateways over IP alone), hci0 (an adapter of this system), bluez:hci0 (shared with bluetoothd), tcp:HOST:PORT, \
+        "{0:?} names no adapter: use none (other gateways over IP alone), hci0 (an adapter of this system), bluez:hci0 (shared with bluetoothd), tcp:HOST:PORT, \
          serial:/dev/ttyACM0 or usb:VID:PID"
     )]
     Name(String),

@@ -186,7 +186,7 @@ fn values_out_of_range_are_all_named_with_their_lines_and_ranges() {
                  [fe80::1%eth0]:7700 or localhost:7700"
             ),
             format!(
-                "{PATH}:12: radio.adapter: \"bt9\" names no adapter: use sim, none (other gateways over IP alone), hci0 (an adapter of this system), bluez:hci0 (shared \
+                "{PATH}:12: radio.adapter: \"bt9\" names no adapter: use none (other gateways over IP alone), hci0 (an adapter of this system), bluez:hci0 (shared \
                  with bluetoothd), tcp:HOST:PORT, serial:/dev/ttyACM0 or usb:VID:PID"
             ),
             format!("{PATH}:13: radio.company_id = 65536: use 0 to 65535"),

@@ -83,9 +83,10 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
 
 /// What the radio is.
 pub(super) fn adapter(text: &str) -> Result<Adapter, String> {
-    let wrong = |error: UnknownAdapter| match cfg!(feature = "sim") {
-        true => error.to_string(),
-        false => error.to_string().replacen("use sim, none", "use none", 1),
+    // The library knows no simulator; this program may have one.
+    let wrong = |error: UnknownAdapter| match error {
+        UnknownAdapter::Name(_) if cfg!(feature = "sim") => format!("{error}; or sim, a simulated air"),
+        _ => error.to_string(),
     };
     let adapter = text.parse().map_err(wrong)?;
     #[cfg(not(feature = "sim"))]
