@@ -11,7 +11,10 @@ use crate::crypto::Mic;
 use crate::frame::{Frame, Kind, encode, overhead};
 use crate::outbox::{Delivery, NextSegment, SINGLE_MAX};
 use crate::seen::FrameKey;
-use crate::{Address, Discard, Duration, Instant, LEGACY_FRAME, LinkId, MAX_FRAME, PerClass, Priority};
+use crate::steps::Step;
+use crate::{
+    Address, Discard, Duration, Instant, LEGACY_FRAME, LinkId, MAX_FRAME, MessageId, PerClass, Priority,
+};
 
 /// Jitter of repeats: an advDelay's worth, so that nodes which sent together do not repeat together.
 const REPEAT_JITTER: Duration = Duration::from_millis(10);
@@ -34,6 +37,8 @@ struct Draft {
     /// The connection that it goes over, and over nothing else.
     wire: Option<LinkId>,
     piece: Option<Piece>,
+    /// The own message that it is of, and whether this has been on the air before.
+    message: Option<(MessageId, bool)>,
 }
 
 /// What further copies of an own frame have to know of it.
@@ -182,6 +187,9 @@ every_size!(
                     self.stats.retransmissions += u64::from(self.outbox.sent(now, next, timeout, paced));
                 }
             }
+            if let Some((id, again)) = draft.message {
+                self.steps.push(id, step(egress, dst, again));
+            }
             let copies = match (egress, own) {
                 // A hello measures what share of single frames arrives: a second copy would make every link look better.
                 (Egress::Direct, Own::Control(_)) if dst == Address::EVERYONE => 1,
@@ -219,7 +227,16 @@ every_size!(
             };
             let (kind, mic) = (Kind::Control, Mic::Long);
             let egress = with_room_for_next(egress, mic, len);
-            Some(Draft { len, kind, mic, destination, egress, wire: self.wire_of(own), piece: None })
+            Some(Draft {
+                len,
+                kind,
+                mic,
+                destination,
+                egress,
+                wire: self.wire_of(own),
+                piece: None,
+                message: None,
+            })
         }
 
         fn draft_segment(
@@ -238,7 +255,8 @@ every_size!(
             let (kind, mic) = (if single { Kind::Single } else { Kind::Segment }, Mic::Short);
             let egress = with_room_for_next(egress, mic, len);
             let wire = self.wire(destination, priority, again);
-            Some(Draft { len, kind, mic, destination, egress, wire, piece })
+            let message = Some((id, again));
+            Some(Draft { len, kind, mic, destination, egress, wire, piece, message })
         }
 
         /// Keeps what is left to do of a frame that `link` is about to have: other links, further copies.
@@ -265,6 +283,17 @@ every_size!(
         }
     }
 );
+
+const fn step(egress: Egress, dst: Address, again: bool) -> Step {
+    match (egress, again) {
+        (Egress::Flood, false) => Step::Flooded,
+        (Egress::Flood, true) => Step::FloodedAgain,
+        (Egress::Direct, false) => Step::SentTo(dst),
+        (Egress::Direct, true) => Step::SentAgain(dst),
+        (Egress::Over(next), false) => Step::SentTo(next),
+        (Egress::Over(next), true) => Step::SentAgain(next),
+    }
+}
 
 /// What does not fit with a next hop is flooded: an ack, a segment of a message that began without a route.
 const fn with_room_for_next(egress: Egress, mic: Mic, len: usize) -> Egress {

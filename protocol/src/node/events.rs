@@ -39,6 +39,10 @@ every_size!(
             if let Some(seq) = self.conflict_news.take() {
                 return Some(Event::AddressConflict { seq });
             }
+            // Before what ends the message.
+            if let Some((id, step)) = self.steps.pop() {
+                return Some(Event::Progress { id, step });
+            }
             self.lent = self.events.pop_front();
             // A block is queued only after its head was read, so none is lost here.
             Some(match self.lent.as_ref()? {
@@ -92,8 +96,10 @@ every_size!(
                     host.transmit(transmit.link, &frame[..transmit.len]);
                 }
                 let next = self.poll_timeout();
-                let heard_all =
-                    self.events.is_empty() && !self.seq.has_news() && self.conflict_news.is_none();
+                let heard_all = self.events.is_empty()
+                    && self.steps.is_empty()
+                    && !self.seq.has_news()
+                    && self.conflict_news.is_none();
                 if heard_all && next.is_none_or(|next| next > now) {
                     return next;
                 }

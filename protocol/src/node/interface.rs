@@ -7,6 +7,7 @@ use crate::control::{NameHash, Verdict};
 use crate::crypto::Keyring;
 use crate::outbox::SendOutcome;
 use crate::replay::ReplayMark;
+use crate::steps::Step;
 use crate::{Address, LinkId, MessageId, Priority};
 #[cfg(doc)]
 use crate::{MESSAGE_MAX, Node};
@@ -129,6 +130,13 @@ pub enum Event<'a> {
         outcome: SendOutcome,
         /// Hops from the node that answered.
         hops: Option<u8>,
+    },
+    /// Something happened to an own message on its way. Only for telling its story: with many at once the oldest are left out.
+    Progress {
+        /// Which.
+        id: MessageId,
+        /// What.
+        step: Step,
     },
     /// The receiving agent acknowledged an own message that was delivered before.
     Processed {

@@ -40,6 +40,7 @@ use crate::replay::ReplayTable;
 use crate::routes::RouteTable;
 use crate::seen::SeenCache;
 use crate::seq::SeqCounter;
+use crate::steps::Steps;
 use crate::{Address, Discard, Duration, Instant, MAX_FRAME, Priority, Rng, Stats};
 
 use events::PendingEvent;
@@ -87,6 +88,8 @@ every_size!(
         events: Deque<PendingEvent<FRAME>, EVENTS>,
         /// The event whose bytes the application may still be reading.
         lent: Option<PendingEvent<FRAME>>,
+        /// What became of own messages on their way, until the application was told.
+        steps: Steps,
         stats: Stats,
     }
 );
@@ -136,6 +139,7 @@ every_size!(
                 hello_count: 0,
                 events: Deque::new(),
                 lent: None,
+                steps: Steps::new(),
                 stats: Stats::default(),
             }
         }

@@ -9,7 +9,7 @@ use mesh_protocol::frame::{Frame, encode};
 use mesh_protocol::{
     Address, Answer, AnyNode, Config, Delivery, Discard, Duration, EpochKeys, Event, Host, Instant, Keyring,
     LEGACY_FRAME, LinkId, LinkInfo, MAX_FRAME, MessageId, NameHash, NetKey, Priority, Received, Rng,
-    SendError, SendOutcome, SmallNode, Verdict,
+    SendError, SendOutcome, SmallNode, Step, Verdict,
 };
 
 pub(crate) const EPOCH: u32 = 6;
@@ -146,6 +146,8 @@ pub(crate) enum Log {
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) log: Vec<(Instant, Log)>,
+    /// What it heard of own messages on their way.
+    pub(crate) steps: Vec<(u32, Step)>,
     /// What it says of a whole message; `None`: nothing.
     pub(crate) verdict: Option<Verdict>,
     /// Whether it syncs reservations, and up to where it did.
@@ -163,6 +165,7 @@ impl App {
     pub(crate) fn new() -> Self {
         Self {
             log: Vec::new(),
+            steps: Vec::new(),
             verdict: Some(Verdict::Delivered),
             syncs: true,
             reserved: 0,
@@ -236,6 +239,10 @@ impl Host for App {
                 }
                 self.reserved = up_to;
                 Answer::Reserved
+            }
+            Event::Progress { id, step } => {
+                self.steps.push((id.0, step));
+                Answer::None
             }
             Event::EpochWanted => self.note(Log::EpochWanted),
             Event::AddressConflict { seq } => self.note(Log::Conflict(seq)),
