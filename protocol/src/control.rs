@@ -5,6 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::probe::Probe;
 use crate::segment::{SEGMENTS_MAX, TransferId};
 use crate::{Address, Discard, MessageId};
 
@@ -204,6 +205,8 @@ pub enum Control {
     WhoHas(NameHash),
     /// An agent of this name is at my address.
     Here(NameHash),
+    /// A question about the way to a node, or the answer.
+    Probe(Probe),
 }
 
 impl Control {
@@ -234,6 +237,11 @@ impl Control {
                 out[1..5].copy_from_slice(&message.0.to_be_bytes());
                 out[5..7].copy_from_slice(&verdict.codes());
                 7
+            }
+            Self::Probe(probe) => {
+                let (bytes, len) = probe.bytes();
+                out[..len].copy_from_slice(&bytes[..len]);
+                len
             }
             Self::WhoHas(name) | Self::Here(name) => {
                 out[0] = if matches!(self, Self::WhoHas(_)) { WHO_HAS } else { HERE };
@@ -277,7 +285,7 @@ impl Control {
                 let name = NameHash(name.try_into().map_err(|_| Discard::Malformed)?);
                 Ok(if op == WHO_HAS { Self::WhoHas(name) } else { Self::Here(name) })
             }
-            _ => Err(Discard::Malformed),
+            _ => Probe::parse(body).map(Self::Probe),
         }
     }
 }

@@ -116,6 +116,8 @@ mod outbox;
 mod paths;
 mod per_class;
 #[cfg(feature = "node")]
+mod probe;
+#[cfg(feature = "node")]
 mod reassembly;
 #[cfg(feature = "node")]
 mod replay;
@@ -163,6 +165,8 @@ pub use outbox::{Delivery, SendOutcome};
 #[cfg(feature = "node")]
 pub use paths::Path;
 pub use per_class::PerClass;
+#[cfg(feature = "node")]
+pub use probe::{Probe, TracedHop};
 #[cfg(feature = "node")]
 pub use replay::{JUMP as SEQ_JUMP, ReplayMark, ReplayMarks};
 pub use rng::Rng;

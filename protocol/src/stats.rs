@@ -72,6 +72,8 @@ discards! {
     Crc => "crc",
     /// An ack, receipt or answer for something this node is not waiting for.
     Unexpected => "unexpected",
+    /// More probes than this node answers.
+    TooManyProbes => "too_many_probes",
     /// An event could not be queued for the application.
     EventQueueFull => "event_queue_full",
 }

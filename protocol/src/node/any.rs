@@ -116,6 +116,8 @@ any_node! {
         fn report(to: Address, id: MessageId, priority: Priority, verdict: Verdict) -> bool;
         fn announce(to: Address, name: NameHash) -> ();
         fn find_name(name: NameHash, priority: Priority) -> ();
+        fn ping(to: Address, id: u16) -> bool;
+        fn trace(now: Instant, to: Address, id: u8) -> bool;
         fn handle_link_up(now: Instant, id: LinkId, info: LinkInfo) -> bool;
         fn handle_link_down(id: LinkId) -> ();
         fn link_ready(now: Instant, id: LinkId) -> ();

@@ -184,6 +184,7 @@ every_size!(
                         None => return Err(Discard::Unexpected),
                     }
                 }
+                Control::Probe(probe) => self.take_probe(now, frame, probe, hops)?,
                 Control::WhoHas(name) => {
                     self.push_event(PendingEvent::NameWanted { source: frame.src, name });
                 }

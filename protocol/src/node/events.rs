@@ -6,6 +6,7 @@ use super::{Answer, Event, Host, Node, Received};
 use crate::block::{BlockHead, PART_LEN};
 use crate::control::NameHash;
 use crate::outbox::SendOutcome;
+use crate::probe::TracedHop;
 use crate::reassembly::{Origin, SetIndex};
 use crate::{Address, Instant, MAX_FRAME, MessageId, Priority, ReplayMark};
 
@@ -19,6 +20,8 @@ pub(super) enum PendingEvent<const FRAME: usize> {
     Processed { source: Address, id: MessageId },
     NameWanted { source: Address, name: NameHash },
     NameAt { source: Address, name: NameHash },
+    Pong { source: Address, id: u16, hops: u8 },
+    Traced { source: Address, hop: TracedHop },
 }
 
 every_size!(
@@ -59,6 +62,8 @@ every_size!(
                 &PendingEvent::Processed { source, id } => Event::Processed { source, id },
                 &PendingEvent::NameWanted { source, name } => Event::NameWanted { source, name },
                 &PendingEvent::NameAt { source, name } => Event::NameAt { source, name },
+                &PendingEvent::Pong { source, id, hops } => Event::Pong { source, id, hops },
+                &PendingEvent::Traced { source, hop } => Event::Traced { source, hop },
             })
         }
 

@@ -44,7 +44,7 @@ every_size!(
         /// As [`Self::wire`], of something in the queue of own controls.
         pub(super) fn wire_of(&self, own: &OwnControl) -> Option<LinkId> {
             match own.control {
-                Control::Ack(_) | Control::Receipt { .. } => {
+                Control::Ack(_) | Control::Receipt { .. } | Control::Probe(_) => {
                     self.wire(own.destination, own.priority, own.again)
                 }
                 _ => None,

@@ -6,6 +6,7 @@ use crate::block::Part;
 use crate::control::{NameHash, Verdict};
 use crate::crypto::Keyring;
 use crate::outbox::SendOutcome;
+use crate::probe::TracedHop;
 use crate::replay::ReplayMark;
 use crate::steps::Step;
 use crate::{Address, LinkId, MessageId, Priority};
@@ -158,6 +159,22 @@ pub enum Event<'a> {
         source: Address,
         /// The name's hash.
         name: NameHash,
+    },
+    /// The answer to [`Node::ping`].
+    Pong {
+        /// Who is there.
+        source: Address,
+        /// The number that the ping had.
+        id: u16,
+        /// How many hops the answer came.
+        hops: u8,
+    },
+    /// An answer to [`Node::trace`].
+    Traced {
+        /// Who answers; this node itself is the first.
+        source: Address,
+        /// What it says.
+        hop: TracedHop,
     },
     /// Write and sync that SEQs below `up_to` are used, then call [`Node::seq_reserved`].
     ReserveSeq {

@@ -18,6 +18,7 @@ mod ingress;
 mod inspect;
 mod interface;
 mod links;
+mod probes;
 mod relay;
 mod timeout;
 
@@ -35,6 +36,7 @@ use crate::finished::FinishedList;
 use crate::neighbours::NeighbourTable;
 use crate::outbox::Outbox;
 use crate::paths::PathTable;
+use crate::probe::ProbeAllowance;
 use crate::reassembly::Reassembly;
 use crate::replay::ReplayTable;
 use crate::routes::RouteTable;
@@ -80,6 +82,7 @@ every_size!(
         outbox: Outbox<OUTBOX>,
         queue: AirQueue<QUEUE, FRAME>,
         controls: ControlQueue,
+        probes: ProbeAllowance,
         /// Whether an own frame goes before a relay of the same class next time.
         own_turn: bool,
         hello_at: Instant,
@@ -134,6 +137,7 @@ every_size!(
                 outbox: Outbox::new(config.address, first_transfer),
                 queue: AirQueue::new(),
                 controls: ControlQueue::new(),
+                probes: ProbeAllowance::new(now),
                 own_turn: true,
                 hello_at,
                 hello_count: 0,

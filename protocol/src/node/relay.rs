@@ -111,6 +111,7 @@ every_size!(
                 // must not lead back, to the destination if that hears it well, or to all.
                 let next = self.next_hop(now, frame.dst).filter(|next| *next != frame.src);
                 let next = next.or_else(|| self.hears_well(now, frame.dst).then_some(frame.dst));
+                self.trace_passed(now, frame, next);
                 let len = retarget_next(&mut sealed, me, next);
                 sealed.truncate(len);
                 copies =

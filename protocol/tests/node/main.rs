@@ -17,6 +17,7 @@ mod many;
 mod neighbours;
 mod net;
 mod priorities;
+mod probes;
 mod progress;
 mod routes;
 mod seq;

@@ -9,7 +9,7 @@ use mesh_protocol::frame::{Frame, encode};
 use mesh_protocol::{
     Address, Answer, AnyNode, Config, Delivery, Discard, Duration, EpochKeys, Event, Host, Instant, Keyring,
     LEGACY_FRAME, LinkId, LinkInfo, MAX_FRAME, MessageId, NameHash, NetKey, Priority, Received, Rng,
-    SendError, SendOutcome, SmallNode, Step, Verdict,
+    SendError, SendOutcome, SmallNode, Step, TracedHop, Verdict,
 };
 
 pub(crate) const EPOCH: u32 = 6;
@@ -137,6 +137,15 @@ pub(crate) enum Log {
         source: u16,
         name: NameHash,
     },
+    Pong {
+        source: u16,
+        id: u16,
+        hops: u8,
+    },
+    Traced {
+        source: u16,
+        hop: TracedHop,
+    },
     Reserve(u32),
     EpochWanted,
     Conflict(u32),
@@ -244,6 +253,8 @@ impl Host for App {
                 self.steps.push((id.0, step));
                 Answer::None
             }
+            Event::Pong { source, id, hops } => self.note(Log::Pong { source: source.bits(), id, hops }),
+            Event::Traced { source, hop } => self.note(Log::Traced { source: source.bits(), hop }),
             Event::EpochWanted => self.note(Log::EpochWanted),
             Event::AddressConflict { seq } => self.note(Log::Conflict(seq)),
             other => panic!("an event this host does not know: {other:?}"),
