@@ -15,8 +15,12 @@ fuzz_target!(|input: &[u8]| {
                 assert!(reports.iter().flatten().all(|report| report.neighbour.is_node()));
             }
             Control::Ack(ack) => {
-                assert!(usize::from(ack.base) <= SEGMENTS_MAX && ack.transfer.bits() < 0x1000);
+                assert!(usize::from(ack.base) <= SEGMENTS_MAX && ack.transfer.bits() < 0x400);
             }
+            Control::HopAck(ack) => {
+                assert!(ack.src.is_node() && ack.seq <= 0xff_ffff && ack.names(ack.seq));
+            }
+            Control::Undelivered { seq, .. } => assert!(seq <= 0xff_ffff),
             _ => {}
         }
     }

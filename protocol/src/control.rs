@@ -1,7 +1,8 @@
-//! Control messages between nodes: hello, ack, receipt, and the search for a name.
+//! Control messages between nodes: hello, ack, receipt, the search for a name, and what custody says from hop to hop.
 //!
 //! Owns their bytes. All carry the long MIC, because all change state; so each fits the 9 bytes that a legacy
-//! frame then has. Fixed layouts, not varints: what must fit must fit always.
+//! frame then has, and the 7 beside a next hop if it goes to one node. Fixed layouts, not varints: what must fit must
+//! fit always.
 
 use sha2::{Digest, Sha256};
 
@@ -14,15 +15,17 @@ pub const CONTROL_MAX: usize = 9;
 /// Neighbours reported in one hello.
 pub const HELLO_REPORTS: usize = 2;
 /// Segments behind the first gap that an ack can speak of.
-const ACK_BITS: u8 = 40;
+const ACK_BITS: u8 = 32;
 
 const HELLO: u8 = 1;
 const ACK: u8 = 2;
 const RECEIPT: u8 = 3;
 const WHO_HAS: u8 = 4;
 const HERE: u8 = 5;
+const HOP_ACK: u8 = 9;
+const UNDELIVERED: u8 = 0x0b;
 
-/// The first eight bytes of a name's SHA-256: what is asked for on the air.
+/// The first six bytes of a name's SHA-256: what is asked for on the air.
 ///
 /// ```
 /// use mesh_protocol::NameHash;
@@ -32,7 +35,7 @@ const HERE: u8 = 5;
 /// assert!(lamp.group_address().is_group());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NameHash(pub [u8; 8]);
+pub struct NameHash(pub [u8; 6]);
 
 impl NameHash {
     /// The hash of a name.
@@ -91,6 +94,55 @@ impl Ack {
         let shift = self.base + 1;
         let said = crate::segment::all(if shift + ACK_BITS > 64 { 64 } else { shift + ACK_BITS });
         (below | if shift >= 64 { 0 } else { self.behind << shift }, said)
+    }
+}
+
+/// Frames of one node that the sender of this has taken from the hop before: it passes them on, or they are for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HopAck {
+    /// The node that sealed them.
+    pub src: Address,
+    /// The SEQ of the newest.
+    pub seq: u32,
+    /// Bit n: the one with SEQ `seq - 1 - n` as well.
+    pub before: u8,
+}
+
+impl HopAck {
+    /// Whether it names the frame of its `src` with this SEQ.
+    #[must_use]
+    pub const fn names(&self, seq: u32) -> bool {
+        match self.seq.checked_sub(seq) {
+            Some(0) => true,
+            Some(behind @ 1..=8) => self.before >> (behind - 1) & 1 != 0,
+            _ => false,
+        }
+    }
+}
+
+/// Why a node that had taken a frame in custody has given it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// No next hop passes it on.
+    NoNextHop,
+    /// It has waited too long.
+    Stale,
+    /// It had to give way to others.
+    QueueFull,
+}
+
+impl Why {
+    /// All reasons, in the order of their codes from 1.
+    pub const ALL: [Self; 3] = [Self::NoNextHop, Self::Stale, Self::QueueFull];
+
+    /// The reason in words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoNextHop => "no next hop passes it on",
+            Self::Stale => "it has waited too long",
+            Self::QueueFull => "it had to give way to others",
+        }
     }
 }
 
@@ -205,6 +257,15 @@ pub enum Control {
     WhoHas(NameHash),
     /// An agent of this name is at my address.
     Here(NameHash),
+    /// These frames I have. Never relayed.
+    HopAck(HopAck),
+    /// A frame of yours that I had in custody is given up.
+    Undelivered {
+        /// Its SEQ.
+        seq: u32,
+        /// Why.
+        why: Why,
+    },
     /// A question about the way to a node, or the answer.
     Probe(Probe),
 }
@@ -226,11 +287,16 @@ impl Control {
                 len
             }
             Self::Ack(ack) => {
+                // A base of 64 has no room in 6 bits: it is 63 and the segment behind it, which is none.
+                let (base, behind) = if usize::from(ack.base) == SEGMENTS_MAX {
+                    (ack.base - 1, 1)
+                } else {
+                    (ack.base, ack.behind)
+                };
                 out[0] = ACK;
-                out[1..3].copy_from_slice(&ack.transfer.bits().to_be_bytes());
-                out[3] = ack.base;
-                out[4..9].copy_from_slice(&ack.behind.to_be_bytes()[3..]);
-                9
+                out[1..3].copy_from_slice(&(ack.transfer.bits() << 6 | u16::from(base)).to_be_bytes());
+                out[3..7].copy_from_slice(&behind.to_be_bytes()[4..]);
+                7
             }
             Self::Receipt { message, verdict } => {
                 out[0] = RECEIPT;
@@ -245,8 +311,21 @@ impl Control {
             }
             Self::WhoHas(name) | Self::Here(name) => {
                 out[0] = if matches!(self, Self::WhoHas(_)) { WHO_HAS } else { HERE };
-                out[1..9].copy_from_slice(&name.0);
-                9
+                out[1..7].copy_from_slice(&name.0);
+                7
+            }
+            Self::HopAck(ack) => {
+                out[0] = HOP_ACK;
+                out[1..3].copy_from_slice(&ack.src.bits().to_be_bytes());
+                out[3..6].copy_from_slice(&ack.seq.to_be_bytes()[1..]);
+                out[6] = ack.before;
+                7
+            }
+            Self::Undelivered { seq, why } => {
+                out[0] = UNDELIVERED;
+                out[1..4].copy_from_slice(&seq.to_be_bytes()[1..]);
+                out[4] = *why as u8 + 1;
+                5
             }
         }
     }
@@ -270,13 +349,7 @@ impl Control {
                 }
                 Ok(Self::Hello { count, reports })
             }
-            [ACK, t0, t1, base, b0, b1, b2, b3, b4] if t0 < 0x10 && usize::from(base) <= SEGMENTS_MAX => {
-                Ok(Self::Ack(Ack {
-                    transfer: TransferId::new(u16::from_be_bytes([t0, t1])),
-                    base,
-                    behind: u64::from_be_bytes([0, 0, 0, b0, b1, b2, b3, b4]),
-                }))
-            }
+            [ACK, t0, t1, b0, b1, b2, b3] => Ok(Self::Ack(parse_ack([t0, t1], [b0, b1, b2, b3])?)),
             [RECEIPT, m0, m1, m2, m3, code, detail] => Ok(Self::Receipt {
                 message: MessageId(u32::from_be_bytes([m0, m1, m2, m3])),
                 verdict: Verdict::from_codes([code, detail]).ok_or(Discard::Malformed)?,
@@ -285,8 +358,35 @@ impl Control {
                 let name = NameHash(name.try_into().map_err(|_| Discard::Malformed)?);
                 Ok(if op == WHO_HAS { Self::WhoHas(name) } else { Self::Here(name) })
             }
+            [HOP_ACK, a0, a1, s0, s1, s2, before] => {
+                let (src, seq) =
+                    (Address::new(u16::from_be_bytes([a0, a1])), u32::from_be_bytes([0, s0, s1, s2]));
+                if !src.is_node() {
+                    return Err(Discard::Malformed);
+                }
+                Ok(Self::HopAck(HopAck { src, seq, before }))
+            }
+            [UNDELIVERED, s0, s1, s2, why] => Ok(Self::Undelivered {
+                seq: u32::from_be_bytes([0, s0, s1, s2]),
+                why: *usize::from(why)
+                    .checked_sub(1)
+                    .and_then(|at| Why::ALL.get(at))
+                    .ok_or(Discard::Malformed)?,
+            }),
             _ => Probe::parse(body).map(Self::Probe),
         }
+    }
+}
+
+fn parse_ack(head: [u8; 2], behind: [u8; 4]) -> Result<Ack, Discard> {
+    let head = u16::from_be_bytes(head);
+    let (base, behind) = ((head & 0x3f) as u8, u64::from(u32::from_be_bytes(behind)));
+    let transfer = TransferId::new(head >> 6);
+    // Behind the last place there is none; the first bit says that this one is held as well.
+    match (usize::from(base) + 1 == SEGMENTS_MAX, behind) {
+        (true, 1) => Ok(Ack { transfer, base: base + 1, behind: 0 }),
+        (true, 2..) => Err(Discard::Malformed),
+        _ => Ok(Ack { transfer, base, behind }),
     }
 }
 
@@ -300,23 +400,28 @@ mod tests {
         let messages = [
             Control::Hello { count: 9, reports: [None, None] },
             Control::Hello { count: 255, reports: [report(1), report(0x7fff)] },
-            Control::Ack(Ack::of(TransferId::new(0xfff), 0b1011, 64)),
+            Control::Ack(Ack::of(TransferId::new(0x3ff), 0b1011, 64)),
+            Control::Ack(Ack::of(TransferId::new(0x3ff), u64::MAX, 64)),
+            Control::Ack(Ack::of(TransferId::new(0x3ff), u64::MAX >> 1, 64)),
             Control::Receipt { message: MessageId(u32::MAX), verdict: Verdict::Delivered },
             Control::Receipt { message: MessageId(0), verdict: Verdict::Restart },
             Control::WhoHas(NameHash::of("worker")),
             Control::Here(NameHash::of("worker")),
+            Control::HopAck(HopAck { src: Address::new(0x7fff), seq: 0xff_ffff, before: 0x81 }),
         ];
+        let given_up = Why::ALL.map(|why| Control::Undelivered { seq: 0xff_fffe, why });
         let rejected = Reason::ALL
             .map(|reason| Control::Receipt { message: MessageId(5), verdict: Verdict::Rejected(reason) });
-        for message in messages.into_iter().chain(rejected) {
+        for message in messages.into_iter().chain(rejected).chain(given_up) {
             let mut out = [0; CONTROL_MAX];
             let len = message.write(&mut out);
+            assert!(len <= 7 || matches!(message, Control::Hello { .. }), "{message:?} goes by a route");
             assert_eq!(Control::parse(&out[..len]), Ok(message));
         }
     }
 
     #[test]
-    fn an_ack_tells_of_the_first_gap_and_forty_segments_behind_it() {
+    fn an_ack_tells_of_the_first_gap_and_thirty_two_segments_behind_it() {
         let transfer = TransferId::new(1);
         let whole = Ack::of(transfer, u64::MAX, 64);
         assert_eq!((whole.base, whole.behind), (64, 0));
@@ -325,7 +430,7 @@ mod tests {
         let gap = Ack::of(transfer, !(1 << 3), 64);
         assert_eq!(gap.base, 3);
         let (held, said) = gap.held_and_said();
-        assert_eq!(said, (1 << 44) - 1, "segments 0 to 43");
+        assert_eq!(said, (1 << 36) - 1, "segments 0 to 35");
         assert_eq!(held, said & !(1 << 3));
 
         let end = Ack::of(transfer, !(1 << 63), 64);
@@ -334,13 +439,23 @@ mod tests {
     }
 
     #[test]
+    fn a_hop_ack_names_one_frame_and_eight_before_it() {
+        let ack = HopAck { src: Address::new(1), seq: 10, before: 0b1000_0001 };
+        assert_eq!((0..=12).filter(|seq| ack.names(*seq)).collect::<Vec<_>>(), [2, 9, 10]);
+    }
+
+    #[test]
     fn bytes_that_are_no_control_message_are_malformed() {
         for body in [
             &[][..],
             &[0],
             &[9, 1, 2],
-            &[ACK, 0x10, 0, 0, 0, 0, 0, 0, 0],
-            &[ACK, 0, 0, 65, 0, 0, 0, 0, 0],
+            &[ACK, 0, 63, 0, 0, 0, 2],
+            &[ACK, 0, 0, 0, 0, 0],
+            &[HOP_ACK, 0, 0, 0, 0, 1, 0],
+            &[HOP_ACK, 0x80, 0, 0, 0, 1, 0],
+            &[UNDELIVERED, 0, 0, 1, 0],
+            &[UNDELIVERED, 0, 0, 1, 4],
             &[RECEIPT, 0, 0, 0, 1, 3, 0],
             &[RECEIPT, 0, 0, 0, 1, 3, 9],
             &[RECEIPT, 0, 0, 0, 1, 5, 0],

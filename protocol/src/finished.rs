@@ -12,9 +12,9 @@ use crate::control::{Reason, Verdict};
 use crate::segment::TransferId;
 use crate::{Address, Duration, Instant, MessageId};
 
-/// How long an answer is remembered: the longest retransmission timer many times over, and far less than a
-/// 12-bit transfer number takes to come round again (4,096 blocks of two segments at 200 frames/s: 41 s).
-const REMEMBERED_FOR: Duration = Duration::from_secs(30);
+/// How long an answer is remembered: the longest retransmission timer five times over, and less than a 10-bit
+/// transfer number takes to come round again (1,024 blocks of two segments at 80 frames/s: 25 s).
+const REMEMBERED_FOR: Duration = Duration::from_secs(20);
 
 /// One block that was taken whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_remembered_for_half_a_minute_and_the_oldest_gives_way() {
+    fn an_answer_is_remembered_for_a_while_and_the_oldest_gives_way() {
         let mut list = FinishedList::<2>::new();
         for n in 1..=3 {
             list.push(block(n, Instant::ZERO));

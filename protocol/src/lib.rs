@@ -146,7 +146,9 @@ pub use block::{BlockHead, MESSAGE_MAX, PART_LEN, Part};
 #[cfg(feature = "node")]
 pub use contest::Conflict;
 #[cfg(feature = "node")]
-pub use control::{Ack, CONTROL_MAX, Control, HELLO_REPORTS, HelloReport, NameHash, Reason, Verdict};
+pub use control::{
+    Ack, CONTROL_MAX, Control, HELLO_REPORTS, HelloReport, HopAck, NameHash, Reason, Verdict, Why,
+};
 #[cfg(feature = "node")]
 pub use crypto::{EpochKeys, Keyring, Mic, NONCE_LEN, NetKey};
 #[cfg(feature = "node")]

@@ -15,18 +15,18 @@ pub const BLOCK_MAX: usize = SEGMENT_LEN * SEGMENTS_MAX;
 /// Bytes of the segment header.
 pub(crate) const SEGMENT_HEADER: usize = 3;
 
-/// The number of a transfer of one block between two nodes: 12 bits.
+/// The number of a transfer of one block between two nodes: 10 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TransferId(u16);
 
 impl TransferId {
-    /// The low 12 bits of `bits`.
+    /// The low 10 bits of `bits`.
     #[must_use]
     pub const fn new(bits: u16) -> Self {
-        Self(bits & 0x0fff)
+        Self(bits & 0x03ff)
     }
 
-    /// The 12 bits.
+    /// The 10 bits.
     #[must_use]
     pub const fn bits(self) -> u16 {
         self.0
@@ -62,14 +62,15 @@ impl<'a> Segment<'a> {
             return Err(Discard::Malformed);
         };
         let segment = Self {
-            transfer: TransferId(u16::from(a) << 4 | u16::from(b) >> 4),
+            transfer: TransferId::new(u16::from(a) << 4 | u16::from(b) >> 4),
             offset: (b & 0x0f) << 2 | c >> 6,
             last: c & 0x3f,
             data,
         };
         let whole = segment.offset < segment.last && matches!(data.len(), SEGMENT_LEN | SHORT_SEGMENT_LEN);
         let tail = segment.offset == segment.last && (1..=SEGMENT_LEN).contains(&data.len());
-        if whole || tail { Ok(segment) } else { Err(Discard::Malformed) }
+        // The two bits before the transfer's number are reserved.
+        if (whole || tail) && a < 0x40 { Ok(segment) } else { Err(Discard::Malformed) }
     }
 
     /// The segment `offset` of a block in segments of `each` bytes, as a frame's body; returns its length.
@@ -137,11 +138,11 @@ mod tests {
             let mut filled = 0;
             for offset in 0..segments(len, each) {
                 let mut out = [0; SEGMENT_HEADER + SEGMENT_LEN];
-                let n = Segment::cut(TransferId::new(0xabc), &block[..len], offset, each, &mut out);
+                let n = Segment::cut(TransferId::new(0x2bc), &block[..len], offset, each, &mut out);
                 let segment = Segment::parse(&out[..n]).unwrap();
                 assert_eq!(
                     (segment.transfer.bits(), segment.offset, segment.last + 1),
-                    (0xabc, offset, segments(len, each))
+                    (0x2bc, offset, segments(len, each))
                 );
                 back[filled..filled + segment.data.len()].copy_from_slice(segment.data);
                 filled += segment.data.len();
@@ -155,6 +156,7 @@ mod tests {
         for body in [
             &[0u8, 0, 0][..],                              // no data
             &[0, 0],                                       // no header
+            &[0x40, 0, 0, 1],                              // a reserved bit
             &[0, 0, 1, 9],                                 // not the last, yet too short
             &[0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9],         // not the last, and neither length
             &[0, 0x08, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],  // offset behind last

@@ -274,7 +274,8 @@ proto.prefs.company = Pref.uint("Company identifier", 65535,
 
 local PRIORITIES = { [0] = "CRITICAL", "HIGH", "MEDIUM", "LOW" }
 local KINDS = { [0] = "single", "segment", "control", "reserved" }
-local OPCODES = { "hello", "ack", "receipt", "who-has", "here" }
+local OPCODES = { "hello", "ack", "receipt", "who-has", "here", [9] = "hop ack", [11] = "undelivered" }
+local WHYS = { "no next hop passes it on", "it has waited too long", "it had to give way to others" }
 local TYPES = { [0] = "TASK", "QUERY", "RESPONSE", "NOTIFICATION", "PARAMETER_UPDATE" }
 local VERDICTS = {
     [0x0100] = "delivered", [0x0200] = "processed", [0x0301] = "rejected: no such agent",
@@ -321,6 +322,10 @@ field("uint8", "ack_base", "Segments held below", base.DEC)
 field("bytes", "ack_behind", "Held behind that")
 field("uint16", "verdict", "Verdict", base.HEX, VERDICTS)
 field("bytes", "name_hash", "Hash of the agent's name")
+field("uint16", "hop_src", "Frames of node", base.HEX)
+field("uint24", "hop_seq", "SEQ of the frame", base.DEC)
+field("uint8", "hop_before", "Those before it, too", base.HEX)
+field("uint8", "why", "Why", base.DEC, WHYS)
 field("uint8", "type", "Type of message", base.DEC, TYPES, 0x07)
 field("bool", "processed", "Wants to hear when processed", 8, nil, 0x20)
 field("uint8", "defines", "Defines context", base.DEC, nil, 0xf8)
@@ -441,7 +446,7 @@ local function segment(tvb, tree)
     tree:add(f.segment, tvb(1, 2), offset)
     tree:add(f.last_segment, tvb(2, 1), last)
     tree:add(f.segment_data, tvb(3))
-    return offset < last and len == 10 or offset == last and len <= 10
+    return bits < 0x400000 and (offset < last and (len == 10 or len == 8) or offset == last and len <= 10)
 end
 
 local function control(tvb, tree)
@@ -456,18 +461,30 @@ local function control(tvb, tree)
             tree:add(f.delivery, tvb(at + 2, 1))
         end
         return tvb(2, 1):uint() == 0
-    elseif opcode == 2 and len == 9 then
-        tree:add(f.transfer, tvb(1, 2))
-        tree:add(f.ack_base, tvb(3, 1))
-        tree:add(f.ack_behind, tvb(4, 5))
-        return tvb(1, 2):uint() < 4096 and tvb(3, 1):uint() <= 64
+    elseif opcode == 2 and len == 7 then
+        local head, behind = tvb(1, 2):uint(), tvb(3, 4):uint()
+        -- A base of 64 is written as 63 and the segment behind it.
+        local whole = head % 64 == 63 and behind == 1
+        tree:add(f.transfer, tvb(1, 2), floor(head / 64))
+        tree:add(f.ack_base, tvb(2, 1), whole and 64 or head % 64)
+        tree:add(f.ack_behind, tvb(3, 4))
+        return head % 64 < 63 or behind <= 1
     elseif opcode == 3 and len == 7 then
         tree:add(f.message, tvb(1, 4))
         tree:add(f.verdict, tvb(5, 2))
         return VERDICTS[tvb(5, 2):uint()] ~= nil
-    elseif (opcode == 4 or opcode == 5) and len == 9 then
-        tree:add(f.name_hash, tvb(1, 8))
+    elseif (opcode == 4 or opcode == 5) and len == 7 then
+        tree:add(f.name_hash, tvb(1, 6))
         return true
+    elseif opcode == 9 and len == 7 then
+        tree:add(f.hop_src, tvb(1, 2))
+        tree:add(f.hop_seq, tvb(3, 3))
+        tree:add(f.hop_before, tvb(6, 1))
+        return tvb(1, 2):uint() > 0 and tvb(1, 2):uint() < 0x8000
+    elseif opcode == 11 and len == 5 then
+        tree:add(f.hop_seq, tvb(1, 3))
+        tree:add(f.why, tvb(4, 1))
+        return WHYS[tvb(4, 1):uint()] ~= nil
     end
     return false
 end

@@ -191,6 +191,7 @@ every_size!(
                 Control::Here(name) => {
                     self.push_event(PendingEvent::NameAt { source: frame.src, name });
                 }
+                Control::HopAck(_) | Control::Undelivered { .. } => {}
             }
             Ok(())
         }

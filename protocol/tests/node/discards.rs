@@ -164,7 +164,7 @@ fn refused_by_content() {
         // A hello is for the first hop; one that says otherwise is no hello.
         (control(40, &[1, 0, 0]), Discard::Malformed),
         // An ack, a receipt for nothing.
-        (control(40, &[2, 0, 1, 1, 0, 0, 0, 0, 0]), Discard::Unexpected),
+        (control(40, &[2, 0, 0x41, 0, 0, 0, 0]), Discard::Unexpected),
         (control(40, &[3, 0, 0, 0, 1, 1, 0]), Discard::Unexpected),
     ] {
         assert_eq!(refuses(&[], &frame), why, "{frame:02x?}");
@@ -210,8 +210,9 @@ fn an_ack_that_is_older_than_the_last_is_unexpected() {
     net.run(ms(300));
     let sent = net.sent_by(0);
     let first = sent.iter().find(|frame| frame.kind == Kind::Segment).unwrap();
-    let ack = |seq, base| {
-        let body = [2, first.body[0] >> 4, first.body[0] << 4 | first.body[1] >> 4, base, 0, 0, 0, 0, 0];
+    let ack = |seq, base: u16| {
+        let [high, low] = (u16::from_be_bytes([first.body[0], first.body[1]]) >> 4 << 6 | base).to_be_bytes();
+        let body = [2, high, low, 0, 0, 0, 0];
         seal(&Frame {
             src: address(1),
             dst: address(0),
