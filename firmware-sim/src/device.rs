@@ -2,7 +2,7 @@
 //!
 //! Owns what firmware would, power cuts included. The node does the mesh; the world does air and time.
 
-use ble_bearer::sim::{Radio, Station, link_info};
+use ble_bearer::sim::{Radio, Station};
 use mesh_protocol::{Address, EpochKeys, Instant, LinkId, MessageId, NetKey, SendOutcome, Stats};
 
 mod app;
@@ -169,7 +169,7 @@ impl Station for Device {
         self.check_timer(now, promised);
         let local = self.clock.local(now);
         if !self.up {
-            self.up = self.node.handle_link_up(local, LINK, link_info());
+            self.up = self.node.handle_link_up(local, LINK, self.boot.options.link);
         }
         if self.announce_at.is_some_and(|at| at <= now) {
             self.announce_at = None;

@@ -8,6 +8,7 @@
 use mesh_protocol::{Duration, Instant, LEGACY_FRAME, LinkInfo, Rng};
 
 use super::advert::{Advert, Cargo};
+use super::host::{HCI_HOLD, HCI_LEAST_GAP, HostModel};
 use super::spec::RadioSpec;
 use crate::airtime::Shape;
 use crate::{FrameBytes, Full};
@@ -34,12 +35,36 @@ pub const fn link_info() -> LinkInfo {
     LinkInfo::advertising(LEGACY_FRAME, MIN_GAP)
 }
 
+impl RadioSpec {
+    /// What the one broadcast link of such a radio can do. Its gap is the shortest in which no frame is refused: commands, the longest
+    /// delay and the longest event, rounded up to a millisecond; or what the host needs.
+    #[must_use]
+    pub fn link_info(&self) -> LinkInfo {
+        let event = self.shape(self.mtu()).airtime();
+        let sets = self.sets.max(1) as u64;
+        let gap = match self.host {
+            HostModel::Firmware => {
+                let micros = (COMMAND_LATENCY + ADV_DELAY + event).as_micros() / sets;
+                Duration::from_millis(micros.div_ceil(1_000))
+            }
+            HostModel::HciLegacy => HCI_HOLD + COMMAND_LATENCY.times(3),
+            HostModel::HciSets => {
+                let busy = COMMAND_LATENCY.times(2) + ADV_DELAY + event;
+                Duration::from_micros(busy.as_micros() / sets).max(HCI_LEAST_GAP)
+            }
+        };
+        LinkInfo::advertising(self.mtu(), gap)
+    }
+}
+
 /// How often a frame is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Schedule {
     /// Events that are to start yet; `None`: until it is stopped.
     copies: Option<u8>,
     interval: Duration,
+    /// Whether it is held for a fixed time, in which events start as they may.
+    held: bool,
 }
 
 /// The frame that an advertising set holds.
@@ -53,6 +78,8 @@ struct Held {
     end: Instant,
     /// Events that have started.
     started: u64,
+    /// No event starts later than this.
+    until: Instant,
 }
 
 /// One advertising set with room for one waiting frame.
@@ -90,12 +117,18 @@ impl Controller {
         Self { rng, spec, sets, free: Instant::ZERO, sent: Vec::new() }
     }
 
-    /// Takes a frame to be advertised by the first set in `copies` events (0 counts as 1), [`ADV_INTERVAL`] apart.
+    /// Takes a frame to be advertised by the set that is free first, in `copies` events (0 counts as 1), [`ADV_INTERVAL`] apart; where the
+    /// [host](RadioSpec::host) holds it instead, in as many as come of that.
     ///
     /// # Errors
     /// As for [`Controller::advertise`].
     pub fn submit(&mut self, now: Instant, frame: &[u8], copies: u8) -> Result<(), Full> {
-        self.advertise(now, 0, frame, copies, ADV_INTERVAL)
+        self.take_up_waiting(now);
+        let load = |set: &Set| u8::from(set.held.is_some()) + u8::from(set.waiting.is_some());
+        let set = (0..self.sets.len()).min_by_key(|set| load(&self.sets[*set])).unwrap_or(0);
+        let held = self.spec.host == HostModel::HciLegacy;
+        let copies = (!held).then_some(copies.max(1));
+        self.take(now, set, frame, Schedule { copies, interval: ADV_INTERVAL, held })
     }
 
     /// Takes a frame to be advertised by a set in `copies` events (0 counts as 1). From the start of one to the start of
@@ -113,12 +146,16 @@ impl Controller {
         interval: Duration,
     ) -> Result<(), Full> {
         self.take_up_waiting(now);
+        let interval = interval.max(ADV_INTERVAL);
+        self.take(now, set, frame, Schedule { copies: Some(copies.max(1)), interval, held: false })
+    }
+
+    fn take(&mut self, now: Instant, set: usize, frame: &[u8], schedule: Schedule) -> Result<(), Full> {
         let place = self.sets.get_mut(set).ok_or(Full)?;
         if frame.len() > self.spec.mtu() || place.waiting.is_some() {
             return Err(Full);
         }
         let cargo = Cargo::frame(FrameBytes::from_slice(frame).map_err(|_| Full)?);
-        let schedule = Schedule { copies: Some(copies.max(1)), interval: interval.max(ADV_INTERVAL) };
         // Room for one more: whoever is a little early need not try again.
         if place.held.is_some() {
             place.waiting = Some((cargo, schedule));
@@ -144,7 +181,12 @@ impl Controller {
         // Others that have ended stay as they are until that is reported.
         *self.sets.get_mut(set).ok_or(Full)? = Set::default();
         let copies = events.map(|events| events.max(1));
-        self.hold(now, set, Cargo::advert(advert), Schedule { copies, interval: interval.max(ADV_INTERVAL) });
+        self.hold(
+            now,
+            set,
+            Cargo::advert(advert),
+            Schedule { copies, interval: interval.max(ADV_INTERVAL), held: false },
+        );
         Ok(())
     }
 
@@ -183,8 +225,20 @@ impl Controller {
 
     fn hold(&mut self, now: Instant, set: usize, cargo: Cargo, schedule: Schedule) {
         // The delay is drawn here and with each event, never when it is asked for: how often a caller polls changes no draw.
-        let start = now + COMMAND_LATENCY + self.rng.jitter(ADV_DELAY);
-        self.sets[set].held = Some(Held { cargo, next: Some(start), schedule, end: start, started: 0 });
+        let delay = self.rng.jitter(ADV_DELAY);
+        let forever = Instant::from_micros(u64::MAX);
+        let (start, end, until) = if schedule.held {
+            // Set Data and Enable come first, Disable last.
+            let enabled = now + COMMAND_LATENCY.times(2);
+            let end = enabled + HCI_HOLD + COMMAND_LATENCY;
+            // Disable is done when no event is on any more: one that would last longer does not start.
+            let event = shape(&self.spec, &cargo).airtime();
+            (enabled + delay, end, Instant::from_micros(end.as_micros() - event.as_micros()))
+        } else {
+            let start = now + COMMAND_LATENCY + delay;
+            (start, start, forever)
+        };
+        self.sets[set].held = Some(Held { cargo, next: Some(start), schedule, end, started: 0, until });
     }
 
     /// Forgets every frame, as a power cut does.
@@ -218,15 +272,17 @@ impl Controller {
             return if self.free <= now { self.poll_transmit(now) } else { None };
         }
         let held = self.sets[set].held.as_mut()?;
-        held.end = start + shape(&self.spec, &held.cargo).airtime();
-        self.free = held.end;
+        self.free = start + shape(&self.spec, &held.cargo).airtime();
+        // One that is held ends when its time is over, whenever its events were.
+        held.end = held.end.max(self.free);
         held.started += 1;
         if let Some(copies) = &mut held.schedule.copies {
             *copies -= 1;
         }
         let again = held.schedule.copies != Some(0);
         // From start to start, so that the length of an event does not slow down its set.
-        held.next = again.then(|| start + held.schedule.interval + self.rng.jitter(ADV_DELAY));
+        let next = again.then(|| start + held.schedule.interval + self.rng.jitter(ADV_DELAY));
+        held.next = next.filter(|next| *next <= held.until);
         Some(&held.cargo)
     }
 
@@ -244,6 +300,7 @@ pub(super) fn shape(spec: &RadioSpec, cargo: &Cargo) -> Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::airtime::Phy;
 
     /// Runs the controller to its end; the start and first byte of every event.
     fn run(controller: &mut Controller) -> Vec<(Instant, u8)> {
@@ -297,6 +354,54 @@ mod tests {
             }
             assert_eq!(controller.submit(now, &[0; LEGACY_FRAME], 1), Ok(()));
             assert!(controller.sets[0].waiting.is_none(), "nor do they have to wait");
+        }
+    }
+
+    #[test]
+    fn a_host_that_holds_frames_takes_its_time_for_each_and_some_go_out_twice() {
+        let spec = RadioSpec { host: HostModel::HciLegacy, ..RadioSpec::default() };
+        let gap = spec.link_info().min_gap;
+        assert_eq!(gap, Duration::from_micros(31_500));
+        let mut controller = Controller::new(Rng::new(5), spec);
+        let mut events = Vec::new();
+        for turn in 0..200_u64 {
+            let now = Instant::ZERO + gap.times(turn);
+            while let Some(at) = controller.poll_timeout().filter(|at| *at <= now) {
+                if let Some(cargo) = controller.poll_transmit(at) {
+                    events.push((at, u64::from(cargo.frame[0])));
+                }
+            }
+            assert_eq!(controller.submit(now, &[turn as u8], 3), Ok(()));
+            assert!(controller.sets[0].waiting.is_none(), "nor does it have to wait");
+        }
+        for turn in 0..199 {
+            let own: Vec<_> = events.iter().filter(|event| event.1 == turn).map(|event| event.0).collect();
+            assert!((1..=2).contains(&own.len()), "{own:?}");
+            let span = own.iter().map(|at| at.since(Instant::ZERO + gap.times(turn)));
+            let enabled = COMMAND_LATENCY.times(2);
+            assert!(span.clone().all(|span| span >= enabled && span <= enabled + HCI_HOLD));
+        }
+        let twice = events.len() - 199;
+        assert!((60..140).contains(&twice), "half of them: {twice}");
+    }
+
+    #[test]
+    fn the_gap_is_what_the_longest_frame_needs_and_several_sets_share_it() {
+        let gap = |spec: RadioSpec| spec.link_info().min_gap.as_micros();
+        assert_eq!(RadioSpec::default().link_info(), link_info());
+        let long = |phy| RadioSpec { extended: Some(phy), ..RadioSpec::default() };
+        assert_eq!([Phy::OneM, Phy::TwoM, Phy::CodedS8].map(|phy| gap(long(phy))), [14_000, 13_000, 29_000]);
+        assert_eq!(long(Phy::TwoM).link_info().mtu, 245);
+        assert_eq!(gap(RadioSpec { sets: 4, host: HostModel::HciSets, ..long(Phy::OneM) }), 6_000);
+        let spec = RadioSpec { sets: 4, host: HostModel::HciSets, ..long(Phy::OneM) };
+        let gap = spec.link_info().min_gap;
+        let mut controller = Controller::new(Rng::new(6), spec);
+        for turn in 0..1_000_u64 {
+            let now = Instant::ZERO + gap.times(turn);
+            while let Some(at) = controller.poll_timeout().filter(|at| *at <= now) {
+                controller.poll_transmit(at);
+            }
+            assert_eq!(controller.submit(now, &[0; 245], 1), Ok(()), "turn {turn}");
         }
     }
 

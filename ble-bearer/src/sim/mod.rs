@@ -41,6 +41,7 @@ mod controller;
 mod flight;
 mod geometry;
 mod hearer;
+mod host;
 mod links;
 mod lockstep;
 mod pace;
@@ -64,6 +65,7 @@ pub use controller::{
 };
 pub use geometry::{Link, Position, StationId, Topology};
 pub use hearer::Hearer;
+pub use host::{HCI_HOLD, HostModel};
 pub use lockstep::Still;
 pub use pace::Pacer;
 pub use receiver::TURNAROUND;

@@ -5,6 +5,7 @@
 
 use mesh_protocol::{Duration, Instant};
 
+use super::host::HostModel;
 use crate::FrameBytes;
 use crate::airtime::{AD_HEADER, CHANNELS, LEGACY_ADV_DATA, Phy, Shape};
 
@@ -61,7 +62,7 @@ pub struct RadioSpec {
     pub sensitivity_dbm: f64,
     /// When it listens.
     pub scan: ScanPlan,
-    /// Whether it can send and follow extended adverts. Legacy ones, all can.
+    /// Whether it can send and follow extended adverts, and on which PHY it sends them. Legacy ones, all can.
     pub extended: Option<Phy>,
     /// How many advertising sets it has, at least one.
     pub sets: usize,
@@ -69,6 +70,8 @@ pub struct RadioSpec {
     pub ad_header: usize,
     /// Whether the controller reports to its host when the last event of a set has ended.
     pub reports_sent: bool,
+    /// How the host behind it sends a frame.
+    pub host: HostModel,
 }
 
 impl RadioSpec {
@@ -83,6 +86,11 @@ impl RadioSpec {
     pub fn mtu(&self) -> usize {
         let legacy = LEGACY_ADV_DATA.saturating_sub(self.ad_header);
         if self.extended.is_some() { FrameBytes::new().capacity() } else { legacy }
+    }
+
+    /// Whether it hears what is sent on a PHY: LE 1M, and that of its own long frames.
+    pub(super) fn hears(&self, phy: Phy) -> bool {
+        self.extended.is_some_and(|own| phy == own || phy == Phy::OneM)
     }
 }
 
@@ -108,6 +116,7 @@ impl Default for RadioSpec {
             sets: 1,
             ad_header: AD_HEADER,
             reports_sent: false,
+            host: HostModel::Firmware,
         }
     }
 }

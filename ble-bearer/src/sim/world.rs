@@ -18,7 +18,7 @@ use std::task::Waker;
 use mesh_protocol::{Instant, Rng};
 
 use super::air::{Air, AirCounters, AirSettings};
-use super::controller::{Controller, link_info};
+use super::controller::Controller;
 use super::geometry::{Position, StationId, Topology};
 use super::hearer::Hearer;
 use super::lockstep::Shared;
@@ -123,10 +123,11 @@ impl<S: Station, O: Observer<S>> World<S, O> {
 
     /// Adds a place for an asynchronous device with such a radio.
     pub fn seat_with(&mut self, position: Position, spec: RadioSpec) -> (StationId, SimBearer, SimClock) {
+        let up = link_up(&spec);
         let (id, controller) = self.add_station(position, spec);
         let mut state = self.shared.lock();
         let key = state.add_seat(id, controller);
-        state.give(key.index, link_up());
+        state.give(key.index, up);
         drop(state);
         self.occupants.push(Occupant::Seat(key.index));
         let bearer = SimBearer::new(Arc::clone(&self.shared), key);
@@ -140,9 +141,10 @@ impl<S: Station, O: Observer<S>> World<S, O> {
         let Some(Occupant::Seat(index)) = self.occupants.get(id.index()) else {
             return None;
         };
+        let up = link_up(self.air.spec(id)?);
         let mut state = self.shared.lock();
         let (key, waker) = state.reseat(*index);
-        state.give(key.index, link_up());
+        state.give(key.index, up);
         drop(state);
         waker.into_iter().for_each(Waker::wake);
         let bearer = SimBearer::new(Arc::clone(&self.shared), key);
@@ -271,6 +273,6 @@ impl<S, O> Drop for World<S, O> {
 }
 
 /// A simulated adapter's one link is up from the start.
-fn link_up() -> BearerEvent {
-    BearerEvent::LinkUp { link: RADIO_LINK, info: link_info() }
+fn link_up(spec: &RadioSpec) -> BearerEvent {
+    BearerEvent::LinkUp { link: RADIO_LINK, info: spec.link_info() }
 }

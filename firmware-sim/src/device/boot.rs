@@ -6,7 +6,7 @@
 use std::ops::{Deref, DerefMut};
 
 use mesh_firmware::start::{SEQ_BLOCK, Setup, TTL};
-use mesh_protocol::{Address, AnyNode, Duration, EpochKeys, GatewayNode, Instant, Rng, SmallNode};
+use mesh_protocol::{Address, AnyNode, Duration, EpochKeys, GatewayNode, Instant, LinkInfo, Rng, SmallNode};
 
 use super::flash::Flash;
 
@@ -32,6 +32,8 @@ pub struct Options {
     pub used: u32,
     /// What its clock gains, in parts in a billion; negative if it loses.
     pub drift_ppb: i64,
+    /// What its radio can do.
+    pub link: LinkInfo,
     /// To whom by which neighbour, as an operator says it: given to the node at each start. What it has no room for is left out.
     pub routes: Vec<(Address, Address)>,
 }
@@ -49,6 +51,7 @@ impl Default for Options {
             durable: false,
             used: 0,
             drift_ppb: 0,
+            link: ble_bearer::sim::link_info(),
             routes: Vec::new(),
         }
     }

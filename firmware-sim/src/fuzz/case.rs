@@ -9,8 +9,8 @@ use mesh_protocol::{Duration, MessageType, Priority, Rng};
 
 use super::routes;
 use crate::scenario::{
-    FaultKind, Flash, GivenLink, Layout, LinkRule, NodeOptions, Pattern, Place, RadioSettings, RuleAction,
-    Scenario, ScheduledFault, SigOptions, Stacks, Traffic, Who,
+    ControllerModel, FaultKind, Flash, GivenLink, Layout, LinkRule, LongPhy, NodeOptions, Pattern, Place,
+    RadioSettings, RuleAction, Scenario, ScheduledFault, SigOptions, Stacks, Traffic, Who,
 };
 
 /// Names of cases say how they are judged.
@@ -212,6 +212,8 @@ fn radio(rng: &mut Rng) -> RadioSettings {
     let scan = Duration::from_millis([30, 100, 3_000][rng.below(3) as usize]);
     RadioSettings {
         extended: false,
+        phy: LongPhy::OneM,
+        controller: ControllerModel::Firmware,
         tx_dbm: 0.0,
         sensitivity_dbm: -96.0,
         capture_db: 10.0,

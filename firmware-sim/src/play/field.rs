@@ -2,14 +2,14 @@
 //!
 //! Owns who stands on it: the nodes of one stack, attackers behind them, and seats for the gateways that others run.
 
-use ble_bearer::sim::World;
+use ble_bearer::sim::{RadioSpec, World};
 use mesh_protocol::{Instant, NetKey};
 
-use super::watch::Watch;
+use super::watch::{Extras, Watch};
 use crate::chaos::{self, Both, Rules, attackers};
 use crate::scenario::Scenario;
-use crate::stack::Stack;
 use crate::stack::mesh::Mesh;
+use crate::stack::{Stack, StackKind};
 use crate::world::{Network, Seat, WorldBuilder};
 
 /// The world of a scenario: nodes and attackers, its faults, and the watch. Node `n` is station `n`.
@@ -19,11 +19,18 @@ pub type Field<S> = World<chaos::Occupant<S>, Both<Rules, Watch>>;
 /// `gateway`, which are seats, in order of their numbers.
 #[must_use]
 pub fn with_seats(scenario: &Scenario, seed: u64) -> (Field<Mesh>, Vec<Seat>) {
-    let spec = Mesh::radio(&scenario.radio, &scenario.stacks);
+    let watch =
+        Watch::new(StackKind::Mesh, &Network::random(seed), specs::<Mesh>(scenario), Extras::default());
     let is_gateway = |number: &u32| scenario.nodes.get(number).is_some_and(|node| node.gateway);
     let device = Mesh::nodes(scenario, seed);
     let node = |number: u32| (!is_gateway(&number)).then(|| device(number));
-    field(scenario, seed, Watch::ours(seed, spec), node)
+    field(scenario, seed, watch, node)
+}
+
+/// The radios of a scenario's nodes by number, and behind them the usual one.
+pub(super) fn specs<S: Stack>(scenario: &Scenario) -> Vec<RadioSpec> {
+    let own = (0..scenario.node_count()).map(|number| scenario.radio_of(number));
+    own.chain([scenario.radio.clone()]).map(|radio| S::radio(&radio, &scenario.stacks)).collect()
 }
 
 /// The world of a scenario; where `node` gives none, there is a seat.

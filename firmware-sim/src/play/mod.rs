@@ -12,7 +12,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ble_bearer::sim::{AirCounters, RadioSpec, StationId, Step};
+use ble_bearer::sim::{AirCounters, StationId, Step};
 use mesh_protocol::Instant;
 
 use self::course::{Course, Message};
@@ -93,8 +93,7 @@ struct Run<S: Stack> {
 
 impl<S: Stack> Run<S> {
     fn new(Play { scenario, stack, seed, extras }: Play<'_>) -> Self {
-        let radio = S::radio(&scenario.radio, &scenario.stacks);
-        let watch = Watch::new(stack, &Network::random(seed), radio, extras);
+        let watch = Watch::new(stack, &Network::random(seed), field::specs::<S>(scenario), extras);
         let node = S::nodes(scenario, seed);
         let (world, _) = field::field(scenario, seed, watch, |number| Some(node(number)));
         Self {
@@ -133,8 +132,7 @@ impl<S: Stack> Run<S> {
             }
         }
         let result = result(&self.world, &self.course, self.seed);
-        let nothing =
-            Watch::new(self.stack, &Network::random(self.seed), RadioSpec::default(), Extras::default());
+        let nothing = Watch::new(self.stack, &Network::random(self.seed), Vec::new(), Extras::default());
         (result, std::mem::replace(&mut self.world.observer_mut().1, nothing))
     }
 

@@ -117,7 +117,8 @@ pub(super) struct NodeActivity {
 #[derive(Debug)]
 pub struct Watch {
     stack: StackKind,
-    spec: RadioSpec,
+    /// By number of the node; attackers behind them have the last one.
+    specs: Vec<RadioSpec>,
     keys: FrameKeys,
     trace: Trace,
     nodes: Vec<NodeActivity>,
@@ -133,10 +134,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(stack: StackKind, network: &Network, spec: RadioSpec, extras: Extras) -> Self {
+    /// `specs` are the radios by number of the node, and behind them that of all others.
+    pub(super) fn new(stack: StackKind, network: &Network, specs: Vec<RadioSpec>, extras: Extras) -> Self {
         Self {
             stack,
-            spec,
+            specs,
             keys: FrameKeys::new(network),
             trace: Trace::default(),
             nodes: Vec::new(),
@@ -154,7 +156,13 @@ impl Watch {
     /// A watch of a network of our own stack with such radios, whose key follows from the seed.
     #[must_use]
     pub fn ours(seed: u64, spec: RadioSpec) -> Self {
-        Self::new(StackKind::Mesh, &Network::random(seed), spec, Extras::default())
+        Self::new(StackKind::Mesh, &Network::random(seed), vec![spec], Extras::default())
+    }
+
+    /// The advertising event in which a station sends a frame of so many bytes.
+    fn shape(&self, from: StationId, frame: usize) -> Shape {
+        let spec = self.specs.get(from.0 as usize).or(self.specs.last());
+        spec.map_or(Shape::Legacy(0), |spec| spec.shape(frame))
     }
 
     pub(super) const fn stack(&self) -> StackKind {
@@ -279,7 +287,7 @@ impl<S: StackNode> Observer<S> for Watch {
     fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
         self.trace.sent(now, from, frame);
         self.mark(now);
-        let airtime = self.spec.shape(frame.len()).busy().as_micros();
+        let airtime = self.shape(from, frame.len()).busy().as_micros();
         let seen = self.seen(from);
         seen.sent += 1;
         seen.airtime_us += airtime;
@@ -291,8 +299,9 @@ impl<S: StackNode> Observer<S> for Watch {
     fn received(&mut self, now: Instant, heard: &Reception<'_>) {
         self.trace.heard(now, heard);
         self.mark(now);
+        let shape = self.shape(heard.from, heard.frame.len());
         if let Some(sniffer) = &mut self.extras.capture {
-            sniffer.heard(heard, self.stack.ad_type(), self.spec.shape(heard.frame.len()));
+            sniffer.heard(heard, self.stack.ad_type(), shape);
         }
         self.seen(heard.to).heard += 1;
         *self.links[heard.to.0 as usize].entry(heard.from.0).or_default() += 1;

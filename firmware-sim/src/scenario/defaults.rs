@@ -4,7 +4,7 @@
 
 use mesh_protocol::{Duration, MessageType, Priority};
 
-use super::{Flash, LinkRule, RadioSettings, SigOptions, Stacks};
+use super::{ControllerModel, Flash, LinkRule, LongPhy, RadioSettings, SigOptions, Stacks};
 
 /// Hellos come every few seconds, so that neighbours know each other after about ten. A guess.
 pub(super) const SETTLE: Duration = Duration::from_secs(10);
@@ -54,6 +54,9 @@ pub(super) const LINKS: LinkRule = LinkRule::Propagation {
 /// A radio as small devices have it.
 pub(super) const RADIO: RadioSettings = RadioSettings {
     extended: false,
+    // What every radio with extended advertising has.
+    phy: LongPhy::OneM,
+    controller: ControllerModel::Firmware,
     // What most adapters send adverts with. A guess.
     tx_dbm: 0.0,
     // nRF52832 product specification: 1 Mbit/s, ideal transmitter.

@@ -19,7 +19,7 @@ use mesh_protocol::Duration;
 pub use fault::{FaultKind, Flash, RuleAction, ScheduledFault};
 pub use file::ScenarioError;
 pub use plan::{ClosedLoop, Planned};
-pub use radio::{GivenLink, LinkRule, RadioSettings, Wlan};
+pub use radio::{ControllerModel, GivenLink, LinkRule, LongPhy, RadioSettings, Wlan};
 pub use stacks::{SigOptions, Stacks};
 pub use traffic::{Pattern, Traffic, Who};
 
@@ -79,6 +79,32 @@ impl Scenario {
             traffic: Vec::new(),
             faults: Vec::new(),
         }
+    }
+
+    /// The radio of the node with this number: that of all, and what the node says otherwise.
+    #[must_use]
+    pub fn radio_of(&self, number: u32) -> RadioSettings {
+        let mut radio = self.radio.clone();
+        let Some(node) = self.nodes.get(&number) else { return radio };
+        radio.tx_dbm = node.tx_dbm.unwrap_or(radio.tx_dbm);
+        radio.phy = node.phy.unwrap_or(radio.phy);
+        radio.controller = node.controller.unwrap_or(radio.controller);
+        radio.extended = match node.extended {
+            Some(extended) => extended,
+            // It has no other advertising.
+            None => radio.extended && radio.controller != ControllerModel::Pi4,
+        };
+        radio
+    }
+
+    /// Whether every node's radio takes long frames as every other one sends them.
+    #[must_use]
+    pub fn is_of_one_radio(&self) -> bool {
+        let kind = |radio: &RadioSettings| (radio.extended, radio.phy);
+        let usual = (self.nodes.len() < self.node_count() as usize).then(|| kind(&self.radio));
+        let mut kinds = self.nodes.keys().map(|number| kind(&self.radio_of(*number))).chain(usual);
+        let first = kinds.next();
+        kinds.all(|other| Some(other) == first)
     }
 }
 
@@ -164,6 +190,12 @@ pub struct NodeOptions {
     pub drift_ppm: f64,
     /// Its transmit power in dBm, instead of the radio's.
     pub tx_dbm: Option<f64>,
+    /// Whether it has extended advertising, instead of the radio's.
+    pub extended: Option<bool>,
+    /// How it sends long frames, instead of the radio's.
+    pub phy: Option<LongPhy>,
+    /// What drives its radio, instead of the radio's.
+    pub controller: Option<ControllerModel>,
     /// The next hop to each of these nodes, as an operator gives it; only our own stack knows routes.
     pub routes: BTreeMap<u32, u32>,
 }

@@ -3,6 +3,7 @@
 //! Owns its meaning as plain data. What becomes of a transmission is decided in `ble_bearer::sim`.
 
 use mesh_protocol::Duration;
+use serde::{Deserialize, Serialize};
 
 /// Who hears whom.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +54,10 @@ pub struct GivenLink {
 pub struct RadioSettings {
     /// Extended advertising, with frames up to 245 bytes; else legacy, up to 27.
     pub extended: bool,
+    /// How long frames are sent, where there are any.
+    pub phy: LongPhy,
+    /// What drives the radio.
+    pub controller: ControllerModel,
     /// Transmit power in dBm.
     pub tx_dbm: f64,
     /// The weakest signal that is received, in dBm.
@@ -63,6 +68,36 @@ pub struct RadioSettings {
     pub scan_interval: Duration,
     /// How long each scan window is; at most the interval.
     pub scan_window: Duration,
+}
+
+/// The PHY of extended advertising; its pointers on the primary channels are always on LE 1M.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LongPhy {
+    /// LE 1M.
+    #[default]
+    #[serde(rename = "1M")]
+    OneM,
+    /// LE 2M.
+    #[serde(rename = "2M")]
+    TwoM,
+    /// LE Coded with eight symbols a bit.
+    #[serde(rename = "coded")]
+    Coded,
+}
+
+/// What drives a node's radio.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControllerModel {
+    /// Firmware on the chip of the radio.
+    #[default]
+    #[serde(rename = "firmware")]
+    Firmware,
+    /// A Raspberry Pi 4 behind HCI: legacy advertising, one frame at a time, each held for 31.5 ms.
+    #[serde(rename = "pi4")]
+    Pi4,
+    /// A dongle with Bluetooth 5 behind HCI: four advertising sets, a frame every 6 ms.
+    #[serde(rename = "bt5-dongle")]
+    Bt5Dongle,
 }
 
 /// Interference of a wireless LAN on the advertising channels.

@@ -233,16 +233,20 @@ impl Flood {
         }
         let first = u32::from_le_bytes([s0, s1, s2, s3]).wrapping_sub(u32::from(part));
         let relayed = self.relay && dst != self.address && ttl >= 2 && self.pass_on(frame);
-        let mut answered = false;
+        let mut arrived = false;
         if dst == self.address || dst == EVERYONE {
             let whole = match last {
                 0 => Some(bytes.to_vec()),
                 _ => self.assemblies.add((source, first), part, last, bytes),
             };
             let hops = self.ttl.saturating_sub(ttl).saturating_add(1);
-            answered = whole.is_some_and(|payload| self.deliver(now, source, dst, first, hops, &payload));
+            if let Some(payload) = whole {
+                self.deliver(now, source, dst, first, hops, &payload);
+                // What reached the application is fetched when the node has run, though it may have nothing to send.
+                arrived = true;
+            }
         }
-        relayed | answered
+        relayed | arrived
     }
 
     fn pass_on(&mut self, frame: &[u8]) -> bool {
@@ -258,30 +262,29 @@ impl Flood {
         true
     }
 
-    /// Hands a message to the application; whether that has something to say to it.
-    fn deliver(&mut self, now: Instant, source: u16, dst: u16, id: u32, hops: u8, payload: &[u8]) -> bool {
+    /// Hands a message to the application, which may answer it.
+    fn deliver(&mut self, now: Instant, source: u16, dst: u16, id: u32, hops: u8, payload: &[u8]) {
         let Some((opcode, body)) = Opcode::split(payload) else {
             self.counts.malformed += 1;
-            return false;
+            return;
         };
         let answers = match opcode {
             Opcode::Answer(tag) => {
                 let Some(request) = self.echoes.answered(source, tag) else {
                     self.counts.answers_stray += 1;
-                    return false;
+                    return;
                 };
                 Some(request)
             }
             Opcode::Plain | Opcode::Request(_) => None,
         };
         self.arrivals.push(Arrival { at: now, from: source.into(), id, hops, answers, body: body.to_vec() });
-        let Opcode::Request(tag) = opcode else { return false };
-        if dst == EVERYONE {
-            return false;
+        if let Opcode::Request(tag) = opcode
+            && dst != EVERYONE
+        {
+            let sent = self.send(source, Opcode::Answer(tag).payload(body)).is_ok();
+            self.counts.answers_refused += u64::from(!sent);
         }
-        let sent = self.send(source, Opcode::Answer(tag).payload(body)).is_ok();
-        self.counts.answers_refused += u64::from(!sent);
-        sent
     }
 
     fn send(&mut self, to: u16, payload: Vec<u8>) -> Result<u32, Refused> {
@@ -350,7 +353,12 @@ impl Stack for Flood {
     }
 
     fn nodes(scenario: &Scenario, seed: u64) -> impl Fn(u32) -> Self {
-        let frame = Self::radio(&scenario.radio, &scenario.stacks).mtu();
+        // All cut messages alike: as what every radio among them can carry.
+        let mtu = |radio| Self::radio(&radio, &scenario.stacks).mtu();
+        let named = scenario.nodes.keys().map(|number| mtu(scenario.radio_of(*number)));
+        let usual =
+            (scenario.nodes.len() < scenario.node_count() as usize).then(|| mtu(scenario.radio.clone()));
+        let frame = named.chain(usual).min().unwrap_or(MIN_FRAME);
         let seeds = node_seeds(seed);
         move |number| {
             Self::new(scenario.stacks.flood_ttl, frame, relays(scenario, number), number, seeds(number))

@@ -2,18 +2,19 @@
 //!
 //! Owns the translation of node numbers and bodies into addresses and envelopes, and back. Node `n` has the address `n + 1`.
 
-use ble_bearer::sim::{Radio, Station};
+use ble_bearer::sim::{HostModel, Radio, RadioSpec, Station};
 use mesh_protocol::{
-    Address, BODY_MAX, Control, Duration, Envelope, EpochKeys, Instant, Keyring, MAX_FRAME, NetKey,
-    SendOutcome, frame,
+    Address, BODY_MAX, Control, Duration, Envelope, EpochKeys, Instant, Keyring, LinkInfo, LongFrames,
+    MAX_FRAME, NetKey, SendOutcome, frame,
 };
 
 use super::{
     Arrival, Completion, Faulty, Order, Refused, ReportedOutcome, Stack, StackNode, Target, node_seeds,
-    relays,
+    relays, usual_radio,
 };
 use crate::device::posting;
-use crate::scenario::{Flash, Scenario};
+use crate::scenario::{ControllerModel, Flash, RadioSettings, Scenario, Stacks};
+use crate::virtual_controller::ControllerKind;
 use crate::world::Network;
 use crate::{Device, Options};
 
@@ -71,9 +72,17 @@ pub(crate) fn options(scenario: &Scenario, number: u32) -> Options {
         durable: node.gateway,
         // From float to integer, Rust cuts what is too large or no number.
         drift_ppb: (node.drift_ppm * 1_000.0).round() as i64,
+        link: link_info(scenario, number),
         routes: node.routes.iter().map(|(to, next)| (address(*to), address(*next))).collect(),
         ..Options::default()
     }
+}
+
+/// What the link of a node can do, with its radio and those of the others.
+fn link_info(scenario: &Scenario, number: u32) -> LinkInfo {
+    let info = Mesh::radio(&scenario.radio_of(number), &scenario.stacks).link_info();
+    let long_frames = if scenario.is_of_one_radio() { LongFrames::Everyone } else { LongFrames::Named };
+    LinkInfo { long_frames, ..info }
 }
 
 /// The number of the node with this address.
@@ -116,6 +125,15 @@ impl Stack for Mesh {
 
     fn reports(_bytes: u32, _to_one: bool) -> bool {
         true
+    }
+
+    fn radio(radio: &RadioSettings, settings: &Stacks) -> RadioSpec {
+        let (host, sets) = match radio.controller {
+            ControllerModel::Firmware => (HostModel::Firmware, Self::sets(settings)),
+            ControllerModel::Pi4 => (HostModel::HciLegacy, 1),
+            ControllerModel::Bt5Dongle => (HostModel::HciSets, ControllerKind::Bt5Dongle.sets()),
+        };
+        RadioSpec { host, sets, ..usual_radio::<Self>(radio, settings) }
     }
 
     fn cause(keys: &FrameKeys, sender: u32, frame: &[u8]) -> &'static str {

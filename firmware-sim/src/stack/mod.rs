@@ -14,11 +14,11 @@ pub mod sig;
 #[cfg(test)]
 mod bus;
 
-use ble_bearer::sim::{Phy, RadioSpec, ScanPlan, Station};
+use ble_bearer::sim::{HostModel, Phy, RadioSpec, ScanPlan, Station};
 use mesh_protocol::{Duration, Instant, Rng};
 
 use self::mesh::FrameKeys;
-use crate::scenario::{Flash, RadioSettings, Scenario, Stacks};
+use crate::scenario::{Flash, LongPhy, RadioSettings, Scenario, Stacks};
 
 pub use kind::StackKind;
 pub(crate) use kind::WithStack;
@@ -91,16 +91,27 @@ pub trait Stack: StackNode + Faulty + Sized {
     /// The controller of a node with such a radio.
     #[must_use]
     fn radio(radio: &RadioSettings, settings: &Stacks) -> RadioSpec {
-        RadioSpec {
-            tx_dbm: radio.tx_dbm,
-            sensitivity_dbm: radio.sensitivity_dbm,
-            scan: ScanPlan { interval: radio.scan_interval, window: radio.scan_window },
-            extended: radio.extended.then_some(Phy::OneM),
-            sets: Self::sets(settings),
-            // The length, and what stands behind it.
-            ad_header: 1 + Self::AD_TYPE.len(),
-            reports_sent: Self::NEEDS_SENT,
-        }
+        usual_radio::<Self>(radio, settings)
+    }
+}
+
+/// The controller of a node with such a radio, driven by firmware.
+fn usual_radio<S: Stack>(radio: &RadioSettings, settings: &Stacks) -> RadioSpec {
+    RadioSpec {
+        tx_dbm: radio.tx_dbm,
+        sensitivity_dbm: radio.sensitivity_dbm,
+        scan: ScanPlan { interval: radio.scan_interval, window: radio.scan_window },
+        extended: radio.extended.then_some(match radio.phy {
+            LongPhy::OneM => Phy::OneM,
+            LongPhy::TwoM => Phy::TwoM,
+            LongPhy::Coded => Phy::CodedS8,
+        }),
+        sets: S::sets(settings),
+        // The length, and what stands behind it.
+        ad_header: 1 + S::AD_TYPE.len(),
+        reports_sent: S::NEEDS_SENT,
+        // They have their copies timed by the controller, whatever drives it.
+        host: HostModel::Firmware,
     }
 }
 

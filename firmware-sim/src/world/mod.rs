@@ -60,10 +60,7 @@ impl<S: Station, O: Observer<S>> WorldBuilder<S, O> {
         mut node: impl FnMut(u32, &RadioSettings) -> (RadioSpec, Option<S>),
     ) {
         for (number, place) in (0..).zip(scenario.places(seed)) {
-            let own = scenario.nodes.get(&number).and_then(|node| node.tx_dbm);
-            let radio =
-                RadioSettings { tx_dbm: own.unwrap_or(scenario.radio.tx_dbm), ..scenario.radio.clone() };
-            match node(number, &radio) {
+            match node(number, &scenario.radio_of(number)) {
                 (spec, Some(station)) => drop(self.world.add_with(position(&place), spec, station)),
                 (spec, None) => self.seat(position(&place), spec),
             }

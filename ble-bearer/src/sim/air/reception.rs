@@ -169,7 +169,8 @@ impl Air {
         }
         if !flight.carries(n) {
             let followers = hearers.drain(..).map(|hearer| hearer.station);
-            let able = followers.filter(|id| units[id.index()].spec.extended.is_some());
+            let phy = flight.phy(CHANNELS);
+            let able = followers.filter(|id| units[id.index()].spec.hears(phy));
             flight.followers.extend(able);
             // A scanner may have heard the pointer on two channels, where its windows change between the PDUs.
             flight.followers.sort_unstable();

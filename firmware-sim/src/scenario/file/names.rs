@@ -72,6 +72,9 @@ pub(super) fn nodes(
             place: table.place.as_ref().map(|table| place(table, |floor| layout.ground(floor))),
             drift_ppm: table.drift_ppm.map_or(0.0, |ppm| ppm.0),
             tx_dbm: table.tx_dbm.map(|dbm| dbm.0),
+            extended: table.extended,
+            phy: table.phy,
+            controller: table.controller,
             routes: BTreeMap::new(),
         };
         routes.extend(table.routes.map(|table| (at, number, table)));

@@ -14,7 +14,8 @@ use super::tables::{FileTable, LinksTable, RadioTable, SigTable, StacksTable, Wl
 use super::values::{time, written};
 use super::wrong::{Wrong, one_of, wrong};
 use crate::scenario::{
-    GivenLink, LinkRule, MESSAGES_MAX, RadioSettings, Scenario, SigOptions, Stacks, Wlan, defaults,
+    ControllerModel, GivenLink, LinkRule, MESSAGES_MAX, RadioSettings, Scenario, SigOptions, Stacks, Wlan,
+    defaults,
 };
 
 /// The scenario of a file; `stem` is its name where the file says none.
@@ -47,6 +48,17 @@ pub(super) fn scenario(file: FileTable, stem: &str) -> Result<Scenario, Wrong> {
         traffic: Vec::new(),
         faults: Vec::new(),
     };
+    for number in scenario.nodes.keys() {
+        let radio = scenario.radio_of(*number);
+        if radio.extended && radio.controller == ControllerModel::Pi4 {
+            return wrong(
+                0,
+                format!(
+                    "node {number} has the `controller` \"pi4\", which has no `extended` advertising; leave one of them out"
+                ),
+            );
+        }
+    }
     let mut asked = 0_u64;
     for table in file.traffic {
         let at = table.span().start;
@@ -122,6 +134,14 @@ fn links(table: Option<Spanned<LinksTable>>, names: &Names) -> Result<LinkRule, 
 
 fn radio(table: RadioTable) -> Result<RadioSettings, Wrong> {
     let fallback = defaults::RADIO;
+    let extended = table.extended.unwrap_or(fallback.extended);
+    let controller = table.controller.unwrap_or(fallback.controller);
+    if extended && controller == ControllerModel::Pi4 {
+        return wrong(
+            0,
+            "a `radio` whose `controller` is \"pi4\" has no `extended` advertising; leave one of them out",
+        );
+    }
     let scan_interval = table.scan_interval.map_or(fallback.scan_interval, time);
     let window_at = table.scan_window.as_ref().map_or(0, |time| time.span().start);
     let scan_window = table.scan_window.map_or(scan_interval, |span| span.into_inner().0);
@@ -136,7 +156,9 @@ fn radio(table: RadioTable) -> Result<RadioSettings, Wrong> {
         );
     }
     Ok(RadioSettings {
-        extended: table.extended.unwrap_or(fallback.extended),
+        extended,
+        phy: table.phy.unwrap_or(fallback.phy),
+        controller,
         tx_dbm: table.tx_dbm.map_or(fallback.tx_dbm, |dbm| dbm.0),
         sensitivity_dbm: table.sensitivity_dbm.map_or(fallback.sensitivity_dbm, |dbm| dbm.0),
         capture_db: table.capture_db.map_or(fallback.capture_db, |db| db.0),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Spanned;
 
 use super::values::{DAY, MS, NodeRef, Real, S, Time, WhoRef, Whole};
-use crate::scenario::{Flash, MESSAGES_MAX, NODES_MAX};
+use crate::scenario::{ControllerModel, Flash, LongPhy, MESSAGES_MAX, NODES_MAX};
 
 /// Any time.
 pub(super) type Any = Time<0, DAY>;
@@ -157,6 +157,9 @@ tables! {
         relay: Option<bool>,
         drift_ppm: Option<Real<-1_000, 1_000>>,
         tx_dbm: Option<Dbm>,
+        extended: Option<bool>,
+        phy: Option<LongPhy>,
+        controller: Option<ControllerModel>,
         place: Option<PlaceTable>,
         routes: Option<Routes>,
     }
@@ -193,6 +196,8 @@ tables! {
     #[derive(Default)]
     RadioTable {
         extended: Option<bool>,
+        phy: Option<LongPhy>,
+        controller: Option<ControllerModel>,
         tx_dbm: Option<Dbm>,
         sensitivity_dbm: Option<Dbm>,
         capture_db: Option<Decibels>,

@@ -3,8 +3,9 @@
 use mesh_protocol::{Duration, MessageType, Priority, Rng};
 
 use super::super::{
-    FaultKind, Flash, GivenLink, Layout, LinkRule, MESSAGES_MAX, NODES_MAX, NodeOptions, Pattern, Place,
-    RadioSettings, RuleAction, Scenario, ScheduledFault, SigOptions, Stacks, Traffic, Who, Wlan,
+    ControllerModel, FaultKind, Flash, GivenLink, Layout, LinkRule, LongPhy, MESSAGES_MAX, NODES_MAX,
+    NodeOptions, Pattern, Place, RadioSettings, RuleAction, Scenario, ScheduledFault, SigOptions, Stacks,
+    Traffic, Who, Wlan,
 };
 use super::*;
 
@@ -55,6 +56,8 @@ fn what_a_file_does_not_say_is_as_documented() {
         },
         radio: RadioSettings {
             extended: false,
+            phy: LongPhy::OneM,
+            controller: ControllerModel::Firmware,
             tx_dbm: 0.0,
             sensitivity_dbm: -96.0,
             capture_db: 10.0,
@@ -164,7 +167,7 @@ fn an_error_is_one_line_that_begins_with_the_place_and_ends_with_what_to_do() {
     let error = Scenario::parse("scenarios/office.toml", text).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "scenarios/office.toml:4: reading the scenario: `radio`: unknown key `sensitivty`; known here: `extended`, \
+        "scenarios/office.toml:4: reading the scenario: `radio`: unknown key `sensitivty`; known here: `extended`, `phy`, `controller`, \
          `tx_dbm`, `sensitivity_dbm`, `capture_db`, `scan_interval`, `scan_window`"
     );
     let error = Scenario::read(Path::new("no-such-folder/office.toml")).unwrap_err().to_string();
@@ -679,6 +682,8 @@ impl Dice {
             links: self.links(count),
             radio: RadioSettings {
                 extended: self.below(2) == 0,
+                phy: [LongPhy::OneM, LongPhy::TwoM, LongPhy::Coded][self.below(3) as usize],
+                controller: [ControllerModel::Firmware, ControllerModel::Bt5Dongle][self.below(2) as usize],
                 tx_dbm: self.real(-150.0, 50.0),
                 sensitivity_dbm: self.real(-150.0, 50.0),
                 capture_db: self.real(0.0, 100.0),
@@ -715,6 +720,9 @@ impl Dice {
                 place: self.maybe(Self::place),
                 drift_ppm: self.real(-1_000.0, 1_000.0),
                 tx_dbm: self.maybe(|dice| dice.real(-150.0, 50.0)),
+                extended: self.maybe(|dice| dice.below(2) == 0),
+                phy: self.maybe(|_| LongPhy::TwoM),
+                controller: self.maybe(|_| ControllerModel::Bt5Dongle),
                 routes: (0..self.below(4))
                     .map(|_| (self.below(count), self.below(count)))
                     .filter(|(to, next)| *to != number && *next != number)

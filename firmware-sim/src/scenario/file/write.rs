@@ -93,6 +93,9 @@ fn nodes(scenario: &Scenario) -> Vec<NodeTable> {
         relay: node.relay,
         drift_ppm: Some(Real(node.drift_ppm)),
         tx_dbm: node.tx_dbm.map(Real),
+        extended: node.extended,
+        phy: node.phy,
+        controller: node.controller,
         place: node.place.as_ref().map(place),
         routes: (!node.routes.is_empty()).then(|| routes(scenario, node)),
     };
@@ -161,6 +164,8 @@ fn links(scenario: &Scenario) -> LinksTable {
 fn radio(radio: &RadioSettings) -> RadioTable {
     RadioTable {
         extended: Some(radio.extended),
+        phy: Some(radio.phy),
+        controller: Some(radio.controller),
         tx_dbm: Some(Real(radio.tx_dbm)),
         sensitivity_dbm: Some(Real(radio.sensitivity_dbm)),
         capture_db: Some(Real(radio.capture_db)),
