@@ -93,6 +93,8 @@ mod air_queue;
 #[cfg(feature = "node")]
 mod block;
 #[cfg(feature = "node")]
+mod budget;
+#[cfg(feature = "node")]
 mod contest;
 #[cfg(feature = "node")]
 mod control;

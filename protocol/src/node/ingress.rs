@@ -7,7 +7,7 @@ use crate::crypto::Mic;
 use crate::frame::{Kind, decode};
 use crate::replay::Freshness;
 use crate::seen::FrameKey;
-use crate::{Address, Discard, Instant, LinkId};
+use crate::{Address, Discard, Instant, LinkId, Priority};
 
 every_size!(
     /// Frames in.
@@ -80,6 +80,9 @@ every_size!(
             // must be known as one whatever becomes of them.
             self.replay.mark(key.src, key.epoch, key.seq, for_us);
             self.seen.insert(key);
+            if frame.priority == Priority::Critical {
+                self.budget.urgent(now);
+            }
             let hops = verified.hops();
             if self.replay.is_current(key.src) {
                 self.paths.heard(now, frame.src, hops);

@@ -28,6 +28,7 @@ pub use interface::{Answer, Capacity, Config, Event, Host, Received, RouteError,
 use heapless::{Deque, Vec};
 
 use crate::air_queue::AirQueue;
+use crate::budget::Budget;
 use crate::contest::Contest;
 use crate::control::Control;
 use crate::control_queue::{ControlQueue, OwnControl, Pushed};
@@ -83,6 +84,7 @@ every_size!(
         queue: AirQueue<QUEUE, FRAME>,
         controls: ControlQueue,
         probes: ProbeAllowance,
+        budget: Budget,
         /// Whether an own frame goes before a relay of the same class next time.
         own_turn: bool,
         hello_at: Instant,
@@ -138,6 +140,7 @@ every_size!(
                 queue: AirQueue::new(),
                 controls: ControlQueue::new(),
                 probes: ProbeAllowance::new(now),
+                budget: Budget::new(),
                 own_turn: true,
                 hello_at,
                 hello_count: 0,

@@ -50,11 +50,7 @@ every_size!(
                 self.outbox.next_timeout(),
                 self.contest.silent_until(),
             ];
-            let frames = self.links.iter().filter_map(|link| {
-                let next =
-                    [self.next_own(link.id), self.queue.next_due(link.id)].into_iter().flatten().min()?;
-                Some(next.max(link.free_at))
-            });
+            let frames = self.links.iter().filter_map(|link| self.next_on(link));
             timers.into_iter().flatten().chain(frames).min()
         }
 

@@ -13,6 +13,7 @@ pub(crate) use outcome::Progress;
 pub use outcome::{Delivery, SendOutcome};
 
 use crate::control::{Ack, Verdict};
+use crate::per_class::sooner;
 use crate::segment::{SEGMENT_HEADER, SEGMENT_LEN, Segment, TransferId};
 use crate::{Address, Duration, Instant, MessageId, PerClass, Priority};
 
@@ -117,30 +118,16 @@ impl<const N: usize> Outbox<N> {
         }
     }
 
-    /// Which classes have a segment to send now. `takes`: whether what is for a node, of a class, said again or not, is asked for at all.
-    pub(crate) fn ready(
-        &self,
-        now: Instant,
-        takes: impl Fn(Address, Priority, bool) -> bool,
-    ) -> PerClass<bool> {
-        let mut ready = PerClass::all(false);
-        for (_, slot) in self.sending().filter(|(_, slot)| slot.is_taken(&takes)) {
-            if slot.next_at <= now && self.may_run(slot) {
-                ready[slot.delivery.priority] = true;
-            }
+    /// When each class can send its next segment. `takes`: whether what is for a node, of a class, said again or not, is asked for at all.
+    pub(crate) fn due(&self, takes: impl Fn(Address, Priority, bool) -> bool) -> PerClass<Option<Instant>> {
+        let mut due = PerClass::all(None);
+        for (_, slot) in self.sending().filter(|(_, slot)| slot.is_taken(&takes) && self.may_run(slot)) {
+            sooner(&mut due[slot.delivery.priority], slot.next_at);
         }
-        ready
+        due
     }
 
-    /// When the next segment can be sent, if any is waiting; `takes` as for [`ready`](Self::ready).
-    pub(crate) fn next_send(&self, takes: impl Fn(Address, Priority, bool) -> bool) -> Option<Instant> {
-        self.sending()
-            .filter(|(_, slot)| slot.is_taken(&takes) && self.may_run(slot))
-            .map(|(_, slot)| slot.next_at)
-            .min()
-    }
-
-    /// The segment of `class` to send now; the messages of a class take turns. `takes` as for [`ready`](Self::ready).
+    /// The segment of `class` to send now; the messages of a class take turns. `takes` as for [`due`](Self::due).
     pub(crate) fn pick(
         &self,
         now: Instant,
