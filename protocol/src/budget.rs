@@ -70,6 +70,6 @@ mod tests {
                 budget.opens_at() <= at(millis)
             })
             .count();
-        assert_eq!(open, 910, "of 10,000 ms");
+        assert_eq!(open, 880, "of 10,000 ms");
     }
 }
