@@ -12,7 +12,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(input.len() <= CONTROL_MAX);
         match control {
             Control::Hello { reports, .. } => {
-                assert!(reports.iter().flatten().all(|report| report.neighbour.is_node()));
+                assert!(reports.iter().flatten().all(|report| report.neighbour < 0x1000 && report.delivery < 16));
             }
             Control::Ack(ack) => {
                 assert!(usize::from(ack.base) <= SEGMENTS_MAX && ack.transfer.bits() < 0x400);
@@ -21,6 +21,12 @@ fuzz_target!(|input: &[u8]| {
                 assert!(ack.src.is_node() && ack.seq <= 0xff_ffff && ack.names(ack.seq));
             }
             Control::Undelivered { seq, .. } => assert!(seq <= 0xff_ffff),
+            Control::RouteRequest(request) => {
+                assert!(request.origin.is_node() && request.ttl < 16 && request.hops < 16);
+                assert!(request.target.is_node() || request.target == Address::EVERYONE);
+            }
+            Control::RouteReply(reply) => assert!(reply.origin.is_node() && reply.target.is_node()),
+            Control::RouteBroken { destination, .. } => assert!(destination.is_node()),
             _ => {}
         }
     }

@@ -149,7 +149,8 @@ pub use block::{BlockHead, MESSAGE_MAX, PART_LEN, Part};
 pub use contest::Conflict;
 #[cfg(feature = "node")]
 pub use control::{
-    Ack, CONTROL_MAX, Control, HELLO_REPORTS, HelloReport, HopAck, NameHash, Reason, Verdict, Why,
+    Ack, CONTROL_MAX, Control, HELLO_REPORTS, HelloFlags, HelloReport, HopAck, NameHash, Reason, RouteReply,
+    RouteRequest, Verdict, Why,
 };
 #[cfg(feature = "node")]
 pub use crypto::{EpochKeys, Keyring, Mic, NONCE_LEN, NetKey};
@@ -175,7 +176,7 @@ pub use probe::{Probe, TracedHop};
 pub use replay::{JUMP as SEQ_JUMP, ReplayMark, ReplayMarks};
 pub use rng::Rng;
 #[cfg(feature = "node")]
-pub use routes::{Route, RouteOrigin};
+pub use routes::{Route, RouteOrigin, Routes};
 #[cfg(feature = "node")]
 pub use segment::{
     BLOCK_MAX, SEGMENT_LEN, SEGMENTS_MAX, SHORT_SEGMENT_LEN, Segment, TransferId, block_crc, segments,
@@ -208,7 +209,7 @@ pub const LEGACY_FRAME: usize = 27;
 /// assert_eq!(SmallNode::new(Instant::ZERO, config).capacity().peers, 24);
 /// ```
 #[cfg(feature = "node")]
-pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8>;
+pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8, 128>;
 /// The node of a gateway: a network of 2,048 nodes, 16 messages under way.
 ///
 /// ```
@@ -224,7 +225,7 @@ pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8>;
 /// assert_eq!(node.capacity().sources, 2_048);
 /// ```
 #[cfg(feature = "node")]
-pub type GatewayNode = Node<8, 2048, 128, 1024, 16, 16, 64, MAX_FRAME, GATEWAY_GROUPS>;
+pub type GatewayNode = Node<8, 2048, 128, 1024, 16, 16, 64, MAX_FRAME, GATEWAY_GROUPS, 1024>;
 /// Groups that a [`GatewayNode`] can be in, all its agents together. A guess: several for each of a hundred agents
 /// that share most of theirs.
 pub const GATEWAY_GROUPS: usize = 256;

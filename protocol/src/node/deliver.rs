@@ -143,13 +143,13 @@ every_size!(
                 return Err(Discard::EventQueueFull);
             }
             match control {
-                Control::Hello { count, reports } => {
+                Control::Hello { count, reports, .. } => {
                     // One that could have been relayed would make neighbours of nodes that are out of range.
                     if frame.ttl0 != 1 {
                         return Err(Discard::Malformed);
                     }
-                    let own = reports.iter().flatten().find(|report| report.neighbour == self.address);
-                    self.neighbours.hello(now, frame.src, count, own.map(|report| report.delivery));
+                    let own = reports.iter().flatten().find(|report| report.is_of(self.address));
+                    self.neighbours.hello(now, frame.src, count, own.map(|report| report.share()));
                 }
                 Control::Ack(ack) => {
                     let timeout =
@@ -185,6 +185,7 @@ every_size!(
                     }
                 }
                 Control::Probe(probe) => self.take_probe(now, frame, probe, hops)?,
+                Control::RouteRequest(_) | Control::RouteReply(_) | Control::RouteBroken { .. } => {}
                 Control::WhoHas(name) => {
                     self.push_event(PendingEvent::NameWanted { source: frame.src, name });
                 }

@@ -24,12 +24,18 @@ every_size!(
     impl Node {
         /// The neighbour that alone is to pass on what goes to `to`, if a route names one that has not fallen silent.
         pub(super) fn next_hop(&self, now: Instant, to: Address) -> Option<Address> {
-            self.routes.next_hop(to).filter(|next| !self.neighbours.fell_silent(now, *next))
+            let there = |next: &Address| !self.neighbours.fell_silent(now, *next);
+            self.routes.next_hops(now, to).into_iter().flatten().find(there)
+        }
+
+        /// What is for `destination` goes without a route: one is searched for, unless that is under way.
+        pub(super) fn wants_route(&mut self, now: Instant, destination: Address) {
+            let _ = (now, destination);
         }
 
         /// Bytes of each segment of a message: short ones leave room to name a next hop.
         pub(super) fn segment_len(&self, to: Address, priority: Priority) -> usize {
-            let by_another = self.routes.next_hop(to).is_some_and(|next| next != to);
+            let by_another = self.routes.leads_over(to).is_some_and(|next| next != to);
             if by_another && priority != Priority::Critical { SHORT_SEGMENT_LEN } else { SEGMENT_LEN }
         }
 
@@ -38,7 +44,7 @@ every_size!(
             // Most nodes have one link, and need not look.
             let may = self.links.len() > 1 && !again && class != Priority::Critical;
             let wire = if may { self.neighbours.wire(to) } else { None };
-            wire.filter(|_| self.routes.next_hop(to).is_none())
+            wire.filter(|_| self.routes.operators(to).is_none())
         }
 
         /// As [`Self::wire`], of something in the queue of own controls.

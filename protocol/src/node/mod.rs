@@ -57,9 +57,10 @@ const FIRST_HELLO: Duration = Duration::from_millis(500);
 every_size!(
     /// One node of the mesh. See the crate's documentation for how to drive it.
     ///
-    /// `LINKS` links (at most 8), `SOURCES` nodes whose frames it takes, `PEERS` neighbours, paths, routes
+    /// `LINKS` links (at most 8), `SOURCES` nodes whose frames it takes, `PEERS` neighbours, paths
     /// and recent deliveries, `SEEN` frames in the duplicate cache, `REASM` reassembly sets, `OUTBOX` own messages under way,
-    /// `QUEUE` frames of at most `FRAME` bytes waiting for the air, `GROUPS` groups that the node is in.
+    /// `QUEUE` frames of at most `FRAME` bytes waiting for the air, `GROUPS` groups that the node is in,
+    /// `ROUTES` routes.
     #[derive(Clone, Debug)]
     pub struct Node {
         address: Address,
@@ -77,7 +78,7 @@ every_size!(
         seen: SeenCache<SEEN>,
         neighbours: NeighbourTable<PEERS>,
         paths: PathTable<PEERS>,
-        routes: RouteTable<PEERS>,
+        routes: RouteTable<ROUTES>,
         reassembly: Reassembly<REASM>,
         finished: FinishedList<PEERS>,
         outbox: Outbox<OUTBOX>,

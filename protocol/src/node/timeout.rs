@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::events::PendingEvent;
-use crate::control::Control;
+use crate::control::{Control, HelloFlags};
 use crate::neighbours::HELLO_INTERVAL;
 use crate::outbox::Progress;
 use crate::{Address, Discard, Duration, Instant, Priority, Rng};
@@ -34,8 +34,14 @@ every_size!(
                 if !self.links.is_empty() {
                     let reports = self.neighbours.reports(now);
                     let count = self.hello_count as u8;
+                    let flags = if self.relay { HelloFlags::RELAYS } else { HelloFlags::default() };
                     self.hello_count = self.hello_count.saturating_add(1);
-                    self.control(Address::EVERYONE, Priority::Low, Control::Hello { count, reports }, false);
+                    self.control(
+                        Address::EVERYONE,
+                        Priority::Low,
+                        Control::Hello { count, flags, reports },
+                        false,
+                    );
                 }
             }
         }
