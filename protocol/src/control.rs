@@ -6,6 +6,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::feedback::{Feedback, NACK, TALLY};
 use crate::probe::Probe;
 use crate::segment::{SEGMENTS_MAX, TransferId};
 use crate::{Address, Discard, MessageId};
@@ -374,6 +375,8 @@ pub enum Control {
         /// How new what is known of it was.
         seqno: u16,
     },
+    /// What a receiver of a message to many says of it.
+    Feedback(Feedback),
 }
 
 impl Control {
@@ -412,6 +415,10 @@ impl Control {
                 let (bytes, len) = probe.bytes();
                 out[..len].copy_from_slice(&bytes[..len]);
                 len
+            }
+            Self::Feedback(feedback) => {
+                out[..7].copy_from_slice(&feedback.bytes());
+                7
             }
             Self::WhoHas(name) | Self::Here(name) => {
                 out[0] = if matches!(self, Self::WhoHas(_)) { WHO_HAS } else { HERE };
@@ -522,6 +529,7 @@ impl Control {
             [ROUTE_BROKEN, d0, d1, s0, s1] => {
                 Ok(Self::RouteBroken { destination: node([d0, d1])?, seqno: u16::from_be_bytes([s0, s1]) })
             }
+            [NACK | TALLY, ..] => Feedback::parse(body).map(Self::Feedback),
             _ => Probe::parse(body).map(Self::Probe),
         }
     }

@@ -105,6 +105,8 @@ mod crypto;
 #[cfg(feature = "node")]
 mod envelope;
 #[cfg(feature = "node")]
+mod feedback;
+#[cfg(feature = "node")]
 mod finished;
 #[cfg(feature = "node")]
 pub mod frame;
@@ -159,6 +161,8 @@ pub use envelope::{
     BODY_MAX, CONTEXTS, ContextId, ENVELOPE_HEAD_MAX, EncodedEnvelope, Envelope, EnvelopeError, MessageRef,
     NAME_MAX,
 };
+#[cfg(feature = "node")]
+pub use feedback::{Feedback, Nack};
 #[cfg(feature = "node")]
 pub use neighbours::{ALIVE_FOR as NEIGHBOUR_ALIVE_FOR, Neighbour, Neighbours};
 #[cfg(feature = "node")]

@@ -6,7 +6,8 @@
 //! Full: two sets per source and `N` in all. A segment of a further transfer is dropped, unless a less urgent set
 //! (of that source, or of any when all are taken) can give way.
 
-use crate::control::Ack;
+use crate::control::{Ack, Control};
+use crate::feedback::{Feedback, Nack};
 use crate::segment::{BLOCK_MAX, CRC_LEN, SEGMENT_LEN, Segment, TransferId, all, block_crc};
 use crate::{Address, Discard, Duration, Instant, PerClass, Priority};
 
@@ -24,6 +25,11 @@ const QUIET: PerClass<Duration> = PerClass::new([
 ]);
 /// Where segments come slower than that, it waits for two of their pauses, but no more than so many times as long. A guess.
 const SLOW_MOST: u64 = 4;
+/// What is missing of a message to many is asked for when no new segment came for this long, and a random part of [`NACK_SPREAD`]
+/// more: the first who says so does it for all that lack the same. Guesses, held against the simulated air.
+const NACK_QUIET: Duration = Duration::from_millis(250);
+/// See [`NACK_QUIET`].
+pub(crate) const NACK_SPREAD: Duration = Duration::from_millis(250);
 /// A stalled set is acked at most this often before only a new segment wakes it.
 const STALL_ACKS: u8 = 3;
 
@@ -80,12 +86,12 @@ pub(crate) struct Origin {
     pub(crate) hops: u8,
 }
 
-/// An ack that is due.
+/// An ack that is due, or a nack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DueAck {
     pub(crate) to: Address,
     pub(crate) priority: Priority,
-    pub(crate) ack: Ack,
+    pub(crate) control: Control,
     /// Nothing new has come since the ack before it.
     pub(crate) again: bool,
 }
@@ -119,12 +125,13 @@ impl<const N: usize> Reassembly<N> {
         Self { sets: [EMPTY; N], gave_way: 0 }
     }
 
-    /// Takes a segment in.
+    /// Takes a segment in. `spread`: a random part of [`NACK_SPREAD`].
     pub(crate) fn insert(
         &mut self,
         now: Instant,
         from: Origin,
         segment: &Segment<'_>,
+        spread: Duration,
     ) -> Result<Taken, Discard> {
         let at = match self.find(from.src, segment.transfer) {
             Some(at) => at,
@@ -171,8 +178,8 @@ impl<const N: usize> Reassembly<N> {
         } else {
             quiet
         };
-        // A group or everyone does not ack: all members at once would be louder than the message.
-        set.ack_due = unicast.then(|| now + wait);
+        // Of a group or everyone, only those that lack something speak: all members at once would be louder than the message.
+        set.ack_due = Some(now + if unicast { wait } else { NACK_QUIET + spread });
         if set.have != all(count) {
             return Ok(Taken::Open);
         }
@@ -215,7 +222,22 @@ impl<const N: usize> Reassembly<N> {
         self.sets[at].state = State::Free;
     }
 
-    /// Takes the next ack that is due.
+    /// Another receiver of a transfer to many has asked its `sender` for what is missing. If this one lacks nothing else, it waits
+    /// for the answer to that.
+    pub(crate) fn asked(&mut self, now: Instant, sender: Address, nack: &Nack, spread: Duration) {
+        let Some(at) = self.find(sender, nack.transfer) else { return };
+        let set = &mut self.sets[at];
+        let missing = all(set.count) & !set.have;
+        if set.state == State::Open
+            && set.dst.is_many()
+            && set.ack_due.is_some()
+            && missing & !nack.missing() == 0
+        {
+            set.ack_due = Some(now + NACK_QUIET.times(2) + spread);
+        }
+    }
+
+    /// Takes the next ack or nack that is due.
     pub(crate) fn due_ack(&mut self, now: Instant) -> Option<DueAck> {
         let set = self
             .sets
@@ -223,14 +245,19 @@ impl<const N: usize> Reassembly<N> {
             .find(|set| set.state == State::Open && set.ack_due.is_some_and(|due| due <= now))?;
         set.stall_acks += 1;
         // Each waits twice as long as the one before: what made the sender miss one ack may last.
-        set.ack_due =
-            (set.stall_acks < STALL_ACKS).then(|| now + QUIET[set.priority].times(1 << set.stall_acks));
-        Some(DueAck {
-            to: set.src,
-            priority: set.priority,
-            ack: Ack::of(set.transfer, set.have, set.count),
-            again: set.stall_acks > 1,
-        })
+        let nack = if set.dst.is_many() { Nack::of(set.transfer, set.have, set.count) } else { None };
+        let (quiet, control, priority) = match nack {
+            Some(nack) => {
+                (NACK_QUIET, Control::Feedback(Feedback::Nack(nack)), set.priority.min(Priority::Medium))
+            }
+            None => (
+                QUIET[set.priority],
+                Control::Ack(Ack::of(set.transfer, set.have, set.count)),
+                set.priority.min(Priority::High),
+            ),
+        };
+        set.ack_due = (set.stall_acks < STALL_ACKS).then(|| now + quiet.times(1 << set.stall_acks));
+        Some(DueAck { to: set.src, priority, control, again: set.stall_acks > 1 })
     }
 
     /// Gives up sets that make no progress; returns how many.
@@ -359,7 +386,7 @@ mod tests {
     ) -> Result<Taken, Discard> {
         let mut out = [0; SEGMENT_HEADER + SEGMENT_LEN];
         let len = Segment::cut(TransferId::new(transfer), &sealed.0[..sealed.1], offset, each, &mut out);
-        table.insert(now, origin, &Segment::parse(&out[..len]).unwrap())
+        table.insert(now, origin, &Segment::parse(&out[..len]).unwrap(), Duration::ZERO)
     }
 
     #[test]
@@ -409,12 +436,14 @@ mod tests {
         assert_eq!(give(1, 0, 8), Ok(Taken::Open));
         assert_eq!(give(1, 1, 10), Err(Discard::SegmentConflict), "another number of segments");
         let segment = |offset, last, data| Segment { transfer: TransferId::new(2), offset, last, data };
-        let mut insert = |segment| table.insert(Instant::ZERO, from(1, Priority::High), &segment);
+        let mut insert =
+            |segment| table.insert(Instant::ZERO, from(1, Priority::High), &segment, Duration::ZERO);
         assert_eq!(insert(segment(0, 2, &[0; 8])), Ok(Taken::Open));
         assert_eq!(insert(segment(1, 2, &[0; 10])), Err(Discard::SegmentConflict));
         assert_eq!(insert(segment(2, 2, &[0; 9])), Err(Discard::SegmentConflict), "longer than the others");
         let segment = |offset, last, data| Segment { transfer: TransferId::new(3), offset, last, data };
-        let mut insert = |segment| table.insert(Instant::ZERO, from(2, Priority::High), &segment);
+        let mut insert =
+            |segment| table.insert(Instant::ZERO, from(2, Priority::High), &segment, Duration::ZERO);
         assert_eq!(insert(segment(2, 2, &[0; 9])), Ok(Taken::Open));
         assert_eq!(insert(segment(0, 2, &[0; 8])), Err(Discard::SegmentConflict), "shorter than the last");
         assert_eq!(insert(segment(0, 2, &[0; 10])), Ok(Taken::Open));
@@ -489,7 +518,10 @@ mod tests {
             now = next;
             match table.due_ack(now) {
                 Some(due) => {
-                    assert_eq!(due.ack, Ack { transfer: TransferId::new(7), base: 0, behind: 1 });
+                    assert_eq!(
+                        due.control,
+                        Control::Ack(Ack { transfer: TransferId::new(7), base: 0, behind: 1 })
+                    );
                     acks += 1;
                 }
                 None => assert_eq!(table.expire(now), 1),

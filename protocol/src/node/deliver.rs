@@ -6,12 +6,13 @@ use super::Node;
 use super::events::PendingEvent;
 use crate::block::BlockHead;
 use crate::control::{Ack, Control, Verdict};
+use crate::feedback::Feedback;
 use crate::finished::Finished;
 use crate::frame::{Frame, Kind};
-use crate::reassembly::{Origin, Taken};
+use crate::reassembly::{NACK_SPREAD, Origin, Taken};
 use crate::seen::FrameKey;
 use crate::segment::Segment;
-use crate::{Discard, Instant, Priority};
+use crate::{Discard, Duration, Instant, Priority};
 
 every_size!(
     /// Frames for this node.
@@ -68,7 +69,8 @@ every_size!(
                 return Err(Discard::Duplicate);
             }
             let origin = Origin { src: frame.src, dst: frame.dst, priority: frame.priority, hops };
-            let taken = self.reassembly.insert(now, origin, &segment);
+            let spread = if frame.dst.is_many() { self.rng.jitter(NACK_SPREAD) } else { Duration::ZERO };
+            let taken = self.reassembly.insert(now, origin, &segment, spread);
             for _ in 0..self.reassembly.gave_way() {
                 self.stats.count(Discard::ReassemblyAbandoned);
             }
@@ -184,6 +186,12 @@ every_size!(
                         None => return Err(Discard::Unexpected),
                     }
                 }
+                Control::Feedback(Feedback::Nack(nack)) => {
+                    if !self.outbox.nacked(now, &nack) {
+                        return Err(Discard::Unexpected);
+                    }
+                }
+                Control::Feedback(Feedback::Tally { .. }) => return Err(Discard::Unexpected),
                 Control::Probe(probe) => self.take_probe(now, frame, probe, hops)?,
                 Control::RouteRequest(_) | Control::RouteReply(_) | Control::RouteBroken { .. } => {}
                 Control::WhoHas(name) => {

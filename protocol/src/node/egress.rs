@@ -234,7 +234,9 @@ every_size!(
             let egress = match control {
                 // A hello is for those who hear it, and no one else.
                 Control::Hello { .. } => Egress::Direct,
-                Control::Ack(_) | Control::Receipt { .. } | Control::Probe(_) if !again => {
+                Control::Ack(_) | Control::Receipt { .. } | Control::Probe(_) | Control::Feedback(_)
+                    if !again =>
+                {
                     self.egress(now, destination, priority)
                 }
                 _ => Egress::Flood,

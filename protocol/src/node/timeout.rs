@@ -17,7 +17,7 @@ every_size!(
                 self.stats.count(Discard::Stale);
             }
             while let Some(due) = self.reassembly.due_ack(now) {
-                self.control(due.to, due.priority.min(Priority::High), Control::Ack(due.ack), due.again);
+                self.control(due.to, due.priority, due.control, due.again);
             }
             for _ in 0..self.reassembly.expire(now) {
                 self.stats.count(Discard::ReassemblyAbandoned);

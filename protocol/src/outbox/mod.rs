@@ -5,6 +5,7 @@
 //!
 //! Full: a new message is refused, never an old one dropped.
 
+mod many;
 mod outcome;
 mod slot;
 mod turns;
@@ -13,6 +14,8 @@ pub(crate) use outcome::Progress;
 pub use outcome::{Delivery, SendOutcome};
 
 use crate::control::{Ack, Verdict};
+
+use crate::feedback::Nack;
 use crate::per_class::sooner;
 use crate::segment::{SEGMENT_HEADER, SEGMENT_LEN, Segment, TransferId};
 use crate::{Address, Duration, Instant, MessageId, PerClass, Priority};
@@ -187,6 +190,18 @@ impl<const N: usize> Outbox<N> {
                 && !slot.wants_part
         })?;
         slot.acked(now, ack, stamp, timeout)
+    }
+
+    /// One of the receivers of a message to many lacks segments; `false` if nothing comes of it.
+    pub(crate) fn nacked(&mut self, now: Instant, nack: &Nack) -> bool {
+        let asked = |slot: &&mut Slot| {
+            slot.delivery.destination.is_many()
+                && !slot.single
+                && slot.transfer == nack.transfer
+                && !slot.wants_part
+        };
+        let slot = self.slots.iter_mut().flatten().find(asked);
+        slot.is_some_and(|slot| slot.nacked(now, nack.missing()))
     }
 
     /// Which message this transfer to a node is of, and which segments that node is known to hold.
