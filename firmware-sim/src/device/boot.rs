@@ -32,6 +32,8 @@ pub struct Options {
     pub used: u32,
     /// What its clock gains, in parts in a billion; negative if it loses.
     pub drift_ppb: i64,
+    /// Whether everyone that it may call to puts parts together; else it takes no message to many that comes in some.
+    pub parts_to_many: bool,
     /// What its radio can do.
     pub link: LinkInfo,
     /// To whom by which neighbour, as an operator says it: given to the node at each start. What it has no room for is left out.
@@ -51,6 +53,7 @@ impl Default for Options {
             durable: false,
             used: 0,
             drift_ppb: 0,
+            parts_to_many: false,
             link: ble_bearer::sim::link_info(),
             routes: Vec::new(),
         }
