@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use mesh_protocol::{Address, segments};
 use mesh_protocol::{
-    BlockHead, CONTROL_MAX, Control, MESSAGE_MAX, SEGMENT_LEN, SEGMENTS_MAX, Segment, block_crc,
+    BlockHead, CONTROL_MAX, Control, MESSAGE_MAX, LONG_SEGMENT_LEN, SEGMENTS_MAX, Segment, block_crc,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -32,8 +32,8 @@ fuzz_target!(|input: &[u8]| {
     }
     if let Ok(segment) = Segment::parse(input) {
         assert!(segment.offset <= segment.last && usize::from(segment.last) < SEGMENTS_MAX);
-        assert!((1..=SEGMENT_LEN).contains(&segment.data.len()));
-        assert_eq!(segments(segment.data.len(), SEGMENT_LEN), 1);
+        assert!((1..=LONG_SEGMENT_LEN).contains(&segment.data.len()));
+        assert_eq!(segments(segment.data.len(), LONG_SEGMENT_LEN), 1);
     }
     if let Ok((head, bytes)) = BlockHead::parse(input) {
         assert!(bytes.len() < input.len());

@@ -183,7 +183,8 @@ pub use rng::Rng;
 pub use routes::{Route, RouteOrigin, Routes};
 #[cfg(feature = "node")]
 pub use segment::{
-    BLOCK_MAX, SEGMENT_LEN, SEGMENTS_MAX, SHORT_SEGMENT_LEN, Segment, TransferId, block_crc, segments,
+    BLOCK_MAX, LONG_SEGMENT_LEN, SEGMENT_LEN, SEGMENTS_MAX, SHORT_SEGMENT_LEN, Segment, TransferId,
+    block_crc, segments,
 };
 #[cfg(feature = "node")]
 pub use seq::FIRST_BLOCK as SEQ_FIRST_BLOCK;
@@ -214,6 +215,21 @@ pub const LEGACY_FRAME: usize = 27;
 /// ```
 #[cfg(feature = "node")]
 pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8, 128>;
+/// A [`SmallNode`] with a radio for long frames, which take room where they wait: 26 KiB of RAM.
+///
+/// ```
+/// use mesh_protocol::*;
+///
+/// # let config = Config {
+/// #     address: Address::new(1),
+/// #     keys: Keyring::new(EpochKeys::derive(&NetKey::new([7; 16]), 1)),
+/// #     seed: 1, ttl: 5, relay: true, seq_start: 0, seq_block: 1024,
+/// # };
+/// assert!(size_of::<LongFrameNode>() <= 26 * 1024);
+/// assert_eq!(LongFrameNode::new(Instant::ZERO, config).capacity().peers, 24);
+/// ```
+#[cfg(feature = "node")]
+pub type LongFrameNode = Node<1, 128, 24, 128, 3, 3, 20, MAX_FRAME, 8, 128>;
 /// The node of a gateway: a network of 2,048 nodes, 16 messages under way.
 ///
 /// ```
@@ -237,5 +253,7 @@ pub const GATEWAY_GROUPS: usize = 256;
 // No change of a type makes the tables larger unseen.
 #[cfg(all(feature = "node", target_pointer_width = "64"))]
 const _: () = assert!(size_of::<SmallNode>() <= 18 * 1024 && size_of::<GatewayNode>() <= 192 * 1024);
+#[cfg(feature = "node")]
+const _: () = assert!(size_of::<LongFrameNode>() <= 26 * 1024, "one with long frames has 26 KiB");
 #[cfg(feature = "node")]
 const _: () = assert!(size_of::<SmallNode>() <= 18 * 1024, "a small node has 18 KiB of RAM");

@@ -8,7 +8,7 @@
 
 use crate::control::{Ack, Control};
 use crate::feedback::{Feedback, Nack};
-use crate::segment::{BLOCK_MAX, CRC_LEN, SEGMENT_LEN, Segment, TransferId, all, block_crc};
+use crate::segment::{BLOCK_MAX, CRC_LEN, Segment, TransferId, all, block_crc};
 use crate::{Address, Discard, Duration, Instant, PerClass, Priority};
 
 /// A set without a new segment for this long is given up; `docs/protocol.md`, "Receiving a message".
@@ -32,9 +32,6 @@ const NACK_QUIET: Duration = Duration::from_millis(250);
 pub(crate) const NACK_SPREAD: Duration = Duration::from_millis(250);
 /// A stalled set is acked at most this often before only a new segment wakes it.
 const STALL_ACKS: u8 = 3;
-
-/// Where the last segment waits: behind all that can stand before it.
-const TAIL: usize = BLOCK_MAX - SEGMENT_LEN;
 
 /// A place in the table.
 pub(crate) type SetIndex = usize;
@@ -158,7 +155,7 @@ impl<const N: usize> Reassembly<N> {
         // be moved when others come in any order.
         let start = if segment.offset == segment.last {
             set.tail = len as u8;
-            TAIL
+            BLOCK_MAX - len
         } else {
             set.each = len as u8;
             usize::from(segment.offset) * len
@@ -186,7 +183,7 @@ impl<const N: usize> Reassembly<N> {
         // The answer to a whole block is not an ack of this table: `finished` knows whether a verdict is to follow.
         set.ack_due = None;
         let len = set.len();
-        set.bytes.copy_within(TAIL..TAIL + usize::from(set.tail), len - usize::from(set.tail));
+        set.bytes.copy_within(BLOCK_MAX - usize::from(set.tail).., len - usize::from(set.tail));
         let whole = len > CRC_LEN && {
             let (block, crc) = set.bytes[..len].split_at(len - CRC_LEN);
             block_crc(set.src, set.dst, block) == *crc
@@ -335,21 +332,21 @@ impl Set {
         usize::from(self.count - 1) * usize::from(self.each) + usize::from(self.tail)
     }
 
-    /// Whether a segment has the length of those that are here. The last one may be shorter.
+    /// Whether a segment has the length of those that are here. The last one may be shorter. It waits at the end of `bytes`, where no
+    /// other may reach.
     fn fits(&self, segment: &Segment<'_>) -> bool {
         let len = segment.data.len() as u8;
-        if segment.offset == segment.last {
-            self.each == 0 || len <= self.each
-        } else {
-            (self.each == 0 || len == self.each) && self.tail <= len
-        }
+        let (each, tail) = if segment.offset == segment.last { (self.each, len) } else { (len, self.tail) };
+        let same = self.each == 0 || self.each == each;
+        same && (each == 0 || tail <= each)
+            && usize::from(each) * usize::from(segment.last) + usize::from(tail) <= BLOCK_MAX
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::{SEGMENT_HEADER, SHORT_SEGMENT_LEN, segments};
+    use crate::segment::{LONG_SEGMENT_LEN, SEGMENT_HEADER, SEGMENT_LEN, SHORT_SEGMENT_LEN, segments};
 
     const DST: Address = Address::new(9);
 
@@ -384,7 +381,7 @@ mod tests {
         offset: u8,
         each: usize,
     ) -> Result<Taken, Discard> {
-        let mut out = [0; SEGMENT_HEADER + SEGMENT_LEN];
+        let mut out = [0; SEGMENT_HEADER + LONG_SEGMENT_LEN];
         let len = Segment::cut(TransferId::new(transfer), &sealed.0[..sealed.1], offset, each, &mut out);
         table.insert(now, origin, &Segment::parse(&out[..len]).unwrap(), Duration::ZERO)
     }

@@ -6,7 +6,10 @@
 use std::ops::{Deref, DerefMut};
 
 use mesh_firmware::start::{SEQ_BLOCK, Setup, TTL};
-use mesh_protocol::{Address, AnyNode, Duration, EpochKeys, GatewayNode, Instant, LinkInfo, Rng, SmallNode};
+use mesh_protocol::{
+    Address, AnyNode, Duration, EpochKeys, GatewayNode, Instant, LEGACY_FRAME, LinkInfo, LongFrameNode, Rng,
+    SmallNode,
+};
 
 use super::flash::Flash;
 
@@ -60,10 +63,11 @@ impl Default for Options {
     }
 }
 
-/// A node of either size.
+/// A node of any size.
 #[derive(Debug)]
 pub(super) enum Core {
     Small(Box<SmallNode>),
+    LongFrame(Box<LongFrameNode>),
     Gateway(Box<GatewayNode>),
 }
 
@@ -72,7 +76,7 @@ impl Core {
     pub(super) fn small_copy(&self) -> Option<SmallNode> {
         match self {
             Self::Small(node) => Some((**node).clone()),
-            Self::Gateway(_) => None,
+            Self::LongFrame(_) | Self::Gateway(_) => None,
         }
     }
 }
@@ -83,6 +87,7 @@ impl Deref for Core {
     fn deref(&self) -> &Self::Target {
         match self {
             Self::Small(node) => &**node,
+            Self::LongFrame(node) => &**node,
             Self::Gateway(node) => &**node,
         }
     }
@@ -92,6 +97,7 @@ impl DerefMut for Core {
     fn deref_mut(&mut self) -> &mut Self::Target {
         match self {
             Self::Small(node) => &mut **node,
+            Self::LongFrame(node) => &mut **node,
             Self::Gateway(node) => &mut **node,
         }
     }
@@ -118,6 +124,8 @@ impl Boot {
         let config = setup.config(flash.kept(), seed);
         let mut node = if gateway {
             Core::Gateway(Box::new(GatewayNode::new(now, config)))
+        } else if self.options.link.mtu > LEGACY_FRAME {
+            Core::LongFrame(Box::new(LongFrameNode::new(now, config)))
         } else {
             Core::Small(Box::new(SmallNode::new(now, config)))
         };

@@ -311,10 +311,12 @@ const fn step(egress: Egress, dst: Address, again: bool) -> Step {
     }
 }
 
-/// What does not fit with a next hop is flooded: an ack, a segment of a message that began without a route.
+/// What does not fit a legacy frame with a next hop is flooded: an ack, a segment of a message that began without a route. A long frame
+/// has room for one.
 const fn with_room_for_next(egress: Egress, mic: Mic, len: usize) -> Egress {
+    let is_long = overhead(false, mic) + len > LEGACY_FRAME;
     match egress {
-        Egress::Over(_) if overhead(true, mic) + len > LEGACY_FRAME => Egress::Flood,
+        Egress::Over(_) if !is_long && overhead(true, mic) + len > LEGACY_FRAME => Egress::Flood,
         egress => egress,
     }
 }

@@ -5,8 +5,10 @@
 use super::Node;
 use crate::control::Control;
 use crate::control_queue::OwnControl;
-use crate::segment::{SEGMENT_LEN, SHORT_SEGMENT_LEN};
-use crate::{Address, Instant, LinkId, Priority};
+use crate::crypto::Mic;
+use crate::frame::overhead;
+use crate::segment::{LONG_SEGMENT_LEN, SEGMENT_HEADER, SEGMENT_LEN, SHORT_SEGMENT_LEN};
+use crate::{Address, Instant, LEGACY_FRAME, LinkId, Priority};
 
 /// By whom a frame goes on from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +35,22 @@ every_size!(
             let _ = (now, destination);
         }
 
-        /// Bytes of each segment of a message: short ones leave room to name a next hop.
+        /// Bytes of each segment of a message: as many as whoever is to hear it takes. Short ones leave room to name a next hop.
         pub(super) fn segment_len(&self, to: Address, priority: Priority) -> usize {
-            let by_another = self.routes.leads_over(to).is_some_and(|next| next != to);
-            if by_another && priority != Priority::Critical { SHORT_SEGMENT_LEN } else { SEGMENT_LEN }
+            let next = self.routes.leads_over(to).filter(|_| priority != Priority::Critical);
+            let frame = match next {
+                Some(next) => self.frame_to(next),
+                None if self.wire(to, priority, false).is_some() => self.frame_to(to),
+                None => self.frame_for_all(),
+            };
+            if frame > LEGACY_FRAME {
+                let long = frame - overhead(true, Mic::Short) - SEGMENT_HEADER;
+                long.clamp(SEGMENT_LEN, LONG_SEGMENT_LEN)
+            } else if next.is_some_and(|next| next != to) {
+                SHORT_SEGMENT_LEN
+            } else {
+                SEGMENT_LEN
+            }
         }
 
         /// The connection that alone carries a frame for `to`: the first try to a neighbour at the connection's other end.

@@ -23,8 +23,9 @@ every_size!(
                 self.stats.count(Discard::ReassemblyAbandoned);
             }
             // An outcome must not be lost: without room for the event it stays due.
+            let for_all = self.segment_len(Address::EVERYONE, Priority::Critical) as u8;
             while !self.events.is_full() {
-                match self.outbox.handle_timeout(now) {
+                match self.outbox.handle_timeout(now, for_all) {
                     Some(progress) => self.progress(progress, None),
                     None => break,
                 }

@@ -17,13 +17,13 @@ use crate::control::{Ack, Verdict};
 
 use crate::feedback::Nack;
 use crate::per_class::sooner;
-use crate::segment::{SEGMENT_HEADER, SEGMENT_LEN, Segment, TransferId};
+use crate::segment::{LONG_SEGMENT_LEN, SEGMENT_HEADER, Segment, TransferId};
 use crate::{Address, Duration, Instant, MessageId, PerClass, Priority};
 
 use slot::{SILENT_AFTER, Slot};
 
-/// The longest body of a single legacy frame with the short MIC.
-pub(crate) const SINGLE_MAX: usize = SEGMENT_HEADER + SEGMENT_LEN;
+/// The longest body of a frame of a message; 13 bytes fit a legacy frame with the short MIC.
+pub(crate) const SINGLE_MAX: usize = SEGMENT_HEADER + LONG_SEGMENT_LEN;
 
 /// A segment or single frame to seal now.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +85,7 @@ impl<const N: usize> Outbox<N> {
     /// Takes a message of `total` bytes, of which `first` are the first; `false` when there is no room.
     ///
     /// `first` is the whole message if that fits one block of segments of `each` bytes, otherwise its first [`part_len`](crate::block::part_len).
+    /// `each` may be another for each of its blocks.
     pub(crate) fn push(
         &mut self,
         now: Instant,
@@ -232,9 +233,15 @@ impl<const N: usize> Outbox<N> {
 
     /// Takes the next thing that is due: a deadline first, then a timeout. Retransmissions it leads to become
     /// ready; only ends are returned.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Progress> {
+    ///
+    /// `for_all`: bytes of each segment that everyone takes. A block in longer ones that gets no answer is cut anew.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, for_all: u8) -> Option<Progress> {
+        let (own, numbers) = (self.own, &mut self.next_transfer);
         for slot in &mut self.slots {
-            if let Some(progress) = slot.as_mut().and_then(|slot| slot.handle_timeout(now)) {
+            let due = slot
+                .as_mut()
+                .and_then(|slot| slot.handle_timeout(now, |slot| slot.recut(own, numbers, for_all)));
+            if let Some(progress) = due {
                 release_if_done(slot, progress);
                 return Some(progress);
             }

@@ -7,7 +7,7 @@ use heapless::Vec;
 use super::outcome::{Delivery, Progress, SendOutcome};
 use crate::block::{BlockHead, Part, head_buffer, part_len};
 use crate::control::{Ack, Verdict};
-use crate::segment::{BLOCK_MAX, SEGMENT_HEADER, TransferId, all, block_crc, segments};
+use crate::segment::{BLOCK_MAX, CRC_LEN, SEGMENT_HEADER, TransferId, all, block_crc, segments};
 use crate::{Address, Duration, Instant, PerClass, Priority};
 
 /// Segments of one message follow each other at this pace, by priority. The urgent go as fast as the link lets
@@ -17,6 +17,9 @@ const PACE: PerClass<Duration> =
     PerClass::new([Duration::ZERO, Duration::ZERO, Duration::from_millis(24), Duration::from_millis(36)]);
 /// With at most this many segments missing all are sent again at a timeout, otherwise the last one as a probe.
 const RESEND_ALL: u32 = 8;
+/// Timeouts in a row after which a block is cut for frames that everyone takes: somebody on the way may take no long ones. A
+/// guess: by then it was sent twice.
+const RECUT_AFTER: u8 = 2;
 /// Timeouts in a row after which a receiver counts as silent, and other transfers go before. A guess: by then four
 /// times the longest round trip has passed.
 pub(super) const SILENT_AFTER: u8 = 3;
@@ -28,7 +31,7 @@ pub(super) struct Slot {
     pub(super) total: u32,
     pub(super) offset: u32,
     pub(super) part_len: u32,
-    /// Bytes of each of its segments: they stay as long as they were when it was taken, whatever routes come and go.
+    /// Bytes of each segment of its block.
     pub(super) each: u8,
     pub(super) transfer: TransferId,
     pub(super) single: bool,
@@ -104,6 +107,18 @@ impl Slot {
         // `fits_one_block` and `part_len` leave room for head and CRC.
         let _ = self.block.extend_from_slice(&buffer[..len]);
         let _ = self.block.extend_from_slice(bytes);
+        self.part_len = bytes.len() as u32;
+        self.number(own, next_transfer, whole);
+        // The pause behind the block before holds for this one too.
+        self.next_at = self.next_at.max(now);
+        self.timeout_at = None;
+        self.attempts = 0;
+        self.retransmitted = false;
+        self.wants_part = false;
+    }
+
+    /// Makes a transfer of the block, or a single frame if it fits one; nobody holds any of it.
+    fn number(&mut self, own: Address, next_transfer: &mut TransferId, whole: bool) {
         self.single = whole && self.block.len() <= SEGMENT_HEADER + usize::from(self.each);
         if !self.single {
             let crc = block_crc(own, self.delivery.destination, &self.block);
@@ -111,18 +126,24 @@ impl Slot {
             self.transfer = *next_transfer;
             *next_transfer = self.transfer.next();
         }
-        self.part_len = bytes.len() as u32;
         self.held = 0;
         self.sent = 0;
         self.passed = 0;
         self.pending = if self.single { 1 } else { all(self.count()) };
-        // The pause behind the block before holds for this one too.
-        self.next_at = self.next_at.max(now);
-        self.timeout_at = None;
-        self.attempts = 0;
-        self.retransmitted = false;
         self.last_ack = None;
-        self.wants_part = false;
+    }
+
+    /// Cuts the block into segments of `each` bytes, as another transfer, if they are longer now and get no answer.
+    pub(super) fn recut(&mut self, own: Address, next_transfer: &mut TransferId, each: u8) {
+        if self.each <= each || self.attempts < RECUT_AFTER {
+            return;
+        }
+        if !self.single {
+            self.block.truncate(self.block.len() - CRC_LEN);
+        }
+        self.each = each;
+        self.number(own, next_transfer, self.part_len == self.total);
+        self.retransmitted = true;
     }
 
     /// Segment `index` was sealed for the radio; see [`Outbox::sent`](super::Outbox::sent).
@@ -216,7 +237,7 @@ impl Slot {
     }
 
     /// What is due, a deadline first; only what the application has to know is returned.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Progress> {
+    pub(super) fn handle_timeout(&mut self, now: Instant, recut: impl FnOnce(&mut Self)) -> Option<Progress> {
         if self.delivery.deadline <= now {
             let outcome = if !self.all_sent {
                 SendOutcome::Expired
@@ -235,6 +256,7 @@ impl Slot {
             return self.next_round(now);
         }
         self.retry(now);
+        recut(self);
         None
     }
 
