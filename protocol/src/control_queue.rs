@@ -8,7 +8,6 @@
 use heapless::Deque;
 
 use crate::control::Control;
-use crate::feedback::Feedback;
 use crate::{Address, Priority};
 
 /// Own control messages that can wait for the radio.
@@ -34,12 +33,7 @@ impl OwnControl {
                 (Control::Receipt { message: known, .. }, Control::Receipt { message: new, .. }) => {
                     known == new
                 }
-                (Control::Feedback(Feedback::Nack(known)), Control::Feedback(Feedback::Nack(new))) => {
-                    known.transfer == new.transfer
-                }
                 (Control::Hello { .. }, Control::Hello { .. }) => true,
-                // Two that say the same count different nodes.
-                (Control::Feedback(_), Control::Feedback(_)) => false,
                 (known, new) => known == new,
             }
     }

@@ -6,6 +6,7 @@
 
 use heapless::Deque;
 
+use crate::control::Why;
 use crate::{Address, MessageId};
 
 /// Steps that can wait between two drains: one drain gives each link a frame at the most.
@@ -35,38 +36,11 @@ pub enum Step {
     Undelivered {
         /// Which node says so.
         at: Address,
+        /// How many hops from this one it is.
+        hops: u8,
         /// Why.
-        why: GivenUp,
+        why: Why,
     },
-}
-
-/// Why a node on the way gave up a frame that it had taken custody of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GivenUp {
-    /// It knows no route on, and none was found.
-    NoRoute,
-    /// Its queue was full of what is more urgent.
-    QueueFull,
-    /// The frame waited too long for the air.
-    Expired,
-}
-
-impl GivenUp {
-    /// All, in the order of their codes from 1.
-    pub const ALL: [Self; 3] = [Self::NoRoute, Self::QueueFull, Self::Expired];
-
-    /// The byte on the air.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        self as u8 + 1
-    }
-
-    /// The reason of this byte, if there is one.
-    #[must_use]
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(code).checked_sub(1)?).copied()
-    }
 }
 
 /// See the module.
@@ -110,13 +84,5 @@ mod tests {
         let left: Vec<u32> = core::iter::from_fn(|| steps.pop()).map(|(id, _)| id.0).collect();
         assert_eq!(left, (2..STEPS as u32 + 2).collect::<Vec<_>>());
         assert!(steps.is_empty());
-    }
-
-    #[test]
-    fn why_a_frame_was_given_up_returns_from_its_byte() {
-        for why in GivenUp::ALL {
-            assert_eq!(GivenUp::from_code(why.code()), Some(why));
-        }
-        assert_eq!((GivenUp::from_code(0), GivenUp::from_code(4)), (None, None));
     }
 }

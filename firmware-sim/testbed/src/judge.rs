@@ -179,6 +179,7 @@ mod tests {
             why: None,
             hops: None,
             at_us: 0,
+            detail: None,
         };
         record.receipt(Instant::ZERO, agent, receipt);
     }

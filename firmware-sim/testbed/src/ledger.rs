@@ -159,5 +159,6 @@ const fn as_receipt(at: Instant, id: MessageRef, outcome: ReportedOutcome) -> Re
         why: None,
         hops: None,
         at_us: at.as_micros(),
+        detail: None,
     }
 }

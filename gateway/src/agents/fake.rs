@@ -191,7 +191,9 @@ impl Engine {
             ),
             Request::Routes(_) => self.push(session, Event::Routes(Routes { reference, routes: vec![] })),
             Request::Agents(_) => self.push(session, Event::Agents(Agents { reference, agents: vec![] })),
-            Request::Health(_) => panic!("the engine's own"),
+            Request::Health(_) | Request::Why(_) | Request::PingNode(_) | Request::TraceNode(_) => {
+                panic!("the engine's own")
+            }
             Request::LinkAdd(_)
             | Request::LinkRemove(_)
             | Request::RouteAdd(_)
@@ -242,6 +244,7 @@ impl Engine {
             why: failed.then(|| "no time".to_owned()),
             hops: Some(0),
             at_us: 0,
+            detail: None,
         };
         self.push(session, Event::Receipt(receipt));
     }

@@ -3,7 +3,7 @@
 //! Owns the order of acceptance: staged, synced, only then said and started. The checks are `admission`'s, what becomes of the messages is
 //! `completion`'s.
 
-use mesh_agent::api::{self, Destination, Event, MessageRef, Name, Outcome, Refusal, SendRequest};
+use mesh_agent::api::{self, Destination, Event, MessageRef, Name, Outcome, Refusal, SendRequest, StepKind};
 use mesh_protocol::{Duration, MessageId};
 
 use super::accepted::Accepted;
@@ -93,10 +93,12 @@ impl EngineState {
             }
             let deadline = self.now + Duration::from_millis(accepted.deadline_ms.into());
             self.outgoing.insert(id, accepted, charge, deadline, false);
+            self.timelines.begin(self.now, id, StepKind::Accepted);
             self.accepted(session, key, request, id);
             // Behind the same sync: after a power cut that undoes the message, its frames would be on the air and nobody its sender.
             self.promise(request.durable, After::Launch(id));
         } else {
+            self.timelines.begin(self.now, id, StepKind::Accepted);
             self.accepted(session, key, request, id);
             self.completed_here(from, request, id);
         }
@@ -107,6 +109,7 @@ impl EngineState {
         let outcome = if is_to_one(&request.to) { Outcome::Delivered } else { Outcome::Sent };
         let (kind, priority, to) = (request.kind, request.priority, Some(self.config.address));
         self.counts.completed(self.now, Completed { to, kind, priority, outcome, age: Some(Duration::ZERO) });
+        self.timelines.end(self.now, id, outcome, None, None);
         let receipt = api::Receipt { hops: Some(0), ..self.receipt(request.reference, id, outcome) };
         self.notify(from, receipt, request.durable);
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use ble_bearer::{Bearer, BearerError, BearerEvent, Clock, airtime};
-use mesh_agent::api::Airtime;
+use mesh_agent::api::{Airtime, StepKind};
 use mesh_protocol::{
     Answer, Delivery, Duration, Event, Host, Instant, LinkId, LinkInfo, MessageId, Reach, SendError,
 };
@@ -141,7 +141,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     /// Carries out what is asked of the node and drives it, until neither side has anything more for the other.
     pub(super) fn drain_node(&mut self, now: Instant) {
         loop {
-            self.state.commands.carry_out(&mut self.node, &mut self.state.counts);
+            self.state.commands.carry_out(now, &mut self.node, &mut self.state.counts);
             self.fill_node(now);
             let (bearer, air) = (&mut self.bearer, &mut self.air);
             let send = |link: LinkId, frame: &[u8]| air.send(bearer, link, frame);
@@ -165,6 +165,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                     Some(id) => {
                         self.node.cancel(id);
                         self.state.outgoing.defer(id);
+                        self.state.timelines.add(now, id, StepKind::SetAside, None);
                         self.state.counts.count("messages_set_aside");
                         continue;
                     }
@@ -180,7 +181,10 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             let first = self.node.first_part_len(delivery.destination, delivery.priority, envelope.len());
             let first = &envelope[..first.min(envelope.len())];
             match self.node.send(now, delivery, envelope.len(), first) {
-                Ok(()) => {}
+                Ok(()) => {
+                    let to = Some(delivery.destination).filter(|to| to.is_node());
+                    self.state.timelines.add(now, delivery.id, StepKind::Started, to);
+                }
                 Err(SendError::OutboxFull | SendError::IdInUse) => {
                     return self.state.outgoing.requeue(dequeued.id, dequeued.destination);
                 }

@@ -3,7 +3,7 @@
 //! Owns how a message may end. It is completed exactly once: whatever comes first takes it out of the outbox, and what comes later finds it
 //! there no more.
 
-use mesh_agent::api::{Name, Outcome, Receipt};
+use mesh_agent::api::{Name, Outcome, Receipt, StepKind, WaitedFor};
 use mesh_protocol::{Address, MessageId, Priority, Reason, SendOutcome};
 
 use super::accepted::Accepted;
@@ -31,16 +31,22 @@ pub(super) struct Completion {
     /// The node that says so, if not this one.
     pub(super) at: Option<Address>,
     pub(super) why: Option<String>,
+    /// What it waited for when it ended.
+    pub(super) waited_for: Option<WaitedFor>,
     pub(super) figures_of: FiguresOf,
 }
 
 impl Completion {
     pub(super) const fn new(outcome: Outcome) -> Self {
-        Self { outcome, hops: None, at: None, why: None, figures_of: FiguresOf::Receiver }
+        Self { outcome, hops: None, at: None, why: None, waited_for: None, figures_of: FiguresOf::Receiver }
     }
 
     pub(super) fn because(self, why: &str) -> Self {
         Self { why: Some(why.to_owned()), ..self }
+    }
+
+    pub(super) fn waiting_for(self, what: WaitedFor) -> Self {
+        Self { waited_for: Some(what), ..self }
     }
 }
 
@@ -63,12 +69,15 @@ impl EngineState {
             SendOutcome::Processed => answered(Outcome::Processed),
             SendOutcome::Sent => Completion::new(Outcome::Sent),
             SendOutcome::Unknown => Completion::new(Outcome::Unknown)
-                .because("the deadline passed without an answer; it may have been delivered"),
+                .because("the deadline passed without an answer; it may have been delivered")
+                .waiting_for(WaitedFor::Answer),
             SendOutcome::Expired => Completion::new(Outcome::Expired)
-                .because("the deadline passed before all of it was on the air"),
+                .because("the deadline passed before all of it was on the air")
+                .waiting_for(WaitedFor::Air),
             SendOutcome::Rejected(Reason::NoSuchAgent) => match self.outgoing.misdirected(id) {
                 // The agent has moved since its node was learned: the message is not over, it looks for it again.
                 Some(name) => {
+                    self.timelines.add(self.now, id, StepKind::Moved, to);
                     self.directory.forget(name);
                     match self.registry.hashed(name).map(|agent| (agent.key(), agent.name())) {
                         // It is where it was before.
@@ -81,6 +90,7 @@ impl EngineState {
             },
             SendOutcome::Rejected(Reason::UnknownContext) if self.outgoing.say_in_full(id) => {
                 self.counts.count("messages_said_in_full");
+                self.timelines.add(self.now, id, StepKind::SaidInFull, to);
                 return self.commands.refill();
             }
             // Not *rejected*: an earlier copy may have been taken before its number was forgotten.
@@ -94,7 +104,7 @@ impl EngineState {
 
     /// A message reaches its end.
     pub(super) fn complete(&mut self, id: MessageId, completion: Completion) {
-        let Completion { outcome, hops, at, why, figures_of } = completion;
+        let Completion { outcome, hops, at, why, waited_for, figures_of } = completion;
         let to = match figures_of {
             FiguresOf::Nobody => None,
             FiguresOf::Receiver if hops == Some(0) => Some(self.config.address),
@@ -122,7 +132,8 @@ impl EngineState {
             Outcome::Unknown => "messages_unknown",
         });
         let receipt = self.receipt(accepted.reference, id, outcome);
-        let receipt = Receipt { at_node: at.or(receipt.at_node), hops, why, ..receipt };
+        let detail = self.timelines.end(self.now, id, outcome, why.as_deref(), waited_for);
+        let receipt = Receipt { at_node: at.or(receipt.at_node), hops, why, detail, ..receipt };
         self.notify(accepted.from, receipt, accepted.durable);
         // It may have left a place in the node.
         self.commands.refill();

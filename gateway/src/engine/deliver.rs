@@ -73,6 +73,7 @@ impl EngineState {
             why: None,
             hops: None,
             at_us: self.now.as_micros(),
+            detail: None,
         }
     }
 

@@ -98,6 +98,7 @@ pub(super) mod samples {
             why: None,
             hops: None,
             at_us: 0,
+            detail: None,
         })
     }
 }

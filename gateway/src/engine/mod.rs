@@ -14,6 +14,7 @@
 //!   `directory`, `names`.
 //! - What lasts: `journal` is what has to be on disk, `promises` what may be said behind it; `numbers` and `blocks` reserve numbers;
 //!   `records`, `accepted` and `encoding` are the bytes; `start` begins from them, in the network of `membership`.
+//! - What is known of ways: `timelines` has the stories of messages, `probes` asks nodes.
 //! - What is counted and reported: `counts`, `report`, `problems`, `refusals`, `air_watch`; what is charged to whom: `accounts`,
 //!   `outbox_usage`. Gateways over IP: `peers`. What the node is to do: `node_commands`.
 
@@ -51,6 +52,7 @@ mod outbound;
 mod outbox_usage;
 mod outgoing;
 mod peers;
+mod probes;
 mod problems;
 mod promises;
 mod queues;
@@ -67,6 +69,7 @@ mod start;
 mod state;
 #[cfg(test)]
 mod state_tests;
+mod timelines;
 mod timers;
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Where an agent is, here or on another node: what is said to the mesh and asked of it, and where its messages go.
 
-use mesh_agent::api::{Destination, Name, Outcome};
+use mesh_agent::api::{Destination, Name, Outcome, StepKind};
 use mesh_protocol::{Address, MessageId, NameHash, Priority};
 
 use super::completion::Completion;
@@ -24,7 +24,9 @@ impl EngineState {
             self.commands.refill();
         }
         if self.outgoing.waits_for(hash) {
-            self.outgoing.named(hash, node);
+            for id in self.outgoing.named(hash, node) {
+                self.timelines.add(self.now, id, StepKind::Queued, Some(node));
+            }
             self.commands.refill();
         }
     }
@@ -100,6 +102,7 @@ impl EngineState {
                     (None, Some(node)) => self.outgoing.queue(id, node),
                     (None, None) => {
                         self.outgoing.name(id, hash);
+                        self.timelines.add(self.now, id, StepKind::Naming, None);
                         self.directory.ask(self.now, hash, priority);
                     }
                 }

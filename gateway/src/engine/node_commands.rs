@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use mesh_protocol::{Address, GatewayNode, MessageId, NameHash, Priority, Verdict};
+use mesh_protocol::{Address, GatewayNode, Instant, MessageId, NameHash, Priority, Verdict};
 
 use super::counts::Counts;
 
@@ -16,6 +16,8 @@ enum Command {
     Join(Address),
     Leave(Address),
     SeqReserved(u32),
+    Ping { to: Address, number: u16 },
+    Trace { to: Address, number: u8 },
 }
 
 /// A verdict for the node that a message came from.
@@ -64,6 +66,16 @@ impl NodeCommands {
         self.push(Command::Leave(group));
     }
 
+    /// Asks a node whether it is there.
+    pub(super) fn ping(&mut self, to: Address, number: u16) {
+        self.push(Command::Ping { to, number });
+    }
+
+    /// Asks those on the way to a node who they are.
+    pub(super) fn trace(&mut self, to: Address, number: u8) {
+        self.push(Command::Trace { to, number });
+    }
+
     /// SEQs below this one may be used.
     pub(super) fn seq_reserved(&mut self, up_to: u32) {
         self.push(Command::SeqReserved(up_to));
@@ -79,7 +91,7 @@ impl NodeCommands {
         !self.news
     }
 
-    pub(super) fn carry_out(&mut self, node: &mut GatewayNode, counts: &mut Counts) {
+    pub(super) fn carry_out(&mut self, now: Instant, node: &mut GatewayNode, counts: &mut Counts) {
         self.news = false;
         for command in self.commands.drain(..) {
             match command {
@@ -93,6 +105,9 @@ impl NodeCommands {
                 }
                 Command::Leave(group) => node.leave_group(group),
                 Command::SeqReserved(up_to) => node.seq_reserved(up_to),
+                // Without room it is as if the air had lost it.
+                Command::Ping { to, number } => drop(node.ping(to, number)),
+                Command::Trace { to, number } => drop(node.trace(now, to, number)),
             }
         }
         // In their order: the first that finds no room holds up the others until the node has sent some.

@@ -12,6 +12,9 @@ impl EngineState {
         match event {
             Event::Received(received) => return self.received(&received),
             Event::Done { id, outcome, hops } => self.done(id, outcome, hops),
+            Event::Progress { id, step } => self.timelines.progress(self.now, id, step),
+            Event::Pong { source, id, hops } => self.node_pong(source, id, hops),
+            Event::Traced { source, hop } => self.node_traced(source, hop),
             Event::Processed { id, .. } => self.acknowledged(id),
             Event::NameWanted { source, name } => self.name_wanted(source, name),
             Event::NameAt { source, name } => {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_agent::api::{Destination, Name};
+use mesh_agent::api::{Destination, Name, WaitedFor};
 use mesh_protocol::{Address, Duration, Instant, MessageId, NameHash, Priority};
 
 use super::accepted::Accepted;
@@ -29,8 +29,9 @@ pub(super) struct Dequeued {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Overdue {
     pub(super) id: MessageId,
-    /// What it waited for.
+    /// What it waited for, in words and in one word.
     pub(super) why: &'static str,
+    pub(super) waited_for: WaitedFor,
     /// The name whose node was not found.
     pub(super) name: Option<NameHash>,
 }
@@ -108,12 +109,13 @@ impl Outgoing {
         }
     }
 
-    /// The node of a name is known now: what waited for it is queued.
-    pub(super) fn named(&mut self, name: NameHash, node: Address) {
+    /// The node of a name is known now: what waited for it is queued, and returned.
+    pub(super) fn named(&mut self, name: NameHash, node: Address) -> Vec<MessageId> {
         let waiting: Vec<_> = self.naming(name).collect();
-        for id in waiting {
-            self.queue(id, node);
+        for id in &waiting {
+            self.queue(*id, node);
         }
+        waiting
     }
 
     /// The node of a name is another now: what waits for room and was never sent goes there. What was sent may have been delivered, and
@@ -313,14 +315,16 @@ impl Outgoing {
         if deadline > now {
             return None;
         }
-        let (why, name) = match self.messages.get(&id)?.phase {
-            Phase::Naming(name) => ("no node answered for that name before the deadline", Some(name)),
-            Phase::Storing => ("the deadline passed before it was stored", None),
+        let (why, waited_for, name) = match self.messages.get(&id)?.phase {
+            Phase::Naming(name) => {
+                ("no node answered for that name before the deadline", WaitedFor::Name, Some(name))
+            }
+            Phase::Storing => ("the deadline passed before it was stored", WaitedFor::Disk, None),
             Phase::Queued(_) | Phase::InFlight(_) => {
-                ("the deadline passed while other messages went before it", None)
+                ("the deadline passed while other messages went before it", WaitedFor::Turn, None)
             }
         };
-        Some(Overdue { id, why, name })
+        Some(Overdue { id, why, waited_for, name })
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

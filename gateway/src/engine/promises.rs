@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use mesh_agent::api::{ErrorCode, Event, MessageRef, Refusal};
+use mesh_agent::api::{ErrorCode, Event, MessageRef, Refusal, StepKind};
 use mesh_protocol::{Address, MessageId, Priority, Reason, Verdict};
 
 use super::journal::After;
@@ -40,7 +40,10 @@ impl EngineState {
             After::Tell { session, event } => self.tell(session, event),
             After::Show(key, cursor) => self.show_through(key, cursor),
             After::CursorsReserved(key, up_to) => self.cursors_reserved(key, up_to),
-            After::Launch(id) => self.launch(id),
+            After::Launch(id) => {
+                self.timelines.add(self.now, id, StepKind::Stored, None);
+                self.launch(id);
+            }
             After::Report { to, id, priority, verdict } => {
                 // From here on a repeat is answered at once, and no longer by this promise.
                 self.incoming.synced(to, id);
@@ -109,6 +112,7 @@ impl EngineState {
         if self.outgoing.remove(id).is_some() {
             self.journal.stage(Op::DeleteOutbox { id });
         }
+        self.timelines.forget(id);
         let rows = self.registry.get_mut(agent).map(|sender| sender.forget_key(id)).unwrap_or_default();
         for row in rows {
             self.journal.stage(Op::DeleteKey { agent, row });

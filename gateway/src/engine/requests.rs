@@ -64,6 +64,12 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                 let done = self.remove_route(remove.destination);
                 self.routes_changed(session, remove.reference, done);
             }
+            Request::Why(ask) => match self.state.why(ask) {
+                Ok(timeline) => self.answer(session, Event::Timeline(timeline)),
+                Err(refusal) => self.state.refuse(session, ask.reference, refusal),
+            },
+            Request::PingNode(ask) => self.state.ping_node(session, ask),
+            Request::TraceNode(ask) => self.state.trace_node(session, ask),
             Request::Ping(ask) => self.answer(session, Event::Pong(Pong { reference: ask.reference })),
             Request::Status(ask) => {
                 let adapter = self.bearer.health();
@@ -157,7 +163,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         if let Err(refusal) = done {
             return self.state.refuse(session, reference, refusal);
         }
-        let value = records::encode_routes(self.node.routes(self.state.now));
+        let value = records::encode_routes(self.node.routes());
         self.state.journal.stage(Op::PutMeta { key: records::ROUTES, value });
         self.state.promise(true, After::Tell { session, event: Event::Done(Done { reference }) });
     }

@@ -3,7 +3,7 @@
 //! Owns the meaning of requests and the node's events, as plain functions of (input, time). Knows no sockets and no bearer;
 //! what the node is to do is left in `commands`, for the loop to carry out.
 
-use mesh_agent::api::Name;
+use mesh_agent::api::{Name, StepKind};
 use mesh_protocol::{Address, Duration, Instant, MessageId};
 
 use super::accepted::Accepted;
@@ -17,9 +17,11 @@ use super::journal::Journal;
 use super::node_commands::NodeCommands;
 use super::numbers::{NumberSource, Start};
 use super::outgoing::Outgoing;
+use super::probes::Probes;
 use super::receipt_requests::{Delivered, ReceiptRequests};
 use super::records;
 use super::registry::Registry;
+use super::timelines::Timelines;
 use crate::access::Audit;
 use crate::store::Op;
 
@@ -73,6 +75,10 @@ pub(super) struct EngineState {
     pub(super) receipt_requests: ReceiptRequests,
     pub(super) numbers: NumberSource,
     pub(super) counts: Counts,
+    /// What happened to the last messages.
+    pub(super) timelines: Timelines,
+    /// Questions to nodes.
+    pub(super) probes: Probes,
     /// What waits of the messages that came with each token.
     pub(super) accounts: Accounts,
     pub(super) audit: Audit,
@@ -104,6 +110,8 @@ impl EngineState {
             contexts: ReceiverContexts::recovered(recovered.contexts),
             receipt_requests: ReceiptRequests::default(),
             counts: Counts::default(),
+            timelines: Timelines::default(),
+            probes: Probes::default(),
             accounts: recovered.accounts,
             audit: Audit::off(),
         };
@@ -157,6 +165,7 @@ impl EngineState {
             let deadline = self.now + Duration::from_millis(accepted.deadline_ms.into());
             let charge = self.accounts.charge(accepted.token, accepted.body.len());
             self.outgoing.insert(id, accepted, charge, deadline, true);
+            self.timelines.begin(self.now, id, StepKind::Recovered);
             self.launch(id);
         }
     }

@@ -9,7 +9,10 @@ use super::state::EngineState;
 impl EngineState {
     pub(super) fn timeout(&mut self) {
         while let Some(overdue) = self.outgoing.overdue(self.now) {
-            self.complete(overdue.id, Completion::new(Outcome::Expired).because(overdue.why));
+            self.complete(
+                overdue.id,
+                Completion::new(Outcome::Expired).because(overdue.why).waiting_for(overdue.waited_for),
+            );
             if let Some(name) = overdue.name
                 && !self.outgoing.waits_for(name)
             {
@@ -19,6 +22,7 @@ impl EngineState {
         for (name, priority) in self.directory.due(self.now) {
             self.commands.find(name, priority);
         }
+        self.probes_over();
         for _ in 0..self.incoming.expire(self.now) {
             self.counts.count("assemblies_given_up");
         }
@@ -33,9 +37,12 @@ impl EngineState {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        [self.outgoing.next_deadline(), self.directory.next_timeout(), self.incoming.next_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let timers = [
+            self.outgoing.next_deadline(),
+            self.directory.next_timeout(),
+            self.incoming.next_timeout(),
+            self.probes.next_timeout(),
+        ];
+        timers.into_iter().flatten().min()
     }
 }

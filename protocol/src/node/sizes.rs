@@ -33,9 +33,8 @@ macro_rules! every_size {
                 const QUEUE: usize,
                 const FRAME: usize,
                 const GROUPS: usize,
-                const ROUTES: usize,
             ]
-            [LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME, GROUPS, ROUTES]
+            [LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME, GROUPS]
             $($item)*
         }
     };

@@ -13,7 +13,6 @@ mod discards;
 mod flooding;
 mod forged;
 mod hostile;
-mod long_frames;
 mod many;
 mod neighbours;
 mod net;

@@ -28,7 +28,7 @@ CONTRACT = Contract()
 #: A session from its beginning.
 WELCOME: Said = {**next(line.said for line in CONTRACT.words if line.said.get("ev") == "welcome"), "resumed_from": 0}
 #: What is written in full or left out.
-DEFAULTS = {"credits": 256, "priority": "MEDIUM", "durable": True, "receipt": "delivered", "cost": 1}
+DEFAULTS = {"credits": 256, "priority": "MEDIUM", "durable": True, "receipt": "delivered", "cost": 1, "timeout_ms": 3000}
 #: What an event among the words answers; those that are not here come by themselves.
 ASKED: Dict[str, Said] = {
     "accepted": {"op": "send", "to": "bob", "type": "TASK", "text": ""},
@@ -37,6 +37,9 @@ ASKED: Dict[str, Said] = {
     "pong": {"op": "ping"},
     "done": {"op": "route_remove", "destination": "0x0005"},
     "subscribed": {"op": "subscribe", "groups": ["kitchen"]},
+    "timeline": {"op": "why", "id": "0x0001/17"},
+    "node_pong": {"op": "ping_node", "node": "0x0005"},
+    "trace": {"op": "trace_node", "node": "0x0002"},
     **{op: {"op": op} for op in ("status", "peers", "health", "routes", "agents")},
 }
 #: What each code is raised as; the client does nothing special about the others.
@@ -49,7 +52,7 @@ RAISED = {
 #: The fields of events that are looked at one by one below; all others are compared as they are.
 LOOKED_AT = {
     "accepted": "ref id durable at_us",
-    "receipt": "cursor ref id outcome where why hops at_us",
+    "receipt": "cursor ref id outcome where why hops at_us detail",
     "message": "cursor id from to type priority reply_to hops at_us text data",
     "error": "ref code message fatal hint field",
     "subscribed": "ref groups",
@@ -178,6 +181,10 @@ class Play:
             return mesh.agent.ask(op)
         if op == "peers":
             return mesh.get_peers()
+        if op == "why":
+            return mesh.why(said["id"])
+        if op in ("ping_node", "trace_node"):
+            return getattr(mesh, op)(said["node"], said.get("timeout_ms", DEFAULTS["timeout_ms"]) / 1000)
         if op == "agents":
             return mesh.get_agents()
         if op == "routes":
@@ -307,7 +314,7 @@ class Play:
         elif event in ("status", "health", "pong"):
             wanted = {**said, "ref": number}
         else:
-            self.test.assertEqual(event, "peers", f"nothing is known of {said}")
+            self.test.assertIn(event, ("peers", "timeline", "node_pong", "trace"), f"nothing is known of {said}")
         self.test.assertEqual(told, wanted)
 
     async def welcome(self, said: Said) -> None:
@@ -332,8 +339,9 @@ class Play:
             self.test.assertEqual(await within(receipt.processed()), said["outcome"])
             return
         self.test.assertEqual(await within(receipt.outcome()), said["outcome"])
-        told = receipt.id, receipt.where, receipt.why, receipt.hops
-        self.test.assertEqual(told, (said["id"], said.get("where"), said.get("why"), said.get("hops")))
+        told = receipt.id, receipt.where, receipt.why, receipt.hops, receipt.detail
+        wanted = (said["id"], *(said.get(field) for field in ("where", "why", "hops", "detail")))
+        self.test.assertEqual(told, wanted)
 
     async def message(self, said: Said) -> None:
         self.far.say(said)

@@ -8,9 +8,9 @@ use mesh_protocol::{Address, MessageType};
 use tokio::sync::{oneshot, watch};
 
 use crate::api::{
-    AgentForget, Agents, Deliveries, ErrorCode, ErrorEvent, Event, LinkAdd, LinkRemove, MAX_BODY, Message,
-    MessageRef, Name, Peers, Refusal, Request, RouteAdd, RouteRemove, Routes, SendRequest, Status, Subscribe,
-    Unsubscribe,
+    AgentForget, Agents, AskNode, AskWhy, Deliveries, ErrorCode, ErrorEvent, Event, LinkAdd, LinkRemove,
+    MAX_BODY, Message, MessageRef, Name, NodePong, Peers, Refusal, Request, RouteAdd, RouteRemove, Routes,
+    SendRequest, Status, Subscribe, Timeline, Trace, Unsubscribe,
 };
 use crate::link::state::{Answer, Waiters};
 use crate::link::{Link, Owner, Shared};
@@ -166,6 +166,41 @@ impl Handle {
     pub async fn ping(&self) -> Result<(), ClientError> {
         match self.owner.link().ask(Request::Ping).await? {
             Event::Pong(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What became of a message of the gateway's, step by step.
+    ///
+    /// # Errors
+    /// If the gateway does not know it any more, or as [`Self::status`].
+    pub async fn why(&self, id: MessageRef) -> Result<Timeline, ClientError> {
+        match self.owner.link().ask(|ask| Request::Why(AskWhy { reference: ask.reference, id })).await? {
+            Event::Timeline(timeline) => Ok(timeline),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks a node whether it is there, once, and waits so long for its answer.
+    ///
+    /// # Errors
+    /// If the gateway refuses, or as [`Self::status`]. That no answer came is no error.
+    pub async fn ping_node(&self, node: Address, timeout_ms: u32) -> Result<NodePong, ClientError> {
+        let ask = |reference| Request::PingNode(AskNode { reference, node, timeout_ms });
+        match self.owner.link().ask(|own| ask(own.reference)).await? {
+            Event::NodePong(pong) => Ok(pong),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks all nodes on the way to a node who they are, once, and waits so long for their answers.
+    ///
+    /// # Errors
+    /// As [`Self::ping_node`].
+    pub async fn trace_node(&self, node: Address, timeout_ms: u32) -> Result<Trace, ClientError> {
+        let ask = |reference| Request::TraceNode(AskNode { reference, node, timeout_ms });
+        match self.owner.link().ask(|own| ask(own.reference)).await? {
+            Event::Trace(trace) => Ok(trace),
             other => Err(unexpected(&other)),
         }
     }

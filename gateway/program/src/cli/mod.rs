@@ -31,6 +31,7 @@ mod send;
 mod setup;
 mod token;
 mod values;
+mod way;
 #[cfg(not(feature = "sim"))]
 mod without_sim;
 
@@ -140,6 +141,9 @@ fn dispatch(cli: Cli, out: Output) -> anyhow::Result<()> {
         Command::Peers(args) => client(inspect::peers(args, out)),
         Command::Routes(args) => client(inspect::routes(args, out)),
         Command::Agents(args) => client(inspect::agents(args, out)),
+        Command::Why(args) => client(way::why(args, out)),
+        Command::Ping(args) => client(way::ping(args, out)),
+        Command::Trace(args) => client(way::trace(args, out)),
         Command::Adapters(args) => client(doctor::adapters(args, out)),
         Command::Doctor(args) => client(doctor::doctor(args, out)),
         Command::Init(args) => setup::init(args, out),

@@ -1,6 +1,6 @@
 //! Receipts in words.
 
-use mesh_agent::api::{Outcome, Receipt};
+use mesh_agent::api::{Detail, Outcome, Receipt, WaitedFor};
 use mesh_protocol::Address;
 
 use super::output::tame;
@@ -44,5 +44,62 @@ pub(super) fn show(receipt: &Receipt) -> String {
         Some(hops) => format!(" after {hops} hops"),
     };
     let why = receipt.why.as_ref().map(|why| format!(": {}", tame(why))).unwrap_or_default();
-    format!("{} {}{at}{hops}{why}", receipt.id, word(receipt.outcome))
+    let detail = receipt.detail.as_ref().map(show_detail).unwrap_or_default();
+    format!("{} {}{at}{hops}{why}{detail}", receipt.id, word(receipt.outcome))
+}
+
+/// Where it stood: `; it waited for a route for 3.4 s; 0x0003, 2 hops on, had custody last`.
+fn show_detail(detail: &Detail) -> String {
+    let what = match detail.waited_for {
+        WaitedFor::Disk => "for the disk",
+        WaitedFor::Name => "for its receiver's node to be known",
+        WaitedFor::Turn => "for its turn",
+        WaitedFor::Air => "for the air",
+        WaitedFor::Route => "for a route",
+        WaitedFor::Room => "for room in a queue",
+        WaitedFor::Answer => "for an answer",
+    };
+    let since = detail.since_ms.map(|ms| format!(" for {:.1} s", ms as f64 / 1e3)).unwrap_or_default();
+    let place = detail.last_hop.map(|node| match detail.hops_on {
+        Some(1) => format!("; {node}, 1 hop on, had custody last"),
+        Some(hops) => format!("; {node}, {hops} hops on, had custody last"),
+        None => format!("; {node} had custody last"),
+    });
+    format!("; it waited {what}{since}{}", place.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_agent::api::MessageRef;
+    use mesh_protocol::MessageId;
+
+    use super::*;
+
+    #[test]
+    fn a_receipt_says_what_was_waited_for_and_where() {
+        let detail = Detail {
+            waited_for: WaitedFor::Route,
+            since_ms: Some(3_400),
+            last_hop: Some(Address::new(3)),
+            hops_on: Some(2),
+        };
+        let receipt = Receipt {
+            cursor: None,
+            reference: None,
+            id: MessageRef { node: Address::new(1), id: MessageId(17) },
+            outcome: Outcome::Unknown,
+            at_node: None,
+            why: Some("it was late".into()),
+            hops: None,
+            at_us: 0,
+            detail: Some(detail),
+        };
+        assert_eq!(
+            show(&receipt),
+            "0x0001/17 unknown: it was late; it waited for a route for 3.4 s; 0x0003, 2 hops on, had custody last"
+        );
+        let bare = Detail { waited_for: WaitedFor::Name, since_ms: None, last_hop: None, hops_on: None };
+        let said = show(&Receipt { detail: Some(bare), ..receipt });
+        assert!(said.ends_with("; it waited for its receiver's node to be known"), "{said}");
+    }
 }

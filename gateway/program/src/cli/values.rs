@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use gateway::settings::{Adapter, UnknownAdapter};
-use mesh_agent::api::MAX_DEADLINE_MS;
+use mesh_agent::api::{MAX_DEADLINE_MS, MAX_PROBE_TIMEOUT_MS};
 use mesh_protocol::frame::Kind;
 use mesh_protocol::{Address, MessageType, Mic, Priority};
 
@@ -31,6 +31,13 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn deadline(text: &str) -> Result<Duration, String> {
     let most = Duration::from_millis(MAX_DEADLINE_MS.into());
     let wrong = || "write a number and ms, s, m or h, as in 30s; more than 0 and at most 24h".to_owned();
+    duration(text).ok().filter(|span| !span.is_zero() && *span <= most).ok_or_else(wrong)
+}
+
+/// How long an answer of a node is waited for: [`duration`], of at most ten seconds.
+pub(super) fn probe_timeout(text: &str) -> Result<Duration, String> {
+    let most = Duration::from_millis(MAX_PROBE_TIMEOUT_MS.into());
+    let wrong = || "write a number and ms or s, as in 3s; more than 0 and at most 10s".to_owned();
     duration(text).ok().filter(|span| !span.is_zero() && *span <= most).ok_or_else(wrong)
 }
 

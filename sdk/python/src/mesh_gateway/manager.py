@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, AsyncIterator, Dict, List, Optional, Sequence, Type, TypeVar, Union
 from weakref import WeakKeyDictionary
 
+from . import ways
 from .agent import ACCEPTED_WITHIN, HEARTBEAT, Agent
 from .endpoint import NOWHERE, Access, Endpoint, environment_names_one, find_access
 from .errors import NoAnswerError, NotStartedError
@@ -350,6 +351,18 @@ class MeshNetworkManager:
     async def get_agents(self) -> List[Dict[str, Any]]:
         """Who can be written to: each ``name``, ``node``, ``local``; here ``connected``, elsewhere ``last_heard_ms``."""
         return list((await self._agent.ask("agents"))["agents"])
+
+    async def why(self, message: Union[Receipt, str]) -> Dict[str, Any]:
+        """What became of a message, by its receipt or its id: ``steps``, each ``at_us``, ``what``, ``node``, ``count``."""
+        return await ways.why(self._agent, message)
+
+    async def ping_node(self, node: str, timeout: float = ways.NODE_ANSWERS_WITHIN) -> Dict[str, Any]:
+        """Whether a node, as ``0x0003``, answers within ``timeout`` seconds: then with ``round_trip_us`` and ``hops``."""
+        return await ways.ping_node(self._agent, node, timeout)
+
+    async def trace_node(self, node: str, timeout: float = ways.NODE_ANSWERS_WITHIN) -> Dict[str, Any]:
+        """Over which nodes a node is reached: ``hops``, each ``hop``, ``node``, ``next_hop``, ``link``, ``after_us``; ``reached``."""
+        return await ways.trace_node(self._agent, node, timeout)
 
     def get_network_statistics(self) -> Dict[str, Any]:
         """How the network is, as the gateway said within the last second: ``as_of_ms`` says when, ``None`` before the first

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Callable, Generator, Mapping, Optional
+from typing import Any, Callable, Dict, Generator, Mapping, Optional
 
 from .errors import MeshError, NoAnswerError, UndeliveredError
 from .message import Message, Outcome
@@ -27,7 +27,7 @@ class Receipt:
     """The state of a message. ``await receipt`` is ``await receipt.outcome()``."""
 
     __slots__ = (
-        "message", "ref", "id", "durable", "where", "why", "hops", "latency_ms", "is_processed",
+        "message", "ref", "id", "durable", "where", "why", "hops", "detail", "latency_ms", "is_processed",
         "line", "session", "answer", "disputed", "_began", "_outcome", "_error", "_waiters",
     )  # fmt: skip
 
@@ -44,6 +44,9 @@ class Receipt:
         self.why: Optional[str] = None
         #: The links it crossed.
         self.hops: Optional[int] = None
+        #: What it waited for (``waited_for``, ``since_ms``) and who had custody last (``last_hop``, ``hops_on``), if it was not
+        #: delivered and that is known.
+        self.detail: Optional[Dict[str, Any]] = None
         #: From when it was handed over here to when its receipt came, in milliseconds.
         self.latency_ms: Optional[float] = None
         #: Whether the receiving agent has acknowledged it; known only if the message asked for it.
@@ -165,6 +168,7 @@ class Receipt:
         # The words of another node; they go into logs and to terminals.
         self.why = None if why is None else printable(why)
         self.hops = get("hops")
+        self.detail = get("detail")
         self.latency_ms = (time.monotonic() - self._began) * 1000
         if outcome is Outcome.PROCESSED:
             self.is_processed = True

@@ -18,6 +18,7 @@ from .message import Message, MessageType, Outcome, Priority
 from .receipt import Receipt
 from .simulated import SimulatedGateway
 from .statistics import THRESHOLD
+from .ways import NODE_ANSWERS_WITHIN
 
 T = TypeVar("T")
 
@@ -65,6 +66,11 @@ class SyncReceipt:
     def hops(self) -> Optional[int]:
         """The links it crossed."""
         return self.receipt.hops
+
+    @property
+    def detail(self) -> Optional[Dict[str, Any]]:
+        """What it waited for and where, if it was not delivered."""
+        return self.receipt.detail
 
     @property
     def latency_ms(self) -> Optional[float]:
@@ -360,6 +366,18 @@ class SyncMesh:
     def get_agents(self) -> List[Dict[str, Any]]:
         """Who can be written to."""
         return self._run(self.mesh.get_agents())
+
+    def why(self, message: Union[Receipt, str]) -> Dict[str, Any]:
+        """What became of a message, step by step."""
+        return self._run(self.mesh.why(message.receipt if isinstance(message, SyncReceipt) else message))
+
+    def ping_node(self, node: str, timeout: float = NODE_ANSWERS_WITHIN) -> Dict[str, Any]:
+        """Whether a node answers."""
+        return self._run(self.mesh.ping_node(node, timeout))
+
+    def trace_node(self, node: str, timeout: float = NODE_ANSWERS_WITHIN) -> Dict[str, Any]:
+        """Over which nodes a node is reached."""
+        return self._run(self.mesh.trace_node(node, timeout))
 
     def get_network_statistics(self) -> Dict[str, Any]:
         """How the network is, as the gateway said within the last second."""

@@ -12,6 +12,7 @@ use super::deliveries::{Deliveries, PeerDeliveries};
 use super::destination::{address_text, optional_address_text};
 use super::error::ErrorEvent;
 use super::report::{AgentEntry, Agents, Peer, PeerLink, Peers, Route, Routes, Status};
+use super::way::{Detail, NodePong, Step, Timeline, Trace, TraceHop};
 use super::{Body, Destination, MessageRef, Name, two_forms};
 
 /// What the gateway sends to an agent: in JSON an object with `"ev"`, in postcard the variant's number and its fields.
@@ -47,6 +48,12 @@ pub enum Event {
     Health(Box<Deliveries>),
     /// What was asked for holds from now on, also after a power cut.
     Done(Done),
+    /// What became of a message, step by step.
+    Timeline(Timeline),
+    /// Whether a node answered.
+    NodePong(NodePong),
+    /// The way to a node.
+    Trace(Trace),
 }
 
 /// The binary form's list of variants; the compiler holds it to [`Event`].
@@ -67,6 +74,9 @@ enum Packed {
     Goodbye(Goodbye),
     Health(Box<Deliveries>),
     Done(Done),
+    Timeline(Timeline),
+    NodePong(NodePong),
+    Trace(Trace),
 }
 
 impl Serialize for Event {
@@ -115,7 +125,9 @@ impl Event {
             Self::Agents(agents) => size_of::<AgentEntry>() * agents.agents.len(),
             Self::Subscribed(subscribed) => size_of::<Name>() * subscribed.groups.len(),
             Self::Goodbye(goodbye) => goodbye.why.len(),
-            Self::Accepted(_) | Self::Pong(_) | Self::Done(_) => 0,
+            Self::Timeline(timeline) => (size_of::<Step>() + 100) * timeline.steps.len(),
+            Self::Trace(trace) => size_of::<TraceHop>() * trace.hops.len(),
+            Self::Accepted(_) | Self::Pong(_) | Self::Done(_) | Self::NodePong(_) => 0,
         };
         size_of::<Self>() + attached
     }
@@ -134,6 +146,9 @@ impl Event {
             Self::Pong(pong) => pong.reference,
             Self::Health(health) => health.reference,
             Self::Done(done) => done.reference,
+            Self::Timeline(timeline) => timeline.reference,
+            Self::NodePong(pong) => pong.reference,
+            Self::Trace(trace) => trace.reference,
             Self::Subscribed(subscribed) => subscribed.reference,
             Self::Welcome(_) | Self::Message(_) | Self::Goodbye(_) => None,
         }
@@ -232,8 +247,11 @@ pub struct Receipt {
     pub hops: Option<u8>,
     /// When, in microseconds on the gateway's clock.
     pub at_us: u64,
+    /// What it waited for and where, if it was not delivered and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Detail>,
 }
-two_forms!(Receipt { cursor, reference, id, outcome, at_node, why, hops, at_us });
+two_forms!(Receipt { cursor, reference, id, outcome, at_node, why, hops, at_us, detail });
 
 /// A message for the agent.
 #[derive(Clone, Debug, PartialEq)]

@@ -37,6 +37,7 @@ mod schema_words;
 mod send;
 #[cfg(test)]
 mod tests;
+mod way;
 
 pub use body::Body;
 pub use deliveries::{Airtime, Deliveries, Figures, PeerDeliveries};
@@ -51,6 +52,7 @@ pub use report::{
 };
 pub use request::{Ack, Ask, Bye, Credit, Hello, Request, Subscribe, Token, Unsubscribe};
 pub use send::{ReceiptRequest, SendRequest};
+pub use way::{AskNode, AskWhy, Detail, NodePong, Step, StepKind, Timeline, Trace, TraceHop, WaitedFor};
 
 /// The longest body of a message, in bytes, before any encoding.
 pub const MAX_BODY: usize = 65_536;
@@ -60,6 +62,10 @@ pub const MAX_NAME: usize = 32;
 pub const MAX_GROUPS: usize = 64;
 /// The longest deadline of a message, in milliseconds: a day. A guess: what waits longer is for a store elsewhere.
 pub const MAX_DEADLINE_MS: u32 = 86_400_000;
+/// How long an answer of a node is waited for unless asked otherwise, in milliseconds. A guess: some round trips over many hops.
+pub const PROBE_TIMEOUT_MS: u32 = 3_000;
+/// How long it may be waited for at the most, in milliseconds.
+pub const MAX_PROBE_TIMEOUT_MS: u32 = 10_000;
 /// The credits of a session that does not say how many it wants. A guess: one burst of small messages.
 pub const DEFAULT_CREDITS: u32 = 256;
 

@@ -11,6 +11,7 @@ use zeroize::Zeroize;
 
 use super::operator::{AgentForget, LinkAdd, LinkRemove, RouteAdd, RouteRemove};
 use super::send::SendRequest;
+use super::way::{AskNode, AskWhy};
 use super::{DEFAULT_CREDITS, Name, two_forms};
 
 /// What an agent asks of the gateway: in JSON an object with `"op"`, in postcard the variant's number and its fields.
@@ -54,6 +55,12 @@ pub enum Request {
     RouteRemove(RouteRemove),
     /// Forget an agent of the gateway, with its inbox. Answered by `done` or `error`.
     AgentForget(AgentForget),
+    /// Ask what became of a message, step by step. Answered by `timeline` or `error`.
+    Why(AskWhy),
+    /// Ask whether a node answers. Answered by `node_pong` or `error`.
+    PingNode(AskNode),
+    /// Ask over which nodes the way to a node leads. Answered by `trace` or `error`.
+    TraceNode(AskNode),
 }
 
 /// The binary form's list of variants; the compiler holds it to [`Request`].
@@ -78,6 +85,9 @@ enum Packed {
     RouteAdd(RouteAdd),
     RouteRemove(RouteRemove),
     AgentForget(AgentForget),
+    Why(AskWhy),
+    PingNode(AskNode),
+    TraceNode(AskNode),
 }
 
 impl Serialize for Request {
@@ -117,6 +127,8 @@ impl Request {
             Self::RouteAdd(add) => add.reference,
             Self::RouteRemove(remove) => remove.reference,
             Self::AgentForget(forget) => forget.reference,
+            Self::Why(why) => why.reference,
+            Self::PingNode(ask) | Self::TraceNode(ask) => ask.reference,
             Self::Subscribe(subscribe) => subscribe.reference,
             Self::Unsubscribe(unsubscribe) => unsubscribe.reference,
             Self::Hello(_) | Self::Ack(_) | Self::Credit(_) | Self::Bye(_) => None,

@@ -88,6 +88,9 @@ pub(crate) fn requests() -> Vec<Request> {
         }),
         Request::RouteRemove(RouteRemove { reference: Some(7), destination: Address::new(5) }),
         Request::AgentForget(AgentForget { reference: Some(7), name: name("bob") }),
+        Request::Why(AskWhy { reference: Some(7), id: id(17) }),
+        Request::PingNode(AskNode { reference: Some(7), node: Address::new(5), timeout_ms: 500 }),
+        Request::TraceNode(AskNode { reference: None, node: Address::new(5), timeout_ms: PROBE_TIMEOUT_MS }),
     ]
 }
 
@@ -118,6 +121,7 @@ pub(crate) fn events() -> Vec<Event> {
         why: None,
         hops: Some(2),
         at_us: 9,
+        detail: None,
     };
     let rejected = Receipt {
         cursor: None,
@@ -127,6 +131,22 @@ pub(crate) fn events() -> Vec<Event> {
         why: Some("inbox full".into()),
         hops: None,
         ..delivered.clone()
+    };
+    let lost = Receipt {
+        outcome: Outcome::Unknown,
+        why: Some("no route".into()),
+        detail: Some(Detail {
+            waited_for: WaitedFor::Route,
+            since_ms: Some(900),
+            last_hop: Some(Address::new(4)),
+            hops_on: Some(3),
+        }),
+        ..delivered.clone()
+    };
+    let waited = |waited_for| Receipt {
+        outcome: Outcome::Expired,
+        detail: Some(Detail { waited_for, since_ms: None, last_hop: None, hops_on: None }),
+        ..rejected.clone()
     };
     let mut events = vec![
         Event::Welcome(Welcome {
@@ -141,7 +161,17 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Accepted(Accepted { reference: Some(1), id: id(17), durable: true, at_us: 8 }),
         Event::Accepted(Accepted { reference: None, id: id(17), durable: false, at_us: 8 }),
         Event::Receipt(delivered),
-        Event::Receipt(rejected),
+        Event::Receipt(rejected.clone()),
+        Event::Receipt(lost),
+        Event::Timeline(timeline()),
+        Event::NodePong(NodePong {
+            reference: Some(7),
+            node: Address::new(5),
+            round_trip_us: Some(41_000),
+            hops: Some(3),
+        }),
+        Event::NodePong(NodePong { reference: None, node, round_trip_us: None, hops: None }),
+        Event::Trace(trace()),
         Event::Message(message("hello\u{2028}\\")),
         Event::Message(bare),
         Event::Error(ErrorEvent::about(
@@ -160,6 +190,15 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Subscribed(Subscribed { reference: Some(7), groups: vec![name("kitchen")] }),
         Event::Goodbye(Goodbye { why: "bye".into() }),
     ];
+    let others = [
+        WaitedFor::Disk,
+        WaitedFor::Name,
+        WaitedFor::Turn,
+        WaitedFor::Air,
+        WaitedFor::Room,
+        WaitedFor::Answer,
+    ];
+    events.extend(others.map(|what| Event::Receipt(waited(what))));
     for problems in [vec![], vec!["the disk is full".to_string()]] {
         events.push(Event::Status(Box::new(status(problems))));
     }
@@ -202,6 +241,52 @@ fn routes() -> Routes {
             route,
         ],
     }
+}
+
+fn timeline() -> Timeline {
+    let step =
+        |at_us, what| Step { at_us, what, node: None, count: 1, until_us: None, outcome: None, why: None };
+    let mut steps = vec![
+        step(8, StepKind::Accepted),
+        Step { node: Some(Address::new(2)), count: 4, until_us: Some(50), ..step(20, StepKind::Sent) },
+    ];
+    let kinds = [
+        StepKind::Recovered,
+        StepKind::Stored,
+        StepKind::Naming,
+        StepKind::Queued,
+        StepKind::Started,
+        StepKind::Flooded,
+        StepKind::FloodedAgain,
+        StepKind::SentAgain,
+        StepKind::Repeated,
+        StepKind::Custody,
+        StepKind::SecondHop,
+        StepKind::Repair,
+        StepKind::Undelivered,
+        StepKind::SetAside,
+        StepKind::SaidInFull,
+        StepKind::Moved,
+    ];
+    steps.extend(kinds.map(|kind| step(60, kind)));
+    steps.push(Step {
+        outcome: Some(Outcome::Expired),
+        why: Some("it was late".into()),
+        ..step(9_000, StepKind::Ended)
+    });
+    Timeline { reference: Some(7), id: id(17), steps, left_out: 3 }
+}
+
+fn trace() -> Trace {
+    let own = TraceHop {
+        hop: 0,
+        node: Address::new(1),
+        next_hop: Some(Address::new(2)),
+        link: Some(0.75),
+        after_us: 0,
+    };
+    let end = TraceHop { hop: 1, node: Address::new(2), next_hop: None, link: None, after_us: 9_000 };
+    Trace { reference: Some(7), node: Address::new(2), reached: true, hops: vec![own, end] }
 }
 
 fn agents() -> Agents {

@@ -29,6 +29,9 @@ impl ClientState {
             | Event::Agents(_)
             | Event::Health(_)
             | Event::Done(_)
+            | Event::Timeline(_)
+            | Event::NodePong(_)
+            | Event::Trace(_)
             | Event::Pong(_)) => self.answer(answer),
             // There is one welcome, and connecting has taken it.
             Event::Welcome(_) => {}

@@ -79,7 +79,7 @@ fn words() -> (Vec<Request>, Vec<Event>) {
     events.extend(outcomes.into_iter().map(|outcome| {
         let (id, reference) = (samples::id(17), Some(1));
         let (cursor, at_node, why, hops) = (None, None, None, None);
-        Event::Receipt(Receipt { cursor, reference, id, outcome, at_node, why, hops, at_us: 9 })
+        Event::Receipt(Receipt { cursor, reference, id, outcome, at_node, why, hops, at_us: 9, detail: None })
     }));
     (samples::requests(), events)
 }

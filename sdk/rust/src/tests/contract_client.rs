@@ -352,6 +352,9 @@ async fn asked(handle: Handle, question: Request) -> Answered {
             handle.forget_agent(forget.name).await?;
             done()
         }
+        Request::Why(why) => Event::Timeline(handle.why(why.id).await?),
+        Request::PingNode(ask) => Event::NodePong(handle.ping_node(ask.node, ask.timeout_ms).await?),
+        Request::TraceNode(ask) => Event::Trace(handle.trace_node(ask.node, ask.timeout_ms).await?),
         Request::Ping(_) => {
             handle.ping().await?;
             Event::Pong(crate::api::Pong { reference: None })

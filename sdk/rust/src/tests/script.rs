@@ -159,7 +159,7 @@ pub(super) fn accepted(reference: Option<u64>, number: u32) -> Event {
 pub(super) fn receipt(cursor: u64, reference: Option<u64>, number: u32, outcome: Outcome) -> Event {
     let (id, cursor) = (id(number), Some(cursor));
     let (at_node, why, hops) = (None, None, None);
-    Event::Receipt(Receipt { cursor, reference, id, outcome, at_node, why, hops, at_us: 2 })
+    Event::Receipt(Receipt { cursor, reference, id, outcome, at_node, why, hops, at_us: 2, detail: None })
 }
 
 /// A message that answers none.

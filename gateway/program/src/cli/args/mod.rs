@@ -29,6 +29,7 @@ mod setup;
 #[cfg(feature = "sim")]
 mod sim;
 mod token;
+mod way;
 #[cfg(not(feature = "sim"))]
 mod without_sim;
 
@@ -42,6 +43,7 @@ pub(super) use setup::{ConfigArgs, ConfigCommand, InitArgs, InviteArgs, SchemaAr
 #[cfg(feature = "sim")]
 pub(super) use sim::{DemoArgs, PlayArgs};
 pub(super) use token::{TokenAddArgs, TokenArgs, TokenCommand};
+pub(super) use way::{PingArgs, TraceArgs, WhyArgs};
 #[cfg(not(feature = "sim"))]
 pub(super) use without_sim::{DemoArgs, PlayArgs};
 
@@ -93,6 +95,9 @@ pub(super) enum Command {
     Peers(PeersArgs),
     Routes(RoutesArgs),
     Agents(AgentsArgs),
+    Why(WhyArgs),
+    Ping(PingArgs),
+    Trace(TraceArgs),
     Adapters(AdaptersArgs),
     Doctor(DoctorArgs),
     Init(InitArgs),
