@@ -9,6 +9,7 @@ mod app;
 mod boot;
 mod checks;
 mod chip;
+mod class_queue;
 mod clock;
 mod flash;
 mod memory;
@@ -18,7 +19,7 @@ mod snapshot;
 mod trace_events;
 
 pub(crate) use app::posting;
-pub use app::{Delivered, Posting};
+pub use app::{Delivered, PostError, Posting};
 pub use boot::Options;
 pub use clock::LocalClock;
 pub use snapshot::NodeSnapshot;
@@ -133,9 +134,22 @@ impl Device {
     }
 
     /// Gives the device something to send; it goes when the device runs next. Returns its number.
-    pub fn post(&mut self, posting: Posting) -> MessageId {
+    ///
+    /// # Errors
+    /// [`PostError`], and nothing is sent.
+    pub fn post(&mut self, now: Instant, posting: Posting) -> Result<MessageId, PostError> {
+        let total = posting.envelope.len();
+        let in_parts = self.node.first_part_len(posting.to, posting.priority, total) < total;
+        if in_parts && posting.to.is_many() && !self.boot.options.parts_to_many {
+            return Err(PostError::TooLong);
+        }
         self.promised = None;
-        self.app.post(&mut self.flash, posting)
+        self.app.post(self.clock.local(now), &mut self.flash, posting)
+    }
+
+    /// When the first message that waits is no longer wanted, in the world's time.
+    fn waits_until(&self) -> Option<Instant> {
+        self.app.postings.queue().next_deadline().map(|deadline| self.clock.world(deadline))
     }
 }
 
@@ -185,18 +199,18 @@ impl Station for Device {
             }
             let Self { boot, node, app, flash, audit, .. } = self;
             let epoch = boot.keys.epoch();
-            let shell = &mut Shell { now, epoch, app, flash, audit: audit.as_deref_mut(), radio };
+            let shell = &mut Shell { now, local, epoch, app, flash, audit: audit.as_deref_mut(), radio };
             let next = node.drive(local, shell);
             self.poll_flash(now);
             let ready = self.app.postings.is_ready(self.flash.kept().messages());
-            let idle = !ready || !self.node.has_room();
+            let idle = !ready || !self.can_send();
             let said = self.announce_at.is_some() || self.app.announce.is_empty();
             if idle && said && self.app.safe.is_empty() {
                 break next;
             }
         };
         let next = next.map(|next| self.clock.world(next));
-        let next = [next, self.announce_at, self.flash.poll_timeout()];
+        let next = [next, self.announce_at, self.flash.poll_timeout(), self.waits_until()];
         self.promised = next.into_iter().flatten().min();
         self.promised
     }

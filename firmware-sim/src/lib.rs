@@ -36,5 +36,5 @@ pub mod validate;
 pub mod virtual_controller;
 pub mod world;
 
-pub use device::{Delivered, Device, LocalClock, NodeSnapshot, Options, Posting, TraceEvent};
+pub use device::{Delivered, Device, LocalClock, NodeSnapshot, Options, PostError, Posting, TraceEvent};
 pub use trace::Trace;

@@ -36,7 +36,7 @@ pub struct RunResult {
     pub links: Vec<LinkResult>,
     /// Every message that the scenario wanted sent, in order.
     pub messages: Vec<MessageResult>,
-    /// Time on air in microseconds, all nodes and channels together, by cause: `data`, `ack`, `hello`, `control`,
+    /// Time on air in microseconds, all nodes and channels together, by cause: `data`, `ack`, `receipt`, `hello`, `control`,
     /// `relay` and so on.
     pub airtime_us: BTreeMap<String, u64>,
     /// What became of PDUs: `heard`, `lost_collision`, ...

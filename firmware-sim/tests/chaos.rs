@@ -82,9 +82,10 @@ impl Row {
         let len = envelope.write(&mut bytes).unwrap();
         bytes.truncate(len);
         let posting = Posting { to: Address::new(to), priority: Priority::High, within, envelope: bytes };
-        let posted =
-            self.world.poke(StationId(from), |place, _, _| place.node_mut().map(|it| it.post(posting)));
-        posted.flatten().unwrap()
+        let posted = self
+            .world
+            .poke(StationId(from), |place, now, _| place.node_mut().map(|it| it.post(now, posting)));
+        posted.flatten().unwrap().unwrap()
     }
 
     fn outcomes(&self, n: u32) -> Vec<SendOutcome> {

@@ -29,7 +29,7 @@
 //! use mesh_firmware::flash::Flash;
 //! use mesh_firmware::intake::{Arrival, Intake, Receipt};
 //! use mesh_firmware::flash_log::{Change, FlashLog, MarkTable};
-//! use mesh_firmware::posting::{Posting, Postings};
+//! use mesh_firmware::posting::{Posting, Postings, Waiting};
 //! use mesh_firmware::start::{SEQ_BLOCK, Setup, TTL};
 //! use mesh_firmware::tables::RecentMessages;
 //! use mesh_protocol::*;
@@ -77,11 +77,13 @@
 //! struct Board {
 //!     flash: Ram,
 //!     log: FlashLog<MarkTable<128>>,
-//!     postings: Postings<Deque<(MessageId, Posting<Bytes>), ANSWERS>>,
+//!     postings: Postings<Deque<Waiting<Bytes>, ANSWERS>>,
 //!     intake: Intake<Bytes, RecentMessages<64>, Deque<Receipt, 8>>,
 //!     /// A reservation of SEQs that is still to be written: the node asks once.
 //!     seqs: Option<u32>,
 //!     wanted: Option<(Address, NameHash)>,
+//!     /// What the clock shows, once around its loop.
+//!     now: Instant,
 //!     lamp: bool,
 //!     air: Vec<Vec<u8, MAX_FRAME>, 8>,
 //! }
@@ -156,7 +158,7 @@
 //!             None => self.lamp = !self.lamp,
 //!             Some((id, posting)) => {
 //!                 // The queue has room for as many as `decide` lets wait.
-//!                 if !self.postings.push(id, posting) {
+//!                 if !self.postings.push(self.now, id, posting) {
 //!                     return Some(Verdict::Rejected(Reason::InboxFull));
 //!                 }
 //!             }
@@ -166,6 +168,7 @@
 //!     }
 //!     /// Once around the loop of a board.
 //!     fn run(&mut self, now: Instant, node: &mut SmallNode) -> Option<Instant> {
+//!         self.now = now;
 //!         if let Some(up_to) = self.reserve_seqs() {
 //!             node.seq_reserved(up_to);
 //!         }
@@ -175,10 +178,9 @@
 //!             self.postings.asked(up_to);
 //!         }
 //!         while node.has_room()
-//!             && let Some((id, posting)) = self.postings.pop_ready(self.log.kept().messages())
+//!             && let Some(Waiting { id, deadline, posting }) = self.postings.pop_ready(self.log.kept().messages())
 //!         {
-//!             let delivery =
-//!                 Delivery { id, destination: posting.to, priority: posting.priority, deadline: now + posting.within };
+//!             let delivery = Delivery { id, destination: posting.to, priority: posting.priority, deadline };
 //!             // There was room: one that is refused all the same is refused for ever.
 //!             let _ = node.send(now, delivery, posting.envelope.len(), &posting.envelope);
 //!         }
@@ -207,7 +209,7 @@
 //!     let mut postings = Postings::new(Deque::new());
 //!     postings.start(log.kept().messages(), None);
 //!     let intake = Intake::new(RecentMessages::new(), RecentMessages::new(), Deque::new());
-//!     (node, Board { flash, log, postings, intake, seqs: None, wanted: None, lamp: false, air: Vec::new() })
+//!     (node, Board { flash, log, postings, intake, seqs: None, wanted: None, now: Instant::ZERO, lamp: false, air: Vec::new() })
 //! };
 //! let erased = |failures| Ram { bytes: [0xff; 8192], failures };
 //! // The first writes of each fail: of message numbers, and of SEQs. They come again.
@@ -228,7 +230,7 @@
 //! envelope.truncate(len);
 //! let id = switch_board.postings.number().unwrap();
 //! let (to, priority) = (Address::new(1), Priority::High);
-//! switch_board.postings.push(id, Posting { to, priority, within: Duration::from_secs(5), envelope });
+//! switch_board.postings.push(Instant::ZERO, id, Posting { to, priority, within: Duration::from_secs(5), envelope });
 //!
 //! let mut now = Instant::ZERO;
 //! let answered = (switch.address(), MessageId(1));

@@ -3,7 +3,7 @@
 //! Owns the queue of what waits, and the reservation of numbers. A number names one message for ever, over power cuts too: receivers know a
 //! repeat by it, and answers name it. So numbers are reserved in flash before the first of them is used, in blocks, as SEQs are.
 
-use mesh_protocol::{Address, Duration, MessageId, Priority};
+use mesh_protocol::{Address, Duration, Instant, MessageId, Priority};
 
 use crate::tables::Queue;
 
@@ -17,10 +17,21 @@ pub struct Posting<B> {
     pub to: Address,
     /// How urgent.
     pub priority: Priority,
-    /// How long anyone wants it.
+    /// How long anyone wants it, from when it is pushed on.
     pub within: Duration,
     /// The envelope's bytes.
     pub envelope: B,
+}
+
+/// A message that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting<B> {
+    /// Its number.
+    pub id: MessageId,
+    /// When it is no longer wanted, by the node's clock: waiting takes of its time.
+    pub deadline: Instant,
+    /// The message.
+    pub posting: Posting<B>,
 }
 
 /// There is no message number left, or flash says so: under its address this node sends nothing more of its own.
@@ -35,7 +46,7 @@ impl core::fmt::Display for NumbersUsedUp {
 
 impl core::error::Error for NumbersUsedUp {}
 
-/// Own messages that wait for room in the node, and the numbers of those to come. `Q` is a queue of a number and a [`Posting`] each.
+/// Own messages that wait for room in the node, and the numbers of those to come. `Q` is a queue of [`Waiting`] messages.
 #[derive(Clone, Debug)]
 pub struct Postings<Q> {
     next: u32,
@@ -86,18 +97,28 @@ impl<Q> Postings<Q> {
         self.asked = up_to;
     }
 
-    /// Puts a message with its number behind those that wait. `false` when there is no room.
-    pub fn push<B>(&mut self, id: MessageId, posting: Posting<B>) -> bool
+    /// Puts a message with its number behind those that wait; its time runs from `now` on. `false` when there is no room.
+    pub fn push<B>(&mut self, now: Instant, id: MessageId, posting: Posting<B>) -> bool
     where
-        Q: Queue<(MessageId, Posting<B>)>,
+        Q: Queue<Waiting<B>>,
     {
-        self.waiting.push((id, posting))
+        self.waiting.push(Waiting { id, deadline: now + posting.within, posting })
+    }
+
+    /// What waits.
+    pub const fn queue(&self) -> &Q {
+        &self.waiting
+    }
+
+    /// The same, to take out what has become too old.
+    pub const fn queue_mut(&mut self) -> &mut Q {
+        &mut self.waiting
     }
 
     /// How many wait.
     pub fn waiting<B>(&self) -> usize
     where
-        Q: Queue<(MessageId, Posting<B>)>,
+        Q: Queue<Waiting<B>>,
     {
         self.waiting.len()
     }
@@ -105,15 +126,15 @@ impl<Q> Postings<Q> {
     /// Whether one waits that may go: flash says that numbers below `reserved` may be used.
     pub fn is_ready<B>(&self, reserved: u32) -> bool
     where
-        Q: Queue<(MessageId, Posting<B>)>,
+        Q: Queue<Waiting<B>>,
     {
-        self.waiting.front().is_some_and(|(id, _)| id.0 < reserved)
+        self.waiting.front().is_some_and(|waiting| waiting.id.0 < reserved)
     }
 
-    /// Takes that one, which the node must have room for.
-    pub fn pop_ready<B>(&mut self, reserved: u32) -> Option<(MessageId, Posting<B>)>
+    /// Takes that one, which the node must have room for. One whose deadline is over the node expires at once.
+    pub fn pop_ready<B>(&mut self, reserved: u32) -> Option<Waiting<B>>
     where
-        Q: Queue<(MessageId, Posting<B>)>,
+        Q: Queue<Waiting<B>>,
     {
         if self.is_ready(reserved) { self.waiting.pop() } else { None }
     }
@@ -121,7 +142,7 @@ impl<Q> Postings<Q> {
     /// Nothing waits any more, as after a power cut.
     pub fn clear<B>(&mut self)
     where
-        Q: Queue<(MessageId, Posting<B>)>,
+        Q: Queue<Waiting<B>>,
     {
         self.waiting.clear();
     }
@@ -133,7 +154,9 @@ mod tests {
 
     use super::*;
 
-    type Waiting = Deque<(MessageId, Posting<[u8; 2]>), 3>;
+    type Room = Deque<Waiting<[u8; 2]>, 3>;
+
+    const NOW: Instant = Instant::from_micros(7_000_000);
 
     fn posting(to: u16) -> Posting<[u8; 2]> {
         let (to, priority) = (Address::new(to), Priority::High);
@@ -142,20 +165,22 @@ mod tests {
 
     #[test]
     fn no_message_goes_before_its_number_is_reserved() {
-        let mut postings = Postings::new(Waiting::new());
+        let mut postings = Postings::new(Room::new());
         let id = postings.number().unwrap();
-        assert!(postings.push(id, posting(9)));
+        assert!(postings.push(NOW, id, posting(9)));
         assert_eq!(postings.reservation(), Some(2 + MESSAGE_BLOCK));
         postings.asked(2 + MESSAGE_BLOCK);
         assert_eq!(postings.reservation(), None, "asked once");
         assert_eq!(postings.pop_ready(0), None, "flash has not said so yet");
         assert!(!postings.is_ready(1) && postings.is_ready(2));
-        assert_eq!(postings.pop_ready(2 + MESSAGE_BLOCK), Some((MessageId(1), posting(9))));
+        let deadline = NOW + Duration::from_secs(1);
+        let waiting = Waiting { id: MessageId(1), deadline, posting: posting(9) };
+        assert_eq!(postings.pop_ready(2 + MESSAGE_BLOCK), Some(waiting), "its time ran while it waited");
     }
 
     #[test]
     fn a_block_is_asked_for_when_half_of_the_last_one_is_used() {
-        let mut postings = Postings::new(Waiting::new());
+        let mut postings = Postings::new(Room::new());
         let first = postings.reservation().unwrap();
         postings.asked(first);
         let mut ids = 0;
@@ -172,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_reservation_whose_write_failed_is_wanted_again() {
-        let mut postings = Postings::new(Waiting::new());
+        let mut postings = Postings::new(Room::new());
         let up_to = postings.reservation();
         assert_eq!(up_to, Some(1 + MESSAGE_BLOCK));
         assert_eq!(postings.reservation(), up_to, "the write failed at once, and nothing was said");
@@ -186,17 +211,17 @@ mod tests {
     #[test]
     fn the_last_numbers_are_refused_by_name_and_nothing_wraps() {
         for (reserved, last) in [(u32::MAX - 1, None), (7, Some(MessageId(u32::MAX - 2)))] {
-            let mut postings = Postings::new(Waiting::new());
+            let mut postings = Postings::new(Room::new());
             postings.start(reserved, last);
             let id = postings.number().unwrap();
             assert_eq!(id, MessageId(u32::MAX - 1));
             assert_eq!(postings.reservation(), Some(u32::MAX));
             postings.asked(u32::MAX);
             assert_eq!(postings.reservation(), None, "there is no more to be had");
-            assert!(postings.push(id, posting(9)) && postings.is_ready(u32::MAX));
+            assert!(postings.push(NOW, id, posting(9)) && postings.is_ready(u32::MAX));
             assert_eq!([postings.number(), postings.number()], [Err(NumbersUsedUp); 2]);
         }
-        let mut postings = Postings::new(Waiting::new());
+        let mut postings = Postings::new(Room::new());
         postings.start(u32::MAX, Some(MessageId(u32::MAX)));
         assert_eq!((postings.number(), postings.reservation()), (Err(NumbersUsedUp), None));
     }
@@ -204,7 +229,7 @@ mod tests {
     #[test]
     fn after_a_start_numbers_go_on_where_none_was_reserved_or_sent() {
         for (reserved, last, next) in [(0, None, 1), (500, None, 500), (500, Some(MessageId(700)), 701)] {
-            let mut postings = Postings::new(Waiting::new());
+            let mut postings = Postings::new(Room::new());
             postings.start(reserved, last);
             assert_eq!(postings.number(), Ok(MessageId(next)));
         }
@@ -212,8 +237,8 @@ mod tests {
 
     #[test]
     fn a_full_queue_takes_no_more() {
-        let mut postings = Postings::new(Waiting::new());
-        let taken = (0..5).filter(|n| postings.push(MessageId(n + 1), posting(9))).count();
+        let mut postings = Postings::new(Room::new());
+        let taken = (0..5).filter(|n| postings.push(NOW, MessageId(n + 1), posting(9))).count();
         assert_eq!((taken, postings.waiting()), (3, 3));
         postings.clear();
         assert_eq!(postings.waiting(), 0);

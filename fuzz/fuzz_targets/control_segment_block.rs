@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use mesh_protocol::{Address, segments};
 use mesh_protocol::{
-    BlockHead, CONTROL_MAX, Control, MESSAGE_MAX, SEGMENT_LEN, SEGMENTS_MAX, Segment, block_crc,
+    BlockHead, CONTROL_MAX, Control, MESSAGE_MAX, LONG_SEGMENT_LEN, SEGMENTS_MAX, Segment, block_crc,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -12,7 +12,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(input.len() <= CONTROL_MAX);
         match control {
             Control::Hello { reports, .. } => {
-                assert!(reports.iter().flatten().all(|report| report.neighbour.is_node()));
+                assert!(reports.iter().flatten().all(|report| report.neighbour < 0x1000 && report.delivery < 16));
             }
             Control::Ack(ack) => {
                 assert!(usize::from(ack.base) <= SEGMENTS_MAX && ack.transfer.bits() < 0x400);
@@ -21,13 +21,19 @@ fuzz_target!(|input: &[u8]| {
                 assert!(ack.src.is_node() && ack.seq <= 0xff_ffff && ack.names(ack.seq));
             }
             Control::Undelivered { seq, .. } => assert!(seq <= 0xff_ffff),
+            Control::RouteRequest(request) => {
+                assert!(request.origin.is_node() && request.ttl < 16 && request.hops < 16);
+                assert!(request.target.is_node() || request.target == Address::EVERYONE);
+            }
+            Control::RouteReply(reply) => assert!(reply.origin.is_node() && reply.target.is_node()),
+            Control::RouteBroken { destination, .. } => assert!(destination.is_node()),
             _ => {}
         }
     }
     if let Ok(segment) = Segment::parse(input) {
         assert!(segment.offset <= segment.last && usize::from(segment.last) < SEGMENTS_MAX);
-        assert!((1..=SEGMENT_LEN).contains(&segment.data.len()));
-        assert_eq!(segments(segment.data.len(), SEGMENT_LEN), 1);
+        assert!((1..=LONG_SEGMENT_LEN).contains(&segment.data.len()));
+        assert_eq!(segments(segment.data.len(), LONG_SEGMENT_LEN), 1);
     }
     if let Ok((head, bytes)) = BlockHead::parse(input) {
         assert!(bytes.len() < input.len());

@@ -11,6 +11,7 @@ use core::num::NonZeroU32;
 
 use heapless::Vec;
 
+use crate::per_class::sooner;
 use crate::seen::FrameKey;
 use crate::{Duration, Instant, LinkId, MessageId, PerClass, Priority};
 
@@ -264,18 +265,13 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         }
     }
 
-    /// Which classes have a frame due for `link`.
-    pub(crate) fn ready(&self, now: Instant, link: LinkId) -> PerClass<bool> {
-        let mut ready = PerClass::all(false);
-        for entry in self.entries.iter().filter(|e| e.pending & link_bit(link) != 0 && e.frame.due <= now) {
-            ready[entry.frame.priority] = true;
+    /// When each class has its next frame for `link` due.
+    pub(crate) fn due(&self, link: LinkId) -> PerClass<Option<Instant>> {
+        let mut due = PerClass::all(None);
+        for Entry { frame, .. } in self.entries.iter().filter(|e| e.pending & link_bit(link) != 0) {
+            sooner(&mut due[frame.priority], frame.due);
         }
-        ready
-    }
-
-    /// When the next frame for `link` is due.
-    pub(crate) fn next_due(&self, link: LinkId) -> Option<Instant> {
-        self.entries.iter().filter(|e| e.pending & link_bit(link) != 0).map(|e| e.frame.due).min()
+        due
     }
 
     /// The frame of `class` to send on `link` now: first copies before repeats, then the order of arrival.
@@ -419,8 +415,7 @@ mod tests {
         let mut queue = AirQueue::<4, 8>::new();
         queue.push(T0, Waiting { copies: 2, ..frame(1, Priority::High) }).unwrap();
         assert_eq!(sent(&mut queue, Priority::High), Some(1));
-        assert_eq!(queue.next_due(LINK), Some(T0 + REPEAT_AFTER));
-        assert_eq!(queue.ready(T0, LINK), PerClass::all(false));
+        assert_eq!(queue.due(LINK)[Priority::High], Some(T0 + REPEAT_AFTER));
         queue.push(T0, Waiting { due: T0 + REPEAT_AFTER, ..frame(2, Priority::High) }).unwrap();
         let later = T0 + REPEAT_AFTER;
         let first = queue.pick(later, LINK, Priority::High).unwrap();
@@ -489,11 +484,11 @@ mod tests {
         assert!(rest(&mut queue, Priority::Low, 1), "no place for a repeat among its equals");
         assert!(queue.entries.iter().all(|entry| entry.frame.key.seq != 9));
         assert!(rest(&mut queue, Priority::Critical, 1), "one of the others gave way");
-        assert_eq!(queue.next_due(LINK), Some(T0));
+        assert_eq!(queue.due(LINK)[Priority::Low], Some(T0));
         assert!(queue.entries.iter().any(|entry| entry.frame.key.seq == 9 && entry.sent == 1));
         let mut empty = AirQueue::<4, 8>::new();
         assert!(!rest(&mut empty, Priority::Low, 3), "nothing was lost");
-        assert_eq!((empty.next_due(LINK), empty.next_due(LinkId(1))), (None, Some(T0)));
+        assert_eq!((empty.due(LINK)[Priority::Low], empty.due(LinkId(1))[Priority::Low]), (None, Some(T0)));
     }
 
     #[test]

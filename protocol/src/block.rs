@@ -3,7 +3,7 @@
 //! Owns the head that stands before the bytes of every block: the message's number and, where it does not fit
 //! one block, its length and the part's place in it. What the bytes say is `envelope`'s.
 
-use crate::segment::{CRC_LEN, SEGMENT_LEN, SEGMENTS_MAX};
+use crate::segment::{CRC_LEN, LONG_SEGMENT_LEN, block_max};
 use crate::varint::{self, VARINT_MAX};
 use crate::{Discard, MessageId};
 
@@ -12,17 +12,17 @@ const HEAD_MAX: usize = VARINT_MAX + 3 + 3;
 /// The longest message, head and names of its envelope included: 64 KiB of body and 256 bytes around it.
 pub const MESSAGE_MAX: usize = 64 * 1024 + 256;
 /// Bytes of a message in each block of a message that does not fit one; fewer where its segments are short.
-pub const PART_LEN: usize = part_len(SEGMENT_LEN);
+pub const PART_LEN: usize = part_len(LONG_SEGMENT_LEN);
 
 /// Bytes of a message in each block of a message that does not fit one, in segments of `each` bytes.
 pub(crate) const fn part_len(each: usize) -> usize {
-    each * SEGMENTS_MAX - CRC_LEN - HEAD_MAX
+    block_max(each) - CRC_LEN - HEAD_MAX
 }
 
 /// Whether a message of `len` bytes fits one block of segments of `each` bytes, whatever its number.
 pub(crate) const fn fits_one_block(len: usize, each: usize) -> bool {
     // Five bytes of number, one for "whole".
-    len + 6 + CRC_LEN <= each * SEGMENTS_MAX
+    len + 6 + CRC_LEN <= block_max(each)
 }
 
 /// The head of a block.

@@ -6,6 +6,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::feedback::{Feedback, NACK, TALLY};
 use crate::probe::Probe;
 use crate::segment::{SEGMENTS_MAX, TransferId};
 use crate::{Address, Discard, MessageId};
@@ -13,7 +14,7 @@ use crate::{Address, Discard, MessageId};
 /// The longest control body: a legacy frame with the long MIC.
 pub const CONTROL_MAX: usize = 9;
 /// Neighbours reported in one hello.
-pub const HELLO_REPORTS: usize = 2;
+pub const HELLO_REPORTS: usize = 3;
 /// Segments behind the first gap that an ack can speak of.
 const ACK_BITS: u8 = 32;
 
@@ -24,6 +25,9 @@ const WHO_HAS: u8 = 4;
 const HERE: u8 = 5;
 const HOP_ACK: u8 = 9;
 const UNDELIVERED: u8 = 0x0b;
+const ROUTE_REQUEST: u8 = 6;
+const ROUTE_REPLY: u8 = 7;
+const ROUTE_BROKEN: u8 = 8;
 
 /// The first six bytes of a name's SHA-256: what is asked for on the air.
 ///
@@ -55,13 +59,103 @@ impl NameHash {
     }
 }
 
-/// How well a neighbour was heard: 0 not at all, 255 every time.
+/// How well a neighbour was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HelloReport {
-    /// Who was heard.
-    pub neighbour: Address,
-    /// The share of its hellos that arrived, in 255ths.
+    /// The low 12 bits of its address: a node knows itself by them, and two of one neighbourhood seldom share them.
+    pub neighbour: u16,
+    /// The share of its hellos that arrived, in 15ths.
     pub delivery: u8,
+}
+
+impl HelloReport {
+    /// A report of `neighbour`, of whose frames this share arrived, in 255ths.
+    #[must_use]
+    pub const fn of(neighbour: Address, share: u8) -> Self {
+        Self { neighbour: neighbour.bits() & 0x0fff, delivery: ((share as u16 + 8) / 17) as u8 }
+    }
+
+    /// Whether it speaks of this node.
+    #[must_use]
+    pub const fn is_of(self, address: Address) -> bool {
+        self.neighbour == address.bits() & 0x0fff
+    }
+
+    /// The share that arrived, in 255ths.
+    #[must_use]
+    pub const fn share(self) -> u8 {
+        self.delivery * 17
+    }
+}
+
+/// What a node says of itself in a hello.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HelloFlags(u8);
+
+impl HelloFlags {
+    /// It hears frames longer than a legacy one.
+    pub const LONG_FRAMES: Self = Self(1);
+    /// It relays.
+    pub const RELAYS: Self = Self(2);
+    /// It has chosen itself to relay what goes to many.
+    pub const BACKBONE: Self = Self(4);
+    const SPARE: u8 = 8;
+
+    /// These, and the present pause between its hellos: 2 to the power of `log2` seconds.
+    #[must_use]
+    pub const fn with_pace(self, log2: u8) -> Self {
+        Self(self.0 & 0x0f | (log2 & 0x0f) << 4)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are among these.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The logarithm of the pause between its hellos, in seconds.
+    #[must_use]
+    pub const fn pace(self) -> u8 {
+        self.0 >> 4
+    }
+}
+
+/// The search for a route: what it says, each node that passes it on says anew under its own name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteRequest {
+    /// Who searches; all who hear it learn the way back to it.
+    pub origin: Address,
+    /// Who is to answer; nobody if it is [`Address::EVERYONE`], and the origin only makes itself known.
+    pub target: Address,
+    /// How new this is at the origin.
+    pub seqno: u16,
+    /// From its sender to the origin, in eighths of a transmission.
+    pub cost: u8,
+    /// Hops that it may go on; at most 15.
+    pub ttl: u8,
+    /// Hops that it has come to its sender; at most 15.
+    pub hops: u8,
+}
+
+/// The answer of the one searched for, handed from hop to hop on the way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteReply {
+    /// Whom the route leads to: who answers.
+    pub target: Address,
+    /// Who searched.
+    pub origin: Address,
+    /// How new this is at the target.
+    pub seqno: u16,
+    /// From its sender to the target, in eighths of a transmission.
+    pub cost: u8,
+    /// Hops that it has come to its sender.
+    pub hops: u8,
 }
 
 /// Which segments of a transfer the receiver holds.
@@ -237,11 +331,13 @@ impl Verdict {
 /// One control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// I am here; this is how well I hear two of you. Never relayed.
+    /// I am here; this is how well I hear some of you. Never relayed.
     Hello {
         /// Counts this node's hellos, so that a listener knows what it missed.
         count: u8,
-        /// Two neighbours in turn.
+        /// What it can do, and when its next hello comes.
+        flags: HelloFlags,
+        /// Neighbours in turn.
         reports: [Option<HelloReport>; HELLO_REPORTS],
     },
     /// These segments I hold.
@@ -268,21 +364,32 @@ pub enum Control {
     },
     /// A question about the way to a node, or the answer.
     Probe(Probe),
+    /// Who knows the way to this node? To neighbours, never relayed as it is.
+    RouteRequest(RouteRequest),
+    /// This is the way. To the neighbour that asked.
+    RouteReply(RouteReply),
+    /// I know no way to this node any more. To neighbours.
+    RouteBroken {
+        /// Whom the route led to.
+        destination: Address,
+        /// How new what is known of it was.
+        seqno: u16,
+    },
+    /// What a receiver of a message to many says of it.
+    Feedback(Feedback),
 }
 
 impl Control {
     /// Writes the body; returns its length.
     pub(crate) fn write(&self, out: &mut [u8; CONTROL_MAX]) -> usize {
         match self {
-            Self::Hello { count, reports } => {
-                out[0] = HELLO;
-                out[1] = *count;
-                out[2] = 0;
+            Self::Hello { count, flags, reports } => {
+                out[..3].copy_from_slice(&[HELLO, *count, flags.0]);
                 let mut len = 3;
                 for report in reports.iter().flatten() {
-                    out[len..len + 2].copy_from_slice(&report.neighbour.bits().to_be_bytes());
-                    out[len + 2] = report.delivery;
-                    len += 3;
+                    let bits = report.neighbour | u16::from(report.delivery) << 12;
+                    out[len..len + 2].copy_from_slice(&bits.to_be_bytes());
+                    len += 2;
                 }
                 len
             }
@@ -309,6 +416,10 @@ impl Control {
                 out[..len].copy_from_slice(&bytes[..len]);
                 len
             }
+            Self::Feedback(feedback) => {
+                out[..7].copy_from_slice(&feedback.bytes());
+                7
+            }
             Self::WhoHas(name) | Self::Here(name) => {
                 out[0] = if matches!(self, Self::WhoHas(_)) { WHO_HAS } else { HERE };
                 out[1..7].copy_from_slice(&name.0);
@@ -327,6 +438,28 @@ impl Control {
                 out[4] = *why as u8 + 1;
                 5
             }
+            Self::RouteRequest(request) => {
+                out[0] = ROUTE_REQUEST;
+                out[1..3].copy_from_slice(&request.origin.bits().to_be_bytes());
+                out[3..5].copy_from_slice(&request.target.bits().to_be_bytes());
+                out[5..7].copy_from_slice(&request.seqno.to_be_bytes());
+                out[7..9].copy_from_slice(&[request.cost, request.ttl << 4 | request.hops & 0x0f]);
+                9
+            }
+            Self::RouteReply(reply) => {
+                out[0] = ROUTE_REPLY;
+                out[1..3].copy_from_slice(&reply.target.bits().to_be_bytes());
+                out[3..5].copy_from_slice(&reply.origin.bits().to_be_bytes());
+                out[5..7].copy_from_slice(&reply.seqno.to_be_bytes());
+                out[7..9].copy_from_slice(&[reply.cost, reply.hops]);
+                9
+            }
+            Self::RouteBroken { destination, seqno } => {
+                out[0] = ROUTE_BROKEN;
+                out[1..3].copy_from_slice(&destination.bits().to_be_bytes());
+                out[3..5].copy_from_slice(&seqno.to_be_bytes());
+                5
+            }
         }
     }
 
@@ -336,18 +469,17 @@ impl Control {
     /// [`Discard::Malformed`] for an unknown opcode, a wrong length or a value out of range.
     pub fn parse(body: &[u8]) -> Result<Self, Discard> {
         match *body {
-            [HELLO, count, 0, ref rest @ ..]
-                if rest.len().is_multiple_of(3) && rest.len() <= 3 * HELLO_REPORTS =>
+            [HELLO, count, flags, ref rest @ ..]
+                if flags & HelloFlags::SPARE == 0
+                    && rest.len().is_multiple_of(2)
+                    && rest.len() <= 2 * HELLO_REPORTS =>
             {
                 let mut reports = [None; HELLO_REPORTS];
-                for (report, bytes) in reports.iter_mut().zip(rest.chunks_exact(3)) {
-                    let neighbour = Address::new(u16::from_be_bytes([bytes[0], bytes[1]]));
-                    if !neighbour.is_node() {
-                        return Err(Discard::Malformed);
-                    }
-                    *report = Some(HelloReport { neighbour, delivery: bytes[2] });
+                for (report, bytes) in reports.iter_mut().zip(rest.chunks_exact(2)) {
+                    let bits = u16::from_be_bytes([bytes[0], bytes[1]]);
+                    *report = Some(HelloReport { neighbour: bits & 0x0fff, delivery: (bits >> 12) as u8 });
                 }
-                Ok(Self::Hello { count, reports })
+                Ok(Self::Hello { count, flags: HelloFlags(flags), reports })
             }
             [ACK, t0, t1, b0, b1, b2, b3] => Ok(Self::Ack(parse_ack([t0, t1], [b0, b1, b2, b3])?)),
             [RECEIPT, m0, m1, m2, m3, code, detail] => Ok(Self::Receipt {
@@ -373,6 +505,31 @@ impl Control {
                     .and_then(|at| Why::ALL.get(at))
                     .ok_or(Discard::Malformed)?,
             }),
+            [ROUTE_REQUEST, o0, o1, t0, t1, s0, s1, cost, hops] => {
+                let target = Address::new(u16::from_be_bytes([t0, t1]));
+                if !target.is_node() && target != Address::EVERYONE {
+                    return Err(Discard::Malformed);
+                }
+                Ok(Self::RouteRequest(RouteRequest {
+                    origin: node([o0, o1])?,
+                    target,
+                    seqno: u16::from_be_bytes([s0, s1]),
+                    cost,
+                    ttl: hops >> 4,
+                    hops: hops & 0x0f,
+                }))
+            }
+            [ROUTE_REPLY, t0, t1, o0, o1, s0, s1, cost, hops] => Ok(Self::RouteReply(RouteReply {
+                target: node([t0, t1])?,
+                origin: node([o0, o1])?,
+                seqno: u16::from_be_bytes([s0, s1]),
+                cost,
+                hops,
+            })),
+            [ROUTE_BROKEN, d0, d1, s0, s1] => {
+                Ok(Self::RouteBroken { destination: node([d0, d1])?, seqno: u16::from_be_bytes([s0, s1]) })
+            }
+            [NACK | TALLY, ..] => Feedback::parse(body).map(Self::Feedback),
             _ => Probe::parse(body).map(Self::Probe),
         }
     }
@@ -390,19 +547,47 @@ fn parse_ack(head: [u8; 2], behind: [u8; 4]) -> Result<Ack, Discard> {
     }
 }
 
+fn node(bytes: [u8; 2]) -> Result<Address, Discard> {
+    let address = Address::new(u16::from_be_bytes(bytes));
+    if address.is_node() { Ok(address) } else { Err(Discard::Malformed) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_control_message_returns_as_it_was_and_fits_a_legacy_frame() {
-        let report = |n| Some(HelloReport { neighbour: Address::new(n), delivery: 200 });
+        let report = |n| Some(HelloReport::of(Address::new(n), 200));
+        let (one, other) = (Address::new(0x0102), Address::LAST_NODE);
         let messages = [
-            Control::Hello { count: 9, reports: [None, None] },
-            Control::Hello { count: 255, reports: [report(1), report(0x7fff)] },
             Control::Ack(Ack::of(TransferId::new(0x3ff), 0b1011, 64)),
             Control::Ack(Ack::of(TransferId::new(0x3ff), u64::MAX, 64)),
             Control::Ack(Ack::of(TransferId::new(0x3ff), u64::MAX >> 1, 64)),
+            Control::Hello { count: 9, flags: HelloFlags::default(), reports: [None; 3] },
+            Control::Hello {
+                count: 255,
+                flags: HelloFlags::LONG_FRAMES.and(HelloFlags::RELAYS).with_pace(15),
+                reports: [report(1), report(0x7fff), report(0x1000)],
+            },
+            Control::RouteRequest(RouteRequest {
+                origin: one,
+                target: other,
+                seqno: 0xfffe,
+                cost: 255,
+                ttl: 15,
+                hops: 14,
+            }),
+            Control::RouteRequest(RouteRequest {
+                origin: other,
+                target: Address::EVERYONE,
+                seqno: 0,
+                cost: 0,
+                ttl: 0,
+                hops: 0,
+            }),
+            Control::RouteReply(RouteReply { target: one, origin: other, seqno: 7, cost: 8, hops: 1 }),
+            Control::RouteBroken { destination: other, seqno: 0x0102 },
             Control::Receipt { message: MessageId(u32::MAX), verdict: Verdict::Delivered },
             Control::Receipt { message: MessageId(0), verdict: Verdict::Restart },
             Control::WhoHas(NameHash::of("worker")),
@@ -418,6 +603,19 @@ mod tests {
             assert!(len <= 7 || matches!(message, Control::Hello { .. }), "{message:?} goes by a route");
             assert_eq!(Control::parse(&out[..len]), Ok(message));
         }
+    }
+
+    #[test]
+    fn a_report_keeps_a_share_to_a_fifteenth() {
+        let me = Address::new(0x7123);
+        for share in 0..=255u8 {
+            let report = HelloReport::of(me, share);
+            assert!(report.share().abs_diff(share) <= 8 && report.delivery <= 15, "{share}");
+            assert!(report.is_of(me) && !report.is_of(Address::new(0x7124)));
+        }
+        let flags = HelloFlags::RELAYS.with_pace(6);
+        assert!(flags.has(HelloFlags::RELAYS) && !flags.has(HelloFlags::LONG_FRAMES));
+        assert_eq!(flags.pace(), 6);
     }
 
     #[test]
@@ -449,17 +647,24 @@ mod tests {
         for body in [
             &[][..],
             &[0],
-            &[9, 1, 2],
             &[ACK, 0, 63, 0, 0, 0, 2],
             &[ACK, 0, 0, 0, 0, 0],
             &[HOP_ACK, 0, 0, 0, 0, 1, 0],
             &[HOP_ACK, 0x80, 0, 0, 0, 1, 0],
             &[UNDELIVERED, 0, 0, 1, 0],
             &[UNDELIVERED, 0, 0, 1, 4],
+            &[99, 1, 2],
+            &[ROUTE_REQUEST, 0x80, 1, 0, 1, 0, 0, 0, 0],
+            &[ROUTE_REQUEST, 0, 1, 0x80, 1, 0, 0, 0, 0],
+            &[ROUTE_REQUEST, 0, 1, 0, 1, 0, 0, 0],
+            &[ROUTE_REPLY, 0, 0, 0, 1, 0, 0, 0, 0],
+            &[ROUTE_REPLY, 0, 1, 0xff, 0xff, 0, 0, 0, 0],
+            &[ROUTE_BROKEN, 0, 0, 0, 1],
             &[RECEIPT, 0, 0, 0, 1, 3, 0],
             &[RECEIPT, 0, 0, 0, 1, 3, 9],
             &[RECEIPT, 0, 0, 0, 1, 5, 0],
-            &[HELLO, 1, 0, 0, 0, 1],
+            &[HELLO, 1, 0, 0, 1, 0, 2, 0, 3, 0, 4],
+            &[HELLO, 1, 8],
             &[HELLO, 1, 0, 1],
             &[WHO_HAS, 1],
         ] {

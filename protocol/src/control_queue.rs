@@ -8,6 +8,7 @@
 use heapless::Deque;
 
 use crate::control::Control;
+use crate::feedback::Feedback;
 use crate::{Address, Priority};
 
 /// Own control messages that can wait for the radio.
@@ -33,7 +34,12 @@ impl OwnControl {
                 (Control::Receipt { message: known, .. }, Control::Receipt { message: new, .. }) => {
                     known == new
                 }
+                (Control::Feedback(Feedback::Nack(known)), Control::Feedback(Feedback::Nack(new))) => {
+                    known.transfer == new.transfer
+                }
                 (Control::Hello { .. }, Control::Hello { .. }) => true,
+                // Two that say the same count different nodes.
+                (Control::Feedback(_), Control::Feedback(_)) => false,
                 (known, new) => known == new,
             }
     }

@@ -93,6 +93,8 @@ mod air_queue;
 #[cfg(feature = "node")]
 mod block;
 #[cfg(feature = "node")]
+mod budget;
+#[cfg(feature = "node")]
 mod contest;
 #[cfg(feature = "node")]
 mod control;
@@ -102,6 +104,8 @@ mod control_queue;
 mod crypto;
 #[cfg(feature = "node")]
 mod envelope;
+#[cfg(feature = "node")]
+mod feedback;
 #[cfg(feature = "node")]
 mod finished;
 #[cfg(feature = "node")]
@@ -147,7 +151,8 @@ pub use block::{BlockHead, MESSAGE_MAX, PART_LEN, Part};
 pub use contest::Conflict;
 #[cfg(feature = "node")]
 pub use control::{
-    Ack, CONTROL_MAX, Control, HELLO_REPORTS, HelloReport, HopAck, NameHash, Reason, Verdict, Why,
+    Ack, CONTROL_MAX, Control, HELLO_REPORTS, HelloFlags, HelloReport, HopAck, NameHash, Reason, RouteReply,
+    RouteRequest, Verdict, Why,
 };
 #[cfg(feature = "node")]
 pub use crypto::{EpochKeys, Keyring, Mic, NONCE_LEN, NetKey};
@@ -156,6 +161,8 @@ pub use envelope::{
     BODY_MAX, CONTEXTS, ContextId, ENVELOPE_HEAD_MAX, EncodedEnvelope, Envelope, EnvelopeError, MessageRef,
     NAME_MAX,
 };
+#[cfg(feature = "node")]
+pub use feedback::{Feedback, Nack};
 #[cfg(feature = "node")]
 pub use neighbours::{ALIVE_FOR as NEIGHBOUR_ALIVE_FOR, Neighbour, Neighbours};
 #[cfg(feature = "node")]
@@ -173,10 +180,11 @@ pub use probe::{Probe, TracedHop};
 pub use replay::{JUMP as SEQ_JUMP, ReplayMark, ReplayMarks};
 pub use rng::Rng;
 #[cfg(feature = "node")]
-pub use routes::{Route, RouteOrigin};
+pub use routes::{Route, RouteOrigin, Routes};
 #[cfg(feature = "node")]
 pub use segment::{
-    BLOCK_MAX, SEGMENT_LEN, SEGMENTS_MAX, SHORT_SEGMENT_LEN, Segment, TransferId, block_crc, segments,
+    BLOCK_MAX, LONG_SEGMENT_LEN, SEGMENT_LEN, SEGMENTS_MAX, SHORT_SEGMENT_LEN, Segment, TransferId,
+    block_crc, segments,
 };
 #[cfg(feature = "node")]
 pub use seq::FIRST_BLOCK as SEQ_FIRST_BLOCK;
@@ -206,7 +214,22 @@ pub const LEGACY_FRAME: usize = 27;
 /// assert_eq!(SmallNode::new(Instant::ZERO, config).capacity().peers, 24);
 /// ```
 #[cfg(feature = "node")]
-pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8>;
+pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8, 128>;
+/// A [`SmallNode`] with a radio for long frames, which take room where they wait: 26 KiB of RAM.
+///
+/// ```
+/// use mesh_protocol::*;
+///
+/// # let config = Config {
+/// #     address: Address::new(1),
+/// #     keys: Keyring::new(EpochKeys::derive(&NetKey::new([7; 16]), 1)),
+/// #     seed: 1, ttl: 5, relay: true, seq_start: 0, seq_block: 1024,
+/// # };
+/// assert!(size_of::<LongFrameNode>() <= 26 * 1024);
+/// assert_eq!(LongFrameNode::new(Instant::ZERO, config).capacity().peers, 24);
+/// ```
+#[cfg(feature = "node")]
+pub type LongFrameNode = Node<1, 128, 24, 128, 3, 3, 20, MAX_FRAME, 8, 128>;
 /// The node of a gateway: a network of 2,048 nodes, 16 messages under way.
 ///
 /// ```
@@ -222,7 +245,7 @@ pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8>;
 /// assert_eq!(node.capacity().sources, 2_048);
 /// ```
 #[cfg(feature = "node")]
-pub type GatewayNode = Node<8, 2048, 128, 1024, 16, 16, 64, MAX_FRAME, GATEWAY_GROUPS>;
+pub type GatewayNode = Node<8, 2048, 128, 1024, 16, 16, 64, MAX_FRAME, GATEWAY_GROUPS, 1024>;
 /// Groups that a [`GatewayNode`] can be in, all its agents together. A guess: several for each of a hundred agents
 /// that share most of theirs.
 pub const GATEWAY_GROUPS: usize = 256;
@@ -230,5 +253,7 @@ pub const GATEWAY_GROUPS: usize = 256;
 // No change of a type makes the tables larger unseen.
 #[cfg(all(feature = "node", target_pointer_width = "64"))]
 const _: () = assert!(size_of::<SmallNode>() <= 18 * 1024 && size_of::<GatewayNode>() <= 192 * 1024);
+#[cfg(feature = "node")]
+const _: () = assert!(size_of::<LongFrameNode>() <= 26 * 1024, "one with long frames has 26 KiB");
 #[cfg(feature = "node")]
 const _: () = assert!(size_of::<SmallNode>() <= 18 * 1024, "a small node has 18 KiB of RAM");

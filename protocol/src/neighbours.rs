@@ -121,7 +121,7 @@ impl<const N: usize> NeighbourTable<N> {
         }
     }
 
-    /// What the next hello says: two neighbours in turn.
+    /// What the next hello says: some neighbours in turn.
     pub(crate) fn reports(&mut self, now: Instant) -> [Option<HelloReport>; HELLO_REPORTS] {
         let mut reports = [None; HELLO_REPORTS];
         let mut filled = 0;
@@ -132,7 +132,7 @@ impl<const N: usize> NeighbourTable<N> {
                 continue;
             }
             if let Some(delivery) = known.delivery_in {
-                reports[filled] = Some(HelloReport { neighbour: known.address, delivery });
+                reports[filled] = Some(HelloReport::of(known.address, delivery));
                 filled += 1;
                 if filled == HELLO_REPORTS {
                     self.report_from = at + 1;
@@ -298,11 +298,11 @@ mod tests {
     #[test]
     fn reports_take_turns() {
         let mut table = NeighbourTable::<4>::new();
-        for n in 1..=3 {
+        for n in 1..=4 {
             table.hello(at(0), Address::new(n), 0, None);
             table.hello(at(1), Address::new(n), 1, None);
         }
-        let mut said = || table.reports(at(2)).map(|report| report.unwrap().neighbour.bits());
-        assert_eq!([said(), said(), said()], [[1, 2], [3, 1], [2, 3]]);
+        let mut said = || table.reports(at(2)).map(|report| report.unwrap().neighbour);
+        assert_eq!([said(), said(), said()], [[1, 2, 3], [4, 1, 2], [3, 4, 1]]);
     }
 }

@@ -20,6 +20,8 @@ const RELAY_DELAY: PerClass<Duration> = PerClass::new([
 const ANSWER_TIME: Duration = Duration::from_millis(80);
 /// No timer is shorter, whatever was measured.
 const RTO_MIN: Duration = Duration::from_millis(120);
+/// So many attempts of a CRITICAL message wait equally long.
+const STEADY_ATTEMPTS: u8 = 3;
 /// No timer is longer, so that a path that comes back is found within it.
 const RTO_MAX: Duration = Duration::from_secs(4);
 
@@ -86,16 +88,20 @@ impl<const N: usize> PathTable<N> {
 
     /// How long to wait for an answer before sending again, the `attempt`th time (0 is the first).
     ///
-    /// `ttl`: the hops to assume while none are known.
+    /// `ttl`: the hops to assume while none are known to any node. What is CRITICAL does not wait for what other classes have
+    /// measured, and keeps its pace for some attempts: the others make way for it.
     pub(crate) fn timeout(&self, destination: Address, priority: Priority, ttl: u8, attempt: u8) -> Duration {
         let path = self.paths.iter().find(|path| path.destination == destination);
-        let hops = path.map_or(ttl, |path| path.hops);
+        let farthest = || self.paths.iter().map(|path| path.hops).max();
+        let hops = path.map(|path| path.hops).or_else(farthest).unwrap_or(ttl);
         let floor = ANSWER_TIME + RELAY_DELAY[priority].times(2 * u64::from(hops));
+        let steady = if priority == Priority::Critical { STEADY_ATTEMPTS } else { 1 };
         let measured = path
+            .filter(|_| priority != Priority::Critical || attempt >= steady)
             .and_then(|path| path.round_trip.map(|smooth| smooth + path.variation.times(4)))
             .unwrap_or(floor);
         let base = measured.max(floor).max(RTO_MIN);
-        base.times(1 << attempt.min(5)).min(RTO_MAX)
+        base.times(1 << (attempt + 1).saturating_sub(steady).min(5)).min(RTO_MAX)
     }
 
     pub(crate) fn iter(&self) -> core::slice::Iter<'_, Path> {
@@ -113,14 +119,11 @@ mod tests {
     fn the_timer_outlasts_the_slowest_relays_both_ways_and_backs_off() {
         let mut paths = PathTable::<4>::new();
         paths.heard(Instant::ZERO, A, 5);
-        let timeout = |attempt| paths.timeout(A, Priority::Critical, 10, attempt).as_millis();
-        assert_eq!([timeout(0), timeout(1), timeout(2)], [330, 660, 1320]);
-        assert_eq!(timeout(9), 4_000);
-        assert_eq!(
-            paths.timeout(Address::new(2), Priority::Low, 10, 0).as_millis(),
-            980,
-            "nothing known: all of TTL"
-        );
+        let timeout = |class, attempt| paths.timeout(A, class, 10, attempt).as_millis();
+        assert_eq!([0, 1, 2, 9].map(|attempt| timeout(Priority::High, attempt)), [330, 660, 1_320, 4_000]);
+        let unknown = |paths: &PathTable<4>| paths.timeout(Address::new(2), Priority::Low, 10, 0).as_millis();
+        assert_eq!(unknown(&paths), 530, "nothing known of it: no farther than the farthest");
+        assert_eq!(unknown(&PathTable::new()), 980, "nothing known at all: all of TTL");
     }
 
     #[test]
@@ -133,6 +136,15 @@ mod tests {
             paths.measured(A, Duration::from_millis(20));
         }
         assert_eq!(paths.timeout(A, Priority::High, 10, 0).as_millis(), 130, "never below the floor");
+    }
+
+    #[test]
+    fn what_is_critical_keeps_its_pace_three_times_whatever_the_others_measure() {
+        let mut paths = PathTable::<4>::new();
+        paths.heard(Instant::ZERO, A, 3);
+        paths.measured(A, Duration::from_millis(200));
+        let timeout = |attempt| paths.timeout(A, Priority::Critical, 10, attempt).as_millis();
+        assert_eq!([0, 1, 2, 3, 4, 5].map(timeout), [230, 230, 230, 1_200, 2_400, 4_000]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use core::ops::{Index, IndexMut};
 
-use crate::Priority;
+use crate::{Instant, Priority};
 
 /// One value for each [`Priority`], which is its index.
 ///
@@ -69,4 +69,10 @@ impl<T> IndexMut<Priority> for PerClass<T> {
     fn index_mut(&mut self, class: Priority) -> &mut T {
         &mut self.0[class as usize]
     }
+}
+
+/// Takes `at` for the time of something, if it is sooner than what is known.
+#[cfg(feature = "node")]
+pub(crate) fn sooner(known: &mut Option<Instant>, at: Instant) {
+    *known = Some(known.map_or(at, |known| known.min(at)));
 }

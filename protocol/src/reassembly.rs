@@ -6,8 +6,9 @@
 //! Full: two sets per source and `N` in all. A segment of a further transfer is dropped, unless a less urgent set
 //! (of that source, or of any when all are taken) can give way.
 
-use crate::control::Ack;
-use crate::segment::{BLOCK_MAX, CRC_LEN, SEGMENT_LEN, Segment, TransferId, all, block_crc};
+use crate::control::{Ack, Control};
+use crate::feedback::{Feedback, Nack};
+use crate::segment::{BLOCK_MAX, CRC_LEN, Segment, TransferId, all, block_crc};
 use crate::{Address, Discard, Duration, Instant, PerClass, Priority};
 
 /// A set without a new segment for this long is given up; `docs/protocol.md`, "Receiving a message".
@@ -24,11 +25,13 @@ const QUIET: PerClass<Duration> = PerClass::new([
 ]);
 /// Where segments come slower than that, it waits for two of their pauses, but no more than so many times as long. A guess.
 const SLOW_MOST: u64 = 4;
+/// What is missing of a message to many is asked for when no new segment came for this long, and a random part of [`NACK_SPREAD`]
+/// more: the first who says so does it for all that lack the same. Guesses, held against the simulated air.
+const NACK_QUIET: Duration = Duration::from_millis(250);
+/// See [`NACK_QUIET`].
+pub(crate) const NACK_SPREAD: Duration = Duration::from_millis(250);
 /// A stalled set is acked at most this often before only a new segment wakes it.
 const STALL_ACKS: u8 = 3;
-
-/// Where the last segment waits: behind all that can stand before it.
-const TAIL: usize = BLOCK_MAX - SEGMENT_LEN;
 
 /// A place in the table.
 pub(crate) type SetIndex = usize;
@@ -80,12 +83,12 @@ pub(crate) struct Origin {
     pub(crate) hops: u8,
 }
 
-/// An ack that is due.
+/// An ack that is due, or a nack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DueAck {
     pub(crate) to: Address,
     pub(crate) priority: Priority,
-    pub(crate) ack: Ack,
+    pub(crate) control: Control,
     /// Nothing new has come since the ack before it.
     pub(crate) again: bool,
 }
@@ -119,12 +122,13 @@ impl<const N: usize> Reassembly<N> {
         Self { sets: [EMPTY; N], gave_way: 0 }
     }
 
-    /// Takes a segment in.
+    /// Takes a segment in. `spread`: a random part of [`NACK_SPREAD`].
     pub(crate) fn insert(
         &mut self,
         now: Instant,
         from: Origin,
         segment: &Segment<'_>,
+        spread: Duration,
     ) -> Result<Taken, Discard> {
         let at = match self.find(from.src, segment.transfer) {
             Some(at) => at,
@@ -151,7 +155,7 @@ impl<const N: usize> Reassembly<N> {
         // be moved when others come in any order.
         let start = if segment.offset == segment.last {
             set.tail = len as u8;
-            TAIL
+            BLOCK_MAX - len
         } else {
             set.each = len as u8;
             usize::from(segment.offset) * len
@@ -171,15 +175,15 @@ impl<const N: usize> Reassembly<N> {
         } else {
             quiet
         };
-        // A group or everyone does not ack: all members at once would be louder than the message.
-        set.ack_due = unicast.then(|| now + wait);
+        // Of a group or everyone, only those that lack something speak: all members at once would be louder than the message.
+        set.ack_due = Some(now + if unicast { wait } else { NACK_QUIET + spread });
         if set.have != all(count) {
             return Ok(Taken::Open);
         }
         // The answer to a whole block is not an ack of this table: `finished` knows whether a verdict is to follow.
         set.ack_due = None;
         let len = set.len();
-        set.bytes.copy_within(TAIL..TAIL + usize::from(set.tail), len - usize::from(set.tail));
+        set.bytes.copy_within(BLOCK_MAX - usize::from(set.tail).., len - usize::from(set.tail));
         let whole = len > CRC_LEN && {
             let (block, crc) = set.bytes[..len].split_at(len - CRC_LEN);
             block_crc(set.src, set.dst, block) == *crc
@@ -215,7 +219,22 @@ impl<const N: usize> Reassembly<N> {
         self.sets[at].state = State::Free;
     }
 
-    /// Takes the next ack that is due.
+    /// Another receiver of a transfer to many has asked its `sender` for what is missing. If this one lacks nothing else, it waits
+    /// for the answer to that.
+    pub(crate) fn asked(&mut self, now: Instant, sender: Address, nack: &Nack, spread: Duration) {
+        let Some(at) = self.find(sender, nack.transfer) else { return };
+        let set = &mut self.sets[at];
+        let missing = all(set.count) & !set.have;
+        if set.state == State::Open
+            && set.dst.is_many()
+            && set.ack_due.is_some()
+            && missing & !nack.missing() == 0
+        {
+            set.ack_due = Some(now + NACK_QUIET.times(2) + spread);
+        }
+    }
+
+    /// Takes the next ack or nack that is due.
     pub(crate) fn due_ack(&mut self, now: Instant) -> Option<DueAck> {
         let set = self
             .sets
@@ -223,14 +242,19 @@ impl<const N: usize> Reassembly<N> {
             .find(|set| set.state == State::Open && set.ack_due.is_some_and(|due| due <= now))?;
         set.stall_acks += 1;
         // Each waits twice as long as the one before: what made the sender miss one ack may last.
-        set.ack_due =
-            (set.stall_acks < STALL_ACKS).then(|| now + QUIET[set.priority].times(1 << set.stall_acks));
-        Some(DueAck {
-            to: set.src,
-            priority: set.priority,
-            ack: Ack::of(set.transfer, set.have, set.count),
-            again: set.stall_acks > 1,
-        })
+        let nack = if set.dst.is_many() { Nack::of(set.transfer, set.have, set.count) } else { None };
+        let (quiet, control, priority) = match nack {
+            Some(nack) => {
+                (NACK_QUIET, Control::Feedback(Feedback::Nack(nack)), set.priority.min(Priority::Medium))
+            }
+            None => (
+                QUIET[set.priority],
+                Control::Ack(Ack::of(set.transfer, set.have, set.count)),
+                set.priority.min(Priority::High),
+            ),
+        };
+        set.ack_due = (set.stall_acks < STALL_ACKS).then(|| now + quiet.times(1 << set.stall_acks));
+        Some(DueAck { to: set.src, priority, control, again: set.stall_acks > 1 })
     }
 
     /// Gives up sets that make no progress; returns how many.
@@ -308,21 +332,21 @@ impl Set {
         usize::from(self.count - 1) * usize::from(self.each) + usize::from(self.tail)
     }
 
-    /// Whether a segment has the length of those that are here. The last one may be shorter.
+    /// Whether a segment has the length of those that are here. The last one may be shorter. It waits at the end of `bytes`, where no
+    /// other may reach.
     fn fits(&self, segment: &Segment<'_>) -> bool {
         let len = segment.data.len() as u8;
-        if segment.offset == segment.last {
-            self.each == 0 || len <= self.each
-        } else {
-            (self.each == 0 || len == self.each) && self.tail <= len
-        }
+        let (each, tail) = if segment.offset == segment.last { (self.each, len) } else { (len, self.tail) };
+        let same = self.each == 0 || self.each == each;
+        same && (each == 0 || tail <= each)
+            && usize::from(each) * usize::from(segment.last) + usize::from(tail) <= BLOCK_MAX
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::{SEGMENT_HEADER, SHORT_SEGMENT_LEN, segments};
+    use crate::segment::{LONG_SEGMENT_LEN, SEGMENT_HEADER, SEGMENT_LEN, SHORT_SEGMENT_LEN, segments};
 
     const DST: Address = Address::new(9);
 
@@ -357,9 +381,9 @@ mod tests {
         offset: u8,
         each: usize,
     ) -> Result<Taken, Discard> {
-        let mut out = [0; SEGMENT_HEADER + SEGMENT_LEN];
+        let mut out = [0; SEGMENT_HEADER + LONG_SEGMENT_LEN];
         let len = Segment::cut(TransferId::new(transfer), &sealed.0[..sealed.1], offset, each, &mut out);
-        table.insert(now, origin, &Segment::parse(&out[..len]).unwrap())
+        table.insert(now, origin, &Segment::parse(&out[..len]).unwrap(), Duration::ZERO)
     }
 
     #[test]
@@ -409,12 +433,14 @@ mod tests {
         assert_eq!(give(1, 0, 8), Ok(Taken::Open));
         assert_eq!(give(1, 1, 10), Err(Discard::SegmentConflict), "another number of segments");
         let segment = |offset, last, data| Segment { transfer: TransferId::new(2), offset, last, data };
-        let mut insert = |segment| table.insert(Instant::ZERO, from(1, Priority::High), &segment);
+        let mut insert =
+            |segment| table.insert(Instant::ZERO, from(1, Priority::High), &segment, Duration::ZERO);
         assert_eq!(insert(segment(0, 2, &[0; 8])), Ok(Taken::Open));
         assert_eq!(insert(segment(1, 2, &[0; 10])), Err(Discard::SegmentConflict));
         assert_eq!(insert(segment(2, 2, &[0; 9])), Err(Discard::SegmentConflict), "longer than the others");
         let segment = |offset, last, data| Segment { transfer: TransferId::new(3), offset, last, data };
-        let mut insert = |segment| table.insert(Instant::ZERO, from(2, Priority::High), &segment);
+        let mut insert =
+            |segment| table.insert(Instant::ZERO, from(2, Priority::High), &segment, Duration::ZERO);
         assert_eq!(insert(segment(2, 2, &[0; 9])), Ok(Taken::Open));
         assert_eq!(insert(segment(0, 2, &[0; 8])), Err(Discard::SegmentConflict), "shorter than the last");
         assert_eq!(insert(segment(0, 2, &[0; 10])), Ok(Taken::Open));
@@ -489,7 +515,10 @@ mod tests {
             now = next;
             match table.due_ack(now) {
                 Some(due) => {
-                    assert_eq!(due.ack, Ack { transfer: TransferId::new(7), base: 0, behind: 1 });
+                    assert_eq!(
+                        due.control,
+                        Control::Ack(Ack { transfer: TransferId::new(7), base: 0, behind: 1 })
+                    );
                     acks += 1;
                 }
                 None => assert_eq!(table.expire(now), 1),

@@ -1,4 +1,4 @@
-//! Segments: a block cut into pieces of one legacy frame each.
+//! Segments: a block cut into pieces of one frame each, as long as the frames on its way may be.
 //!
 //! Owns the 3-byte header and the cutting. Putting together is `reassembly`'s, sending `outbox`'s.
 
@@ -8,6 +8,8 @@ use crate::{Address, Discard};
 pub const SEGMENT_LEN: usize = 10;
 /// The same where the frame names a next hop, which takes two bytes of it.
 pub const SHORT_SEGMENT_LEN: usize = 8;
+/// The same in the longest frame, which has room for a next hop.
+pub const LONG_SEGMENT_LEN: usize = 226;
 /// Segments in a block: 6 bits of offset.
 pub const SEGMENTS_MAX: usize = 64;
 /// The longest block that is sent in segments, its CRC included.
@@ -48,7 +50,7 @@ pub struct Segment<'a> {
     pub offset: u8,
     /// The last segment of the block; their number less one.
     pub last: u8,
-    /// [`SEGMENT_LEN`] or [`SHORT_SEGMENT_LEN`] bytes, or 1 to [`SEGMENT_LEN`] in the last.
+    /// [`SHORT_SEGMENT_LEN`] to [`LONG_SEGMENT_LEN`] bytes, all of a block the same; the last may have less.
     pub data: &'a [u8],
 }
 
@@ -67,8 +69,12 @@ impl<'a> Segment<'a> {
             last: c & 0x3f,
             data,
         };
-        let whole = segment.offset < segment.last && matches!(data.len(), SEGMENT_LEN | SHORT_SEGMENT_LEN);
-        let tail = segment.offset == segment.last && (1..=SEGMENT_LEN).contains(&data.len());
+        let (len, last) = (data.len(), usize::from(segment.last));
+        // Behind a segment that is not the last one there is at least one byte more of the block.
+        let whole = segment.offset < segment.last
+            && (SHORT_SEGMENT_LEN..=LONG_SEGMENT_LEN).contains(&len)
+            && len * last < BLOCK_MAX;
+        let tail = segment.offset == segment.last && (1..=LONG_SEGMENT_LEN).contains(&len);
         // The two bits before the transfer's number are reserved.
         if (whole || tail) && a < 0x40 { Ok(segment) } else { Err(Discard::Malformed) }
     }
@@ -81,7 +87,7 @@ impl<'a> Segment<'a> {
         block: &[u8],
         offset: u8,
         each: usize,
-        out: &mut [u8; SEGMENT_HEADER + SEGMENT_LEN],
+        out: &mut [u8; SEGMENT_HEADER + LONG_SEGMENT_LEN],
     ) -> usize {
         let last = segments(block.len(), each) - 1;
         let start = usize::from(offset) * each;
@@ -92,6 +98,12 @@ impl<'a> Segment<'a> {
         out[SEGMENT_HEADER..SEGMENT_HEADER + data.len()].copy_from_slice(data);
         SEGMENT_HEADER + data.len()
     }
+}
+
+/// The longest block in segments of `each` bytes, its CRC included.
+#[must_use]
+pub(crate) const fn block_max(each: usize) -> usize {
+    if each * SEGMENTS_MAX < BLOCK_MAX { each * SEGMENTS_MAX } else { BLOCK_MAX }
 }
 
 /// How many segments of `each` bytes a block of `len` bytes takes.
@@ -130,14 +142,14 @@ mod tests {
     #[test]
     fn cutting_and_reading_are_inverse_for_every_length() {
         let block: [u8; BLOCK_MAX] = core::array::from_fn(|i| i as u8);
-        let lengths = [SEGMENT_LEN, SHORT_SEGMENT_LEN]
+        let lengths = [SEGMENT_LEN, SHORT_SEGMENT_LEN, 100, LONG_SEGMENT_LEN]
             .into_iter()
-            .flat_map(|each| (1..=each * SEGMENTS_MAX).map(move |len| (each, len)));
+            .flat_map(|each| (1..=block_max(each)).map(move |len| (each, len)));
         for (each, len) in lengths {
             let mut back = [0; BLOCK_MAX];
             let mut filled = 0;
             for offset in 0..segments(len, each) {
-                let mut out = [0; SEGMENT_HEADER + SEGMENT_LEN];
+                let mut out = [0; SEGMENT_HEADER + LONG_SEGMENT_LEN];
                 let n = Segment::cut(TransferId::new(0x2bc), &block[..len], offset, each, &mut out);
                 let segment = Segment::parse(&out[..n]).unwrap();
                 assert_eq!(
@@ -154,13 +166,13 @@ mod tests {
     #[test]
     fn a_segment_that_contradicts_itself_is_malformed() {
         for body in [
-            &[0u8, 0, 0][..],                              // no data
-            &[0, 0],                                       // no header
-            &[0x40, 0, 0, 1],                              // a reserved bit
-            &[0, 0, 1, 9],                                 // not the last, yet too short
-            &[0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9],         // not the last, and neither length
-            &[0, 0x08, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],  // offset behind last
-            &[0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], // too long
+            &[0u8, 0, 0][..],                               // no data
+            &[0, 0],                                        // no header
+            &[0x40, 0, 0, 1],                               // a reserved bit
+            &[0, 0, 1, 9],                                  // not the last, yet too short
+            &[0, 0x08, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],   // offset behind last
+            &[0, 0, 63, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], // so many of this length are no block
+            &[0; SEGMENT_HEADER + LONG_SEGMENT_LEN + 1],    // too long
         ] {
             assert_eq!(Segment::parse(body), Err(Discard::Malformed), "{body:?}");
         }

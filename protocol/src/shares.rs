@@ -17,12 +17,15 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
+    /// Whether a class was passed over as often as it may be: it goes next, and nothing holds it back.
+    pub(crate) fn is_starved(&self, class: Priority) -> bool {
+        class != Priority::Critical && self.passed[class] >= PATIENCE[class]
+    }
+
     /// The class to serve, of those with something `ready`.
     pub(crate) fn pick(&self, ready: PerClass<bool>) -> Option<Priority> {
         let waiting = |class: &Priority| ready[*class];
-        let starved = |class: &Priority| {
-            *class != Priority::Critical && ready[*class] && self.passed[*class] >= PATIENCE[*class]
-        };
+        let starved = |class: &Priority| ready[*class] && self.is_starved(*class);
         // The least urgent of the starved first: it waits the longest.
         Priority::ALL.into_iter().rev().find(starved).or_else(|| Priority::ALL.into_iter().find(waiting))
     }

@@ -274,7 +274,8 @@ proto.prefs.company = Pref.uint("Company identifier", 65535,
 
 local PRIORITIES = { [0] = "CRITICAL", "HIGH", "MEDIUM", "LOW" }
 local KINDS = { [0] = "single", "segment", "control", "reserved" }
-local OPCODES = { "hello", "ack", "receipt", "who-has", "here", [9] = "hop ack", [11] = "undelivered" }
+local OPCODES = { "hello", "ack", "receipt", "who-has", "here", [9] = "hop ack", [10] = "nack",
+    [11] = "undelivered", [16] = "tally" }
 local WHYS = { "no next hop passes it on", "it has waited too long", "it had to give way to others" }
 local TYPES = { [0] = "TASK", "QUERY", "RESPONSE", "NOTIFICATION", "PARAMETER_UPDATE" }
 local VERDICTS = {
@@ -320,6 +321,9 @@ field("uint16", "neighbour", "Neighbour", base.HEX)
 field("uint8", "delivery", "Delivery in 255ths", base.DEC)
 field("uint8", "ack_base", "Segments held below", base.DEC)
 field("bytes", "ack_behind", "Held behind that")
+field("uint8", "nack_base", "First segment missing", base.DEC)
+field("uint32", "nack_behind", "Missing behind that", base.HEX)
+field("uint16", "tally", "So many more have it", base.DEC)
 field("uint16", "verdict", "Verdict", base.HEX, VERDICTS)
 field("bytes", "name_hash", "Hash of the agent's name")
 field("uint16", "hop_src", "Frames of node", base.HEX)
@@ -485,6 +489,16 @@ local function control(tvb, tree)
         tree:add(f.hop_seq, tvb(1, 3))
         tree:add(f.why, tvb(4, 1))
         return WHYS[tvb(4, 1):uint()] ~= nil
+    elseif opcode == 10 and len == 7 then
+        local head = tvb(1, 2):uint()
+        tree:add(f.transfer, tvb(1, 2), floor(head / 64))
+        tree:add(f.nack_base, tvb(2, 1), head % 64)
+        tree:add(f.nack_behind, tvb(3, 4))
+        return true
+    elseif opcode == 16 and len == 7 then
+        tree:add(f.message, tvb(1, 4))
+        tree:add(f.tally, tvb(5, 2))
+        return tvb(5, 2):uint() > 0
     end
     return false
 end

@@ -12,16 +12,31 @@ use mesh_firmware::posting::{self, Postings};
 use mesh_firmware::tables::MessageName;
 use mesh_protocol::{
     Address, Answer, Duration, Envelope, Event, Host, Instant, LinkId, MessageId, MessageRef, NameHash, Part,
-    Priority, Reason, Received, SendOutcome, Verdict,
+    PerClass, Priority, Reason, Received, SendOutcome, Verdict,
 };
 
 use super::boot::Options;
+use super::class_queue::ClassQueue;
 use super::flash::{Change, Flash};
 use super::memory::{AllMessages, Unbounded};
 use super::trace_events::{Audit, TraceEvent};
 
 /// A message to send.
 pub type Posting = posting::Posting<Vec<u8>>;
+
+/// Own messages of each class that may wait for room in the node: as many as the stacks that ours is compared with take. A guess.
+const POSTINGS: usize = 32;
+/// The same of a gateway, which keeps them on a disk. A guess.
+const GATEWAY_POSTINGS: usize = 1_024;
+
+/// Why a device does not take a message that it is given to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostError {
+    /// As many of its class as may wait do.
+    Full,
+    /// It is to many, in parts, and those who put no parts together would have nothing of it.
+    TooLong,
+}
 
 /// A message that a device has taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +59,11 @@ pub struct Delivered {
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) names: Vec<String>,
-    pub(super) postings: Postings<Unbounded<(MessageId, Posting)>>,
+    pub(super) postings: Postings<ClassQueue<Vec<u8>>>,
+    /// Own messages of each class on their way to flash, behind which they wait in `postings`.
+    staged: PerClass<usize>,
+    /// How many of each class may wait.
+    room: usize,
     pub(super) in_flight: BTreeMap<MessageId, Vec<u8>>,
     /// Bytes taken of messages that come in parts; `None` where there is no room for those.
     pub(super) parts: Option<BTreeMap<MessageName, u32>>,
@@ -62,6 +81,8 @@ pub(super) struct App {
 /// What stands between a node and its device while the node is driven.
 pub(super) struct Shell<'a, 'r> {
     pub(super) now: Instant,
+    /// The same by the device's clock.
+    pub(super) local: Instant,
     pub(super) epoch: u32,
     pub(super) app: &'a mut App,
     pub(super) flash: &'a mut Flash,
@@ -166,12 +187,15 @@ impl Shell<'_, '_> {
         if let Some(verdict) = self.already(received) {
             return verdict;
         }
-        let envelope = match decide(received, self.app.names.iter(), self.app.postings.waiting()) {
+        let envelope = match decide(received, self.app.names.iter(), self.app.waiting(received.priority)) {
             Decision::Refuse(reason) => return Some(Verdict::Rejected(reason)),
             Decision::Deliver(envelope) => envelope,
             Decision::Answer { query, answer } => {
                 let answer = posting(received.source, received.priority, ANSWER_WITHIN, &answer);
-                self.app.post(self.flash, answer);
+                // `decide` lets fewer wait than there is room for.
+                if self.app.post(self.local, self.flash, answer).is_err() {
+                    return Some(Verdict::Rejected(Reason::InboxFull));
+                }
                 query
             }
         };
@@ -202,7 +226,8 @@ impl Shell<'_, '_> {
         if self.app.durable {
             // Its table has room without end.
             let _ = self.app.intake.expect(name);
-            self.flash.stage(Change::Inbox { source, id, priority, hops, body, reply_to });
+            let wants_receipt = received.wants_verdict();
+            self.flash.stage(Change::Inbox { source, id, priority, hops, body, reply_to, wants_receipt });
             return None;
         }
         self.app.safe.extend(self.flash.poll(self.now));
@@ -225,7 +250,9 @@ impl App {
         let announce = names.iter().map(|name| (Address::EVERYONE, NameHash::of(name))).collect();
         Self {
             names,
-            postings: Postings::new(Unbounded::default()),
+            postings: Postings::new(ClassQueue::default()),
+            staged: PerClass::all(0),
+            room: if options.gateway { GATEWAY_POSTINGS } else { POSTINGS },
             in_flight: BTreeMap::new(),
             parts: options.gateway.then(BTreeMap::new),
             announce,
@@ -240,6 +267,7 @@ impl App {
     /// A power cut: only the experiment's own log stays.
     pub(super) fn forget(&mut self) {
         self.postings.clear();
+        self.staged = PerClass::all(0);
         self.in_flight.clear();
         if let Some(parts) = &mut self.parts {
             parts.clear();
@@ -249,15 +277,37 @@ impl App {
         self.safe.clear();
     }
 
-    /// Takes a posting and gives it its number.
-    pub(super) fn post(&mut self, flash: &mut Flash, posting: Posting) -> MessageId {
+    /// Own messages of a class that wait.
+    pub(super) fn waiting(&self, class: Priority) -> usize {
+        self.postings.queue().of_class(class) + self.staged[class]
+    }
+
+    /// Takes a posting and gives it its number; its time runs from now on.
+    pub(super) fn post(
+        &mut self,
+        local: Instant,
+        flash: &mut Flash,
+        posting: Posting,
+    ) -> Result<MessageId, PostError> {
+        let class = posting.priority;
+        if self.waiting(class) >= self.room {
+            return Err(PostError::Full);
+        }
         let id = self.postings.number().expect("no run sends as many messages as there are numbers");
         if self.durable {
-            flash.stage(Change::Outbox(id, posting));
+            self.staged[class] += 1;
+            flash.stage(Change::Outbox { id, posting, posted: local });
         } else {
-            self.postings.push(id, posting);
+            self.postings.push(local, id, posting);
         }
-        id
+        Ok(id)
+    }
+
+    /// A posting has been written to flash: it may go.
+    pub(super) fn written(&mut self, id: MessageId, posting: Posting, posted: Instant) {
+        let staged = &mut self.staged[posting.priority];
+        *staged = staged.saturating_sub(1);
+        self.postings.push(posted, id, posting);
     }
 }
 

@@ -6,7 +6,10 @@
 use std::ops::{Deref, DerefMut};
 
 use mesh_firmware::start::{SEQ_BLOCK, Setup, TTL};
-use mesh_protocol::{Address, AnyNode, Duration, EpochKeys, GatewayNode, Instant, LinkInfo, Rng, SmallNode};
+use mesh_protocol::{
+    Address, AnyNode, Duration, EpochKeys, GatewayNode, Instant, LEGACY_FRAME, LinkInfo, LongFrameNode, Rng,
+    SmallNode,
+};
 
 use super::flash::Flash;
 
@@ -32,6 +35,8 @@ pub struct Options {
     pub used: u32,
     /// What its clock gains, in parts in a billion; negative if it loses.
     pub drift_ppb: i64,
+    /// Whether everyone that it may call to puts parts together; else it takes no message to many that comes in some.
+    pub parts_to_many: bool,
     /// What its radio can do.
     pub link: LinkInfo,
     /// To whom by which neighbour, as an operator says it: given to the node at each start. What it has no room for is left out.
@@ -51,16 +56,18 @@ impl Default for Options {
             durable: false,
             used: 0,
             drift_ppb: 0,
+            parts_to_many: false,
             link: ble_bearer::sim::link_info(),
             routes: Vec::new(),
         }
     }
 }
 
-/// A node of either size.
+/// A node of any size.
 #[derive(Debug)]
 pub(super) enum Core {
     Small(Box<SmallNode>),
+    LongFrame(Box<LongFrameNode>),
     Gateway(Box<GatewayNode>),
 }
 
@@ -69,7 +76,7 @@ impl Core {
     pub(super) fn small_copy(&self) -> Option<SmallNode> {
         match self {
             Self::Small(node) => Some((**node).clone()),
-            Self::Gateway(_) => None,
+            Self::LongFrame(_) | Self::Gateway(_) => None,
         }
     }
 }
@@ -80,6 +87,7 @@ impl Deref for Core {
     fn deref(&self) -> &Self::Target {
         match self {
             Self::Small(node) => &**node,
+            Self::LongFrame(node) => &**node,
             Self::Gateway(node) => &**node,
         }
     }
@@ -89,6 +97,7 @@ impl DerefMut for Core {
     fn deref_mut(&mut self) -> &mut Self::Target {
         match self {
             Self::Small(node) => &mut **node,
+            Self::LongFrame(node) => &mut **node,
             Self::Gateway(node) => &mut **node,
         }
     }
@@ -115,6 +124,8 @@ impl Boot {
         let config = setup.config(flash.kept(), seed);
         let mut node = if gateway {
             Core::Gateway(Box::new(GatewayNode::new(now, config)))
+        } else if self.options.link.mtu > LEGACY_FRAME {
+            Core::LongFrame(Box::new(LongFrameNode::new(now, config)))
         } else {
             Core::Small(Box::new(SmallNode::new(now, config)))
         };

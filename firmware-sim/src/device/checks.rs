@@ -51,6 +51,7 @@ impl Device {
     /// The device is run at `now`: whether that is as it was promised, if it is its timer that has rung.
     pub(super) fn check_timer(&mut self, now: Instant, promised: Option<Instant>) {
         let Some(promised) = promised.filter(|at| *at <= now) else { return };
+        let other = [self.flash.poll_timeout(), self.announce_at, self.waits_until()];
         let Some(audit) = &mut self.audit else { return };
         if promised < now {
             audit.events.push(TraceEvent::RangLate);
@@ -60,7 +61,6 @@ impl Device {
         let tried = audit.timers.is_multiple_of(TRIED);
         let local = self.clock.local(now);
         let due = self.node.poll_timeout().filter(|due| *due <= local);
-        let other = [self.flash.poll_timeout(), self.announce_at];
         let Some(due) = due else {
             if other.into_iter().flatten().all(|at| at > now) {
                 audit.events.push(TraceEvent::NothingDue);

@@ -28,9 +28,10 @@ pub(super) enum Change {
         hops: u8,
         body: Vec<u8>,
         reply_to: Option<MessageRef>,
+        wants_receipt: bool,
     },
-    /// An own message.
-    Outbox(MessageId, Posting),
+    /// An own message, and when the device was given it by its clock.
+    Outbox { id: MessageId, posting: Posting, posted: Instant },
     /// One that is done.
     Completed(MessageId),
 }
@@ -48,7 +49,7 @@ impl KeptMessages {
         match change {
             Change::Log(_) => {}
             Change::Inbox { source, id, .. } => drop(self.inbox.insert((*source, *id))),
-            Change::Outbox(id, posting) => drop(self.outbox.insert(*id, posting.clone())),
+            Change::Outbox { id, posting, .. } => drop(self.outbox.insert(*id, posting.clone())),
             Change::Completed(id) => drop(self.outbox.remove(id)),
         }
     }
@@ -196,6 +197,10 @@ mod tests {
         Posting { to, priority, within: Duration::from_secs(1), envelope: vec![1, 2, 3] }
     }
 
+    fn outbox(id: MessageId) -> Change {
+        Change::Outbox { id, posting: posting(), posted: at(0) }
+    }
+
     const fn seqs(up_to: u32) -> Change {
         Change::Log(flash_log::Change::Seq { epoch: 1, up_to })
     }
@@ -206,7 +211,15 @@ mod tests {
 
     fn inbox(source: u16, id: u32) -> Change {
         let (source, id) = (Address::new(source), MessageId(id));
-        Change::Inbox { source, id, priority: Priority::Low, hops: 3, body: vec![7; 5], reply_to: None }
+        Change::Inbox {
+            source,
+            id,
+            priority: Priority::Low,
+            hops: 3,
+            body: vec![7; 5],
+            reply_to: None,
+            wants_receipt: true,
+        }
     }
 
     #[test]
@@ -244,7 +257,7 @@ mod tests {
             flash.poll(at(0));
             flash.poll(at(5));
             flash.stage(seqs(16));
-            flash.stage(Change::Outbox(MessageId(3), posting()));
+            flash.stage(outbox(MessageId(3)));
             flash.poll(at(6));
             flash.stage(seqs(24));
             assert!(flash.cut(how));
@@ -287,8 +300,8 @@ mod tests {
             mark(2, 9),
             mark(1, 5),
             inbox(1, 2),
-            Change::Outbox(MessageId(3), posting()),
-            Change::Outbox(MessageId(4), posting()),
+            outbox(MessageId(3)),
+            outbox(MessageId(4)),
             Change::Completed(MessageId(3)),
         ] {
             flash.stage(change);

@@ -23,8 +23,10 @@ impl Device {
         self.app.postings.start(kept.messages(), messages.outbox.last_key_value().map(|(id, _)| *id));
         if options.durable {
             messages.inbox.iter().for_each(|name| self.app.intake.delivered(*name));
+            // Its clock begins anew, and with it the time of each message.
+            let local = self.clock.local(now);
             for (id, posting) in &messages.outbox {
-                self.app.postings.push(*id, posting.clone());
+                self.app.postings.push(local, *id, posting.clone());
             }
         }
         let marks = kept.marks().iter().map(|mark| (mark.src, mark.epoch, mark.seq)).collect();

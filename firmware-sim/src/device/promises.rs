@@ -4,7 +4,8 @@
 //! `mesh_firmware::intake`).
 
 use mesh_firmware::flash_log;
-use mesh_protocol::{Delivery, Instant, SendOutcome, Verdict};
+use mesh_firmware::posting::Waiting;
+use mesh_protocol::{Delivery, Instant, MessageId, Priority, SendOutcome, Verdict};
 
 use super::Device;
 use super::app::Delivered;
@@ -18,18 +19,17 @@ impl Device {
             self.flash.stage(Change::Log(flash_log::Change::Messages(up_to)));
             self.app.postings.asked(up_to);
         }
-        while self.node.has_room() {
-            let Some((id, posting)) = self.app.postings.pop_ready(self.flash.kept().messages()) else {
+        let local = self.clock.local(now);
+        for id in self.app.postings.queue_mut().expired(local) {
+            self.give_up(now, id);
+        }
+        while self.can_send() {
+            let Some(waiting) = self.app.postings.pop_ready(self.flash.kept().messages()) else {
                 return;
             };
+            let Waiting { id, deadline, posting } = waiting;
             let total = posting.envelope.len();
-            let local = self.clock.local(now);
-            let delivery = Delivery {
-                id,
-                destination: posting.to,
-                priority: posting.priority,
-                deadline: local + posting.within,
-            };
+            let delivery = Delivery { id, destination: posting.to, priority: posting.priority, deadline };
             // Only the first part: the node asks for later ones when it wants them (`load`).
             let first = self.node.first_part_len(delivery.destination, delivery.priority, total);
             let sent = self.node.send(local, delivery, total, &posting.envelope[..first]);
@@ -47,12 +47,24 @@ impl Device {
                 Err(why) => {
                     self.trace(TraceEvent::Refused(id, why));
                     // There was room: so it is one that the node never takes, and waiting with it would hold up those behind it.
-                    self.app.outcomes.push((now, id, SendOutcome::Expired));
-                    if self.boot.options.durable {
-                        self.flash.stage(Change::Completed(id));
-                    }
+                    self.give_up(now, id);
                 }
             }
+        }
+    }
+
+    /// Whether the next message that waits may go, as far as the node has room: its last place is kept for what is CRITICAL.
+    pub(super) fn can_send(&self) -> bool {
+        let (used, room) = (self.node.depth().0, self.node.capacity().outbox);
+        let kept = |class| usize::from(class != Priority::Critical && room > 1);
+        self.app.postings.queue().next_class().is_some_and(|class| used + kept(class) < room)
+    }
+
+    /// An own message never leaves.
+    fn give_up(&mut self, now: Instant, id: MessageId) {
+        self.app.outcomes.push((now, id, SendOutcome::Expired));
+        if self.boot.options.durable {
+            self.flash.stage(Change::Completed(id));
         }
     }
 
@@ -69,14 +81,16 @@ impl Device {
                 Change::Log(flash_log::Change::Seq { up_to, .. }) => {
                     self.node.seq_reserved(up_to);
                 }
-                Change::Inbox { source, id, priority, hops, body, reply_to } => {
+                Change::Inbox { source, id, priority, hops, body, reply_to, wants_receipt } => {
                     self.app.intake.delivered((source, id));
                     self.app.delivered.push(Delivered { at: now, source, id, hops, body, reply_to });
                     self.trace(TraceEvent::Delivered(source, id));
-                    // From the receipt on its source forgets the message: so it comes behind the write.
-                    self.app.intake.owe_receipt((source, id, priority));
+                    // From the receipt on its source forgets the message: so it comes behind the write. Who calls to many wants none.
+                    if wants_receipt {
+                        self.app.intake.owe_receipt((source, id, priority));
+                    }
                 }
-                Change::Outbox(id, posting) => _ = self.app.postings.push(id, posting),
+                Change::Outbox { id, posting, posted } => self.app.written(id, posting, posted),
                 // Nothing waits for these by name: whoever needs a mark or a number asks what flash has.
                 Change::Log(_) | Change::Completed(_) => {}
             }

@@ -64,7 +64,7 @@ impl Device {
             sources: node.replay_use(),
             neighbours: (node.neighbours().count(), capacity.peers),
             paths: (node.paths().count(), capacity.peers),
-            routes: (node.routes().count(), capacity.peers),
+            routes: (node.routes(local).count(), capacity.routes),
             alive: node.neighbours_alive(local),
             durable: self.boot.options.durable,
             relays: self.boot.options.relay,

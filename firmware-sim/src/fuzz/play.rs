@@ -132,8 +132,10 @@ impl Play {
                 let id = StationId(from);
                 let up = self.world.station(id).and_then(Occupant::node).is_some_and(Device::is_powered);
                 if up {
-                    self.world.poke(id, |place, _, _| place.node_mut().map(|device| device.post(posting)));
-                    self.stats.posted += 1;
+                    let posted = self.world.poke(id, |place, now, _| {
+                        place.node_mut().is_some_and(|device| device.post(now, posting).is_ok())
+                    });
+                    self.stats.posted += u64::from(posted == Some(true));
                 }
             }
             if next >= end {

@@ -196,7 +196,7 @@ pub(super) fn causes(stacks: &[StackSummary]) -> Vec<String> {
     }
     // The well-known ones first and always in this order, so that they have the same colour on every page.
     let known = |name: &str| {
-        ["data", "relay", "ack", "hello", "control"]
+        ["data", "relay", "ack", "receipt", "hello", "control"]
             .iter()
             .position(|known| *known == name)
             .unwrap_or(usize::MAX)

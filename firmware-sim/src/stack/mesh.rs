@@ -12,7 +12,7 @@ use super::{
     Arrival, Completion, Faulty, Order, Refused, ReportedOutcome, Stack, StackNode, Target, node_seeds,
     relays, usual_radio,
 };
-use crate::device::posting;
+use crate::device::{PostError, posting};
 use crate::scenario::{ControllerModel, Flash, RadioSettings, Scenario, Stacks};
 use crate::virtual_controller::ControllerKind;
 use crate::world::Network;
@@ -72,6 +72,8 @@ pub(crate) fn options(scenario: &Scenario, number: u32) -> Options {
         durable: node.gateway,
         // From float to integer, Rust cuts what is too large or no number.
         drift_ppb: (node.drift_ppm * 1_000.0).round() as i64,
+        parts_to_many: scenario.nodes.values().filter(|node| node.gateway).count()
+            == scenario.node_count() as usize,
         link: link_info(scenario, number),
         routes: node.routes.iter().map(|(to, next)| (address(*to), address(*next))).collect(),
         ..Options::default()
@@ -152,7 +154,7 @@ impl Stack for Mesh {
 }
 
 impl StackNode for Mesh {
-    fn post(&mut self, _now: Instant, order: &Order) -> Result<u32, Refused> {
+    fn post(&mut self, now: Instant, order: &Order) -> Result<u32, Refused> {
         if order.body.len() > BODY_MAX {
             return Err(Refused::TooLong);
         }
@@ -169,7 +171,11 @@ impl StackNode for Mesh {
             text: false,
             body: &order.body,
         };
-        Ok(self.device.post(posting(to, order.priority, order.within, &envelope)).0)
+        match self.device.post(now, posting(to, order.priority, order.within, &envelope)) {
+            Ok(id) => Ok(id.0),
+            Err(PostError::Full) => Err(Refused::Busy),
+            Err(PostError::TooLong) => Err(Refused::TooLong),
+        }
     }
 
     fn arrivals(&mut self) -> Vec<Arrival> {
@@ -247,6 +253,7 @@ impl FrameKeys {
             frame::Kind::Control => match Control::parse(frame.body) {
                 Ok(Control::Hello { .. }) => "hello",
                 Ok(Control::Ack(..)) => "ack",
+                Ok(Control::Receipt { .. }) => "receipt",
                 _ => "control",
             },
         }

@@ -117,7 +117,7 @@ pub(super) fn encode_delivered(mark: Option<ReplayMark>) -> Vec<u8> {
     mark.map(|mark| encode(&(mark.epoch, mark.seq))).unwrap_or_default()
 }
 
-pub(super) fn encode_routes<'a>(routes: impl Iterator<Item = &'a Route>) -> Vec<u8> {
+pub(super) fn encode_routes(routes: impl Iterator<Item = Route>) -> Vec<u8> {
     let own = routes.filter(|route| route.origin == RouteOrigin::Operator);
     let routes: Vec<(Address, Address, u16)> =
         own.map(|route| (route.destination, route.next_hop, route.cost)).collect();

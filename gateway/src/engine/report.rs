@@ -175,7 +175,7 @@ impl Sources<'_> {
     pub(super) fn routes(&self, reference: Option<u64>) -> Routes {
         let age = |since| self.state.now.since(since).as_millis();
         let path_to = |destination| self.node.paths().find(|path| path.destination == destination);
-        let given = self.node.routes().map(|route| Route {
+        let given = self.node.routes(self.state.now).map(|route| Route {
             destination: route.destination,
             next_hop: Some(route.next_hop),
             cost: route.cost.into(),
@@ -188,10 +188,9 @@ impl Sources<'_> {
                 .map(Duration::as_millis),
             age_ms: age(route.since),
         });
-        let flooded = self
-            .node
-            .paths()
-            .filter(|path| self.node.routes().all(|route| route.destination != path.destination));
+        let flooded = self.node.paths().filter(|path| {
+            self.node.routes(self.state.now).all(|route| route.destination != path.destination)
+        });
         let flooded = flooded.map(|path| Route {
             destination: path.destination,
             next_hop: None,

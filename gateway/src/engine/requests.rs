@@ -163,7 +163,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         if let Err(refusal) = done {
             return self.state.refuse(session, reference, refusal);
         }
-        let value = records::encode_routes(self.node.routes());
+        let value = records::encode_routes(self.node.routes(self.state.now));
         self.state.journal.stage(Op::PutMeta { key: records::ROUTES, value });
         self.state.promise(true, After::Tell { session, event: Event::Done(Done { reference }) });
     }

@@ -7,7 +7,9 @@ use crate::control::{NameHash, Verdict};
 use crate::neighbours::Neighbours;
 use crate::outbox::Delivery;
 use crate::replay::{ReplayMark, ReplayMarks};
-use crate::{Address, Conflict, Discard, Instant, LinkId, LinkInfo, MessageId, Path, Priority, Route, Stats};
+use crate::{
+    Address, Conflict, Discard, Instant, LinkId, LinkInfo, MessageId, Path, Priority, Routes, Stats,
+};
 
 mod sealed {
     /// Keeps [`AnyNode`](super::AnyNode) to this crate, so that it can grow with `Node`.
@@ -89,7 +91,7 @@ any_node! {
         fn neighbours() -> Neighbours<'_>;
         fn neighbours_alive(now: Instant) -> usize;
         fn paths() -> core::slice::Iter<'_, Path>;
-        fn routes() -> core::slice::Iter<'_, Route>;
+        fn routes(now: Instant) -> Routes<'_>;
         fn replay_marks() -> ReplayMarks<'_>;
         fn replay_use() -> (usize, usize);
         fn next_seq() -> u32;

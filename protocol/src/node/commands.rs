@@ -7,7 +7,6 @@ use crate::block::{MESSAGE_MAX, fits_one_block, part_len};
 use crate::control::{Control, NameHash, Verdict};
 use crate::outbox::Delivery;
 use crate::replay::ReplayMark;
-use crate::routes::{Route, RouteOrigin};
 use crate::seq::SeqError;
 use crate::{Address, Instant, MessageId, Priority};
 
@@ -68,8 +67,7 @@ every_size!(
             if !next_hop.is_node() || next_hop == self.address {
                 return Err(RouteError::NextHop);
             }
-            let route = Route { destination, next_hop, cost, origin: RouteOrigin::Operator, since: now };
-            if self.routes.set(route) { Ok(()) } else { Err(RouteError::Full) }
+            if self.routes.set(now, destination, next_hop, cost) { Ok(()) } else { Err(RouteError::Full) }
         }
 
         /// Forgets the route to `destination`; whether there was one.

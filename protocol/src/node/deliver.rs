@@ -6,12 +6,13 @@ use super::Node;
 use super::events::PendingEvent;
 use crate::block::BlockHead;
 use crate::control::{Ack, Control, Verdict};
+use crate::feedback::Feedback;
 use crate::finished::Finished;
 use crate::frame::{Frame, Kind};
-use crate::reassembly::{Origin, Taken};
+use crate::reassembly::{NACK_SPREAD, Origin, Taken};
 use crate::seen::FrameKey;
 use crate::segment::Segment;
-use crate::{Discard, Instant, Priority};
+use crate::{Discard, Duration, Instant, Priority};
 
 every_size!(
     /// Frames for this node.
@@ -68,7 +69,8 @@ every_size!(
                 return Err(Discard::Duplicate);
             }
             let origin = Origin { src: frame.src, dst: frame.dst, priority: frame.priority, hops };
-            let taken = self.reassembly.insert(now, origin, &segment);
+            let spread = if frame.dst.is_many() { self.rng.jitter(NACK_SPREAD) } else { Duration::ZERO };
+            let taken = self.reassembly.insert(now, origin, &segment, spread);
             for _ in 0..self.reassembly.gave_way() {
                 self.stats.count(Discard::ReassemblyAbandoned);
             }
@@ -143,13 +145,13 @@ every_size!(
                 return Err(Discard::EventQueueFull);
             }
             match control {
-                Control::Hello { count, reports } => {
+                Control::Hello { count, reports, .. } => {
                     // One that could have been relayed would make neighbours of nodes that are out of range.
                     if frame.ttl0 != 1 {
                         return Err(Discard::Malformed);
                     }
-                    let own = reports.iter().flatten().find(|report| report.neighbour == self.address);
-                    self.neighbours.hello(now, frame.src, count, own.map(|report| report.delivery));
+                    let own = reports.iter().flatten().find(|report| report.is_of(self.address));
+                    self.neighbours.hello(now, frame.src, count, own.map(|report| report.share()));
                 }
                 Control::Ack(ack) => {
                     let timeout =
@@ -184,7 +186,14 @@ every_size!(
                         None => return Err(Discard::Unexpected),
                     }
                 }
+                Control::Feedback(Feedback::Nack(nack)) => {
+                    if !self.outbox.nacked(now, &nack) {
+                        return Err(Discard::Unexpected);
+                    }
+                }
+                Control::Feedback(Feedback::Tally { .. }) => return Err(Discard::Unexpected),
                 Control::Probe(probe) => self.take_probe(now, frame, probe, hops)?,
+                Control::RouteRequest(_) | Control::RouteReply(_) | Control::RouteBroken { .. } => {}
                 Control::WhoHas(name) => {
                     self.push_event(PendingEvent::NameWanted { source: frame.src, name });
                 }

@@ -3,6 +3,7 @@
 use heapless::Vec;
 
 use super::forwarding::Egress;
+use super::links::Link;
 use super::{Node, Transmit};
 use crate::air_queue::{LinkSet, Piece, Waiting, Whose, link_bit};
 use crate::control::{CONTROL_MAX, Control};
@@ -63,9 +64,10 @@ every_size!(
                 if link.free_at > now {
                     continue;
                 }
-                let ready = self.classes(now, link.id);
+                let opens = self.opens(&link);
+                let ready = PerClass::from_fn(|class| opens[class].is_some_and(|at| at <= now));
                 let Some(class) = link.shares.pick(ready) else { continue };
-                let waiting = self.classes(Instant::MAX, link.id);
+                let waiting = PerClass::from_fn(|class| opens[class].is_some());
                 if let Some(len) = self.next_frame(now, link.id, class, out) {
                     self.links[at].free_at = now + link.info.min_gap;
                     self.links[at].shares.served(class, waiting);
@@ -76,10 +78,28 @@ every_size!(
             None
         }
 
-        /// Which classes have a frame for `link` that is due by `now`.
-        fn classes(&self, now: Instant, link: LinkId) -> PerClass<bool> {
-            let (own, queued) = (self.own_ready(now, link), self.queue.ready(now, link));
-            PerClass::from_fn(|class| queued[class] || own[class])
+        /// When each class has its next frame for `link` due, whatever holds it back.
+        fn due(&self, link: LinkId) -> PerClass<Option<Instant>> {
+            let (own, queued) = (self.own_due(link), self.queue.due(link));
+            PerClass::from_fn(|class| own[class].into_iter().chain(queued[class]).min())
+        }
+
+        /// When each class may have its next frame on a link. What is below CRITICAL holds back when the budget says so, unless
+        /// it has waited for its share long enough.
+        fn opens(&self, link: &Link) -> PerClass<Option<Instant>> {
+            let due = self.due(link.id);
+            let opens = self.budget.opens_at();
+            PerClass::from_fn(|class| {
+                // On a connection nothing collides.
+                let free = class == Priority::Critical || !link.info.lossy || link.shares.is_starved(class);
+                due[class].map(|due| if free { due } else { due.max(opens) })
+            })
+        }
+
+        /// When a link can have its next frame.
+        pub(super) fn next_on(&self, link: &Link) -> Option<Instant> {
+            let next = self.opens(link).into_values().into_iter().flatten().min()?;
+            Some(next.max(link.free_at))
         }
 
         fn next_frame(
@@ -91,7 +111,8 @@ every_size!(
         ) -> Option<usize> {
             // Own frames and relays of one class take turns; a repeat lets everything that is new go before it.
             let only_repeats = self.queue.pick(now, link, class).is_none_or(|at| self.queue.is_repeat(at));
-            let own_first = self.own_ready(now, link)[class] && (self.own_turn || only_repeats);
+            let own = self.own_due(link)[class].is_some_and(|due| due <= now);
+            let own_first = own && (self.own_turn || only_repeats);
             let len = if own_first {
                 self.send_own(now, link, class, out)
             } else {
@@ -103,26 +124,16 @@ every_size!(
             len
         }
 
-        fn own_ready(&self, now: Instant, link: LinkId) -> PerClass<bool> {
+        /// When each class has its next own frame for `link`.
+        fn own_due(&self, link: LinkId) -> PerClass<Option<Instant>> {
             if !self.can_seal() {
-                return PerClass::all(false);
+                return PerClass::all(None);
             }
-            let mut ready = self.outbox.ready(now, self.takes(link));
+            let mut due = self.outbox.due(self.takes(link));
             for own in self.controls.iter().filter(|own| self.wire_of(own).is_none_or(|wire| wire == link)) {
-                ready[own.priority] = true;
+                due[own.priority] = Some(Instant::ZERO);
             }
-            ready
-        }
-
-        /// When the next own frame for `link` is due.
-        pub(super) fn next_own(&self, link: LinkId) -> Option<Instant> {
-            if !self.can_seal() {
-                return None;
-            }
-            if self.controls.position(|own| self.wire_of(own).is_none_or(|wire| wire == link)).is_some() {
-                return Some(Instant::ZERO);
-            }
-            self.outbox.next_send(self.takes(link))
+            due
         }
 
         fn send_waiting(
@@ -177,6 +188,9 @@ every_size!(
             };
             // Every field is in range by construction; a frame that could not be encoded is not sent.
             let sealed = encode(&frame, self.keys.current(), out).ok()?;
+            if class == Priority::Critical {
+                self.budget.urgent(now);
+            }
             match own {
                 Own::Control(at) => self.controls.remove(at),
                 Own::Segment(next) => {
@@ -220,7 +234,9 @@ every_size!(
             let egress = match control {
                 // A hello is for those who hear it, and no one else.
                 Control::Hello { .. } => Egress::Direct,
-                Control::Ack(_) | Control::Receipt { .. } | Control::Probe(_) if !again => {
+                Control::Ack(_) | Control::Receipt { .. } | Control::Probe(_) | Control::Feedback(_)
+                    if !again =>
+                {
                     self.egress(now, destination, priority)
                 }
                 _ => Egress::Flood,
@@ -295,10 +311,12 @@ const fn step(egress: Egress, dst: Address, again: bool) -> Step {
     }
 }
 
-/// What does not fit with a next hop is flooded: an ack, a segment of a message that began without a route.
+/// What does not fit a legacy frame with a next hop is flooded: an ack, a segment of a message that began without a route. A long frame
+/// has room for one.
 const fn with_room_for_next(egress: Egress, mic: Mic, len: usize) -> Egress {
+    let is_long = overhead(false, mic) + len > LEGACY_FRAME;
     match egress {
-        Egress::Over(_) if overhead(true, mic) + len > LEGACY_FRAME => Egress::Flood,
+        Egress::Over(_) if !is_long && overhead(true, mic) + len > LEGACY_FRAME => Egress::Flood,
         egress => egress,
     }
 }

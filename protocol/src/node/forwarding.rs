@@ -5,8 +5,10 @@
 use super::Node;
 use crate::control::Control;
 use crate::control_queue::OwnControl;
-use crate::segment::{SEGMENT_LEN, SHORT_SEGMENT_LEN};
-use crate::{Address, Instant, LinkId, Priority};
+use crate::crypto::Mic;
+use crate::frame::overhead;
+use crate::segment::{LONG_SEGMENT_LEN, SEGMENT_HEADER, SEGMENT_LEN, SHORT_SEGMENT_LEN};
+use crate::{Address, Instant, LEGACY_FRAME, LinkId, Priority};
 
 /// By whom a frame goes on from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +26,31 @@ every_size!(
     impl Node {
         /// The neighbour that alone is to pass on what goes to `to`, if a route names one that has not fallen silent.
         pub(super) fn next_hop(&self, now: Instant, to: Address) -> Option<Address> {
-            self.routes.next_hop(to).filter(|next| !self.neighbours.fell_silent(now, *next))
+            let there = |next: &Address| !self.neighbours.fell_silent(now, *next);
+            self.routes.next_hops(now, to).into_iter().flatten().find(there)
         }
 
-        /// Bytes of each segment of a message: short ones leave room to name a next hop.
+        /// What is for `destination` goes without a route: one is searched for, unless that is under way.
+        pub(super) fn wants_route(&mut self, now: Instant, destination: Address) {
+            let _ = (now, destination);
+        }
+
+        /// Bytes of each segment of a message: as many as whoever is to hear it takes. Short ones leave room to name a next hop.
         pub(super) fn segment_len(&self, to: Address, priority: Priority) -> usize {
-            let by_another = self.routes.next_hop(to).is_some_and(|next| next != to);
-            if by_another && priority != Priority::Critical { SHORT_SEGMENT_LEN } else { SEGMENT_LEN }
+            let next = self.routes.leads_over(to).filter(|_| priority != Priority::Critical);
+            let frame = match next {
+                Some(next) => self.frame_to(next),
+                None if self.wire(to, priority, false).is_some() => self.frame_to(to),
+                None => self.frame_for_all(),
+            };
+            if frame > LEGACY_FRAME {
+                let long = frame - overhead(true, Mic::Short) - SEGMENT_HEADER;
+                long.clamp(SEGMENT_LEN, LONG_SEGMENT_LEN)
+            } else if next.is_some_and(|next| next != to) {
+                SHORT_SEGMENT_LEN
+            } else {
+                SEGMENT_LEN
+            }
         }
 
         /// The connection that alone carries a frame for `to`: the first try to a neighbour at the connection's other end.
@@ -38,7 +58,7 @@ every_size!(
             // Most nodes have one link, and need not look.
             let may = self.links.len() > 1 && !again && class != Priority::Critical;
             let wire = if may { self.neighbours.wire(to) } else { None };
-            wire.filter(|_| self.routes.next_hop(to).is_none())
+            wire.filter(|_| self.routes.operators(to).is_none())
         }
 
         /// As [`Self::wire`], of something in the queue of own controls.

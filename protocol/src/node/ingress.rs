@@ -3,11 +3,14 @@
 use heapless::Vec;
 
 use super::Node;
+use crate::control::Control;
 use crate::crypto::Mic;
-use crate::frame::{Kind, decode};
+use crate::feedback::Feedback;
+use crate::frame::{Frame, Kind, decode};
+use crate::reassembly::NACK_SPREAD;
 use crate::replay::Freshness;
 use crate::seen::FrameKey;
-use crate::{Address, Discard, Instant, LinkId};
+use crate::{Address, Discard, Instant, LinkId, Priority};
 
 every_size!(
     /// Frames in.
@@ -80,6 +83,9 @@ every_size!(
             // must be known as one whatever becomes of them.
             self.replay.mark(key.src, key.epoch, key.seq, for_us);
             self.seen.insert(key);
+            if frame.priority == Priority::Critical {
+                self.budget.urgent(now);
+            }
             let hops = verified.hops();
             if self.replay.is_current(key.src) {
                 self.paths.heard(now, frame.src, hops);
@@ -89,12 +95,23 @@ every_size!(
             }
             // Relayed before it is delivered, so that a full table here does not keep it from others.
             if dst != self.address {
+                self.overhear(now, frame);
                 self.relay(now, key, frame, sealed, except);
             }
             if for_us {
                 self.deliver(now, key, frame, hops)?;
             }
             Ok(())
+        }
+
+        /// What passes by and is of use here too: another one's nack, which makes an own one needless. It can only put that off.
+        fn overhear(&mut self, now: Instant, frame: &Frame<'_>) {
+            if frame.kind == Kind::Control
+                && let Ok(Control::Feedback(Feedback::Nack(nack))) = Control::parse(frame.body)
+            {
+                let spread = self.rng.jitter(NACK_SPREAD);
+                self.reassembly.asked(now, frame.dst, &nack, spread);
+            }
         }
 
         fn own_frame(&mut self, now: Instant, key: FrameKey) -> Discard {

@@ -4,7 +4,7 @@ use super::{Capacity, Node};
 use crate::contest::Conflict;
 use crate::neighbours::Neighbours;
 use crate::replay::ReplayMarks;
-use crate::{Address, Instant, MessageId, Path, Route, Stats};
+use crate::{Address, Instant, MessageId, Path, Routes, Stats};
 
 every_size!(
     /// Looking in.
@@ -44,8 +44,8 @@ every_size!(
         }
 
         /// Which neighbour is asked to pass on what goes to other nodes.
-        pub fn routes(&self) -> core::slice::Iter<'_, Route> {
-            self.routes.iter()
+        pub fn routes(&self, now: Instant) -> Routes<'_> {
+            self.routes.iter(now)
         }
 
         /// The highest SEQ taken from each source: to be kept over a restart.
@@ -91,7 +91,14 @@ every_size!(
         /// How many entries its tables have.
         #[must_use]
         pub const fn capacity(&self) -> Capacity {
-            Capacity { sources: SOURCES, peers: PEERS, outbox: OUTBOX, queue: QUEUE, groups: GROUPS }
+            Capacity {
+                sources: SOURCES,
+                peers: PEERS,
+                outbox: OUTBOX,
+                queue: QUEUE,
+                groups: GROUPS,
+                routes: ROUTES,
+            }
         }
 
         /// Whether [`send`](Self::send) has room for a message.

@@ -53,7 +53,7 @@ pub struct Config {
 pub struct Capacity {
     /// Nodes whose frames it takes.
     pub sources: usize,
-    /// Neighbours, paths and routes, so many of each.
+    /// Neighbours and paths, so many of each.
     pub peers: usize,
     /// Own messages on their way.
     pub outbox: usize,
@@ -61,6 +61,8 @@ pub struct Capacity {
     pub queue: usize,
     /// Groups that it is in.
     pub groups: usize,
+    /// Routes, the operator's and learned ones.
+    pub routes: usize,
 }
 
 /// A frame to hand to a link.

@@ -3,7 +3,7 @@
 use super::Node;
 use crate::air_queue::{LinkSet, link_bit};
 use crate::shares::Shares;
-use crate::{Instant, LinkId, LinkInfo, Reach};
+use crate::{Address, Instant, LEGACY_FRAME, LinkId, LinkInfo, LongFrames, Reach};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
@@ -20,9 +20,11 @@ every_size!(
         /// narrow for a legacy frame.
         #[must_use]
         pub fn handle_link_up(&mut self, now: Instant, id: LinkId, info: LinkInfo) -> bool {
-            if info.mtu < crate::LEGACY_FRAME {
+            if info.mtu < LEGACY_FRAME {
                 return false;
             }
+            // What it could not keep to repeat or to pass on it does not send either.
+            let info = LinkInfo { mtu: info.mtu.min(FRAME), ..info };
             let link = Link { id, info, free_at: now, shares: Shares::default() };
             match self.links.iter_mut().find(|known| known.id == id) {
                 Some(known) => {
@@ -61,6 +63,22 @@ every_size!(
         /// The links that carry a frame of `len` bytes.
         pub(super) fn links_for(&self, len: usize) -> LinkSet {
             self.links.iter().filter(|link| link.info.mtu >= len).fold(0, |set, link| set | link_bit(link.id))
+        }
+
+        /// The longest frame that everyone takes, whichever link they are at.
+        pub(super) fn frame_for_all(&self) -> usize {
+            let longest = |link: &Link| match link.info.long_frames {
+                LongFrames::Everyone => link.info.mtu,
+                LongFrames::Named => LEGACY_FRAME,
+            };
+            self.links.iter().map(longest).min().unwrap_or(LEGACY_FRAME)
+        }
+
+        /// The longest frame that the neighbour `to` takes.
+        pub(super) fn frame_to(&self, to: Address) -> usize {
+            let wire = self.neighbours.wire(to);
+            let wire = wire.and_then(|wire| self.links.iter().find(|link| link.id == wire));
+            wire.map_or_else(|| self.frame_for_all(), |link| link.info.mtu)
         }
 
         /// The links that lose nothing.

@@ -28,6 +28,7 @@ pub use interface::{Answer, Capacity, Config, Event, Host, Received, RouteError,
 use heapless::{Deque, Vec};
 
 use crate::air_queue::AirQueue;
+use crate::budget::Budget;
 use crate::contest::Contest;
 use crate::control::Control;
 use crate::control_queue::{ControlQueue, OwnControl, Pushed};
@@ -56,9 +57,10 @@ const FIRST_HELLO: Duration = Duration::from_millis(500);
 every_size!(
     /// One node of the mesh. See the crate's documentation for how to drive it.
     ///
-    /// `LINKS` links (at most 8), `SOURCES` nodes whose frames it takes, `PEERS` neighbours, paths, routes
+    /// `LINKS` links (at most 8), `SOURCES` nodes whose frames it takes, `PEERS` neighbours, paths
     /// and recent deliveries, `SEEN` frames in the duplicate cache, `REASM` reassembly sets, `OUTBOX` own messages under way,
-    /// `QUEUE` frames of at most `FRAME` bytes waiting for the air, `GROUPS` groups that the node is in.
+    /// `QUEUE` frames of at most `FRAME` bytes waiting for the air, `GROUPS` groups that the node is in,
+    /// `ROUTES` routes.
     #[derive(Clone, Debug)]
     pub struct Node {
         address: Address,
@@ -76,13 +78,14 @@ every_size!(
         seen: SeenCache<SEEN>,
         neighbours: NeighbourTable<PEERS>,
         paths: PathTable<PEERS>,
-        routes: RouteTable<PEERS>,
+        routes: RouteTable<ROUTES>,
         reassembly: Reassembly<REASM>,
         finished: FinishedList<PEERS>,
         outbox: Outbox<OUTBOX>,
         queue: AirQueue<QUEUE, FRAME>,
         controls: ControlQueue,
         probes: ProbeAllowance,
+        budget: Budget,
         /// Whether an own frame goes before a relay of the same class next time.
         own_turn: bool,
         hello_at: Instant,
@@ -138,6 +141,7 @@ every_size!(
                 queue: AirQueue::new(),
                 controls: ControlQueue::new(),
                 probes: ProbeAllowance::new(now),
+                budget: Budget::new(),
                 own_turn: true,
                 hello_at,
                 hello_count: 0,

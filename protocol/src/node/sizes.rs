@@ -33,8 +33,9 @@ macro_rules! every_size {
                 const QUEUE: usize,
                 const FRAME: usize,
                 const GROUPS: usize,
+                const ROUTES: usize,
             ]
-            [LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME, GROUPS]
+            [LINKS, SOURCES, PEERS, SEEN, REASM, OUTBOX, QUEUE, FRAME, GROUPS, ROUTES]
             $($item)*
         }
     };

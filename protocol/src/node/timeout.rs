@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::events::PendingEvent;
-use crate::control::Control;
+use crate::control::{Control, HelloFlags};
 use crate::neighbours::HELLO_INTERVAL;
 use crate::outbox::Progress;
 use crate::{Address, Discard, Duration, Instant, Priority, Rng};
@@ -17,14 +17,15 @@ every_size!(
                 self.stats.count(Discard::Stale);
             }
             while let Some(due) = self.reassembly.due_ack(now) {
-                self.control(due.to, due.priority.min(Priority::High), Control::Ack(due.ack), due.again);
+                self.control(due.to, due.priority, due.control, due.again);
             }
             for _ in 0..self.reassembly.expire(now) {
                 self.stats.count(Discard::ReassemblyAbandoned);
             }
             // An outcome must not be lost: without room for the event it stays due.
+            let for_all = self.segment_len(Address::EVERYONE, Priority::Critical) as u8;
             while !self.events.is_full() {
-                match self.outbox.handle_timeout(now) {
+                match self.outbox.handle_timeout(now, for_all) {
                     Some(progress) => self.progress(progress, None),
                     None => break,
                 }
@@ -34,8 +35,14 @@ every_size!(
                 if !self.links.is_empty() {
                     let reports = self.neighbours.reports(now);
                     let count = self.hello_count as u8;
+                    let flags = if self.relay { HelloFlags::RELAYS } else { HelloFlags::default() };
                     self.hello_count = self.hello_count.saturating_add(1);
-                    self.control(Address::EVERYONE, Priority::Low, Control::Hello { count, reports }, false);
+                    self.control(
+                        Address::EVERYONE,
+                        Priority::Low,
+                        Control::Hello { count, flags, reports },
+                        false,
+                    );
                 }
             }
         }
@@ -50,11 +57,7 @@ every_size!(
                 self.outbox.next_timeout(),
                 self.contest.silent_until(),
             ];
-            let frames = self.links.iter().filter_map(|link| {
-                let next =
-                    [self.next_own(link.id), self.queue.next_due(link.id)].into_iter().flatten().min()?;
-                Some(next.max(link.free_at))
-            });
+            let frames = self.links.iter().filter_map(|link| self.next_on(link));
             timers.into_iter().flatten().chain(frames).min()
         }
 

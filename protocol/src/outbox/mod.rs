@@ -5,6 +5,7 @@
 //!
 //! Full: a new message is refused, never an old one dropped.
 
+mod many;
 mod outcome;
 mod slot;
 mod turns;
@@ -13,13 +14,16 @@ pub(crate) use outcome::Progress;
 pub use outcome::{Delivery, SendOutcome};
 
 use crate::control::{Ack, Verdict};
-use crate::segment::{SEGMENT_HEADER, SEGMENT_LEN, Segment, TransferId};
+
+use crate::feedback::Nack;
+use crate::per_class::sooner;
+use crate::segment::{LONG_SEGMENT_LEN, SEGMENT_HEADER, Segment, TransferId};
 use crate::{Address, Duration, Instant, MessageId, PerClass, Priority};
 
 use slot::{SILENT_AFTER, Slot};
 
-/// The longest body of a single legacy frame with the short MIC.
-pub(crate) const SINGLE_MAX: usize = SEGMENT_HEADER + SEGMENT_LEN;
+/// The longest body of a frame of a message; 13 bytes fit a legacy frame with the short MIC.
+pub(crate) const SINGLE_MAX: usize = SEGMENT_HEADER + LONG_SEGMENT_LEN;
 
 /// A segment or single frame to seal now.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +85,7 @@ impl<const N: usize> Outbox<N> {
     /// Takes a message of `total` bytes, of which `first` are the first; `false` when there is no room.
     ///
     /// `first` is the whole message if that fits one block of segments of `each` bytes, otherwise its first [`part_len`](crate::block::part_len).
+    /// `each` may be another for each of its blocks.
     pub(crate) fn push(
         &mut self,
         now: Instant,
@@ -117,30 +122,16 @@ impl<const N: usize> Outbox<N> {
         }
     }
 
-    /// Which classes have a segment to send now. `takes`: whether what is for a node, of a class, said again or not, is asked for at all.
-    pub(crate) fn ready(
-        &self,
-        now: Instant,
-        takes: impl Fn(Address, Priority, bool) -> bool,
-    ) -> PerClass<bool> {
-        let mut ready = PerClass::all(false);
-        for (_, slot) in self.sending().filter(|(_, slot)| slot.is_taken(&takes)) {
-            if slot.next_at <= now && self.may_run(slot) {
-                ready[slot.delivery.priority] = true;
-            }
+    /// When each class can send its next segment. `takes`: whether what is for a node, of a class, said again or not, is asked for at all.
+    pub(crate) fn due(&self, takes: impl Fn(Address, Priority, bool) -> bool) -> PerClass<Option<Instant>> {
+        let mut due = PerClass::all(None);
+        for (_, slot) in self.sending().filter(|(_, slot)| slot.is_taken(&takes) && self.may_run(slot)) {
+            sooner(&mut due[slot.delivery.priority], slot.next_at);
         }
-        ready
+        due
     }
 
-    /// When the next segment can be sent, if any is waiting; `takes` as for [`ready`](Self::ready).
-    pub(crate) fn next_send(&self, takes: impl Fn(Address, Priority, bool) -> bool) -> Option<Instant> {
-        self.sending()
-            .filter(|(_, slot)| slot.is_taken(&takes) && self.may_run(slot))
-            .map(|(_, slot)| slot.next_at)
-            .min()
-    }
-
-    /// The segment of `class` to send now; the messages of a class take turns. `takes` as for [`ready`](Self::ready).
+    /// The segment of `class` to send now; the messages of a class take turns. `takes` as for [`due`](Self::due).
     pub(crate) fn pick(
         &self,
         now: Instant,
@@ -202,6 +193,18 @@ impl<const N: usize> Outbox<N> {
         slot.acked(now, ack, stamp, timeout)
     }
 
+    /// One of the receivers of a message to many lacks segments; `false` if nothing comes of it.
+    pub(crate) fn nacked(&mut self, now: Instant, nack: &Nack) -> bool {
+        let asked = |slot: &&mut Slot| {
+            slot.delivery.destination.is_many()
+                && !slot.single
+                && slot.transfer == nack.transfer
+                && !slot.wants_part
+        };
+        let slot = self.slots.iter_mut().flatten().find(asked);
+        slot.is_some_and(|slot| slot.nacked(now, nack.missing()))
+    }
+
     /// Which message this transfer to a node is of, and which segments that node is known to hold.
     pub(crate) fn held(&self, to: Address, transfer: TransferId) -> Option<(MessageId, u64)> {
         let slot = self
@@ -230,9 +233,15 @@ impl<const N: usize> Outbox<N> {
 
     /// Takes the next thing that is due: a deadline first, then a timeout. Retransmissions it leads to become
     /// ready; only ends are returned.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Progress> {
+    ///
+    /// `for_all`: bytes of each segment that everyone takes. A block in longer ones that gets no answer is cut anew.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, for_all: u8) -> Option<Progress> {
+        let (own, numbers) = (self.own, &mut self.next_transfer);
         for slot in &mut self.slots {
-            if let Some(progress) = slot.as_mut().and_then(|slot| slot.handle_timeout(now)) {
+            let due = slot
+                .as_mut()
+                .and_then(|slot| slot.handle_timeout(now, |slot| slot.recut(own, numbers, for_all)));
+            if let Some(progress) = due {
                 release_if_done(slot, progress);
                 return Some(progress);
             }

@@ -7,7 +7,7 @@ use heapless::Vec;
 use super::outcome::{Delivery, Progress, SendOutcome};
 use crate::block::{BlockHead, Part, head_buffer, part_len};
 use crate::control::{Ack, Verdict};
-use crate::segment::{BLOCK_MAX, SEGMENT_HEADER, TransferId, all, block_crc, segments};
+use crate::segment::{BLOCK_MAX, CRC_LEN, SEGMENT_HEADER, TransferId, all, block_crc, segments};
 use crate::{Address, Duration, Instant, PerClass, Priority};
 
 /// Segments of one message follow each other at this pace, by priority. The urgent go as fast as the link lets
@@ -17,10 +17,9 @@ const PACE: PerClass<Duration> =
     PerClass::new([Duration::ZERO, Duration::ZERO, Duration::from_millis(24), Duration::from_millis(36)]);
 /// With at most this many segments missing all are sent again at a timeout, otherwise the last one as a probe.
 const RESEND_ALL: u32 = 8;
-/// Messages to many are not acked: everything is sent this many times.
-const ROUNDS_TO_MANY: u8 = 2;
-/// Between two rounds.
-const ROUND_GAP: Duration = Duration::from_millis(300);
+/// Timeouts in a row after which a block is cut for frames that everyone takes: somebody on the way may take no long ones. A
+/// guess: by then it was sent twice.
+const RECUT_AFTER: u8 = 2;
 /// Timeouts in a row after which a receiver counts as silent, and other transfers go before. A guess: by then four
 /// times the longest round trip has passed.
 pub(super) const SILENT_AFTER: u8 = 3;
@@ -32,7 +31,7 @@ pub(super) struct Slot {
     pub(super) total: u32,
     pub(super) offset: u32,
     pub(super) part_len: u32,
-    /// Bytes of each of its segments: they stay as long as they were when it was taken, whatever routes come and go.
+    /// Bytes of each segment of its block.
     pub(super) each: u8,
     pub(super) transfer: TransferId,
     pub(super) single: bool,
@@ -57,6 +56,8 @@ pub(super) struct Slot {
     /// The whole message has been on the air once.
     pub(super) all_sent: bool,
     pub(super) rounds: u8,
+    /// To many; bit n: segment n was sent in the present pass, or the one just over.
+    pub(super) passed: u64,
     /// How many times it was served; the least served of a class goes next.
     pub(super) turn: u32,
     /// The ordinal of the message at this node: the oldest runs first.
@@ -86,6 +87,7 @@ impl Slot {
             wants_part: false,
             all_sent: false,
             rounds: 1,
+            passed: 0,
             turn: 0,
             born,
         }
@@ -105,6 +107,18 @@ impl Slot {
         // `fits_one_block` and `part_len` leave room for head and CRC.
         let _ = self.block.extend_from_slice(&buffer[..len]);
         let _ = self.block.extend_from_slice(bytes);
+        self.part_len = bytes.len() as u32;
+        self.number(own, next_transfer, whole);
+        // The pause behind the block before holds for this one too.
+        self.next_at = self.next_at.max(now);
+        self.timeout_at = None;
+        self.attempts = 0;
+        self.retransmitted = false;
+        self.wants_part = false;
+    }
+
+    /// Makes a transfer of the block, or a single frame if it fits one; nobody holds any of it.
+    fn number(&mut self, own: Address, next_transfer: &mut TransferId, whole: bool) {
         self.single = whole && self.block.len() <= SEGMENT_HEADER + usize::from(self.each);
         if !self.single {
             let crc = block_crc(own, self.delivery.destination, &self.block);
@@ -112,17 +126,24 @@ impl Slot {
             self.transfer = *next_transfer;
             *next_transfer = self.transfer.next();
         }
-        self.part_len = bytes.len() as u32;
         self.held = 0;
         self.sent = 0;
+        self.passed = 0;
         self.pending = if self.single { 1 } else { all(self.count()) };
-        // The pause behind the block before holds for this one too.
-        self.next_at = self.next_at.max(now);
-        self.timeout_at = None;
-        self.attempts = 0;
-        self.retransmitted = false;
         self.last_ack = None;
-        self.wants_part = false;
+    }
+
+    /// Cuts the block into segments of `each` bytes, as another transfer, if they are longer now and get no answer.
+    pub(super) fn recut(&mut self, own: Address, next_transfer: &mut TransferId, each: u8) {
+        if self.each <= each || self.attempts < RECUT_AFTER {
+            return;
+        }
+        if !self.single {
+            self.block.truncate(self.block.len() - CRC_LEN);
+        }
+        self.each = each;
+        self.number(own, next_transfer, self.part_len == self.total);
+        self.retransmitted = true;
     }
 
     /// Segment `index` was sealed for the radio; see [`Outbox::sent`](super::Outbox::sent).
@@ -131,17 +152,25 @@ impl Slot {
         let bit = 1u64 << index;
         self.retransmitted |= again;
         self.sent |= bit;
+        self.passed |= bit;
         self.pending &= !bit;
         self.last_sent = now;
-        self.next_at =
-            now + if self.single || !paced { Duration::ZERO } else { PACE[self.delivery.priority] };
+        self.next_at = now + self.pause(paced);
         // One timer for the whole pass: while segments are still to come, an answer is not late.
         if self.pending == 0 {
             self.all_sent |= self.is_last_part();
-            self.timeout_at =
-                Some(now + if self.delivery.destination.is_many() { ROUND_GAP } else { timeout });
+            self.timeout_at = Some(now + if self.to_many() { self.many_wait() } else { timeout });
         }
         again
+    }
+
+    /// The pause behind a segment.
+    fn pause(&self, paced: bool) -> Duration {
+        match (self.single || !paced, self.to_many()) {
+            (true, _) => Duration::ZERO,
+            (false, true) => self.many_pause(),
+            (false, false) => PACE[self.delivery.priority],
+        }
     }
 
     /// An ack of this transfer; see [`Outbox::acked`](super::Outbox::acked).
@@ -208,11 +237,11 @@ impl Slot {
     }
 
     /// What is due, a deadline first; only what the application has to know is returned.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Progress> {
+    pub(super) fn handle_timeout(&mut self, now: Instant, recut: impl FnOnce(&mut Self)) -> Option<Progress> {
         if self.delivery.deadline <= now {
             let outcome = if !self.all_sent {
                 SendOutcome::Expired
-            } else if self.delivery.destination.is_many() {
+            } else if self.to_many() {
                 SendOutcome::Sent
             } else {
                 SendOutcome::Unknown
@@ -223,10 +252,11 @@ impl Slot {
             return None;
         }
         self.timeout_at = None;
-        if self.delivery.destination.is_many() {
+        if self.to_many() {
             return self.next_round(now);
         }
         self.retry(now);
+        recut(self);
         None
     }
 
@@ -246,7 +276,7 @@ impl Slot {
     }
 
     /// How many segments its block takes.
-    fn count(&self) -> u8 {
+    pub(super) fn count(&self) -> u8 {
         segments(self.block.len(), self.each.into())
     }
 
@@ -265,7 +295,7 @@ impl Slot {
         takes(self.delivery.destination, self.delivery.priority, again)
     }
 
-    fn is_last_part(&self) -> bool {
+    pub(super) fn is_last_part(&self) -> bool {
         self.offset + self.part_len == self.total
     }
 
@@ -290,23 +320,8 @@ impl Slot {
         self.next_at = self.next_at.max(now);
     }
 
-    /// Everything was sent once more: begin the next round, or the next part, or be done.
-    fn next_round(&mut self, now: Instant) -> Option<Progress> {
-        if self.rounds < ROUNDS_TO_MANY {
-            self.rounds += 1;
-            self.pending = if self.single { 1 } else { all(self.count()) };
-            self.next_at = now;
-            return None;
-        }
-        if self.is_last_part() {
-            return Some(Progress::Done(self.delivery.id, SendOutcome::Sent));
-        }
-        self.rounds = 1;
-        Some(self.want_part(self.offset + self.part_len))
-    }
-
     /// Stops here until the application supplies the part at `offset`.
-    fn want_part(&mut self, offset: u32) -> Progress {
+    pub(super) fn want_part(&mut self, offset: u32) -> Progress {
         self.offset = offset;
         self.pending = 0;
         self.timeout_at = None;

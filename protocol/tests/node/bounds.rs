@@ -80,7 +80,7 @@ fn sources_a_new_one_is_refused_and_the_old_ones_stay_guarded() {
     assert_eq!(net.log(0).len(), delivered, "nothing was delivered from it");
     assert_eq!(net.inject(0, &single(100, address(0), 1, Priority::Low, &[0, 0])), Err(Discard::Duplicate));
     assert_eq!(net.inject(0, &single(100, address(60), 2, Priority::Low, &[1, 0])), Ok(()));
-    let mark = |src| ReplayMark { src: Address::new(src), epoch: EPOCH, seq: 70 };
+    let mark = |src| ReplayMark { src: Address::new(src), epoch: EPOCH, seq: 100 };
     assert!(!net.stations[0].node.restore_mark(mark(99)));
     assert!(net.stations[0].node.restore_mark(mark(100)), "a known source has its place");
     assert_eq!(net.inject(0, &single(100, address(60), 3, Priority::Low, &[1, 0])), Err(Discard::Replay));

@@ -1,9 +1,11 @@
-//! Messages to a group and to everyone: each member once, no receipts, *sent* is all the sender is told.
+//! Messages to a group and to everyone: each member once, no receipts, *sent* is all the sender is told. Who lacks a part asks.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::frame::Kind;
-use mesh_protocol::{Address, PART_LEN, Priority, SendOutcome, SmallNode};
+use mesh_protocol::{Address, Control, Feedback, PART_LEN, Priority, Segment, SendOutcome, SmallNode};
 
-use crate::net::{Log, Net, address, secs, text};
+use crate::net::{Log, Net, OnAir, Reception, address, open, secs, text};
 
 const GROUP: Address = Address::new(0x8123);
 
@@ -50,20 +52,117 @@ fn a_group_is_for_its_members() {
 }
 
 #[test]
-fn a_lost_round_is_made_good_by_the_second() {
+fn who_may_have_nothing_of_a_few_segments_gets_all_of_them_twice() {
     let mut net = Net::<SmallNode>::full(2);
     // Loses every frame of its first SEQs, all copies: the first round of the message.
     net.rule(|frame, _| {
-        let frame = crate::net::open(&frame.bytes);
-        match frame.kind == Kind::Segment && frame.seq < 6 {
-            true => crate::net::Reception::Lose,
-            false => crate::net::Reception::Pass,
+        let frame = open(&frame.bytes);
+        match frame.kind == Kind::Segment && frame.seq < 5 {
+            true => Reception::Lose,
+            false => Reception::Pass,
         }
     });
-    let bytes = text(50);
+    let bytes = text(30);
     let id = net.send(0, Address::EVERYONE, Priority::High, secs(20), &bytes).unwrap();
     net.run(secs(5));
     assert_eq!(net.received(1), [(1, id, bytes)]);
+}
+
+/// A rule that keeps the first SEQ of each of these segments from the stations that `from` holds.
+fn lose_once(
+    segments: &'static [u8],
+    from: impl Fn(usize) -> bool + 'static,
+) -> impl FnMut(&OnAir, usize) -> Reception {
+    let mut first = BTreeMap::new();
+    move |frame, to| {
+        let frame = open(&frame.bytes);
+        if frame.kind != Kind::Segment {
+            return Reception::Pass;
+        }
+        let index = Segment::parse(&frame.body).unwrap().offset;
+        let seq = *first.entry(index).or_insert(frame.seq);
+        if segments.contains(&index) && seq == frame.seq && from(to) {
+            Reception::Lose
+        } else {
+            Reception::Pass
+        }
+    }
+}
+
+/// What left station 0: how often each segment, copies of one SEQ counted once. And who asked for segments.
+fn sent_and_asked(net: &Net) -> (Vec<usize>, Vec<u16>) {
+    let frames: BTreeSet<_> = net
+        .air
+        .iter()
+        .map(|frame| open(&frame.bytes))
+        .map(|frame| (frame.src, frame.seq, frame.kind == Kind::Segment, frame.body))
+        .collect();
+    let mut sent = BTreeMap::<u8, usize>::new();
+    let mut asked = Vec::new();
+    for (src, _, segment, body) in frames {
+        if segment {
+            *sent.entry(Segment::parse(&body).unwrap().offset).or_default() += 1;
+        } else if let Ok(Control::Feedback(Feedback::Nack(_))) = Control::parse(&body) {
+            asked.push(src);
+        }
+    }
+    (sent.into_values().collect(), asked)
+}
+
+#[test]
+fn who_lacks_segments_asks_for_them_and_nothing_else_is_sent_again() {
+    for priority in Priority::ALL {
+        let mut net = Net::<SmallNode>::line(4);
+        net.rule(lose_once(&[2, 5], |to| to == 3));
+        let bytes = text(72);
+        let id = net.send(0, Address::EVERYONE, priority, secs(20), &bytes).unwrap();
+        net.run(secs(10));
+        for at in 1..4 {
+            assert_eq!(net.received(at), [(1, id, bytes.clone())], "{priority}, station {at}");
+        }
+        assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Sent);
+        assert_eq!(sent_and_asked(&net), (vec![1, 1, 2, 1, 1, 2, 1, 1], vec![4]), "{priority}");
+    }
+}
+
+#[test]
+fn the_last_segment_is_missed_like_any_other() {
+    let mut net = Net::<SmallNode>::line(3);
+    net.rule(lose_once(&[7], |to| to == 2));
+    let bytes = text(72);
+    let id = net.send(0, Address::EVERYONE, Priority::High, secs(20), &bytes).unwrap();
+    net.run(secs(10));
+    assert_eq!(net.received(2), [(1, id, bytes)]);
+}
+
+#[test]
+fn of_many_that_lack_the_same_few_say_so() {
+    let mut net = Net::<SmallNode>::full(12);
+    net.rule(lose_once(&[3, 4], |_| true));
+    let bytes = text(100);
+    let id = net.send(0, Address::EVERYONE, Priority::Medium, secs(20), &bytes).unwrap();
+    net.run(secs(10));
+    for at in 1..12 {
+        assert_eq!(net.received(at), [(1, id, bytes.clone())], "station {at}");
+    }
+    let (sent, asked) = sent_and_asked(&net);
+    assert_eq!(sent, [1, 1, 1, 2, 2, 1, 1, 1, 1, 1, 1]);
+    assert!((1..=3).contains(&asked.len()), "{asked:?}");
+}
+
+#[test]
+fn a_receiver_that_gets_no_answer_stops_asking() {
+    let mut net = Net::<SmallNode>::full(2);
+    let mut sent = 0;
+    // The sender is gone in the middle of its message.
+    net.rule(move |frame, _| {
+        sent += usize::from(open(&frame.bytes).kind == Kind::Segment);
+        if sent > 6 { Reception::Lose } else { Reception::Pass }
+    });
+    net.send(0, Address::EVERYONE, Priority::High, secs(60), &text(200)).unwrap();
+    net.run(secs(30));
+    let (_, asked) = sent_and_asked(&net);
+    assert_eq!(asked, [2, 2, 2]);
 }
 
 #[test]

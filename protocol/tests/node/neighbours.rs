@@ -35,7 +35,10 @@ fn half_the_hellos_lost_one_way_show_on_both_sides() {
     net.run(secs(400));
     let [a, b] = [known(&net, 0, 1).unwrap(), known(&net, 1, 0).unwrap()];
     assert!((100..=155).contains(&a.delivery_in.unwrap()), "{a:?}");
-    assert_eq!(b.delivery_out, a.delivery_in, "as the other says");
+    assert!(
+        b.delivery_out.unwrap().abs_diff(a.delivery_in.unwrap()) <= 8 + 16,
+        "as the other said, to a fifteenth"
+    );
     assert_eq!((a.delivery_out, b.delivery_in), (Some(255), Some(255)));
 }
 

@@ -93,6 +93,22 @@ fn waiting_relays_leave_in_the_order_of_their_urgency() {
     assert_eq!(first_copies, [0, 4, 3, 2, 1]);
 }
 
+#[test]
+fn while_a_critical_frame_of_others_passes_lower_classes_are_silent() {
+    let mut net = Net::<SmallNode>::new(1);
+    net.inject(0, &passing(0, Priority::Critical)).unwrap();
+    let heard = net.now;
+    for seq in 1..5 {
+        net.inject(0, &passing(seq, Priority::High)).unwrap();
+    }
+    net.run(secs(1));
+    let (first, rest): (Vec<_>, Vec<_>) =
+        net.air.iter().partition(|frame| open(&frame.bytes).priority == Priority::Critical);
+    let relays = rest.iter().filter(|frame| open(&frame.bytes).src == address(50).bits()).count();
+    assert_eq!((first.len(), relays), (3, 4 * 3), "all copies of all");
+    assert!(rest.iter().all(|frame| frame.at.since(heard) >= ms(80)), "the wave is over by then");
+}
+
 /// Whether LOW had every twentieth frame of a busy station: at most 19 others pass it in a row.
 fn low_had_its_twentieth<M: AnyNode + Clone>(net: &Net<M>, at: usize) -> bool {
     let sent: Vec<Priority> =

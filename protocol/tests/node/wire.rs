@@ -87,7 +87,7 @@ fn what_is_for_the_other_end_of_a_connection_is_not_said_on_the_air() {
         let id = two.send(priority);
         two.run(ms(100));
         assert_eq!(two.outcome(id), Some(SendOutcome::Delivered), "{priority}");
-        assert_eq!((two.over(LINK), two.over(WIRE)), (0, 4), "{priority}: three segments and a receipt");
+        assert_eq!((two.over(LINK), two.over(WIRE)), (0, 2), "{priority}: one long frame and a receipt");
     }
     two.said.clear();
     two.send(Priority::Critical);
