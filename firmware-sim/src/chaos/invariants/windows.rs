@@ -9,7 +9,7 @@ use mesh_protocol::Address;
 use super::frames::Key;
 
 /// `WINDOW` of `replay.rs` in `docs/protocol.md`.
-const WINDOW: u32 = 64;
+const WINDOW: u32 = 96;
 
 /// `JUMP` in `docs/protocol.md`.
 const JUMP: u32 = 16 * 4_096;
@@ -20,7 +20,7 @@ struct Window {
     epoch: u32,
     highest: u32,
     /// Bit n: `highest - n` was taken.
-    taken: u64,
+    taken: u128,
 }
 
 /// What is known of a frame.
@@ -45,7 +45,7 @@ impl Windows {
     pub(super) fn restored(marks: &[(Address, u32, u32)]) -> Self {
         let windows =
             // All of the window counts as taken: which of these came before the cut, nobody knows any more.
-            marks.iter().map(|&(src, epoch, highest)| (src, Window { epoch, highest, taken: u64::MAX }));
+            marks.iter().map(|&(src, epoch, highest)| (src, Window { epoch, highest, taken: u128::MAX }));
         let kept = marks.iter().map(|&(src, epoch, seq)| (src, (epoch, seq)));
         Self { sources: windows.collect(), kept: kept.collect() }
     }
@@ -83,7 +83,7 @@ impl Windows {
             let ahead = key.seq - window.highest;
             window.taken = if ahead >= WINDOW { 1 } else { window.taken << ahead | 1 };
             window.highest = key.seq;
-        } else if let Some(bit) = 1_u64.checked_shl(window.highest - key.seq) {
+        } else if let Some(bit) = 1_u128.checked_shl(window.highest - key.seq) {
             window.taken |= bit;
         }
     }
@@ -101,12 +101,12 @@ mod tests {
     fn a_number_is_new_once_within_the_window_and_never_below_what_was_kept() {
         let mut windows = Windows::restored(&[(Address::new(1), 1, 10)]);
         assert_eq!(windows.lookup(key(1, 10)), Known::Kept);
-        for seq in [80, 17, 30] {
+        for seq in [112, 17, 30] {
             assert_eq!(windows.lookup(key(1, seq)), Known::New, "{seq}");
             windows.take(key(1, seq));
             assert_eq!(windows.lookup(key(1, seq)), Known::Taken, "{seq}");
         }
-        assert_eq!(windows.lookup(key(1, 16)), Known::Old, "80 - 64");
+        assert_eq!(windows.lookup(key(1, 16)), Known::Old, "112 - 96");
         windows.take(key(2, 3));
         assert_eq!((windows.lookup(key(1, 99)), windows.lookup(key(2, 2))), (Known::Old, Known::New));
     }
