@@ -45,6 +45,67 @@ pub struct RunResult {
     pub counters: BTreeMap<String, u64>,
     /// One message step by step: the first of the run that needed the most hops.
     pub timeline: Vec<TimelineStep>,
+    /// How long messages took that arrived, by class, the most urgent first; behind them those to everyone.
+    #[serde(default)]
+    pub latency: Vec<LatencyResult>,
+    /// How long each hop took of the [ways](MessageResult::way) of messages: from the sending or hearing of a frame at one node to its
+    /// hearing at the next.
+    #[serde(default)]
+    pub hop: Percentiles,
+}
+
+/// How long messages of a class took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatencyResult {
+    /// `CRITICAL`, `HIGH`, `MEDIUM` or `LOW`.
+    pub priority: String,
+    /// Whether these are the ones to everyone: then it is the time to the last node that was reached.
+    pub everyone: bool,
+    /// Their times.
+    #[serde(flatten)]
+    pub times: Percentiles,
+}
+
+/// Percentiles in microseconds, by nearest rank; `None` without samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// How many samples.
+    pub samples: usize,
+    /// The smallest.
+    pub min_us: Option<u64>,
+    /// Half of them are at most this.
+    pub p50_us: Option<u64>,
+    /// 90 % of them.
+    pub p90_us: Option<u64>,
+    /// 95 % of them.
+    pub p95_us: Option<u64>,
+    /// 99 % of them; of fewer than 100 samples, the largest.
+    pub p99_us: Option<u64>,
+    /// 99.9 % of them; of fewer than 1,000 samples, the largest.
+    pub p999_us: Option<u64>,
+    /// The largest.
+    pub max_us: Option<u64>,
+}
+
+impl Percentiles {
+    /// Of these, in any order.
+    #[must_use]
+    pub fn of(mut samples: Vec<u64>) -> Self {
+        samples.sort_unstable();
+        let at = |thousandths: usize| {
+            samples.get((samples.len() * thousandths).div_ceil(1_000).saturating_sub(1)).copied()
+        };
+        Self {
+            samples: samples.len(),
+            min_us: samples.first().copied(),
+            p50_us: at(500),
+            p90_us: at(900),
+            p95_us: at(950),
+            p99_us: at(990),
+            p999_us: at(999),
+            max_us: samples.last().copied(),
+        }
+    }
 }
 
 impl RunResult {
@@ -87,6 +148,10 @@ pub struct LinkResult {
     pub heard: u64,
     /// Of the sender's advertising events, the share that was heard, 0 to 1.
     pub delivery: f64,
+    /// Events that it takes on average to get one across and one back: 1 over the product of both deliveries. `None`: nothing was ever
+    /// heard the other way.
+    #[serde(default)]
+    pub etx: Option<f64>,
 }
 
 /// One message of a run.
@@ -129,6 +194,20 @@ pub struct MessageResult {
     /// What was reported to the sender: `delivered`, `unknown`, `expired`, `rejected`; `None` while nothing was.
     #[serde(rename = "fate")]
     pub outcome: Option<String>,
+    /// To one node: the way of the frame that completed it, from node to node. Only where the run was told to follow frames.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub way: Vec<WayStep>,
+}
+
+/// One node on the way of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayStep {
+    /// Which node.
+    pub node: u32,
+    /// When it first heard the frame, in microseconds; `None` for the one that sealed it.
+    pub heard_us: Option<u64>,
+    /// When it first sent it, in microseconds; `None` for the last one.
+    pub sent_us: Option<u64>,
 }
 
 /// One step in the life of a message.

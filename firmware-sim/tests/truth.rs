@@ -69,3 +69,48 @@ fn a_message_to_all_that_plain_devices_cannot_take_is_refused() {
     let told = result.messages.iter().map(|message| (message.reached, message.outcome.as_deref()));
     assert_eq!(told.collect::<Vec<_>>(), [(0, Some("rejected"))]);
 }
+
+/// Four nodes in a row; node 0 sends to node 3.
+const ROW: &str = "settle = \"20s\"\noffered = \"20s\"\nlayout.line = { nodes = 4, spacing = 1 }\n\
+    links.radius = { reach = 1.2, attenuation = 80, beyond = 195, loss = 0.2 }\n\
+    traffic = [ { from = 0, to = 3, bytes = 60, priority = \"HIGH\", periodic.every = \"2s\" },\n\
+    { from = 1, to = \"everyone\", bytes = 8, periodic.every = \"5s\" } ]\n";
+
+#[test]
+fn the_way_of_each_message_is_known_hop_by_hop_whichever_stack_carried_it() {
+    let scenario = Scenario::parse("row.toml", ROW).unwrap();
+    for stack in StackKind::ALL {
+        let result = play(&scenario, stack, 3, true);
+        let one = || result.messages.iter().filter(|message| message.to.is_some());
+        let arrived = one().filter(|message| message.reached > 0).count();
+        assert!(arrived >= 4, "{}: {arrived}", stack.name());
+        for message in one().filter(|message| message.reached > 0) {
+            let nodes: Vec<u32> = message.way.iter().map(|step| step.node).collect();
+            assert_eq!(nodes, [0, 1, 2, 3], "{}: {:?}", stack.name(), message.way);
+            let times: Vec<u64> =
+                message.way.iter().flat_map(|step| [step.heard_us, step.sent_us]).flatten().collect();
+            assert!(times.len() == 6 && times.is_sorted(), "{}: {:?}", stack.name(), message.way);
+            assert!(message.sent_us.unwrap() <= times[0] && Some(times[5]) == message.delivered_us);
+        }
+        assert_eq!(result.hop.samples, 3 * arrived);
+        assert!(
+            result.messages.iter().filter(|message| message.to.is_none()).all(|call| call.way.is_empty())
+        );
+        let latency: Vec<_> =
+            result.latency.iter().map(|group| (group.priority.as_str(), group.everyone)).collect();
+        assert_eq!(latency, [("HIGH", false), ("MEDIUM", true)], "{}", stack.name());
+        let times = result.latency[0].times;
+        assert_eq!(times.samples, arrived);
+        assert!(times.min_us < times.p50_us && times.p50_us <= times.p90_us && times.p90_us <= times.max_us);
+        // Four of five events get through the loss, and some of them meet a receiver that sends or changes its channel.
+        assert_eq!(result.links.len(), 6);
+        for link in &result.links {
+            let back = result.links.iter().find(|back| (back.to, back.from) == (link.from, link.to)).unwrap();
+            assert_eq!(link.etx, Some(1.0 / (link.delivery * back.delivery)));
+            assert!((1.0 / 0.64..3.5).contains(&link.etx.unwrap()), "{link:?}");
+        }
+        let plain = play(&scenario, stack, 3, false);
+        assert_eq!(plain.trace, result.trace, "to be followed changes nothing");
+        assert!(plain.messages.iter().all(|message| message.way.is_empty()));
+    }
+}

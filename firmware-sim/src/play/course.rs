@@ -183,6 +183,12 @@ impl Course {
         }
     }
 
+    /// The message that a sender's stack calls so.
+    #[must_use]
+    pub fn number(&self, from: u32, id: u32) -> Option<usize> {
+        self.known.get(&(from, id)).copied()
+    }
+
     /// Gives up waiting for answers that are not wanted any more.
     pub fn check(&mut self, now: Instant) {
         self.due.check(now);

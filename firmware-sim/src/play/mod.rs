@@ -8,12 +8,13 @@ mod due;
 pub mod field;
 mod mark;
 mod watch;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ble_bearer::sim::{AirCounters, StationId, Step};
-use mesh_protocol::Instant;
+use mesh_protocol::{Instant, Priority};
 
 use self::course::{Course, Message};
 use self::field::Field;
@@ -21,18 +22,20 @@ pub(crate) use self::mark::MARK_EVERY;
 pub use self::mark::Mark;
 pub use self::watch::{At, Watch};
 use self::watch::{Extras, Follow, Sniffer};
+use self::ways::Ways;
 use crate::chaos::Schedule;
-use crate::results::{LinkResult, NodeResult, RunResult};
+use crate::results::{LatencyResult, LinkResult, MessageResult, NodeResult, Percentiles, RunResult};
 use crate::scenario::Scenario;
 pub use crate::stack::StackKind;
 use crate::stack::{Order, Refused, Stack, StackNode, Target, WithStack};
 use crate::world::Network;
 
-/// Plays a scenario with a stack; the same seed gives the same result on every machine. With `timeline`, one message is
-/// followed, for which the scenario is played a second time.
+/// Plays a scenario with a stack; the same seed gives the same result on every machine. With `timeline`, the ways of
+/// frames are recorded and one message is followed, for which the scenario is played a second time.
 #[must_use]
 pub fn play(scenario: &Scenario, stack: StackKind, seed: u64, timeline: bool) -> RunResult {
-    let (mut result, _) = play_with(scenario, stack, seed, Extras::default());
+    let ways = timeline.then(Ways::default);
+    let (mut result, _) = play_with(scenario, stack, seed, Extras { ways, ..Extras::default() });
     if timeline && let Some(follow) = Follow::most_hops(&result) {
         let extras = Extras { follow: Some(follow), ..Extras::default() };
         result.timeline = play_with(scenario, stack, seed, extras).0.timeline;
@@ -207,7 +210,17 @@ pub fn result<S: StackNode>(world: &Field<S>, course: &Course, seed: u64) -> Run
         heard,
         // At most 1: a scanner that changes its channel within an event can hear that event twice.
         delivery: (heard as f64 / watch.node(from).sent.max(1) as f64).min(1.0),
+        etx: None,
     });
+    let mut links: Vec<LinkResult> = links.collect();
+    add_etx(&mut links);
+    let mut messages = course.messages(now);
+    for ((from, id, to), way) in watch.ways().into_iter().flat_map(Ways::messages) {
+        let message = course.number(*from, *id).and_then(|number| messages.get_mut(number));
+        if let Some(message) = message.filter(|message| message.to == Some(*to)) {
+            message.way.clone_from(way);
+        }
+    }
     let mut counters: BTreeMap<String, u64> = BTreeMap::new();
     for number in 0..world.len() as u32 {
         if let Some(node) = world.station(StationId(number)) {
@@ -223,13 +236,45 @@ pub fn result<S: StackNode>(world: &Field<S>, course: &Course, seed: u64) -> Run
         trace: watch.digest(),
         simulated_ms: now.as_micros() / 1_000,
         nodes: nodes.collect(),
-        links: links.collect(),
-        messages: course.messages(now),
+        latency: latency(&messages),
+        hop: Percentiles::of(messages.iter().flat_map(|message| ways::hops(&message.way)).collect()),
+        links,
+        messages,
         airtime_us: watch.airtime(),
         air: air_counters(world),
         counters,
         timeline: watch.timeline(),
     }
+}
+
+/// What each link takes there and back.
+fn add_etx(links: &mut [LinkResult]) {
+    let delivery: BTreeMap<(u32, u32), f64> =
+        links.iter().map(|link| ((link.from, link.to), link.delivery)).collect();
+    for link in links {
+        let back = delivery.get(&(link.to, link.from));
+        link.etx = back.map(|back| link.delivery * back).filter(|both| *both > 0.0).map(|both| 1.0 / both);
+    }
+}
+
+/// How long messages took, by class and whether they were to everyone.
+fn latency(messages: &[MessageResult]) -> Vec<LatencyResult> {
+    let mut groups = Vec::new();
+    for everyone in [false, true] {
+        for priority in Priority::ALL {
+            let of = messages
+                .iter()
+                .filter(|message| message.to.is_none() == everyone && message.priority == priority.name());
+            let took = of.filter(|message| message.reached > 0);
+            let times =
+                took.filter_map(|message| Some(message.delivered_us?.saturating_sub(message.sent_us?)));
+            let times = Percentiles::of(times.collect());
+            if times.samples > 0 {
+                groups.push(LatencyResult { priority: priority.name().to_owned(), everyone, times });
+            }
+        }
+    }
+    groups
 }
 
 /// Plays a scenario with several stacks and seeds, on so many threads, and calls `done` after each. The order of the results does not
@@ -246,7 +291,12 @@ pub fn play_all(
         stacks.iter().flat_map(|stack| seeds.iter().map(|seed| (*stack, *seed))).collect();
     let first = seeds.first().copied();
     crate::parallel::map(&jobs, threads, |(stack, seed)| {
-        let result = play(scenario, *stack, *seed, timeline && Some(*seed) == first);
+        let result = if Some(*seed) == first {
+            play(scenario, *stack, *seed, timeline)
+        } else {
+            let ways = timeline.then(Ways::default);
+            play_with(scenario, *stack, *seed, Extras { ways, ..Extras::default() }).0
+        };
         done();
         result
     })

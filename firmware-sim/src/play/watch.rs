@@ -9,6 +9,7 @@ use ble_bearer::sim::{CHANNELS, Observer, RadioSpec, Reception, Shape, StationId
 use mesh_protocol::Instant;
 
 use super::mark::{MARK_EVERY, Mark};
+use super::ways::Ways;
 use crate::Trace;
 use crate::capture::{Capture, Pdu, PduKind};
 use crate::results::{RunResult, TimelineStep};
@@ -50,6 +51,8 @@ pub(super) struct Extras {
     pub(super) follow: Option<Follow>,
     pub(super) marks: bool,
     pub(super) capture: Option<Sniffer>,
+    /// The ways of frames; followed if it is there.
+    pub(super) ways: Option<Ways>,
 }
 
 /// Writes a capture.
@@ -222,6 +225,10 @@ impl Watch {
         all.into_iter()
     }
 
+    pub(super) const fn ways(&self) -> Option<&Ways> {
+        self.extras.ways.as_ref()
+    }
+
     pub(super) fn airtime(&self) -> BTreeMap<String, u64> {
         self.airtime.iter().map(|(cause, micros)| ((*cause).to_owned(), *micros)).collect()
     }
@@ -294,6 +301,9 @@ impl<S: StackNode> Observer<S> for Watch {
         let cause = self.stack.cause(&self.keys, from.0, frame);
         *self.airtime.entry(cause).or_default() += airtime;
         self.follow(now, from, "sent", frame, || cause.to_owned());
+        if let Some(ways) = &mut self.extras.ways {
+            ways.sent(now, from.0, frame, self.stack.origin(&self.keys, frame));
+        }
     }
 
     fn received(&mut self, now: Instant, heard: &Reception<'_>) {
@@ -303,6 +313,9 @@ impl<S: StackNode> Observer<S> for Watch {
         if let Some(sniffer) = &mut self.extras.capture {
             sniffer.heard(heard, self.stack.ad_type(), shape);
         }
+        if let Some(ways) = &mut self.extras.ways {
+            ways.heard(now, heard.from.0, heard.to.0, heard.frame);
+        }
         self.seen(heard.to).heard += 1;
         *self.links[heard.to.0 as usize].entry(heard.from.0).or_default() += 1;
         let detail = || format!("from {} on channel {} at {} dBm", heard.from.0, heard.channel, heard.rssi);
@@ -311,6 +324,9 @@ impl<S: StackNode> Observer<S> for Watch {
 
     fn ran(&mut self, _now: Instant, id: StationId, station: &mut S) {
         for arrival in station.arrivals() {
+            if let Some(ways) = &mut self.extras.ways {
+                ways.arrived(id.0, &arrival);
+            }
             self.end(arrival.at, id.0, "delivered", format!("after {} hops", arrival.hops));
             self.arrivals.push((id.0, arrival));
         }

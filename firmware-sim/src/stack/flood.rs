@@ -352,6 +352,11 @@ impl Stack for Flood {
         route(frame)
     }
 
+    fn origin(_keys: &FrameKeys, frame: &[u8]) -> Option<(u32, u32)> {
+        let &[_, a0, a1, s0, s1, s2, s3, ..] = frame.first_chunk::<HEADER>()?;
+        Some((u16::from_le_bytes([a0, a1]).into(), u32::from_le_bytes([s0, s1, s2, s3])))
+    }
+
     fn nodes(scenario: &Scenario, seed: u64) -> impl Fn(u32) -> Self {
         // All cut messages alike: as what every radio among them can carry.
         let mtu = |radio| Self::radio(&radio, &scenario.stacks).mtu();

@@ -93,6 +93,10 @@ impl StackKind {
         stacks!(with self, S => S::cause(keys, sender, frame))
     }
 
+    pub(crate) fn origin(self, keys: &FrameKeys, frame: &[u8]) -> Option<(u32, u32)> {
+        stacks!(with self, S => S::origin(keys, frame))
+    }
+
     pub(crate) fn route(self, keys: &FrameKeys, frame: &[u8]) -> Option<(u32, u32)> {
         stacks!(with self, S => S::route(keys, frame))
     }

@@ -146,6 +146,10 @@ impl Stack for Mesh {
         keys.route(frame)
     }
 
+    fn origin(keys: &FrameKeys, frame: &[u8]) -> Option<(u32, u32)> {
+        keys.origin(frame)
+    }
+
     fn nodes(scenario: &Scenario, seed: u64) -> impl Fn(u32) -> Self {
         let network = Network::random(seed);
         let seeds = node_seeds(seed);
@@ -229,6 +233,13 @@ impl FrameKeys {
         let buffer = buffer.get_mut(..bytes.len())?;
         buffer.copy_from_slice(bytes);
         frame::decode(buffer, &self.0).ok()
+    }
+
+    /// Which node sealed a frame of ours, and its SEQ.
+    fn origin(&self, bytes: &[u8]) -> Option<(u32, u32)> {
+        let mut buffer = [0; MAX_FRAME];
+        let verified = self.open(bytes, &mut buffer)?;
+        Some((number(verified.frame().src), verified.frame().seq))
     }
 
     /// From which node to which node a frame of ours carries a part of a message.

@@ -85,6 +85,9 @@ pub trait Stack: StackNode + Faulty + Sized {
     /// From which node to which node a frame carries a part of a message; `None` for one that carries none, or not to one node.
     fn route(keys: &FrameKeys, frame: &[u8]) -> Option<(u32, u32)>;
 
+    /// Which node sealed a frame, and under which number; `None` for what is none of this stack.
+    fn origin(keys: &FrameKeys, frame: &[u8]) -> Option<(u32, u32)>;
+
     /// The nodes of a scenario, by number.
     fn nodes(scenario: &Scenario, seed: u64) -> impl Fn(u32) -> Self;
 

@@ -77,7 +77,7 @@ pub(super) fn campaign() -> Campaign {
         messages,
         ..RunResult::default()
     };
-    let link = |from, to, delivery| LinkResult { from, to, rssi: -60.0, heard: 5, delivery };
+    let link = |from, to, delivery| LinkResult { from, to, rssi: -60.0, heard: 5, delivery, etx: None };
     Campaign {
         scenario: "by-hand".to_owned(),
         description: "What can happen to a message.".to_owned(),

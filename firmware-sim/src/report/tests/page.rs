@@ -235,7 +235,8 @@ fn numbers_without_sense_do_no_harm() {
         ..sent("", u32::MAX, 0, 0)
     };
     let slow = MessageResult { delivered_us: Some(u64::MAX), reached: 1, ..sent("LOW", 0, 0, 0) };
-    let link = |from, to, delivery| LinkResult { from, to, rssi: f64::NAN, heard: u64::MAX, delivery };
+    let link =
+        |from, to, delivery| LinkResult { from, to, rssi: f64::NAN, heard: u64::MAX, delivery, etx: None };
     let mut strange = nodes(&[u64::MAX, u64::MAX, 0]);
     strange[0].x = f64::NAN;
     strange[1].y = f64::INFINITY;

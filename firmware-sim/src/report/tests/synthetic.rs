@@ -78,7 +78,7 @@ fn run(mut rng: Rng, place: usize, stack: &str, seed: u64, plan: Plan) -> RunRes
             if from != to && metres < REACH {
                 let delivery = (1.02 - (metres / REACH).powi(3) - 0.1 * unit(&mut rng)).clamp(0.01, 1.0);
                 let heard = (a.sent as f64 * delivery) as u64;
-                links.push(LinkResult { from, to, rssi: -40.0 - 2.4 * metres, heard, delivery });
+                links.push(LinkResult { from, to, rssi: -40.0 - 2.4 * metres, heard, delivery, etx: None });
             }
         }
     }
@@ -117,6 +117,7 @@ fn run(mut rng: Rng, place: usize, stack: &str, seed: u64, plan: Plan) -> RunRes
         nodes,
         links,
         messages,
+        ..RunResult::default()
     }
 }
 
@@ -168,6 +169,7 @@ fn message(rng: &mut Rng, place: usize, load: f64, at: u64, nodes: &[NodeResult]
         hops: arrived.then_some(hops as u8),
         duplicates: u32::from(rng.chance(20_000)),
         outcome: outcome.map(str::to_owned),
+        ..MessageResult::default()
     }
 }
 

@@ -347,6 +347,11 @@ impl Stack for Sig {
         route(frame)
     }
 
+    fn origin(_keys: &FrameKeys, frame: &[u8]) -> Option<(u32, u32)> {
+        let (src, seq) = pdu::origin(frame)?;
+        Some((u32::from(src).checked_sub(1)?, seq))
+    }
+
     fn nodes(scenario: &Scenario, seed: u64) -> impl Fn(u32) -> Self {
         let seeds = node_seeds(seed);
         move |number| Self::new(scenario.stacks.sig.clone(), relays(scenario, number), number, seeds(number))
