@@ -3,9 +3,14 @@
 //! Owns waiting, repeating, suppression and the bound. Knows neither keys nor what a frame means; SEQ is taken
 //! before a frame gets here.
 //!
+//! A frame that one neighbour was asked to take stays until that one is heard to have it (`custody`): it is no repeat, and
+//! when it has to give way its owner is told.
+//!
 //! Full: repeats that are no more urgent than the newcomer give way first, then the newest frame of the least urgent
 //! class below the newcomer's, as long as each class keeps a tenth of the places; if there is none, the newcomer is
 //! refused.
+
+mod custody;
 
 use core::num::NonZeroU32;
 
@@ -13,7 +18,7 @@ use heapless::Vec;
 
 use crate::per_class::sooner;
 use crate::seen::FrameKey;
-use crate::{Duration, Instant, LinkId, MessageId, PerClass, Priority};
+use crate::{Address, Duration, Instant, LinkId, MessageId, PerClass, Priority};
 
 /// A frame waits at most this long, then it is dropped: by then the origin has sent it again. A guess.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -23,6 +28,10 @@ const REPEAT_AFTER: Duration = Duration::from_millis(20);
 
 /// Each class keeps a tenth of the queue's places, or its 5 % of the air would find nothing to send. A guess.
 const KEPT_SHARE: usize = 10;
+/// Frames that a next hop may have been asked to pass on without having been heard of: more would only wait there.
+const HOP_WINDOW: usize = 4;
+/// The same where it is the destination, which says what it has of several at a time.
+pub(crate) const LAST_WINDOW: usize = 8;
 
 /// One bit for each link.
 pub(crate) type LinkSet = u8;
@@ -54,13 +63,53 @@ impl Piece {
         Self(Self::SET | message.0 << 6 & u32::MAX >> 1 | u32::from(index) & 63)
     }
 
-    const fn index(self) -> u32 {
+    pub(crate) const fn index(self) -> u32 {
         self.0.get() & 63
     }
 
-    fn is_of(self, message: MessageId) -> bool {
+    pub(crate) fn is_of(self, message: MessageId) -> bool {
         self.0.get() >> 6 == Self::new(message, 0).0.get() >> 6
     }
+}
+
+/// Whom a frame is handed to, so that it stays until that node is heard to have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Custody {
+    /// The neighbour that is to take it; none where that is nobody in particular.
+    pub(crate) next: Address,
+    /// For whom the frame is.
+    pub(crate) to: Address,
+    /// Whether the frame names it, so that it can name another.
+    pub(crate) named: bool,
+    /// Whether it carries some of a message, and its source is to be told when it is given up.
+    pub(crate) data: bool,
+    /// Whether it is the second that is asked.
+    pub(crate) second: bool,
+    /// Milliseconds within which no answer is to be expected.
+    pub(crate) patience: u8,
+}
+
+impl Custody {
+    /// Whoever hears the frame may do with it what it likes.
+    pub(crate) const NONE: Self = Self {
+        next: Address::NONE,
+        to: Address::NONE,
+        named: false,
+        data: false,
+        second: false,
+        patience: 0,
+    };
+}
+
+/// A frame that is no longer here though it was to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) key: FrameKey,
+    pub(crate) whose: Whose,
+    pub(crate) piece: Option<Piece>,
+    pub(crate) custody: Custody,
+    /// Whether it was never sent.
+    pub(crate) unsent: bool,
 }
 
 /// A frame and how it is to be sent.
@@ -80,6 +129,7 @@ pub(crate) struct Waiting<const FRAME: usize> {
     /// Those of the links that lose nothing: one copy does, and no relay of others makes it needless.
     pub(crate) once: LinkSet,
     pub(crate) copies: u8,
+    pub(crate) custody: Custody,
 }
 
 impl<const FRAME: usize> Waiting<FRAME> {
@@ -97,7 +147,42 @@ struct Entry<const FRAME: usize> {
     pending: LinkSet,
     sent: u8,
     heard: u8,
+    /// How often the present next hop was asked,
+    tries: u8,
+    /// and when last: the low bits of the microseconds.
+    asked_at: u32,
     order: u32,
+}
+
+impl<const FRAME: usize> Entry<FRAME> {
+    /// Whether it is not to leave before a neighbour has taken it. Links that lose nothing need no answer.
+    fn in_custody(&self) -> bool {
+        self.frame.custody.next != Address::NONE && self.frame.again() != 0
+    }
+
+    /// Whether it has been sent, and others go before it.
+    fn is_spare(&self) -> bool {
+        self.sent > 0 && !self.in_custody()
+    }
+
+    fn gone(&self) -> Gone {
+        Gone {
+            key: self.frame.key,
+            whose: self.frame.whose,
+            piece: self.frame.piece,
+            custody: self.frame.custody,
+            unsent: self.sent == 0,
+        }
+    }
+
+    /// Its links have had it: it waits to be heard of.
+    fn asked(&mut self, now: Instant, wait: Duration) {
+        self.sent = self.sent.saturating_add(1);
+        self.tries = self.tries.saturating_add(1);
+        self.asked_at = now.as_micros() as u32;
+        self.pending = 0;
+        self.frame.due = now + wait;
+    }
 }
 
 /// What became of a copy heard while the frame waits.
@@ -109,6 +194,28 @@ pub(crate) enum Heard {
     Waits,
     /// Enough others have relayed it: it was taken out.
     Suppressed,
+}
+
+/// A neighbour has taken a frame that it was asked to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) next: Address,
+    pub(crate) to: Address,
+    pub(crate) piece: Option<Piece>,
+    /// How long after it was asked, if that was once.
+    pub(crate) after: Option<Duration>,
+}
+
+/// A frame whose next hop was not heard in time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overdue {
+    pub(crate) at: usize,
+    pub(crate) custody: Custody,
+    pub(crate) src: Address,
+    pub(crate) piece: Option<Piece>,
+    pub(crate) priority: Priority,
+    /// How often that one was asked.
+    pub(crate) tries: u8,
 }
 
 /// The queue is full of frames at least as urgent.
@@ -135,21 +242,20 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         Self { entries: Vec::new(), orders: 0 }
     }
 
-    /// Takes a frame in; `Ok(true)` if another had to give way, `Err` if the queue is full of its betters.
-    pub(crate) fn push(&mut self, now: Instant, frame: Waiting<FRAME>) -> Result<bool, Full> {
+    /// Takes a frame in; gives the one that had to give way, `Err` if the queue is full of its betters.
+    pub(crate) fn push(&mut self, now: Instant, frame: Waiting<FRAME>) -> Result<Option<Gone>, Full> {
         let evicted = self.make_room(frame.priority, false)?;
         self.put(now, frame);
         Ok(evicted)
     }
 
-    /// Makes room for one entry, if there is none; whether another had to give way.
-    fn make_room(&mut self, newcomer: Priority, repeat: bool) -> Result<bool, Full> {
-        let full = self.entries.is_full();
-        if full {
-            let victim = self.victim(newcomer, repeat).ok_or(Full)?;
-            self.entries.swap_remove(victim);
+    /// Makes room for one entry, if there is none; gives the one that had to give way.
+    fn make_room(&mut self, newcomer: Priority, repeat: bool) -> Result<Option<Gone>, Full> {
+        if !self.entries.is_full() {
+            return Ok(None);
         }
-        Ok(full)
+        let victim = self.victim(newcomer, repeat).ok_or(Full)?;
+        Ok(Some(self.entries.swap_remove(victim).gone()))
     }
 
     fn put(&mut self, now: Instant, frame: Waiting<FRAME>) {
@@ -159,6 +265,8 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
             pending: frame.links,
             sent: 0,
             heard: 0,
+            tries: 0,
+            asked_at: 0,
             order: self.orders,
             frame,
         };
@@ -166,35 +274,39 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         let _ = self.entries.push(entry);
     }
 
-    /// Takes in what is left of a frame that `link` has just had: other links, further copies. `true` if that cost a
-    /// frame: another one had to give way, or this rest found no room.
+    /// Takes in what is left of a frame that `link` has just had: other links, further copies, or to hear who has taken it.
+    /// `pause` is added between copies, or is how long to wait for that one. Gives another one that had to give way; `Err`
+    /// if this rest found no room.
     pub(crate) fn push_rest(
         &mut self,
         now: Instant,
         link: LinkId,
-        jitter: Duration,
+        pause: Duration,
         mut frame: Waiting<FRAME>,
-    ) -> bool {
+    ) -> Result<Option<Gone>, Full> {
         let others = frame.links & !link_bit(link);
         let repeat = others == 0;
         let again = frame.again();
-        if repeat && (frame.copies <= 1 || again == 0) {
-            return false;
+        let custody = frame.custody.next != Address::NONE;
+        if repeat && (again == 0 || frame.copies <= 1 && !custody) {
+            return Ok(None);
         }
         // Other links get their first copy at once. A repeat waits until a listener that was sending itself has finished.
         if repeat {
-            frame.due = now + REPEAT_AFTER + jitter;
+            frame.due = now + REPEAT_AFTER + pause;
         }
-        let Ok(evicted) = self.make_room(frame.priority, repeat) else { return true };
+        let evicted = self.make_room(frame.priority, repeat && !custody)?;
         self.put(now, frame);
         if let Some(entry) = self.entries.last_mut() {
-            if repeat {
-                (entry.sent, entry.pending) = (1, again);
-            } else {
+            if !repeat {
                 entry.pending = others;
+            } else if custody {
+                entry.asked(now, pause);
+            } else {
+                (entry.sent, entry.pending) = (1, again);
             }
         }
-        evicted
+        Ok(evicted)
     }
 
     /// Records a copy of a waiting frame that came with `ttl`.
@@ -244,19 +356,28 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         Heard::Waits
     }
 
-    /// What of a message its receiver holds (bit n: segment n) need not be said again.
-    pub(crate) fn said(&mut self, message: MessageId, held: u64) {
+    /// What of a message its receiver holds (bit n: segment n) need not be said again. Gives who had been asked to take it.
+    pub(crate) fn said(&mut self, now: Instant, message: MessageId, held: u64) -> Option<Taken> {
         let is_held = |piece: Piece| piece.is_of(message) && held & 1 << piece.index() != 0;
+        let mut taken = None;
         // Also when a link has not had it yet: the ack may answer an earlier transmission under another SEQ, and it is the
         // segment that counts.
-        self.entries.retain(|entry| !entry.frame.piece.is_some_and(is_held));
+        self.entries.retain(|entry| {
+            let keep = !entry.frame.piece.is_some_and(is_held);
+            if !keep && entry.in_custody() && entry.tries > 0 {
+                taken = Some(entry.taken(now));
+            }
+            keep
+        });
+        taken
     }
 
     /// Raises the TTL of a frame that waits, be it for a repeat; `false` when it is not here any more.
     pub(crate) fn raise_ttl(&mut self, key: FrameKey, ttl: u8) -> bool {
         match self.entries.iter_mut().find(|e| e.frame.key == key) {
             // TTL is outside the MIC, so the sealed bytes can be changed where they wait.
-            Some(entry) if ttl > entry.frame.ttl => {
+            // What its next hop was asked to take stays as it is: by its TTL it is known who has passed it on.
+            Some(entry) if ttl > entry.frame.ttl && entry.tries == 0 => {
                 crate::frame::retarget_ttl(&mut entry.frame.bytes, entry.frame.ttl, ttl);
                 entry.frame.ttl = ttl;
                 true
@@ -268,8 +389,8 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
     /// When each class has its next frame for `link` due.
     pub(crate) fn due(&self, link: LinkId) -> PerClass<Option<Instant>> {
         let mut due = PerClass::all(None);
-        for Entry { frame, .. } in self.entries.iter().filter(|e| e.pending & link_bit(link) != 0) {
-            sooner(&mut due[frame.priority], frame.due);
+        for entry in self.entries.iter().filter(|e| e.pending & link_bit(link) != 0 && self.may_go(e)) {
+            sooner(&mut due[entry.frame.priority], entry.frame.due);
         }
         due
     }
@@ -277,25 +398,30 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
     /// The frame of `class` to send on `link` now: first copies before repeats, then the order of arrival.
     pub(crate) fn pick(&self, now: Instant, link: LinkId, class: Priority) -> Option<usize> {
         let due = |e: &Entry<FRAME>| {
-            e.pending & link_bit(link) != 0 && e.frame.due <= now && e.frame.priority == class
+            e.pending & link_bit(link) != 0
+                && e.frame.due <= now
+                && e.frame.priority == class
+                && self.may_go(e)
         };
-        (0..self.entries.len())
-            .filter(|&at| due(&self.entries[at]))
-            .min_by_key(|&at| (self.entries[at].sent, self.entries[at].order))
+        (0..self.entries.len()).filter(|&at| due(&self.entries[at])).min_by_key(|&at| {
+            let entry = &self.entries[at];
+            (if entry.in_custody() { 0 } else { entry.sent }, entry.order)
+        })
     }
 
     /// Whether the frame that [`pick`](Self::pick) chose has been sent before.
     pub(crate) fn is_repeat(&self, at: usize) -> bool {
-        self.entries[at].sent > 0
+        self.entries[at].is_spare()
     }
 
-    /// Hands out the frame that [`pick`](Self::pick) chose and records that `link` has it.
+    /// Hands out the frame that [`pick`](Self::pick) chose and records that `link` has it. `pause` as for
+    /// [`push_rest`](Self::push_rest).
     pub(crate) fn send<R>(
         &mut self,
         now: Instant,
         link: LinkId,
         at: usize,
-        jitter: Duration,
+        pause: Duration,
         hand_out: impl FnOnce(Outgoing<'_>) -> R,
     ) -> R {
         let entry = &mut self.entries[at];
@@ -306,27 +432,24 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
             repeat: entry.sent > 0,
         });
         entry.pending &= !link_bit(link);
-        if entry.pending == 0 {
+        if entry.pending == 0 && entry.in_custody() {
+            entry.asked(now, pause);
+        } else if entry.pending == 0 {
             entry.sent += 1;
             if entry.sent >= entry.frame.copies || entry.frame.again() == 0 {
                 self.entries.swap_remove(at);
             } else {
                 entry.pending = entry.frame.again();
-                entry.frame.due = now + REPEAT_AFTER + jitter;
+                entry.frame.due = now + REPEAT_AFTER + pause;
             }
         }
         result
     }
 
-    /// Takes out everything that waited too long; returns how many never left.
-    pub(crate) fn expire(&mut self, now: Instant) -> usize {
-        let mut unsent = 0;
-        self.entries.retain(|entry| {
-            let keep = entry.expires > now;
-            unsent += usize::from(!keep && entry.sent == 0);
-            keep
-        });
-        unsent
+    /// Takes out the next that waited too long.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Gone> {
+        let at = self.entries.iter().position(|entry| entry.expires <= now)?;
+        Some(self.entries.swap_remove(at).gone())
     }
 
     /// When [`expire`](Self::expire) has something to do.
@@ -339,7 +462,7 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         self.entries.retain_mut(|entry| {
             entry.frame.links &= !link_bit(link);
             entry.pending &= !link_bit(link);
-            entry.pending != 0
+            entry.pending != 0 || entry.in_custody()
         });
     }
 
@@ -363,12 +486,12 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
                 let entry = &self.entries[at];
                 let class = entry.frame.priority;
                 let less_urgent = class > newcomer;
-                (entry.sent > 0 && (less_urgent || class == newcomer && !repeat))
+                (entry.is_spare() && (less_urgent || class == newcomer && !repeat))
                     || (held[class] > kept && (less_urgent || starved))
             })
             .max_by_key(|&at| {
                 let entry = &self.entries[at];
-                (entry.sent > 0, entry.frame.priority, entry.order)
+                (entry.is_spare(), entry.frame.priority, entry.order)
             })
     }
 }
@@ -376,7 +499,6 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Address;
 
     const LINK: LinkId = LinkId(0);
     const T0: Instant = Instant::ZERO;
@@ -393,6 +515,7 @@ mod tests {
             links: 1,
             once: 0,
             copies: 1,
+            custody: Custody::NONE,
         }
     }
 
@@ -431,14 +554,14 @@ mod tests {
         for index in 0..3 {
             let piece = Some(Piece::new(MessageId(7), index));
             let own = Waiting { whose: Whose::Own, piece, copies: 3, ..frame(index.into(), Priority::High) };
-            queue.push_rest(T0, LINK, Duration::ZERO, own);
+            queue.push_rest(T0, LINK, Duration::ZERO, own).unwrap();
         }
         queue.push(T0, frame(9, Priority::High)).unwrap();
-        queue.said(MessageId(8), u64::MAX);
+        queue.said(T0, MessageId(8), u64::MAX);
         assert_eq!(queue.len(), 4, "another message's");
-        queue.said(MessageId(7), 0b101);
+        queue.said(T0, MessageId(7), 0b101);
         assert_eq!(queue.len(), 2);
-        queue.said(MessageId(7), u64::MAX);
+        queue.said(T0, MessageId(7), u64::MAX);
         assert_eq!(sent(&mut queue, Priority::High), Some(9), "a relay is nobody's message here");
         assert_eq!(queue.len(), 0);
     }
@@ -449,10 +572,10 @@ mod tests {
         for (seq, priority) in
             [(1, Priority::Low), (2, Priority::Medium), (3, Priority::Low), (4, Priority::High)]
         {
-            assert_eq!(queue.push(T0, frame(seq, priority)), Ok(false));
+            assert_eq!(queue.push(T0, frame(seq, priority)), Ok(None));
         }
         assert_eq!(queue.push(T0, frame(5, Priority::Low)), Err(Full), "nothing is less urgent");
-        assert_eq!(queue.push(T0, frame(6, Priority::Critical)), Ok(true));
+        assert!(matches!(queue.push(T0, frame(6, Priority::Critical)), Ok(Some(_))));
         assert_eq!(sent(&mut queue, Priority::Low), Some(1), "3 gave way");
         assert_eq!(sent(&mut queue, Priority::Low), None);
         assert_eq!(sent(&mut queue, Priority::Critical), Some(6));
@@ -465,9 +588,15 @@ mod tests {
             queue.push(T0, Waiting { copies: 3, ..frame(seq, Priority::Critical) }).unwrap();
             sent(&mut queue, Priority::Critical).unwrap();
         }
-        assert_eq!(queue.push(T0, frame(9, Priority::Low)), Ok(true), "but a class keeps its last place");
+        assert!(
+            matches!(queue.push(T0, frame(9, Priority::Low)), Ok(Some(_))),
+            "but a class keeps its last place"
+        );
         assert_eq!(queue.push(T0, frame(10, Priority::Low)), Err(Full));
-        assert_eq!(queue.push(T0, frame(11, Priority::Critical)), Ok(true), "a repeat gave way to its equal");
+        assert!(
+            matches!(queue.push(T0, frame(11, Priority::Critical)), Ok(Some(_))),
+            "a repeat gave way to its equal"
+        );
         let held = |seq| queue.entries.iter().any(|entry| entry.frame.key.seq == seq);
         assert!(held(9) && held(11) && !held(10));
     }
@@ -476,6 +605,7 @@ mod tests {
     fn what_is_left_to_do_of_an_urgent_frame_finds_room_among_the_less_urgent() {
         let rest = |queue: &mut AirQueue<4, 8>, priority, links| {
             queue.push_rest(T0, LINK, Duration::ZERO, Waiting { copies: 2, links, ..frame(9, priority) })
+                != Ok(None)
         };
         let mut queue = AirQueue::<4, 8>::new();
         for seq in 0..4 {
@@ -523,8 +653,8 @@ mod tests {
         let mut queue = AirQueue::<4, 8>::new();
         queue.push(T0, frame(1, Priority::Low)).unwrap();
         assert_eq!(queue.next_expiry(), Some(T0 + WAIT_MAX));
-        assert_eq!(queue.expire(T0 + WAIT_MAX - Duration::from_micros(1)), 0);
-        assert_eq!(queue.expire(T0 + WAIT_MAX), 1);
+        assert_eq!(queue.expire(T0 + WAIT_MAX - Duration::from_micros(1)), None);
+        assert!(queue.expire(T0 + WAIT_MAX).is_some_and(|gone| gone.unsent));
         assert_eq!(queue.len(), 0);
     }
 
@@ -561,9 +691,9 @@ mod tests {
         (0..9).for_each(|_| assert_eq!(queue.heard(key, 4, Some(2), Some(WIRE)), Heard::Waits));
         assert_eq!([count(&mut queue, AIR), count(&mut queue, WIRE)], [2, 0], "it came from there");
 
-        queue.push_rest(T0, AIR, Duration::ZERO, Waiting { copies: 1, ..both(4) });
+        queue.push_rest(T0, AIR, Duration::ZERO, Waiting { copies: 1, ..both(4) }).unwrap();
         assert_eq!([count(&mut queue, AIR), count(&mut queue, WIRE)], [0, 1]);
-        queue.push_rest(T0, WIRE, Duration::ZERO, Waiting { links: 0b10, copies: 3, ..both(5) });
+        queue.push_rest(T0, WIRE, Duration::ZERO, Waiting { links: 0b10, copies: 3, ..both(5) }).unwrap();
         assert_eq!(queue.len(), 0, "it has had it");
     }
 }

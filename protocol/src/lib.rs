@@ -111,6 +111,10 @@ mod finished;
 #[cfg(feature = "node")]
 pub mod frame;
 #[cfg(feature = "node")]
+mod hop_acks;
+#[cfg(feature = "node")]
+mod hops;
+#[cfg(feature = "node")]
 mod neighbours;
 #[cfg(feature = "node")]
 mod node;

@@ -19,6 +19,9 @@ const WINDOW: u8 = 16;
 /// The share of our hellos, in 255ths, that a neighbour must have heard to be spoken to directly: nine tenths. A guess:
 /// of three segments said once, a fourth of the messages then needs a second attempt at the worst.
 const HEARS_WELL: u8 = 230;
+/// The same for a frame that is repeated until that neighbour is heard to have it: with half of them lost, two each way. A guess:
+/// beyond that two hops are cheaper.
+const REACHED: u8 = 128;
 /// Hellos of both sides before such a share is believed: the fast first ones, about nine seconds. A guess.
 const HELLOS_MIN: u8 = 5;
 /// A report of us is believed for as long as the window it covers.
@@ -170,6 +173,15 @@ impl<const N: usize> NeighbourTable<N> {
     /// Whether `address` is a neighbour that hears us well, so that what is for it needs no one else's help. `said`: how
     /// many hellos this node has sent; no report can cover more.
     pub(crate) fn hears_well(&self, now: Instant, address: Address, said: u32) -> bool {
+        self.hears(now, address, said, HEARS_WELL)
+    }
+
+    /// The same, of one that hears enough of what is repeated until it is there.
+    pub(crate) fn is_reached(&self, now: Instant, address: Address, said: u32) -> bool {
+        self.hears(now, address, said, REACHED)
+    }
+
+    fn hears(&self, now: Instant, address: Address, said: u32, at_least: u8) -> bool {
         if self.wire(address).is_some() {
             return true;
         }
@@ -179,7 +191,7 @@ impl<const N: usize> NeighbourTable<N> {
                 known.address == address
                     && now.since(known.last_heard) <= ALIVE_FOR
                     && entry.covered >= HELLOS_MIN
-                    && known.delivery_out.is_some_and(|share| share >= HEARS_WELL)
+                    && known.delivery_out.is_some_and(|share| share >= at_least)
                     && known.reported_us.is_some_and(|at| now.since(at) <= BELIEVED_FOR)
             })
     }

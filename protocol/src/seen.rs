@@ -11,6 +11,8 @@ use crate::Address;
 const WAYS: usize = 4;
 /// A node relays a frame at most this often.
 const RELAYS_MAX: u8 = 2;
+/// Of the count of relays: whether it was taken from the hop before, to be passed on or for this node.
+const KEPT: u8 = 0x80;
 
 /// What is known of one frame.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,8 +78,9 @@ impl<const N: usize> SeenCache<N> {
     pub(crate) fn relay(&mut self, key: FrameKey, ttl: u8, gain: u8) -> bool {
         let Some(entry) = self.find(key) else { return false };
         // TTL 1 has reached its last node.
-        let gained = entry.relays == 0 || ttl >= entry.ttl_relayed.saturating_add(gain);
-        if ttl < 2 || !gained || entry.relays >= RELAYS_MAX {
+        let relays = entry.relays & !KEPT;
+        let gained = relays == 0 || ttl >= entry.ttl_relayed.saturating_add(gain);
+        if ttl < 2 || !gained || relays >= RELAYS_MAX {
             return false;
         }
         entry.ttl_relayed = ttl;
@@ -90,6 +93,27 @@ impl<const N: usize> SeenCache<N> {
         if let Some(entry) = self.find(key) {
             entry.ttl_relayed = entry.ttl_relayed.max(ttl);
         }
+    }
+
+    /// Records that a frame is taken from the hop before.
+    pub(crate) fn keep(&mut self, key: FrameKey) {
+        if let Some(entry) = self.find(key) {
+            entry.relays |= KEPT;
+        }
+    }
+
+    /// Records that one which was to be relayed was not: there was no room.
+    pub(crate) fn refused(&mut self, key: FrameKey) {
+        if let Some(entry) = self.find(key) {
+            (entry.relays, entry.ttl_relayed) = (entry.relays.saturating_sub(1), 0);
+        }
+    }
+
+    /// Whether a frame was taken from the hop before.
+    pub(crate) fn is_kept(&self, key: FrameKey) -> bool {
+        let (start, source) = (Self::set(key), source(key));
+        let mut set = self.entries[start..start + WAYS].iter();
+        set.any(|entry| entry.source == source && entry.seq == key.seq && entry.relays & KEPT != 0)
     }
 
     fn find(&mut self, key: FrameKey) -> Option<&mut Entry> {

@@ -141,7 +141,7 @@ every_size!(
         ) -> Result<(), Discard> {
             let control = Control::parse(frame.body)?;
             // What an ack or a receipt changes must not happen without the application hearing of it.
-            if self.events.is_full() && !matches!(control, Control::Hello { .. }) {
+            if self.events.is_full() && !matches!(control, Control::Hello { .. } | Control::HopAck(_)) {
                 return Err(Discard::EventQueueFull);
             }
             match control {
@@ -165,10 +165,10 @@ every_size!(
                     }
                     // Repeats that still wait for the air are for segments that the receiver may hold by now.
                     if let Some((message, held)) = self.outbox.held(frame.src, ack.transfer) {
-                        self.queue.said(message, held);
+                        self.said(now, message, held);
                     }
                     if let Some(progress) = progress {
-                        self.progress(progress, Some(hops));
+                        self.progress(now, progress, Some(hops));
                     }
                 }
                 Control::Receipt { message, verdict } => {
@@ -177,7 +177,7 @@ every_size!(
                             if let Some(sample) = sample {
                                 self.paths.measured(frame.src, sample);
                             }
-                            self.progress(progress, Some(hops));
+                            self.progress(now, progress, Some(hops));
                         }
                         // It comes after *delivered*, with which the message left the outbox.
                         None if verdict == Verdict::Processed => {
@@ -200,7 +200,14 @@ every_size!(
                 Control::Here(name) => {
                     self.push_event(PendingEvent::NameAt { source: frame.src, name });
                 }
-                Control::HopAck(_) | Control::Undelivered { .. } => {}
+                Control::HopAck(ack) => {
+                    // One that could have been relayed would speak for another hop.
+                    if frame.ttl0 != 1 {
+                        return Err(Discard::Malformed);
+                    }
+                    self.hop_acked(now, frame.src, &ack);
+                }
+                Control::Undelivered { seq, why } => self.undelivered(now, frame.src, hops, seq, why)?,
             }
             Ok(())
         }

@@ -5,7 +5,7 @@ use heapless::Vec;
 use super::forwarding::Egress;
 use super::links::Link;
 use super::{Node, Transmit};
-use crate::air_queue::{LinkSet, Piece, Waiting, Whose, link_bit};
+use crate::air_queue::{Custody, LinkSet, Piece, Waiting, Whose, link_bit};
 use crate::control::{CONTROL_MAX, Control};
 use crate::control_queue::OwnControl;
 use crate::crypto::Mic;
@@ -51,6 +51,7 @@ struct Rest {
     copies: u8,
     piece: Option<Piece>,
     links: LinkSet,
+    custody: Custody,
 }
 
 every_size!(
@@ -145,7 +146,9 @@ every_size!(
         ) -> Option<usize> {
             let at = self.queue.pick(now, link, class)?;
             let jitter = self.rng.jitter(REPEAT_JITTER);
-            let (len, relayed, repeat) = self.queue.send(now, link, at, jitter, |frame| {
+            let pause =
+                self.queue.custody(at).map_or(jitter, |(custody, tries)| self.hop_wait(custody, tries));
+            let (len, relayed, repeat) = self.queue.send(now, link, at, pause, |frame| {
                 out[..frame.bytes.len()].copy_from_slice(frame.bytes);
                 (frame.bytes.len(), frame.relayed, frame.repeat)
             });
@@ -196,9 +199,9 @@ every_size!(
                 Own::Segment(next) => {
                     let attempts = self.outbox.attempts(next);
                     let timeout = self.paths.timeout(dst, class, self.ttl, attempts);
-                    // What no relay passes on needs no pause behind it.
-                    let paced = egress != Egress::Direct;
-                    self.stats.retransmissions += u64::from(self.outbox.sent(now, next, timeout, paced));
+                    // What one neighbour takes is paced by its taking it.
+                    let paced = egress == Egress::Flood;
+                    self.stats.retransmissions += u64::from(self.outbox.sent(now, next, seq, timeout, paced));
                 }
             }
             if let Some((id, again)) = draft.message {
@@ -210,7 +213,19 @@ every_size!(
                 _ => self.copies(now, egress, dst, class),
             };
             let links = draft.wire.map_or_else(|| self.links_for(sealed), link_bit);
-            let rest = Rest { class, seq, ttl, copies, piece: draft.piece, links };
+            if let (Own::Segment(_), Some(piece)) = (own, draft.piece) {
+                self.queue.drop_piece(piece);
+            }
+            if let Own::Control(_) = own
+                && egress == Egress::Direct
+            {
+                self.hop_acks.answered(dst);
+            }
+            let custody = match draft.wire {
+                Some(_) => Custody::NONE,
+                None => self.custody(egress, dst, draft.kind, class),
+            };
+            let rest = Rest { class, seq, ttl, copies, piece: draft.piece, links, custody };
             self.keep_rest(now, link, rest, &out[..sealed]);
             Some(sealed)
         }
@@ -233,9 +248,14 @@ every_size!(
             body[..len].copy_from_slice(&bytes[..len]);
             let egress = match control {
                 // A hello is for those who hear it, and no one else.
-                Control::Hello { .. } => Egress::Direct,
-                Control::Ack(_) | Control::Receipt { .. } | Control::Probe(_) | Control::Feedback(_)
-                    if !again =>
+                Control::Hello { .. } | Control::HopAck(_) => Egress::Direct,
+                Control::Ack(_)
+                | Control::Receipt { .. }
+                | Control::Here(_)
+                | Control::Undelivered { .. }
+                | Control::Feedback(_)
+                | Control::Probe(_)
+                    if !again && destination.is_node() =>
                 {
                     self.egress(now, destination, priority)
                 }
@@ -265,9 +285,14 @@ every_size!(
             let Delivery { id, destination, priority, .. } = delivery;
             // A group or everyone does not say what it holds, so nothing ever makes such a copy needless.
             let piece = destination.is_node().then(|| Piece::new(id, next.index));
-            // What was lost on its way to one neighbour is flooded: whatever is wrong there, another path may be whole.
+            // What has got no answer is flooded: whatever is wrong on the way, another may be whole. What an answer says is missing
+            // goes the same way as before.
             let again = self.outbox.again(next);
-            let egress = if again { Egress::Flood } else { self.egress(now, destination, priority) };
+            let egress = if again && self.outbox.is_unanswered(next) {
+                Egress::Flood
+            } else {
+                self.egress(now, destination, priority)
+            };
             let (kind, mic) = (if single { Kind::Single } else { Kind::Segment }, Mic::Short);
             let egress = with_room_for_next(egress, mic, len);
             let wire = self.wire(destination, priority, again);
@@ -291,10 +316,14 @@ every_size!(
                 links: rest.links,
                 once: self.lossless(),
                 copies: rest.copies,
+                custody: rest.custody,
             };
             let jitter = self.rng.jitter(REPEAT_JITTER);
-            if self.queue.push_rest(now, link, jitter, waiting) {
-                self.stats.count(Discard::QueueFull);
+            let pause = if rest.custody == Custody::NONE { jitter } else { self.hop_wait(rest.custody, 0) };
+            match self.queue.push_rest(now, link, pause, waiting) {
+                Ok(None) => {}
+                Ok(Some(gone)) => self.gave_way(gone),
+                Err(_) => self.stats.count(Discard::QueueFull),
             }
         }
     }

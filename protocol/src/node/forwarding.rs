@@ -26,7 +26,8 @@ every_size!(
     impl Node {
         /// The neighbour that alone is to pass on what goes to `to`, if a route names one that has not fallen silent.
         pub(super) fn next_hop(&self, now: Instant, to: Address) -> Option<Address> {
-            let there = |next: &Address| !self.neighbours.fell_silent(now, *next);
+            let there =
+                |next: &Address| !self.neighbours.fell_silent(now, *next) && !self.hops.shuns(now, *next);
             self.routes.next_hops(now, to).into_iter().flatten().find(there)
         }
 
@@ -73,7 +74,10 @@ every_size!(
 
         /// Whether `link` is one for what is to a node, of a class, said again or not.
         pub(super) fn takes(&self, link: LinkId) -> impl Fn(Address, Priority, bool) -> bool + '_ {
-            move |to, class, again| self.wire(to, class, again).is_none_or(|wire| wire == link)
+            move |to, class, again| {
+                self.wire(to, class, again).is_none_or(|wire| wire == link)
+                    && (again || self.may_hand_on(to, class))
+            }
         }
 
         /// By whom what is for `to` goes on the first time it is sent; the second time it is flooded, as the urgent are at
@@ -85,7 +89,7 @@ every_size!(
             match self.next_hop(now, to) {
                 Some(next) if next == to => Egress::Direct,
                 Some(next) => Egress::Over(next),
-                None if self.hears_well(now, to) => Egress::Direct,
+                None if self.reaches(now, to) => Egress::Direct,
                 None => Egress::Flood,
             }
         }
@@ -97,6 +101,11 @@ every_size!(
                 Egress::Direct => copies_to_one(self.hears_well(now, to), true, class),
                 Egress::Over(next) => copies_to_one(self.hears_well(now, next), false, class),
             }
+        }
+
+        /// Whether `to` is a neighbour that hears enough of this node for a frame that is repeated until it is there.
+        pub(super) fn reaches(&self, now: Instant, to: Address) -> bool {
+            self.neighbours.is_reached(now, to, self.hello_count) && !self.hops.shuns(now, to)
         }
 
         pub(super) fn hears_well(&self, now: Instant, to: Address) -> bool {

@@ -10,6 +10,7 @@ mod sizes;
 
 mod any;
 mod commands;
+mod custody;
 mod deliver;
 mod egress;
 mod events;
@@ -34,6 +35,8 @@ use crate::control::Control;
 use crate::control_queue::{ControlQueue, OwnControl, Pushed};
 use crate::crypto::Keyring;
 use crate::finished::FinishedList;
+use crate::hop_acks::HopAcks;
+use crate::hops::Hops;
 use crate::neighbours::NeighbourTable;
 use crate::outbox::Outbox;
 use crate::paths::PathTable;
@@ -84,6 +87,8 @@ every_size!(
         outbox: Outbox<OUTBOX>,
         queue: AirQueue<QUEUE, FRAME>,
         controls: ControlQueue,
+        hops: Hops,
+        hop_acks: HopAcks,
         probes: ProbeAllowance,
         budget: Budget,
         /// Whether an own frame goes before a relay of the same class next time.
@@ -140,6 +145,8 @@ every_size!(
                 outbox: Outbox::new(config.address, first_transfer),
                 queue: AirQueue::new(),
                 controls: ControlQueue::new(),
+                hops: Hops::new(),
+                hop_acks: HopAcks::new(),
                 probes: ProbeAllowance::new(now),
                 budget: Budget::new(),
                 own_turn: true,

