@@ -129,6 +129,8 @@ fn why_tells_of_a_repair() {
         assert_eq!(kinds[..2], [StepKind::Accepted, StepKind::Stored]);
         let asked = kinds.iter().position(|kind| *kind == StepKind::Sent).unwrap();
         assert_eq!(timeline.steps[asked].node, Some(address(1)));
+        let repeated = timeline.steps.iter().find(|step| step.what == StepKind::Repeated).unwrap();
+        assert_eq!(repeated.node, Some(address(1)), "it was not heard to pass it on");
         let repaired = [StepKind::SecondHop, StepKind::Repair, StepKind::Flooded, StepKind::FloodedAgain];
         assert!(kinds[asked..].iter().any(|kind| repaired.contains(kind)), "{kinds:?}");
         let end = timeline.steps.last().unwrap();
