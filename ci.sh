@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
 # Cheap ones first: a slip shows within seconds.
-JOBS=(fmt layers clippy features test nostd doc msrv deny capture hw python size fuzz demo figures release air vm)
+JOBS=(fmt layers clippy features test nostd doc msrv deny capture hw python size fuzz demo figures compare release air vm)
 # Not among `all`: they take too long for every change.
 ASIDE=(pi)
 # A core with FPU and DSP, and the smallest there is, without atomic read-modify-write.
@@ -221,6 +221,11 @@ job_demo() {
 # The figures on the pages are those of the files, and what does not depend on the machine still comes out.
 job_figures() {
     python3 tools/figures again
+}
+
+# Short rows of the comparison with the others: none of ours is worse by more than a fifth than was recorded.
+job_compare() {
+    cargo run --release --locked -q -p firmware-sim -- compare --quick --against docs/figures/compare.json
 }
 
 # The tarball for a Raspberry Pi, and its program on an emulated processor.

@@ -21,6 +21,7 @@
 pub mod bench;
 pub mod capture;
 pub mod chaos;
+pub mod compare;
 mod device;
 pub mod fuzz;
 pub mod parallel;

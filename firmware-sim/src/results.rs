@@ -39,6 +39,9 @@ pub struct RunResult {
     /// Time on air in microseconds, all nodes and channels together, by cause: `data`, `ack`, `receipt`, `hello`, `control`,
     /// `relay` and so on.
     pub airtime_us: BTreeMap<String, u64>,
+    /// The same from the end of the scenario's `settle` on.
+    #[serde(default)]
+    pub settled_airtime_us: BTreeMap<String, u64>,
     /// What became of PDUs: `heard`, `lost_collision`, ...
     pub air: BTreeMap<String, u64>,
     /// The stack's counters, all nodes together.

@@ -1,13 +1,13 @@
 """Every figure of README.md and docs/benchmarks.md, and a table of docs/simulator.md: measured by a command, kept in docs/figures, put into the pages.
 
-    python3 tools/figures all              measures everything anew: a quarter of an hour on two quiet cores
+    python3 tools/figures all              measures everything anew: half an hour on two quiet cores
     python3 tools/figures demo office      these parts alone; the others stay as they were measured
     python3 tools/figures --quick all      few seeds and one run of each, to try it out
     python3 tools/figures pages            the pages from the files
     python3 tools/figures check            whether the pages are what the files say
     python3 tools/figures again            the same, and whether what does not depend on the machine still comes out
 
-Parts: demo, session, office, reports, frame, size, memory, local, crowd. `recorded` is no part: what was measured where this command cannot go.
+Parts: demo, session, office, reports, compare, frame, size, memory, local, crowd. `recorded` is no part: what was measured where this command cannot go.
 """
 
 import sys

@@ -21,6 +21,7 @@ FILES = ROOT / "docs" / "figures"
 DEMO = "cargo run --release -p mesh-gateway -- demo"
 RUN = "cargo run --release -p firmware-sim -- run scenarios"
 SIM = f"{RUN}/office.toml --stack all"
+COMPARE = "cargo run --release -p firmware-sim -- compare"
 # Those of the table in docs/simulator.md.
 SCENARIOS = ("office", "warehouse", "campus")
 # So many runs of what differs from one to the next.
@@ -141,6 +142,17 @@ def reports(quick):
     return {"commands": list(commands.values()), "scenarios": {name: simulated(command) for name, command in commands.items()}}
 
 
+def compare(quick):
+    """The table of what is wanted of our stack, and the figures that every check compares with."""
+    of = machine()
+    command = f"{COMPARE} --json" + (" --seeds 1..2" if quick else "")
+    begin = time.monotonic()
+    full = objects(output(command))[-1]
+    minutes = round((time.monotonic() - begin) / 60, 1)
+    short = f"{COMPARE} --quick --json"
+    return {"commands": [COMPARE, short], "machine": of, "minutes": minutes, "full": full, "quick": objects(output(short))[-1]}
+
+
 def frame(quick):
     of = machine()
     command = "cargo bench -p mesh-protocol --bench frame -- ratio-only"
@@ -166,7 +178,7 @@ def bench(name):
     return measured
 
 
-PARTS = {"demo": demo, "session": session, "office": office, "reports": reports, "frame": frame, "size": size,
+PARTS = {"demo": demo, "session": session, "office": office, "reports": reports, "compare": compare, "frame": frame, "size": size,
          "memory": bench("memory"), "local": bench("local"), "crowd": bench("crowd")}  # fmt: skip
 
 

@@ -85,6 +85,29 @@ def mib(values):
     return spread([value / 2**20 for value in values], " MiB")
 
 
+# How the others are called in the comparison.
+OTHERS = {"sig": "baseline", "flood": "flooding"}
+
+
+def compared(of, stack, spreads=True):
+    """A figure of the comparison; a time of seconds in seconds."""
+    found = of["stacks"].get(stack)
+    if found is None:
+        return ""
+    values = [found["low"], found["median"], found["high"]]
+    if found["median"] is None:
+        return "–"
+    unit, scale = {"%": (" %", 1), "ms": (" ms", 1), "times": ("×", 1)}.get(of["unit"], (f" {of['unit']}", 1))
+    if of["unit"] == "ms" and found["median"] >= 10_000:
+        unit, scale = " s", 1000
+    low, median, high = (number(value / scale) for value in values)
+    return f"{median}{unit}" if low == high or not spreads else f"{median}{unit} ({low} to {high})"
+
+
+def wanted(of):
+    return goal(of["wanted"], of["met"]) if of["met"] is not None else ""
+
+
 # ---- blocks of the README ----
 
 
@@ -136,6 +159,30 @@ def office_rows():
     return rows
 
 
+# The figures of the comparison that the README has, by row, case and figure.
+COMPARED = {
+    "379 bytes after each other to a neighbour, 10 % loss": ("bulk", "1 hop, 10 % loss", ""),
+    "the same over 4 hops": ("bulk", "4 hops, 10 % loss", ""),
+    "the same in long frames": ("bulk", "4 hops, long frames 1M", ""),
+    "8 bytes any to any in an office, 40 a second: arrived within 2 s": ("load", "40 a second", ""),
+    "CRITICAL p99 beside LOW at 3 times what the air bears, against alone": ("critical", "office, beside LOW", "p99 of CRITICAL against alone"),
+    "379 CRITICAL bytes to everyone in an office, 10 % loss: reached": ("to-all", "CRITICAL", "reach"),
+    "a relay on the way loses power: next arrival": ("repair", "as nodes find their ways", "next arrival"),
+}
+
+
+def compare_rows():
+    found = read("compare")
+    by_name = {(of["row"], of["case"], of["figure"]): of for of in found["full"]["figures"]}
+    rows = []
+    for what, name in COMPARED.items():
+        of = by_name[name]
+        others = [f"{OTHERS[stack]} {compared(of, stack, False)}" for stack in OTHERS if stack in of["stacks"]]
+        figure = f"{compared(of, 'mesh')}" + (f"; {', '.join(others)}" if others else "")
+        rows.append(row(what, figure, wanted(of), None if rows else found["commands"][0]))
+    return rows
+
+
 def memory_rows():
     idle, each = memory_of("idle_rss"), [value / 1024 for value in memory_of("per_agent")]
     return [row("memory of the gateway, one simulated node, one agent; each idle agent", f"{mib(idle)}; {spread(each, ' KiB')}",
@@ -168,7 +215,7 @@ def local_rows():
 
 def numbers():
     rows = []
-    for part in (demo_rows, office_rows, memory_rows, size_rows, frame_rows, local_rows):
+    for part in (demo_rows, office_rows, compare_rows, memory_rows, size_rows, frame_rows, local_rows):
         try:
             rows += part()
         except FileNotFoundError as missing:
@@ -180,8 +227,25 @@ def numbers():
 # ---- blocks of the benchmarks' page ----
 
 
+def compare_table():
+    found = read("compare")
+    rows, last = [], None
+    for of in found["full"]["figures"]:
+        case = ", ".join(part for part in (of["case"], of["figure"]) if part)
+        rows.append([code(of["row"]) if of["row"] != last else "", case, *(compared(of, stack) for stack in ("mesh", *OTHERS)), wanted(of)])
+        last = of["row"]
+    goals = [of["met"] for of in found["full"]["figures"] if of["met"] is not None]
+    said = f"{goals.count(True)} of {len(goals)} as wanted, with {len(found['full']['seeds'])} seeds in {found['minutes']:.0f} minutes:\n\n"
+    return said + table(["row", "figure", "ours", "Bluetooth Mesh baseline", "plain flooding", "wanted"], rows)
+
+
+def compare_what():
+    what = {of["row"]: of["what"] for of in read("compare")["full"]["figures"]}
+    return "".join(f"- `{name}`: {of}.\n" for name, of in what.items())
+
+
 def machine():
-    parts = [part for part in ("demo", "frame", "local", "memory", "crowd") if is_measured(part)]
+    parts = [part for part in ("demo", "compare", "frame", "local", "memory", "crowd") if is_measured(part)]
     return table(["part", "measured on"], [[part, where(part)] for part in parts])
 
 
@@ -304,7 +368,7 @@ def recorded(name):
 PAGES = {
     "README.md": {"demo": demo_printed, "session": session_printed, "numbers": numbers},
     "docs/benchmarks.md": {
-        "machine": machine, "air": air, "local-echo": local_echo, "local-client": local_client, "local-cost": local_cost,
+        "machine": machine, "air": air, "compare": compare_table, "compare-rows": compare_what, "local-echo": local_echo, "local-client": local_client, "local-cost": local_cost,
         "memory": memory_table, "crowd": crowd_table, "crowd-memory": crowd_memory, "adapters": recorded("adapters"),
         "adapters-long": recorded("adapters-long"), "meshd": recorded("meshd"),
     },

@@ -3,6 +3,7 @@
 //! Owns arguments, progress bars and exit codes. What the commands do is the library's business.
 
 mod bench;
+mod compare;
 mod fuzz;
 mod run;
 mod serve;
@@ -31,6 +32,8 @@ enum Command {
     Run(run::RunArgs),
     /// Plays a recorded run again and reports whether, and where, it differs
     Replay(run::ReplayArgs),
+    /// Plays the rows of our table beside the others, and says what is as wanted
+    Compare(compare::CompareArgs),
     /// Serves virtual Bluetooth controllers on the air of a scenario to hosts that speak HCI over TCP
     Serve(serve::ServeArgs),
     /// Compares the simulated air with published and calculated figures
@@ -66,6 +69,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => run::replay(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),

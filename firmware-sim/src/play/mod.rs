@@ -96,7 +96,9 @@ struct Run<S: Stack> {
 
 impl<S: Stack> Run<S> {
     fn new(Play { scenario, stack, seed, extras }: Play<'_>) -> Self {
-        let watch = Watch::new(stack, &Network::random(seed), field::specs::<S>(scenario), extras);
+        let settled = Instant::ZERO + scenario.settle;
+        let watch =
+            Watch::new(stack, &Network::random(seed), field::specs::<S>(scenario), extras).settled(settled);
         let node = S::nodes(scenario, seed);
         let (world, _) = field::field(scenario, seed, watch, |number| Some(node(number)));
         Self {
@@ -241,6 +243,7 @@ pub fn result<S: StackNode>(world: &Field<S>, course: &Course, seed: u64) -> Run
         links,
         messages,
         airtime_us: watch.airtime(),
+        settled_airtime_us: watch.settled_airtime(),
         air: air_counters(world),
         counters,
         timeline: watch.timeline(),

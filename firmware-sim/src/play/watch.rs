@@ -128,6 +128,9 @@ pub struct Watch {
     /// For each receiver, how often it heard each sender.
     links: Vec<BTreeMap<u32, u64>>,
     airtime: BTreeMap<&'static str, u64>,
+    /// The same from this moment on.
+    settled: Instant,
+    settled_airtime: BTreeMap<&'static str, u64>,
     arrivals: Vec<At<Arrival>>,
     completions: Vec<At<Completion>>,
     extras: Extras,
@@ -147,6 +150,8 @@ impl Watch {
             nodes: Vec::new(),
             links: Vec::new(),
             airtime: BTreeMap::new(),
+            settled: Instant::ZERO,
+            settled_airtime: BTreeMap::new(),
             arrivals: Vec::new(),
             completions: Vec::new(),
             extras,
@@ -154,6 +159,11 @@ impl Watch {
             steps: Vec::new(),
             followed: BTreeSet::new(),
         }
+    }
+
+    /// From when on [`settled_airtime`](Self::settled_airtime) counts.
+    pub(super) fn settled(self, at: Instant) -> Self {
+        Self { settled: at, ..self }
     }
 
     /// A watch of a network of our own stack with such radios, whose key follows from the seed.
@@ -230,7 +240,11 @@ impl Watch {
     }
 
     pub(super) fn airtime(&self) -> BTreeMap<String, u64> {
-        self.airtime.iter().map(|(cause, micros)| ((*cause).to_owned(), *micros)).collect()
+        named(&self.airtime)
+    }
+
+    pub(super) fn settled_airtime(&self) -> BTreeMap<String, u64> {
+        named(&self.settled_airtime)
     }
 
     pub(super) fn digest(&self) -> String {
@@ -290,6 +304,10 @@ impl Watch {
     }
 }
 
+fn named(airtime: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    airtime.iter().map(|(cause, micros)| ((*cause).to_owned(), *micros)).collect()
+}
+
 impl<S: StackNode> Observer<S> for Watch {
     fn transmitted(&mut self, now: Instant, from: StationId, frame: &[u8]) {
         self.trace.sent(now, from, frame);
@@ -300,6 +318,9 @@ impl<S: StackNode> Observer<S> for Watch {
         seen.airtime_us += airtime;
         let cause = self.stack.cause(&self.keys, from.0, frame);
         *self.airtime.entry(cause).or_default() += airtime;
+        if now >= self.settled {
+            *self.settled_airtime.entry(cause).or_default() += airtime;
+        }
         self.follow(now, from, "sent", frame, || cause.to_owned());
         if let Some(ways) = &mut self.extras.ways {
             ways.sent(now, from.0, frame, self.stack.origin(&self.keys, frame));

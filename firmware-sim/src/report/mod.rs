@@ -14,7 +14,7 @@ mod svg;
 mod tables;
 mod text;
 mod timeline;
-mod words;
+pub(crate) mod words;
 
 #[cfg(test)]
 mod tests;

@@ -5,12 +5,12 @@
 use super::summary::{FEW, Quantiles};
 
 /// Where there is no value.
-pub(super) const NONE: &str = "–";
+pub(crate) const NONE: &str = "–";
 /// Behind a percentile of fewer than [`FEW`] samples.
-pub(super) const DAGGER: &str = "†";
+pub(crate) const DAGGER: &str = "†";
 
 /// `text` as HTML text or as the value of a quoted attribute; control characters become U+FFFD.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -28,7 +28,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// `text` for a terminal: on one line, and nothing in it moves the cursor or changes a colour.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || turns_text(c) { '\u{fffd}' } else { c }).collect()
 }
 
@@ -38,7 +38,7 @@ fn turns_text(c: char) -> bool {
 }
 
 /// At most `most` characters of `text`, the last one an ellipsis where some are missing.
-pub(super) fn shorten(text: &str, most: usize) -> String {
+pub(crate) fn shorten(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }
@@ -46,7 +46,7 @@ pub(super) fn shorten(text: &str, most: usize) -> String {
 }
 
 /// A whole number in groups of three digits.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (n, digit) in digits.chars().enumerate() {
@@ -59,7 +59,7 @@ pub(super) fn count(value: u64) -> String {
 }
 
 /// Three digits or all before the point, whichever is more.
-pub(super) fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     if !value.is_finite() || value < 0.0 {
         NONE.to_owned()
     } else if value == 0.0 {
@@ -74,17 +74,17 @@ pub(super) fn figure(value: f64) -> String {
 }
 
 /// The same for a value that may be missing.
-pub(super) fn maybe(value: Option<f64>) -> String {
+pub(crate) fn maybe(value: Option<f64>) -> String {
     value.map_or_else(|| NONE.to_owned(), figure)
 }
 
 /// Microseconds as milliseconds, without the unit.
-pub(super) fn millis(us: u64) -> String {
+pub(crate) fn millis(us: u64) -> String {
     figure(us as f64 / 1_000.0)
 }
 
 /// A share as a percentage, without the sign. Rounded down: only all of it is 100.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     if !share.is_finite() || share <= 0.0 {
         "0".to_owned()
     } else if share >= 1.0 {
@@ -98,12 +98,12 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// The same for a share that may be missing.
-pub(super) fn maybe_percent(share: Option<f64>) -> String {
+pub(crate) fn maybe_percent(share: Option<f64>) -> String {
     share.map_or_else(|| NONE.to_owned(), percent)
 }
 
 /// A percentile in milliseconds, with a dagger if there are few samples.
-pub(super) fn quantile(value: Option<u64>, of: &Quantiles) -> String {
+pub(crate) fn quantile(value: Option<u64>, of: &Quantiles) -> String {
     match value {
         Some(us) if of.samples < FEW => format!("{}{DAGGER}", millis(us)),
         Some(us) => millis(us),
@@ -112,7 +112,7 @@ pub(super) fn quantile(value: Option<u64>, of: &Quantiles) -> String {
 }
 
 /// Milliseconds of simulated time as a span that people use.
-pub(super) fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     match ms {
         0..10_000 => format!("{} s", figure(ms as f64 / 1e3)),
         10_000..600_000 => format!("{} s", count((ms + 500) / 1_000)),
@@ -122,17 +122,17 @@ pub(super) fn span(ms: u64) -> String {
 }
 
 /// One or many of something: `1 run`, `3 runs`.
-pub(super) fn some(number: u64, one: &str, many: &str) -> String {
+pub(crate) fn some(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
 /// Seeds with what they are: `seeds 1, 2`.
-pub(super) fn seeds(numbers: &[u64]) -> String {
+pub(crate) fn seeds(numbers: &[u64]) -> String {
     format!("{} {}", if numbers.len() == 1 { "seed" } else { "seeds" }, list(numbers))
 }
 
 /// Numbers as a list, of long ones only the beginning.
-fn list(numbers: &[u64]) -> String {
+pub(crate) fn list(numbers: &[u64]) -> String {
     const MOST: usize = 12; // a line of text; a guess
     let mut out: Vec<String> = numbers.iter().take(MOST).map(u64::to_string).collect();
     if numbers.len() > MOST {
