@@ -275,7 +275,7 @@ proto.prefs.company = Pref.uint("Company identifier", 65535,
 local PRIORITIES = { [0] = "CRITICAL", "HIGH", "MEDIUM", "LOW" }
 local KINDS = { [0] = "single", "segment", "control", "reserved" }
 local OPCODES = { "hello", "ack", "receipt", "who-has", "here", [9] = "hop ack", [10] = "nack",
-    [11] = "undelivered", [16] = "tally" }
+    [11] = "undelivered", [12] = "ping", [13] = "pong", [14] = "trace", [15] = "trace answer", [16] = "tally" }
 local WHYS = { "no next hop passes it on", "it has waited too long", "it had to give way to others" }
 local TYPES = { [0] = "TASK", "QUERY", "RESPONSE", "NOTIFICATION", "PARAMETER_UPDATE" }
 local VERDICTS = {
@@ -323,6 +323,9 @@ field("uint8", "ack_base", "Segments held below", base.DEC)
 field("bytes", "ack_behind", "Held behind that")
 field("uint8", "nack_base", "First segment missing", base.DEC)
 field("uint32", "nack_behind", "Missing behind that", base.HEX)
+field("uint16", "probe", "Question", base.DEC)
+field("uint8", "trace_hop", "Hops from the origin", base.DEC)
+field("uint16", "trace_next", "Passed on to", base.HEX)
 field("uint16", "tally", "So many more have it", base.DEC)
 field("uint16", "verdict", "Verdict", base.HEX, VERDICTS)
 field("bytes", "name_hash", "Hash of the agent's name")
@@ -495,6 +498,19 @@ local function control(tvb, tree)
         tree:add(f.nack_base, tvb(2, 1), head % 64)
         tree:add(f.nack_behind, tvb(3, 4))
         return true
+    elseif (opcode == 12 or opcode == 13) and len == 3 then
+        tree:add(f.probe, tvb(1, 2))
+        return true
+    elseif opcode == 14 and len == 2 then
+        tree:add(f.probe, tvb(1, 1))
+        return true
+    elseif opcode == 15 and len == 6 then
+        tree:add(f.probe, tvb(1, 1))
+        tree:add(f.trace_hop, tvb(2, 1))
+        tree:add(f.trace_next, tvb(3, 2))
+        tree:add(f.delivery, tvb(5, 1))
+        local next_hop = tvb(3, 2):uint()
+        return tvb(2, 1):uint() <= 15 and (next_hop < 0x8000 or next_hop == 0xffff)
     elseif opcode == 16 and len == 7 then
         tree:add(f.message, tvb(1, 4))
         tree:add(f.tally, tvb(5, 2))

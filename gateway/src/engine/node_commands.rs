@@ -119,6 +119,13 @@ impl NodeCommands {
         }
     }
 
+    /// As if all had been carried out.
+    #[cfg(test)]
+    pub(super) fn carry_out_nothing(&mut self) {
+        self.commands.clear();
+        self.news = false;
+    }
+
     fn push(&mut self, command: Command) {
         self.commands.push(command);
         self.news = true;

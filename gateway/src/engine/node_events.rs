@@ -21,6 +21,10 @@ impl EngineState {
                 // A hash is no name that could be shown: the message that waits for it knows that.
                 let asked = self.outgoing.name_of(name);
                 self.learn(name, asked, source);
+                // It is back: what was set aside for its silence takes its old place.
+                if self.outgoing.resume(source) {
+                    self.commands.refill();
+                }
             }
             Event::ReserveSeq { up_to } => self.numbers.reserve_seqs(up_to, &mut self.journal),
             Event::EpochWanted => {

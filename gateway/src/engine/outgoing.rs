@@ -193,14 +193,17 @@ impl Outgoing {
         self.queues.is_crowded()
     }
 
-    /// A node has answered: what was deferred for it takes its old place.
-    pub(super) fn resume(&mut self, destination: Address) {
-        for id in self.queues.take_deferred(destination) {
+    /// A node has answered, or was heard to be back: what was deferred for it takes its old place. Whether there was anything.
+    pub(super) fn resume(&mut self, destination: Address) -> bool {
+        let deferred = self.queues.take_deferred(destination);
+        let any = !deferred.is_empty();
+        for id in deferred {
             if let Some(outbound) = self.messages.get_mut(&id) {
                 outbound.deferred = false;
             }
             self.queue(id, destination);
         }
+        any
     }
 
     /// Notes that the node has given it up or given it back, or is done with it.

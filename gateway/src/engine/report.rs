@@ -187,6 +187,8 @@ impl Sources<'_> {
                 .and_then(|path| path.round_trip)
                 .map(Duration::as_millis),
             age_ms: age(route.since),
+            second_hop: route.second,
+            broken: route.broken,
         });
         let flooded = self.node.paths().filter(|path| {
             self.node.routes(self.state.now).all(|route| route.destination != path.destination)
@@ -198,6 +200,8 @@ impl Sources<'_> {
             origin: RouteOrigin::Learned,
             round_trip_ms: path.round_trip.map(Duration::as_millis),
             age_ms: age(path.last_heard),
+            second_hop: None,
+            broken: false,
         });
         let mut routes: Vec<Route> = given.chain(flooded).collect();
         routes.sort_by_key(|route| route.destination);

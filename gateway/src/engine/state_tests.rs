@@ -1,7 +1,9 @@
 //! What the engine does with requests, beside what is seen from a socket.
 
 use mesh_agent::api::{Body, Destination, ErrorCode, Event, Hello, Name, Pong, ReceiptRequest, SendRequest};
-use mesh_protocol::{Address, Duration, Instant, MessageId, MessageType, NameHash};
+use mesh_protocol::{
+    Address, Duration, Event as NodeEvent, Instant, MessageId, MessageType, NameHash, Priority,
+};
 
 use super::journal::Journal;
 use super::numbers::Start;
@@ -81,4 +83,36 @@ fn a_message_that_is_refused_for_want_of_a_number_gives_up_nobodys_ack() {
     ask.durable = true;
     state.try_send(session, key, &ask).unwrap();
     assert_eq!(given_up(&state), Some(1), "with a number it takes the place of the oldest");
+}
+
+#[test]
+fn what_was_set_aside_for_a_silent_node_is_urgent_again_when_that_says_who_is_there() {
+    let (mut state, _dir) = state();
+    let (bob, session) = (Name::new("bob").unwrap(), SessionId(1));
+    let _events = attach(&mut state, bob, session, 100);
+    let key = state.agent_of(session).unwrap();
+    let node = Address::new(9);
+    let to = Destination::agent_on(Name::new("eve").unwrap(), node);
+    for priority in [Priority::High, Priority::Low] {
+        let send = SendRequest { priority, ..SendRequest::new(to, MessageType::Task, Body::text("x")) };
+        state.try_send(session, key, &send).unwrap();
+    }
+    let ids: Vec<MessageId> = [1, 2].map(MessageId).into();
+    state.launch(ids[0]);
+    let next = |state: &mut EngineState| state.outgoing.dequeue().map(|(dequeued, _)| dequeued.id);
+    assert_eq!(next(&mut state), Some(ids[0]));
+    state.outgoing.defer(ids[0]);
+    state.launch(ids[1]);
+    state.commands.carry_out_nothing();
+    // Another node is not the one that was silent.
+    let name = NameHash::of("eve");
+    let _ = state.node_event(NodeEvent::NameAt { source: Address::new(8), name: NameHash::of("carol") });
+    assert!(state.commands.is_empty());
+    let _ = state.node_event(NodeEvent::NameAt { source: node, name });
+    assert!(!state.commands.is_empty(), "the node is filled in this turn");
+    assert_eq!(
+        [next(&mut state), next(&mut state)],
+        [Some(ids[0]), Some(ids[1])],
+        "the urgent one first again"
+    );
 }

@@ -124,7 +124,7 @@ pub(super) async fn routes(args: RoutesArgs, out: Output) -> anyhow::Result<()> 
     let handle = connect(args.gateway).await.context(ATTEMPT)?;
     let routes = handle.routes().await.context(ATTEMPT)?;
     leave(&handle).await;
-    let heading = ["TO", "NEXT HOP", "COST", "MADE BY", "ROUND TRIP", "AGE"];
+    let heading = ["TO", "NEXT HOP", "SECOND", "COST", "MADE BY", "ROUND TRIP", "AGE"];
     out.result(&without_ref(&routes)?, || {
         table(heading, &routes.routes.iter().map(route_row).collect::<Vec<_>>())
     })
@@ -248,11 +248,16 @@ fn peer_row(peer: &Peer) -> [String; 6] {
     ]
 }
 
-fn route_row(route: &Route) -> [String; 6] {
+fn route_row(route: &Route) -> [String; 7] {
+    let learned = route.origin == RouteOrigin::Learned && route.next_hop.is_some();
+    let next = route.next_hop.map_or_else(|| "(flooded)".to_owned(), |node| node.to_string());
+
     [
         route.destination.to_string(),
-        route.next_hop.map_or_else(|| "(flooded)".to_owned(), |node| node.to_string()),
-        route.cost.to_string(),
+        if route.broken { format!("{next} (failed)") } else { next },
+        or_dash(route.second_hop),
+        // Transmissions, where the mesh has measured them.
+        if learned { format!("{:.1}", route.cost as f32 / 8.0) } else { route.cost.to_string() },
         match route.origin {
             RouteOrigin::Operator => "operator",
             RouteOrigin::Learned => "learned",

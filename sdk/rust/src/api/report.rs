@@ -304,7 +304,8 @@ pub struct Route {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_address_text")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub next_hop: Option<Address>,
-    /// What it costs; smaller is better. A learned route costs its hops.
+    /// What it costs; smaller is better. A learned route costs eighths of a transmission: of one that no frame is lost on, eight for each
+    /// hop. Where frames are flooded, the hops.
     pub cost: u32,
     /// Who made it.
     pub origin: RouteOrigin,
@@ -313,8 +314,15 @@ pub struct Route {
     pub round_trip_ms: Option<u64>,
     /// Since it was made or last confirmed, in milliseconds.
     pub age_ms: u64,
+    /// The neighbour that is asked when the first does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_address_text")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub second_hop: Option<Address>,
+    /// Whether its next hops have failed, so that frames are flooded until it works again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub broken: bool,
 }
-two_forms!(Route { destination, next_hop, cost, origin, round_trip_ms, age_ms });
+two_forms!(Route { destination, next_hop, cost, origin, round_trip_ms, age_ms, second_hop, broken });
 
 /// Which agents are known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -233,11 +233,20 @@ fn routes() -> Routes {
         origin: RouteOrigin::Learned,
         round_trip_ms: Some(90),
         age_ms: 3,
+        second_hop: Some(Address::new(4)),
+        broken: true,
     };
     Routes {
         reference: None,
         routes: vec![
-            Route { origin: RouteOrigin::Operator, next_hop: None, round_trip_ms: None, ..route.clone() },
+            Route {
+                origin: RouteOrigin::Operator,
+                next_hop: None,
+                round_trip_ms: None,
+                second_hop: None,
+                broken: false,
+                ..route.clone()
+            },
             route,
         ],
     }
