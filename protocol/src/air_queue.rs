@@ -45,8 +45,10 @@ pub(crate) const fn link_bit(link: LinkId) -> LinkSet {
 pub(crate) enum Whose {
     /// This node sealed it.
     Own,
-    /// Another node did, and all that hear it may pass it on.
+    /// Another node did, and all that hear it are to pass it on.
     Relayed,
+    /// The same, and some are chosen for it: this one is not, and need not where any others are heard to do it.
+    Spare,
     /// Another node did, and this one alone was asked to pass it on.
     Entrusted,
 }
@@ -338,9 +340,11 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
             }
             return Heard::Waits;
         }
-        entry.heard = entry.heard.saturating_add(u8::from(ttl <= entry.frame.ttl));
+        let counts = ttl <= entry.frame.ttl || entry.frame.whose == Whose::Spare;
+        entry.heard = entry.heard.saturating_add(u8::from(counts));
         // What this node alone was asked to pass on is passed on by nobody else, whatever is heard.
-        let can_go = entry.frame.priority.suppressible() && entry.frame.whose == Whose::Relayed;
+        let spare = entry.frame.whose == Whose::Spare;
+        let can_go = spare || entry.frame.priority.suppressible() && entry.frame.whose == Whose::Relayed;
         if can_go
             && entry.pending & entry.frame.again() != 0
             && enough.is_some_and(|enough| entry.heard >= enough)

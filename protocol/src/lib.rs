@@ -91,6 +91,8 @@
 #[cfg(feature = "node")]
 mod air_queue;
 #[cfg(feature = "node")]
+mod backbone;
+#[cfg(feature = "node")]
 mod block;
 #[cfg(feature = "node")]
 mod budget;

@@ -3,7 +3,8 @@
 //! Owns the table fed by hellos and by frames heard from their origin. Decides nothing: density and delivery
 //! are for `node` to use.
 //!
-//! Full: the neighbour heard longest ago gives way.
+//! Full: the neighbour heard longest ago gives way, if it is no longer there or no signal strengths are known. Otherwise the weakest
+//! does, to one that is clearly stronger: a table that all in range pass through in turn knows nobody long enough to say anything.
 
 use heapless::Vec;
 
@@ -26,6 +27,9 @@ const REACHED: u8 = 128;
 const HELLOS_MIN: u8 = 5;
 /// A report of us is believed for as long as the window it covers.
 const BELIEVED_FOR: Duration = HELLO_INTERVAL.times(WINDOW as u64);
+
+/// A neighbour gives way to one that is stronger by so many dB. A guess: less, and the two would take turns as they fade.
+const STRONGER: i8 = 6;
 
 /// One neighbour as the table holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +89,7 @@ impl<const N: usize> NeighbourTable<N> {
 
     /// A frame came from `address` itself, not by a relay; over the connection `wire`, if that is where it came.
     pub(crate) fn heard(&mut self, now: Instant, address: Address, rssi: Option<i8>, wire: Option<LinkId>) {
-        let entry = self.entry(now, address);
+        let Some(entry) = self.entry(now, address, rssi) else { return };
         entry.neighbour.last_heard = now;
         // One that is heard on the air as well is better reached where nothing is lost.
         entry.wire = wire.or(entry.wire);
@@ -99,7 +103,7 @@ impl<const N: usize> NeighbourTable<N> {
 
     /// A hello came from `address`; `own` is what it reports of this node.
     pub(crate) fn hello(&mut self, now: Instant, address: Address, count: u8, own: Option<u8>) {
-        let entry = self.entry(now, address);
+        let Some(entry) = self.entry(now, address, Some(i8::MIN)) else { return };
         match entry.last_count {
             None => (entry.arrived, entry.covered) = (1, 1),
             Some(last) => {
@@ -205,7 +209,8 @@ impl<const N: usize> NeighbourTable<N> {
         Neighbours(self.entries.iter())
     }
 
-    fn entry(&mut self, now: Instant, address: Address) -> &mut Entry {
+    /// The entry of `address`, which came in with `rssi`; `None` if there is no room for it.
+    fn entry(&mut self, now: Instant, address: Address, rssi: Option<i8>) -> Option<&mut Entry> {
         let fresh = Entry {
             neighbour: Neighbour {
                 address,
@@ -225,12 +230,23 @@ impl<const N: usize> NeighbourTable<N> {
             Some(at) => at,
             None if self.entries.push(fresh).is_ok() => self.entries.len() - 1,
             None => {
-                let oldest = (0..N).min_by_key(|&at| self.entries[at].neighbour.last_heard).unwrap_or(0);
-                self.entries[oldest] = fresh;
-                oldest
+                let gives_way = self.gives_way(now, rssi)?;
+                self.entries[gives_way] = fresh;
+                gives_way
             }
         };
-        &mut self.entries[at]
+        Some(&mut self.entries[at])
+    }
+
+    fn gives_way(&self, now: Instant, rssi: Option<i8>) -> Option<usize> {
+        let oldest = (0..N).min_by_key(|&at| self.entries[at].neighbour.last_heard)?;
+        let Some(rssi) = rssi.filter(|_| now.since(self.entries[oldest].neighbour.last_heard) <= ALIVE_FOR)
+        else {
+            return Some(oldest);
+        };
+        let strength = |at: usize| self.entries[at].neighbour.rssi;
+        let weakest = (0..N).filter(|&at| strength(at).is_some()).min_by_key(|&at| strength(at))?;
+        strength(weakest).filter(|weakest| weakest.saturating_add(STRONGER) <= rssi).map(|_| weakest)
     }
 }
 

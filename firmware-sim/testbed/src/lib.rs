@@ -67,7 +67,7 @@ mod world;
 
 pub use error::TestbedError;
 pub use idle::Beside;
-pub use play::{PlayError, Played, play};
+pub use play::{PlayError, Played, play, run_in};
 pub use playable::Unplayable;
 pub use report::{Arrival, RunReport, SeenReceipt};
 pub use run::Ran;

@@ -5,6 +5,7 @@
 //! [`firmware_sim::play::course`]'s business, as in runs without gateways; whether a promise was broken is `record`'s.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 
 use firmware_sim::chaos::Schedule;
@@ -23,7 +24,7 @@ use super::ledger::{Ledger, message};
 use super::playable::{self, Unplayable};
 use super::record::Record;
 use super::report::RunReport;
-use super::run::run;
+use super::run::{Ran, run};
 use super::testbed::{Testbed, lock};
 use super::witness::{Said, Witness};
 use super::world;
@@ -80,6 +81,24 @@ pub fn play(scenario: &Scenario, seed: u64) -> Result<Played, PlayError> {
     let (record, result) = ran.result?;
     let report = record.report((ran.trace, ran.transmitted, ran.received, ran.commits), ran.ended);
     Ok(Played { report, result })
+}
+
+/// Runs a script in the world of a scenario: its devices and real gateways stand there, and what is said and what goes wrong is the
+/// script's. The gateways are numbered from 0, in the order of their nodes.
+///
+/// # Errors
+/// As [`play`].
+///
+/// # Panics
+/// As [`super::Site::run`].
+pub fn run_in<F, Fut>(scenario: &Scenario, seed: u64, script: F) -> Result<Ran<Fut::Output>, PlayError>
+where
+    F: FnOnce(Testbed) -> Fut,
+    Fut: Future<Output: Send> + Send + 'static,
+{
+    let mut world = world::scenario(scenario, &playable::gateways(scenario)?, seed);
+    world.listens = false;
+    Ok(run(world, script)?)
 }
 
 /// A power cut of a gateway, or its end.

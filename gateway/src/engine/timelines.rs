@@ -151,10 +151,14 @@ impl Timelines {
             Progress::SecondHop(node) => (StepKind::SecondHop, Some(node)),
             Progress::Repair => (StepKind::Repair, None),
             Progress::Undelivered { at, hops, why } => {
+                let what = What { kind: StepKind::Undelivered, node: Some(at), given_up: Some(why) };
+                // Given up here, it goes another way from here.
+                if hops == 0 {
+                    return timeline.add(now, what);
+                }
                 let before = timeline.custodian.filter(|last| last.node == at).and_then(|last| last.gave_up);
                 let since = before.filter(|(known, _)| *known == why).map_or(now, |(_, since)| since);
                 timeline.custodian = Some(Custodian { node: at, hops, gave_up: Some((why, since)) });
-                let what = What { kind: StepKind::Undelivered, node: Some(at), given_up: Some(why) };
                 return timeline.add(now, what);
             }
             _ => return,

@@ -145,13 +145,18 @@ every_size!(
                 return Err(Discard::EventQueueFull);
             }
             match control {
-                Control::Hello { count, reports, .. } => {
+                Control::Hello { count, flags, reports } => {
                     // One that could have been relayed would make neighbours of nodes that are out of range.
                     if frame.ttl0 != 1 {
                         return Err(Discard::Malformed);
                     }
                     let own = reports.iter().flatten().find(|report| report.is_of(self.address));
                     self.neighbours.hello(now, frame.src, count, own.map(|report| report.share()));
+                    // Of one that found no room among the neighbours others take care.
+                    if let Some(known) = self.neighbours.iter().find(|known| known.address == frame.src) {
+                        let arrives = known.delivery_in;
+                        self.backbone.hello(now, self.address, (frame.src, arrives), flags, &reports);
+                    }
                 }
                 Control::Ack(ack) => {
                     let timeout =

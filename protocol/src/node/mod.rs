@@ -29,6 +29,7 @@ pub use interface::{Answer, Capacity, Config, Event, Host, Received, RouteError,
 use heapless::{Deque, Vec};
 
 use crate::air_queue::AirQueue;
+use crate::backbone::Backbone;
 use crate::budget::Budget;
 use crate::contest::Contest;
 use crate::control::Control;
@@ -80,6 +81,7 @@ every_size!(
         replay: ReplayTable<SOURCES>,
         seen: SeenCache<SEEN>,
         neighbours: NeighbourTable<PEERS>,
+        backbone: Backbone,
         paths: PathTable<PEERS>,
         routes: RouteTable<ROUTES>,
         reassembly: Reassembly<REASM>,
@@ -138,6 +140,7 @@ every_size!(
                 replay: ReplayTable::new(),
                 seen: SeenCache::new(),
                 neighbours: NeighbourTable::new(),
+                backbone: Backbone::new(),
                 paths: PathTable::new(),
                 routes: RouteTable::new(),
                 reassembly: Reassembly::new(),

@@ -5,9 +5,9 @@ use heapless::Vec;
 use super::Node;
 use super::forwarding::Egress;
 use crate::air_queue::{Custody, Heard, Waiting, Whose, link_bit};
-use crate::frame::{Frame, retarget_next, retarget_ttl};
+use crate::frame::{Frame, Kind, retarget_next, retarget_ttl};
 use crate::seen::FrameKey;
-use crate::{Discard, Duration, Instant, LinkId, PerClass, Priority};
+use crate::{Discard, Duration, Instant, LinkId, PerClass};
 
 /// With fewer neighbours than this nobody's relay is left out: each may be the only path on. A guess.
 const DENSE: usize = 6;
@@ -21,10 +21,20 @@ const JITTER_PER_NEIGHBOUR: PerClass<Duration> =
     PerClass::new([Duration::ZERO, Duration::ZERO, Duration::from_millis(2), Duration::from_millis(4)]);
 const JITTER_MAX: PerClass<Duration> =
     PerClass::new([Duration::ZERO, Duration::ZERO, Duration::from_millis(20), Duration::from_millis(40)]);
+/// A node beside the backbone relays only what it has not heard [`ENOUGH_HEARD`] others relay by then, and a random part of
+/// [`SPARE_JITTER`] more. Guesses, held against the simulated air.
+const SPARE_AFTER: Duration = Duration::from_millis(60);
+/// See [`SPARE_AFTER`].
+const SPARE_JITTER: Duration = Duration::from_millis(60);
 
 every_size!(
     /// Frames passed on.
     impl Node {
+        /// Whether this node is one of those that pass on what goes to many. Where it is not dense, all are.
+        pub(super) fn is_relay(&self, now: Instant) -> bool {
+            self.relay && (self.backbone.is_member() || self.neighbours.alive(now) < DENSE)
+        }
+
         /// A frame that the replay windows can say nothing of: it is relayed, for which the duplicate cache is guard enough, and
         /// nothing is taken from it.
         pub(super) fn pass_on(
@@ -66,7 +76,7 @@ every_size!(
                     if self.queue.raise_ttl(key, frame.ttl - 1) {
                         // It has not left yet, or not as often as it will: more reach at no cost.
                         self.seen.raised(key, frame.ttl);
-                    } else if self.seen.relay(key, frame.ttl, ttl_gain(frame.priority)) {
+                    } else if self.seen.relay(key, frame.ttl, ttl_gain(frame)) {
                         self.enqueue_relay(now, key, frame, sealed, except);
                     }
                 }
@@ -87,7 +97,7 @@ every_size!(
             }
             if frame.next.is_some_and(|next| next != self.address) {
                 self.stats.count(Discard::NotNextHop);
-            } else if self.seen.relay(key, frame.ttl, ttl_gain(frame.priority)) {
+            } else if self.seen.relay(key, frame.ttl, ttl_gain(frame)) {
                 self.enqueue_relay(now, key, frame, sealed, except);
             }
         }
@@ -104,8 +114,13 @@ every_size!(
             retarget_ttl(&mut sealed, frame.ttl, ttl);
             let alive = self.neighbours.alive(now);
             let class = frame.priority;
+            // Only where those who lack something ask for it does the backbone stand for all of the urgent.
+            let spare = !self.is_relay(now) && is_asked_for(frame);
             let mut jitter =
                 self.rng.jitter(JITTER_MAX[class].min(JITTER_PER_NEIGHBOUR[class].times(alive as u64)));
+            if spare {
+                jitter = SPARE_AFTER + self.rng.jitter(SPARE_JITTER);
+            }
             let mut copies = relay_copies(alive);
             let mut custody = Custody::NONE;
             if let Some(me) = frame.next {
@@ -130,7 +145,11 @@ every_size!(
                 bytes: sealed,
                 priority: frame.priority,
                 ttl,
-                whose: if frame.next.is_some() { Whose::Entrusted } else { Whose::Relayed },
+                whose: match (frame.next, spare) {
+                    (Some(_), _) => Whose::Entrusted,
+                    (None, true) => Whose::Spare,
+                    (None, false) => Whose::Relayed,
+                },
                 piece: None,
                 due: now + jitter,
                 links,
@@ -164,8 +183,13 @@ every_size!(
 /// Copies over a path one hop shorter often come late by chance; for bulk they are not worth the air. An outsider
 /// whose lowered copy comes first can so cost such a frame one hop of reach at each relay; one who is ahead of a flood
 /// with two rising copies uses up both turns of a relay (`seen`).
-const fn ttl_gain(priority: Priority) -> u8 {
-    if priority.suppressible() { 2 } else { 1 }
+const fn ttl_gain(frame: &Frame<'_>) -> u8 {
+    if frame.priority.suppressible() || is_asked_for(frame) { 2 } else { 1 }
+}
+
+/// Whether it is part of a message to many, so that who misses it asks for it.
+const fn is_asked_for(frame: &Frame<'_>) -> bool {
+    matches!(frame.kind, Kind::Segment) && frame.dst.is_many()
 }
 
 /// How often to relay a frame: the fewer neighbours can do it, the more often.

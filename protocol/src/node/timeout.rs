@@ -40,7 +40,11 @@ every_size!(
                 if !self.links.is_empty() {
                     let reports = self.neighbours.reports(now);
                     let count = self.hello_count as u8;
-                    let flags = if self.relay { HelloFlags::RELAYS } else { HelloFlags::default() };
+                    let mut flags = if self.relay { HelloFlags::RELAYS } else { HelloFlags::default() };
+                    self.backbone.choose(now, &mut self.rng);
+                    if self.is_relay(now) {
+                        flags = flags.and(HelloFlags::BACKBONE);
+                    }
                     self.hello_count = self.hello_count.saturating_add(1);
                     self.control(
                         Address::EVERYONE,

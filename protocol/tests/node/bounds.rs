@@ -139,10 +139,15 @@ fn neighbours_and_paths_the_one_heard_longest_ago_gives_way() {
         net.inject(0, &single(src, address(60), 2, Priority::Low, &[1, 0])).unwrap();
     }
     let (neighbours, paths) = known(&net);
-    for known in [&neighbours, &paths] {
-        assert_eq!(known.len(), 24);
-        assert!(known.contains(&100) && known.contains(&200) && !known.contains(&101), "{known:?}");
-    }
+    assert_eq!((neighbours.len(), paths.len()), (24, 24));
+    assert!(paths.contains(&100) && paths.contains(&200) && !paths.contains(&101), "{paths:?}");
+    assert!(!neighbours.contains(&200), "all are there, and it is no stronger: {neighbours:?}");
+    net.run(secs(36));
+    net.inject(0, &single(100, address(60), 3, Priority::Low, &[1, 0])).unwrap();
+    net.inject(0, &single(200, address(60), 3, Priority::Low, &[1, 0])).unwrap();
+    let (neighbours, _) = known(&net);
+    assert!(neighbours.contains(&200) && neighbours.contains(&100), "{neighbours:?}");
+    assert!(!neighbours.contains(&101), "silent for longest: {neighbours:?}");
 }
 
 #[test]
