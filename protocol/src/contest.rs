@@ -4,12 +4,11 @@
 //! that took the other's frame refuse all of this node's below it; so it goes on a block above, where a twin in turn hears that it is
 //! behind. Each time within [`CALM`] the silence doubles, lest two that take turns use up the epoch.
 
-use crate::neighbours::HELLO_INTERVAL;
 use crate::replay::JUMP;
 use crate::{Duration, Instant};
 
-/// The first silence. A guess: as long as two hellos are apart.
-const SILENCE: Duration = HELLO_INTERVAL;
+/// The first silence. A guess.
+const SILENCE: Duration = Duration::from_secs(10);
 /// The longest: at a leap each hour, 2^24 SEQs last ten days.
 const SILENCE_MOST: Duration = Duration::from_secs(3_600);
 /// An address is contested for so long after the last frame of the other: longer than any silence.

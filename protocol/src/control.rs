@@ -25,9 +25,9 @@ const WHO_HAS: u8 = 4;
 const HERE: u8 = 5;
 const HOP_ACK: u8 = 9;
 const UNDELIVERED: u8 = 0x0b;
-const ROUTE_REQUEST: u8 = 6;
+pub(crate) const ROUTE_REQUEST: u8 = 6;
 const ROUTE_REPLY: u8 = 7;
-const ROUTE_BROKEN: u8 = 8;
+pub(crate) const ROUTE_BROKEN: u8 = 8;
 
 /// The first six bytes of a name's SHA-256: what is asked for on the air.
 ///

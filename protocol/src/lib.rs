@@ -105,6 +105,8 @@ mod control_queue;
 #[cfg(feature = "node")]
 mod crypto;
 #[cfg(feature = "node")]
+mod discovery;
+#[cfg(feature = "node")]
 mod envelope;
 #[cfg(feature = "node")]
 mod feedback;
@@ -112,6 +114,8 @@ mod feedback;
 mod finished;
 #[cfg(feature = "node")]
 pub mod frame;
+#[cfg(feature = "node")]
+mod hellos;
 #[cfg(feature = "node")]
 mod hop_acks;
 #[cfg(feature = "node")]
@@ -220,7 +224,7 @@ pub const LEGACY_FRAME: usize = 27;
 /// assert_eq!(SmallNode::new(Instant::ZERO, config).capacity().peers, 24);
 /// ```
 #[cfg(feature = "node")]
-pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8, 128>;
+pub type SmallNode = Node<1, 128, 24, 128, 3, 3, 20, LEGACY_FRAME, 8, 96>;
 /// A [`SmallNode`] with a radio for long frames, which take room where they wait: 26 KiB of RAM.
 ///
 /// ```

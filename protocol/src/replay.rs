@@ -14,7 +14,6 @@
 use heapless::Vec;
 
 use crate::frame::SEQ_MAX;
-use crate::neighbours::ALIVE_FOR;
 use crate::{Address, Discard, Duration, Instant};
 
 /// SEQs below the highest that can still be told apart: a relay may hold a frame for 2 s, in which a message to many at its pace uses
@@ -28,7 +27,7 @@ pub const JUMP: u32 = 16 * 4_096;
 const CONFIRMED_BY: u8 = 3;
 /// The first of them came so long ago, and none has come since from where the source was: a neighbour that is there would have
 /// said hello meanwhile.
-const STANDS_FOR: Duration = ALIVE_FOR;
+const STANDS_FOR: Duration = Duration::from_secs(35);
 /// Sources that may have jumped, at a time. A guess.
 const CLAIMS: usize = 8;
 

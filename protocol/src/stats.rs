@@ -52,6 +52,8 @@ discards! {
     Duplicate => "duplicate",
     /// Names another neighbour as the next hop.
     NotNextHop => "not_next_hop",
+    /// A route is offered over a link that does not carry both ways.
+    WeakLink => "weak_link",
     /// The air queue is full of frames at least as urgent.
     QueueFull => "queue_full",
     /// Waited too long in the air queue.

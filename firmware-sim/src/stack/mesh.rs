@@ -263,6 +263,10 @@ impl FrameKeys {
             frame::Kind::Single | frame::Kind::Segment => "data",
             frame::Kind::Control => match Control::parse(frame.body) {
                 Ok(Control::Hello { .. }) => "hello",
+                Ok(Control::RouteRequest(_) | Control::RouteReply(_) | Control::RouteBroken { .. }) => {
+                    "route"
+                }
+                Ok(Control::HopAck(_)) => "hop ack",
                 Ok(Control::Ack(..)) => "ack",
                 Ok(Control::Receipt { .. }) => "receipt",
                 _ => "control",

@@ -105,6 +105,7 @@ every_size!(
 
         /// A neighbour has taken a frame.
         pub(super) fn taken(&mut self, now: Instant, taken: Taken) {
+            self.neighbours.sent_to(now, taken.next, true);
             self.hops.answered(taken.next, taken.after);
             self.routes.worked(now, taken.to, taken.next);
             if let Some(id) = taken.piece.and_then(|piece| self.message_of(piece)) {
@@ -124,6 +125,7 @@ every_size!(
                 }
                 let known = self.hops.shuns(now, custody.next);
                 let shunned = self.hops.missed(now, custody.next);
+                self.neighbours.sent_to(now, custody.next, false);
                 if !shunned && tries < TRIES_MAX {
                     self.queue.repeat(now, at);
                     if let Some(id) = piece.and_then(|piece| self.message_of(piece)) {
@@ -145,6 +147,7 @@ every_size!(
             let Overdue { at, custody, piece, src, .. } = *late;
             let id = piece.and_then(|piece| self.message_of(piece));
             if self.routes.failed(now, custody.to, custody.next) {
+                self.tell_broken(now, custody.to);
                 self.wants_route(now, custody.to);
                 if let Some(id) = id {
                     self.steps.push(id, Step::Repair);

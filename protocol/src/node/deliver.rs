@@ -151,7 +151,7 @@ every_size!(
                         return Err(Discard::Malformed);
                     }
                     let own = reports.iter().flatten().find(|report| report.is_of(self.address));
-                    self.neighbours.hello(now, frame.src, count, own.map(|report| report.share()));
+                    self.neighbours.hello(now, frame.src, count, flags, own.map(|report| report.share()));
                     // Of one that found no room among the neighbours others take care.
                     if let Some(known) = self.neighbours.iter().find(|known| known.address == frame.src) {
                         let arrives = known.delivery_in;
@@ -198,7 +198,11 @@ every_size!(
                 }
                 Control::Feedback(Feedback::Tally { .. }) => return Err(Discard::Unexpected),
                 Control::Probe(probe) => self.take_probe(now, frame, probe, hops)?,
-                Control::RouteRequest(_) | Control::RouteReply(_) | Control::RouteBroken { .. } => {}
+                Control::RouteRequest(request) => self.take_request(now, frame, &request)?,
+                Control::RouteReply(reply) => self.take_reply(now, frame, &reply)?,
+                Control::RouteBroken { destination, seqno } => {
+                    self.take_broken(now, frame, destination, seqno)?
+                }
                 Control::WhoHas(name) => {
                     self.push_event(PendingEvent::NameWanted { source: frame.src, name });
                 }

@@ -4,9 +4,10 @@ use heapless::Vec;
 
 use super::forwarding::Egress;
 use super::links::Link;
+use super::relay::relay_copies;
 use super::{Node, Transmit};
 use crate::air_queue::{Custody, LinkSet, Piece, Waiting, Whose, link_bit};
-use crate::control::{CONTROL_MAX, Control};
+use crate::control::{CONTROL_MAX, Control, ROUTE_BROKEN, ROUTE_REQUEST};
 use crate::control_queue::OwnControl;
 use crate::crypto::Mic;
 use crate::frame::{Frame, Kind, encode, overhead};
@@ -194,6 +195,8 @@ every_size!(
             if class == Priority::Critical {
                 self.budget.urgent(now);
             }
+            let is_search = draft.kind == Kind::Control && matches!(body[0], ROUTE_REQUEST | ROUTE_BROKEN);
+            self.wishes(now, &draft, class);
             match own {
                 Own::Control(at) => self.controls.remove(at),
                 Own::Segment(next) => {
@@ -209,6 +212,7 @@ every_size!(
             }
             let copies = match (egress, own) {
                 // A hello measures what share of single frames arrives: a second copy would make every link look better.
+                (Egress::Direct, Own::Control(_)) if is_search => relay_copies(self.neighbours.alive(now)),
                 (Egress::Direct, Own::Control(_)) if dst == Address::EVERYONE => 1,
                 _ => self.copies(now, egress, dst, class),
             };
@@ -230,6 +234,19 @@ every_size!(
             Some(sealed)
         }
 
+        /// What has to be flooded for want of a route is a reason to search for one, if more is to come.
+        fn wishes(&mut self, now: Instant, draft: &Draft, class: Priority) {
+            if !draft.destination.is_node() || class == Priority::Critical {
+                return;
+            }
+            if draft.kind != Kind::Control {
+                self.discovery.speaks(now);
+            }
+            if draft.egress == Egress::Flood && self.next_hop(now, draft.destination).is_none() {
+                self.wishes_route(now, draft.destination, draft.kind == Kind::Segment);
+            }
+        }
+
         /// Control messages go before segments of their class: an ack or a receipt that waits makes its receiver send again
         /// what is here, which costs more air than it does.
         fn pick_own(&self, now: Instant, link: LinkId, class: Priority) -> Option<Own> {
@@ -247,8 +264,12 @@ every_size!(
             let len = control.write(&mut bytes);
             body[..len].copy_from_slice(&bytes[..len]);
             let egress = match control {
-                // A hello is for those who hear it, and no one else.
-                Control::Hello { .. } | Control::HopAck(_) => Egress::Direct,
+                // These are for those who hear them, and no one else.
+                Control::Hello { .. }
+                | Control::HopAck(_)
+                | Control::RouteRequest(_)
+                | Control::RouteReply(_)
+                | Control::RouteBroken { .. } => Egress::Direct,
                 Control::Ack(_)
                 | Control::Receipt { .. }
                 | Control::Here(_)

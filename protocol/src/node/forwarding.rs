@@ -31,11 +31,6 @@ every_size!(
             self.routes.next_hops(now, to).into_iter().flatten().find(there)
         }
 
-        /// What is for `destination` goes without a route: one is searched for, unless that is under way.
-        pub(super) fn wants_route(&mut self, now: Instant, destination: Address) {
-            let _ = (now, destination);
-        }
-
         /// Bytes of each segment of a message: as many as whoever is to hear it takes. Short ones leave room to name a next hop.
         pub(super) fn segment_len(&self, to: Address, priority: Priority) -> usize {
             let next = self.routes.leads_over(to).filter(|_| priority != Priority::Critical);
@@ -65,7 +60,7 @@ every_size!(
         /// As [`Self::wire`], of something in the queue of own controls.
         pub(super) fn wire_of(&self, own: &OwnControl) -> Option<LinkId> {
             match own.control {
-                Control::Ack(_) | Control::Receipt { .. } | Control::Probe(_) => {
+                Control::Ack(_) | Control::Receipt { .. } | Control::Probe(_) | Control::RouteReply(_) => {
                     self.wire(own.destination, own.priority, own.again)
                 }
                 _ => None,
@@ -88,6 +83,8 @@ every_size!(
             }
             match self.next_hop(now, to) {
                 Some(next) if next == to => Egress::Direct,
+                Some(next) if self.routes.operators(to) == Some(next) => Egress::Over(next),
+                _ if self.hears_well(now, to) => Egress::Direct,
                 Some(next) => Egress::Over(next),
                 None if self.reaches(now, to) => Egress::Direct,
                 None => Egress::Flood,
@@ -98,18 +95,18 @@ every_size!(
         pub(super) fn copies(&self, now: Instant, egress: Egress, to: Address, class: Priority) -> u8 {
             match egress {
                 Egress::Flood => own_copies(self.neighbours.alive(now), class),
-                Egress::Direct => copies_to_one(self.hears_well(now, to), true, class),
-                Egress::Over(next) => copies_to_one(self.hears_well(now, next), false, class),
+                Egress::Direct => copies_to_one(self.neighbours.heard_there(now, to), true, class),
+                Egress::Over(next) => copies_to_one(self.neighbours.heard_there(now, next), false, class),
             }
         }
 
         /// Whether `to` is a neighbour that hears enough of this node for a frame that is repeated until it is there.
         pub(super) fn reaches(&self, now: Instant, to: Address) -> bool {
-            self.neighbours.is_reached(now, to, self.hello_count) && !self.hops.shuns(now, to)
+            self.neighbours.is_reached(now, to, self.hellos.count()) && !self.hops.shuns(now, to)
         }
 
         pub(super) fn hears_well(&self, now: Instant, to: Address) -> bool {
-            self.neighbours.hears_well(now, to, self.hello_count)
+            self.neighbours.hears_well(now, to, self.hellos.count())
         }
     }
 );
@@ -128,16 +125,45 @@ const fn own_copies(alive: usize, priority: Priority) -> u8 {
     }
 }
 
-/// How often to send a frame that one neighbour takes or passes on, and nobody else: as often as to few neighbours, unless it
-/// is known to hear well. `last`: it is for that neighbour itself.
+/// How often to send a frame that one neighbour takes or passes on, and nobody else: as often as it takes for all but a few to arrive,
+/// where this share of frames does, in 255ths. `last`: it is for that neighbour itself.
 ///
-/// HIGH goes twice even then, or its 99th percentile rises by half where frames are lost
-/// (`mesh-sim run scenarios/office.toml`); and so does what has further hops before it, as the losses of all hops add up
-/// before the sender notices.
-const fn copies_to_one(hears_well: bool, last: bool, priority: Priority) -> u8 {
-    match (hears_well, last, priority.suppressible()) {
-        (true, true, true) => 1,
-        (true, ..) => 2,
-        (false, ..) => 3,
+/// Never once only, but for what is not urgent and has arrived then. Fewer may be lost of HIGH, or its 99th percentile rises by half (`mesh-sim run scenarios/office.toml`); and of what has further hops
+/// before it, as the losses of all hops add up before the sender notices.
+const fn copies_to_one(heard_there: Option<u8>, last: bool, priority: Priority) -> u8 {
+    let Some(share) = heard_there else { return COPIES_UNKNOWN };
+    let (most, loss) = (LOST_MOST[2 * last as usize + priority.suppressible() as usize], 255 - share as u32);
+    let (mut copies, mut lost) = (1, 1_000 * loss / 255);
+    if !(last && priority.suppressible()) {
+        (copies, lost) = (2, lost * loss / 255);
+    }
+    while lost > most && copies < COPIES_MOST {
+        copies += 1;
+        lost = lost * loss / 255;
+    }
+    copies
+}
+
+/// Copies to a neighbour of which it is not known how well it hears.
+const COPIES_UNKNOWN: u8 = 3;
+/// Copies to one that hears badly; what is lost then is for repeats.
+const COPIES_MOST: u8 = 4;
+/// Of a thousand frames, how many may be lost on a hop: to be passed on, and to the one they are for; urgent, and not.
+const LOST_MOST: [u32; 4] = [5, 10, 20, 120];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_follow_what_is_heard_in_small_steps() {
+        let copies = |last, priority| {
+            [None, Some(255), Some(235), Some(217), Some(190), Some(128), Some(0)]
+                .map(|share| copies_to_one(share, last, priority))
+        };
+        assert_eq!(copies(true, Priority::Low), [3, 1, 1, 2, 2, 4, 4]);
+        assert_eq!(copies(true, Priority::High), [3, 2, 2, 3, 3, 4, 4]);
+        assert_eq!(copies(false, Priority::Medium), [3, 2, 2, 3, 4, 4, 4]);
+        assert_eq!(copies(false, Priority::High), [3, 2, 3, 3, 4, 4, 4]);
     }
 }

@@ -89,8 +89,11 @@ every_size!(
             let hops = verified.hops();
             if self.replay.is_current(key.src) {
                 self.paths.heard(now, frame.src, hops);
-                if hops == 1 {
-                    self.neighbours.heard(now, frame.src, rssi, except);
+                if hops == 1 && self.neighbours.heard(now, frame.src, rssi, except) {
+                    self.hellos.hurry(now, &mut self.rng);
+                    if self.discovery.is_unknown() {
+                        self.discovery.begin(now, &mut self.rng);
+                    }
                 }
             }
             // Relayed before it is delivered, so that a full table here does not keep it from others.
@@ -105,13 +108,19 @@ every_size!(
             Ok(())
         }
 
-        /// What passes by and is of use here too: another one's nack, which makes an own one needless. It can only put that off.
+        /// What passes by and is of use here too: another one's nack, which makes an own one needless (it can only put that off), and
+        /// a way that a neighbour tells another one of.
         fn overhear(&mut self, now: Instant, frame: &Frame<'_>) {
-            if frame.kind == Kind::Control
-                && let Ok(Control::Feedback(Feedback::Nack(nack))) = Control::parse(frame.body)
-            {
-                let spread = self.rng.jitter(NACK_SPREAD);
-                self.reassembly.asked(now, frame.dst, &nack, spread);
+            if frame.kind != Kind::Control {
+                return;
+            }
+            match Control::parse(frame.body) {
+                Ok(Control::Feedback(Feedback::Nack(nack))) => {
+                    let spread = self.rng.jitter(NACK_SPREAD);
+                    self.reassembly.asked(now, frame.dst, &nack, spread);
+                }
+                Ok(Control::RouteReply(reply)) => self.overhear_reply(now, frame, &reply),
+                _ => {}
             }
         }
 

@@ -34,7 +34,12 @@ every_size!(
                     self.neighbours.cut(id);
                     true
                 }
-                None => usize::from(id.0) < LINKS && self.links.push(link).is_ok(),
+                None => {
+                    if self.links.is_empty() {
+                        self.discovery.begin(now, &mut self.rng);
+                    }
+                    usize::from(id.0) < LINKS && self.links.push(link).is_ok()
+                }
             }
         }
 

@@ -21,6 +21,7 @@ mod interface;
 mod links;
 mod probes;
 mod relay;
+mod routing;
 mod timeout;
 
 pub use any::AnyNode;
@@ -35,7 +36,9 @@ use crate::contest::Contest;
 use crate::control::Control;
 use crate::control_queue::{ControlQueue, OwnControl, Pushed};
 use crate::crypto::Keyring;
+use crate::discovery::Discovery;
 use crate::finished::FinishedList;
+use crate::hellos::Hellos;
 use crate::hop_acks::HopAcks;
 use crate::hops::Hops;
 use crate::neighbours::NeighbourTable;
@@ -48,15 +51,13 @@ use crate::routes::RouteTable;
 use crate::seen::SeenCache;
 use crate::seq::SeqCounter;
 use crate::steps::Steps;
-use crate::{Address, Discard, Duration, Instant, MAX_FRAME, Priority, Rng, Stats};
+use crate::{Address, Discard, Instant, MAX_FRAME, Priority, Rng, Stats};
 
 use events::PendingEvent;
 use links::Link;
 
 /// Events that can wait for the application between two drains.
 const EVENTS: usize = 8;
-/// First hello after the start: soon, so that a new node is known within seconds.
-const FIRST_HELLO: Duration = Duration::from_millis(500);
 
 every_size!(
     /// One node of the mesh. See the crate's documentation for how to drive it.
@@ -84,6 +85,7 @@ every_size!(
         backbone: Backbone,
         paths: PathTable<PEERS>,
         routes: RouteTable<ROUTES>,
+        discovery: Discovery,
         reassembly: Reassembly<REASM>,
         finished: FinishedList<PEERS>,
         outbox: Outbox<OUTBOX>,
@@ -95,9 +97,7 @@ every_size!(
         budget: Budget,
         /// Whether an own frame goes before a relay of the same class next time.
         own_turn: bool,
-        hello_at: Instant,
-        /// Hellos so far; their low byte is on the air.
-        hello_count: u32,
+        hellos: Hellos,
         events: Deque<PendingEvent<FRAME>, EVENTS>,
         /// The event whose bytes the application may still be reading.
         lent: Option<PendingEvent<FRAME>>,
@@ -125,7 +125,8 @@ every_size!(
             // Like SEQs, transfer numbers go on behind those of an earlier run, which receivers may still remember: each
             // took two SEQs, unless it was given up before. See `transfers_ahead`.
             let first_transfer = (config.seq_start >> 1) as u16;
-            let hello_at = now + rng.jitter(FIRST_HELLO);
+            let hellos = Hellos::new(now, &mut rng);
+            let discovery = Discovery::new(now, &mut rng);
             Self {
                 address: config.address,
                 ttl: config.ttl.clamp(1, crate::frame::TTL_MAX),
@@ -143,6 +144,7 @@ every_size!(
                 backbone: Backbone::new(),
                 paths: PathTable::new(),
                 routes: RouteTable::new(),
+                discovery,
                 reassembly: Reassembly::new(),
                 finished: FinishedList::new(),
                 outbox: Outbox::new(config.address, first_transfer),
@@ -153,8 +155,7 @@ every_size!(
                 probes: ProbeAllowance::new(now),
                 budget: Budget::new(),
                 own_turn: true,
-                hello_at,
-                hello_count: 0,
+                hellos,
                 events: Deque::new(),
                 lent: None,
                 steps: Steps::new(),

@@ -129,6 +129,9 @@ every_size!(
                 let next = self.next_hop(now, frame.dst).filter(|next| *next != frame.src);
                 let next = next.or_else(|| self.reaches(now, frame.dst).then_some(frame.dst));
                 self.trace_passed(now, frame, next);
+                if next.is_none() {
+                    self.tell_broken(now, frame.dst);
+                }
                 let len = retarget_next(&mut sealed, me, next);
                 sealed.truncate(len);
                 let egress = next.map_or(Egress::Flood, Egress::Over);
@@ -197,7 +200,7 @@ const fn is_asked_for(frame: &Frame<'_>) -> bool {
 /// With two neighbours at most the next hop hangs on this node alone: three copies bring 10 % loss to 0.1 %. From
 /// six on, six chances of one copy each do better than that, and a second copy of everything costs more by collision
 /// than it brings (`mesh-sim run scenarios/bulk.toml`).
-const fn relay_copies(alive: usize) -> u8 {
+pub(super) const fn relay_copies(alive: usize) -> u8 {
     match alive {
         0..=2 => 3,
         3..=5 => 2,

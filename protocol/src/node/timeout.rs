@@ -3,9 +3,8 @@
 use super::Node;
 use super::events::PendingEvent;
 use crate::control::{Control, HelloFlags, Why};
-use crate::neighbours::HELLO_INTERVAL;
 use crate::outbox::Progress;
-use crate::{Address, Discard, Duration, Instant, Priority, Rng};
+use crate::{Address, Discard, Instant, Priority};
 
 every_size!(
     /// The clock's side.
@@ -35,37 +34,42 @@ every_size!(
                     None => break,
                 }
             }
-            if self.hello_at <= now {
-                self.hello_at = next_hello(now, &mut self.rng, self.hello_count);
-                if !self.links.is_empty() {
-                    let reports = self.neighbours.reports(now);
-                    let count = self.hello_count as u8;
-                    let mut flags = if self.relay { HelloFlags::RELAYS } else { HelloFlags::default() };
-                    self.backbone.choose(now, &mut self.rng);
-                    if self.is_relay(now) {
-                        flags = flags.and(HelloFlags::BACKBONE);
-                    }
-                    self.hello_count = self.hello_count.saturating_add(1);
-                    self.control(
-                        Address::EVERYONE,
-                        Priority::Low,
-                        Control::Hello { count, flags, reports },
-                        false,
-                    );
-                }
+            self.search(now);
+            if self.hellos.next() <= now {
+                self.hello(now);
             }
+        }
+
+        fn hello(&mut self, now: Instant) {
+            self.routes.expire(now);
+            let (changed, alive) = (self.neighbours.changed(now), self.neighbours.alive(now));
+            if self.links.is_empty() {
+                // Nobody could hear it: it is not counted as lost.
+                self.hellos.pause(now, &mut self.rng);
+                return;
+            }
+            let (count, pace) = self.hellos.say(now, &mut self.rng, changed, alive);
+            let reports = self.neighbours.reports(now);
+            let mut flags = if self.relay { HelloFlags::RELAYS } else { HelloFlags::default() };
+            self.backbone.choose(now, &mut self.rng);
+            if self.is_relay(now) {
+                flags = flags.and(HelloFlags::BACKBONE);
+            }
+            let hello = Control::Hello { count, flags: flags.with_pace(pace), reports };
+            self.control(Address::EVERYONE, Priority::Low, hello, false);
         }
 
         /// When something is due next; exact: nothing is due before.
         #[must_use]
         pub fn poll_timeout(&self) -> Option<Instant> {
             let timers = [
-                Some(self.hello_at),
+                Some(self.hellos.next()),
                 self.queue.next_expiry(),
                 self.queue.next_overdue(),
                 self.hop_acks.next_due(),
                 self.reassembly.next_timeout(),
                 self.outbox.next_timeout(),
+                Some(self.discovery.next_timeout()),
                 self.contest.silent_until(),
             ];
             let frames = self.links.iter().filter_map(|link| self.next_on(link));
@@ -84,11 +88,3 @@ every_size!(
         }
     }
 );
-
-/// The time of the next hello: the interval, less or more a tenth, so that neighbours do not stay in step.
-fn next_hello(now: Instant, rng: &mut Rng, count: u32) -> Instant {
-    // The first few come faster: a delivery estimate within seconds of the start.
-    let interval = if count < 4 { Duration::from_secs(2) } else { HELLO_INTERVAL };
-    let tenth = Duration::from_micros(interval.as_micros() / 10);
-    now + interval - tenth + rng.jitter(tenth.times(2))
-}

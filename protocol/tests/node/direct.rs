@@ -102,7 +102,7 @@ fn a_lost_receipt_is_said_again_to_all() {
 #[test]
 fn before_enough_hellos_were_counted_nothing_is_taken_for_granted() {
     let mut net = Net::<SmallNode>::full(2);
-    net.run(secs(5));
+    net.run(secs(2));
     net.air.clear();
     deafen(&mut net);
     net.send(0, address(1), Priority::Medium, secs(5), b"hi").unwrap();
@@ -114,13 +114,13 @@ fn before_enough_hellos_were_counted_nothing_is_taken_for_granted() {
 fn hellos_heard_before_are_no_use_to_who_repeats_them() {
     // An outsider records the hellos of 1, which then goes away, and repeats them: 1 does not seem to be there.
     let mut net = acquainted();
-    net.run(secs(12));
+    net.run(secs(40));
     let hellos: Vec<Vec<u8>> =
         net.air.iter().filter(|frame| frame.from == 1).map(|frame| frame.bytes.clone()).collect();
     assert!(!hellos.is_empty());
     net.switch_off(1);
     for _ in 0..5 {
-        net.run(secs(8));
+        net.run(secs(30));
         for hello in &hellos {
             let _ = net.inject(0, hello);
         }

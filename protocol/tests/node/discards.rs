@@ -245,6 +245,7 @@ const REACHED: &[(Discard, &str)] = &[
     (Discard::ReplayTableFull, "bounds: sources"),
     (Discard::Duplicate, "refused_as_known"),
     (Discard::NotNextHop, "flooding: a_named_next_hop_relays_alone"),
+    (Discard::WeakLink, "learned_routes: a_link_that_carries_one_way_is_no_way"),
     (Discard::QueueFull, "bounds: air_queue"),
     (Discard::Stale, "bounds: air_queue_what_waits_for_two_seconds"),
     (Discard::Suppressed, "flooding: in_a_crowd"),
@@ -255,6 +256,7 @@ const REACHED: &[(Discard, &str)] = &[
     (Discard::ReassemblyAbandoned, "bounds: reassembly_what_stands_still"),
     (Discard::Crc, "refused_by_content"),
     (Discard::Unexpected, "refused_by_content"),
+    (Discard::TooManyProbes, "probes"),
     (Discard::EventQueueFull, "bounds: events"),
 ];
 

@@ -148,7 +148,9 @@ fn what_was_recorded_can_be_replayed_for_ever_to_no_effect() {
         assert!(net.inject(at, &bytes).is_err());
     }
     assert_eq!([0, 1, 2].map(|at| net.log(at)), log, "no event");
-    assert_eq!(sent(&net), before, "no answer, not one SEQ spent");
+    for (after, before) in sent(&net).into_iter().zip(before) {
+        assert!(after <= before + 1, "no answer but that a frame is known to be here, once");
+    }
     assert_eq!(net.stations[1].node.depth(), depth);
 }
 

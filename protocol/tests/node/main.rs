@@ -13,6 +13,7 @@ mod discards;
 mod flooding;
 mod forged;
 mod hostile;
+mod learned_routes;
 mod long_frames;
 mod many;
 mod neighbours;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::frame::{Frame, Kind, retarget_next, retarget_ttl};
-use mesh_protocol::{Address, Discard, LEGACY_FRAME, Mic, Priority, Rng, RouteError, SendOutcome, SmallNode};
+use mesh_protocol::{
+    Address, Discard, LEGACY_FRAME, Mic, Priority, Rng, RouteError, RouteOrigin, SendOutcome, SmallNode,
+};
 
 use crate::net::{Net, Opened, Reception, address, ms, seal, secs, text};
 
@@ -58,7 +60,8 @@ fn said(net: &Net, at: usize) -> Vec<Opened> {
 fn who_is_not_on_the_route_passes_nothing_on() {
     let mut relayed = [0, 0];
     for (mut net, relayed) in [ladder(), routed_ladder()].into_iter().zip(&mut relayed) {
-        net.run(secs(70));
+        // Long enough to know neighbours, and too short to have learned routes.
+        net.run(ms(5_200));
         let id = net.send(0, address(4), Priority::Medium, secs(5), &text(25)).unwrap();
         net.run(ms(600));
         assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
@@ -66,7 +69,7 @@ fn who_is_not_on_the_route_passes_nothing_on() {
         assert_eq!(net.stations[0].node.stats().retransmissions, 0);
         *relayed = relays(&net).iter().sum();
         println!("relays {:?}", relays(&net));
-        if net.stations[0].node.routes(net.now).count() > 0 {
+        if net.stations[0].node.routes(net.now).any(|route| route.origin == RouteOrigin::Operator) {
             assert_eq!(relays(&net)[4..], [0; 6], "the others");
             // Three hops of four short segments there and one receipt back, each once but for a few that were late to be heard.
             assert!(
@@ -152,7 +155,7 @@ fn a_route_that_leads_nowhere_costs_a_timeout_and_no_message() {
         net.run_until(secs(20), |net| net.outcome(0, id).is_some());
         assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered, "{len} bytes");
         assert_eq!(net.received(4), [(1, id, text(len))]);
-        let own = said(&net, 0);
+        let own: Vec<_> = said(&net, 0).into_iter().filter(|frame| frame.kind != Kind::Control).collect();
         let first = own.iter().take_while(|frame| frame.next == Some(99)).count();
         assert!(first > 0 && own[first].next.is_none());
         assert!(own[first..].iter().all(|frame| frame.ttl == 7), "then with the full TTL");
@@ -165,12 +168,12 @@ fn a_next_hop_that_has_fallen_silent_is_not_asked() {
     let mut net = routed_ladder();
     net.run(secs(20));
     net.switch_off(1);
-    net.run(secs(40));
+    net.run(secs(100));
     net.air.clear();
     let id = net.send(0, address(4), Priority::Medium, secs(5), b"hi").unwrap();
     net.run(ms(600));
     assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
-    assert_eq!(said(&net, 0).iter().map(|frame| frame.next).collect::<Vec<_>>(), [None]);
+    assert!(said(&net, 0).iter().all(|frame| frame.next != Some(2)), "what was learned leads around it");
     assert_eq!(net.stations[0].node.stats().retransmissions, 0);
 }
 
@@ -298,8 +301,8 @@ fn whatever_routes_say_every_message_arrives_once_and_nobody_relays_a_frame_thre
             for frame in own.iter().filter(|frame| frame.src != address(at).bits()) {
                 *relayed.entry((frame.src, frame.seq)).or_default() += 1;
             }
-            // Two relays of three copies each; of the copies later ones may have a higher TTL.
-            assert!(relayed.values().all(|count| *count <= 6), "{relayed:?}");
+            // Two relays of eight tries at each of two next hops at the most; of the copies later ones may have a higher TTL.
+            assert!(relayed.values().all(|count| *count <= 32), "{relayed:?}");
             by_route += said(&net, at).iter().filter(|frame| frame.next.is_some()).count();
         }
     }
@@ -315,11 +318,11 @@ fn a_full_table_says_so_and_drops_nothing() {
     while node.set_route(now, Address::new(1000 + count), next, count).is_ok() {
         count += 1;
     }
-    assert_eq!(count, 128, "as many as there is room for");
+    assert_eq!(count, 96, "as many as there is room for");
     assert_eq!(node.set_route(now, Address::new(2000), next, 0), Err(RouteError::Full));
     assert_eq!(node.set_route(now, Address::new(1003), Address::new(501), 7), Ok(()), "in its own place");
     let known: Vec<_> = node.routes(now).map(|route| route.destination.bits()).collect();
-    assert_eq!(known, (1000..1128).collect::<Vec<_>>());
+    assert_eq!(known, (1000..1096).collect::<Vec<_>>());
     assert!(node.remove_route(Address::new(1003)) && !node.remove_route(Address::new(1003)));
     assert_eq!(node.set_route(now, Address::new(2000), next, 0), Ok(()));
 }
