@@ -12,15 +12,20 @@
 //! | `nonce` | of one node, each new frame has a higher SEQ than all before, over restarts |
 //! | `reservation` | no SEQ is used that flash does not say is reserved |
 //! | `ttl` | a relay lowers TTL; none stands above TTL0 |
-//! | `relays` | a node relays a frame at most twice, the second time with a higher TTL; never a copy whose NEXT names another |
-//! | `own_copies` | a node sends its own frame at most three times |
-//! | `next` | NEXT is changed by the node that it names alone, and leads neither to that itself nor back to the source |
+//! | `relays` | a node relays a frame at most twice, the second time with a higher TTL; never a copy whose NEXT names another. Asked to take it, it
+//! |  | asks two neighbours as often as it may, and then all |
+//! | `loop` | no node passes a frame on with a lower TTL than it did before |
+//! | `custody` | what a node took to hand on was heard further on its way, was sent to all, or its source was told |
+//! | `own_copies` | a node sends its own frame at most three times, or as often as it may ask for it to be taken |
+//! | `next` | NEXT is changed by its source and the node that it names alone, to at most one other and then to none; it leads neither to that
+//! |  | itself nor back to the source |
 //! | `sent` | what reaches an application was sent: this number, these bytes, to it |
 //! | `duplicate` | none does so twice within the window; nor at all, where flash remembers |
 //! | `receipt` | a sender hears *delivered* only after the delivery |
 //! | `expired` | what a sender heard cannot have arrived has not; nor did it hear so before its time |
 //! | `numbers` | a number names one message for ever |
 //! | `accounted` | a node holds every message that it took and has said nothing of |
+//! | `silence` | none of them longer than until its deadline |
 //! | `bounds` | tables hold no more than they have room for |
 //! | `share`, `priority` | the urgent go first, and the others get their share |
 //! | `timer` | nothing is due before `poll_timeout` says so, and nothing late |

@@ -52,6 +52,8 @@ pub(super) enum Forged {
     Segment,
     /// A receipt for this message.
     Receipt(Name),
+    /// A report to this node that its frame of this SEQ was given up.
+    Undelivered(Address, u32),
     Other,
 }
 
@@ -77,7 +79,7 @@ impl Allowed {
             Forged::Message(id) => _ = self.messages.insert((forgery.src, id)),
             Forged::Segment => _ = self.segments.insert(forgery.src),
             Forged::Receipt(name) => _ = self.receipts.insert(name),
-            Forged::Other => {}
+            Forged::Undelivered(..) | Forged::Other => {}
         }
     }
 

@@ -30,6 +30,7 @@ impl Invariants {
         let sealing = history.could_seal && snapshot.can_seal;
         if !sealing {
             history.order.reset(false);
+            self.frames.unsettled(now, node);
         }
         for event in events {
             match event {
@@ -62,9 +63,13 @@ impl Invariants {
                     let done = self.messages.done(now, snapshot.clock, (address, id), outcome);
                     self.allowed.reported((address, id), done)?;
                 }
-                TraceEvent::Jumped => self.messages.jumped(address),
+                TraceEvent::Jumped => {
+                    self.frames.unsettled(now, node);
+                    self.messages.jumped(address);
+                }
                 TraceEvent::Cut { in_write } => {
                     self.counts.cuts += 1;
+                    self.frames.unsettled(now, node);
                     self.counts.broken_writes += u64::from(in_write);
                     self.messages.cut(address, snapshot.durable);
                     history.order.reset(true);

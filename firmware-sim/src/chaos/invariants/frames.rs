@@ -11,7 +11,7 @@ use mesh_protocol::{Address, BlockHead, Control, Instant, Keyring, MAX_FRAME, Me
 use super::allowed::{Forged, Forgery};
 use super::findings::Fault;
 use super::frame_hash::{HOP, next_bytes, plain, plain_without_next, routed};
-use super::relays::{FOLLOWED_FOR, OWN_COPIES_MAX, Passage, Relay};
+use super::relays::{ENTRUSTED_MAX, FOLLOWED_FOR, OWN_COPIES_MAX, Passage, Relay};
 
 /// Frames remembered of each source, the oldest give way: more than a replay window and than any queue holds, many times
 /// over. A guess.
@@ -35,6 +35,10 @@ pub(super) struct Sealed {
     origin: u32,
     at: Instant,
     own_copies: u8,
+    /// The next hops that its owner named, in order; the last one none, if it was sent to all.
+    named: Vec<Option<Address>>,
+    /// Whether the node that it is for has heard it.
+    arrived: bool,
     pub(super) ttl0: u8,
     pub(super) dst: Address,
     pub(super) priority: Priority,
@@ -87,6 +91,11 @@ pub(super) struct Frames {
     /// What members sent in the names of others, by its hash; and which frames so have a double.
     forged: BTreeMap<u64, (Key, Priority)>,
     doubled: BTreeSet<Key>,
+    /// Which node has told which source that it gave up which frame.
+    undelivered: BTreeSet<(u32, Address, u32)>,
+    unsettled: BTreeMap<u32, Instant>,
+    /// What a node was entrusted with and nobody heard of again.
+    silent: Option<String>,
     pub(super) sealed: u64,
     pub(super) repeats: u64,
     pub(super) relays: u64,
@@ -102,6 +111,9 @@ impl Frames {
             by_hash: BTreeMap::new(),
             forged: BTreeMap::new(),
             doubled: BTreeSet::new(),
+            undelivered: BTreeSet::new(),
+            unsettled: BTreeMap::new(),
+            silent: None,
             sealed: 0,
             repeats: 0,
             relays: 0,
@@ -155,6 +167,7 @@ impl Frames {
             (Kind::Control, _, Ok(Control::Receipt { message, .. })) => {
                 Forged::Receipt((inside.dst, message))
             }
+            (Kind::Control, _, Ok(Control::Undelivered { seq, .. })) => Forged::Undelivered(inside.dst, seq),
             (Kind::Segment, ..) => Forged::Segment,
             (_, Some(message), _) => Forged::Message(message),
             _ => Forged::Other,
@@ -167,6 +180,8 @@ impl Frames {
             origin: 0,
             at: Instant::ZERO,
             own_copies: 1,
+            named: vec![inside.next],
+            arrived: false,
             ttl0: inside.ttl0,
             dst: inside.dst,
             priority: inside.priority,
@@ -219,6 +234,20 @@ impl Frames {
         }
     }
 
+    /// The node took the frame that it has just heard.
+    pub(super) fn took(&mut self, (node, boot): (u32, u32), address: Address, key: Key, relays: bool) {
+        let Some(sealed) = self.get(key) else { return };
+        sealed.arrived |= sealed.dst == address;
+        if let Some(passage) = sealed.passages.get_mut(&node).filter(|passage| passage.is_of(boot)) {
+            passage.take(relays);
+        }
+    }
+
+    /// What a node had in RAM or was waiting for is not to be counted on: its power was cut, its clock jumped, or it cannot seal.
+    pub(super) fn unsettled(&mut self, now: Instant, node: u32) {
+        self.unsettled.insert(node, now);
+    }
+
     /// A frame as its owner sealed it, if another was forged under its number.
     pub(super) fn with_double(&mut self, frame: &[u8]) -> Option<Handed> {
         match self.look_up(frame) {
@@ -257,18 +286,24 @@ impl Frames {
                 self.repeats += 1;
                 let sealed = self.get(key).ok_or_else(|| ("own_copies", String::new()))?;
                 sealed.own_copies += 1;
-                let first = sealed.routed.map(|(_, next, _)| next);
-                if next != first {
-                    let text = format!("it sent its own SEQ {} by {first:?}, then by {next:?}", key.seq);
-                    return Err(("next", text));
+                if sealed.named.last() != Some(&next) {
+                    // Another neighbour in the place of one that does not take it, and all in the place of both.
+                    let named = &sealed.named;
+                    if named.contains(&next) || named.last() == Some(&None) || named.len() > 2 {
+                        let text = format!("it sent its own SEQ {} by {named:?}, then by {next:?}", key.seq);
+                        return Err(("next", text));
+                    }
+                    sealed.named.push(next);
                 }
+                let entrusted = sealed.routed.is_some() || (sealed.ttl0 == 1 && sealed.dst.is_node());
+                let most = if entrusted { ENTRUSTED_MAX } else { OWN_COPIES_MAX };
                 if ttl != sealed.ttl0 {
                     return Err((
                         "ttl",
                         format!("it sent its own SEQ {} with TTL {ttl} of {}", key.seq, sealed.ttl0),
                     ));
                 }
-                if sealed.own_copies > OWN_COPIES_MAX {
+                if sealed.own_copies > most {
                     let copies = sealed.own_copies;
                     return Err(("own_copies", format!("it sent its own SEQ {} {copies} times", key.seq)));
                 }
@@ -320,8 +355,11 @@ impl Frames {
         }
         self.sealed += 1;
         (sealed.origin, sealed.at) = (node, now);
+        if let Forged::Undelivered(origin, seq) = sealed.content {
+            self.undelivered.insert((node, origin, seq));
+        }
         self.remember(key, sealed);
-        Ok(key)
+        self.silent.take().map_or(Ok(key), |what| Err(("custody", what)))
     }
 
     fn remember(&mut self, key: Key, sealed: Sealed) {
@@ -336,7 +374,28 @@ impl Frames {
             if now.since(old.at) <= FOLLOWED_FOR {
                 break;
             }
-            old.passages = BTreeMap::new();
+            let passages = std::mem::take(&mut old.passages);
+            // A message of ours that goes to one node: whoever took it on the way has handed it on, or said that it could not.
+            if old.dst.is_node()
+                && !old.arrived
+                && !matches!(old.content, Forged::Receipt(_) | Forged::Undelivered(..) | Forged::Other)
+            {
+                let excused = |node: &u32| {
+                    let unsettled = self.unsettled.get(node).is_some_and(|at| *at >= old.at);
+                    unsettled || self.undelivered.contains(&(*node, key.src, name.1))
+                };
+                let silent = passages.iter().find(|(node, passage)| {
+                    let others = passages.iter().filter(|(other, _)| other != node).map(|(_, other)| other);
+                    !passage.is_handed_on(others) && !excused(node)
+                });
+                if let Some((node, passage)) = silent {
+                    let what = format!(
+                        "node {node} took SEQ {} of {} to {}, and nobody heard more of it: {passage:?}",
+                        name.1, key.src, old.dst
+                    );
+                    self.silent.get_or_insert(what);
+                }
+            }
             source.followed = *name;
         }
         if source.frames.len() > REMEMBERED

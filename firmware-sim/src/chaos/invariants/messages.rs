@@ -11,7 +11,7 @@ use super::findings::Fault;
 /// The bytes of a message are kept for so long after its end: a frame that is held back comes much earlier. A guess.
 const BYTES_KEPT: Duration = Duration::from_secs(300);
 /// `REMEMBERED_FOR` in `docs/protocol.md`, less what a clock may gain or lose.
-const WINDOW: Duration = Duration::from_millis(29_000);
+const WINDOW: Duration = Duration::from_millis(19_300);
 
 /// What a node sent before a restart may be under way for so long: `GIVE_UP_AFTER` in `docs/protocol.md`, and what faults hold
 /// it back besides.
@@ -164,7 +164,7 @@ impl Messages {
                 .filter(|shown| restarted.is_none_or(|at| shown.at > at + OLD_LIFE))
                 .any(|shown| shown.name == name);
             if again {
-                return Err(("duplicate", text("and had it within half a minute")));
+                return Err(("duplicate", text("and had it a moment ago")));
             }
         }
         holder.shown.push_back(Shown { at: now, name });
@@ -266,6 +266,13 @@ impl Messages {
     pub(super) fn jumped(&mut self, node: Address) {
         // The list of what it finished goes by time: behind a jump all of it may be too old to be remembered.
         self.holders.entry(node).or_default().shown.clear();
+    }
+
+    /// A message that a node holds though its deadline, by its clock, is over.
+    pub(super) fn overdue(&self, node: Address, clock: Instant) -> Option<MessageId> {
+        let open = self.holders.get(&node).into_iter().flat_map(|holder| &holder.open);
+        let late = |id: &&MessageId| self.posts.get(&(node, **id)).is_some_and(|post| post.deadline < clock);
+        open.into_iter().find(late).copied()
     }
 
     /// How many messages a node must hold.

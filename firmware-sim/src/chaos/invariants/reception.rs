@@ -89,6 +89,9 @@ impl Invariants {
             let copies = relay_copies(snapshot.alive);
             self.frames.heard(now, (node, history.boot), key, ttl, next.is_some(), copies);
         }
+        if result.is_ok() {
+            self.frames.took((node, history.boot), snapshot.address, key, snapshot.relays);
+        }
         self.windowed(key, result, &mut history.windows)?;
         // And against the window as it would be without forgeries: what that one takes and the node does not, a member has shut out.
         self.shut_out(key, result, &mut history.honest)

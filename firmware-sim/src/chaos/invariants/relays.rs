@@ -13,6 +13,8 @@ pub(super) const FOLLOWED_FOR: Duration = Duration::from_secs(10);
 const RELAYS_MAX: u8 = 2;
 /// The most that `own_copies` in `docs/protocol.md` comes to.
 pub(super) const OWN_COPIES_MAX: u8 = 3;
+/// The most that a node sends a frame which one neighbour is to take: two next hops, each asked `TRIES_MAX` times, and a flood.
+pub(super) const ENTRUSTED_MAX: u8 = 2 * 8 + OWN_COPIES_MAX;
 
 /// What one node did with one frame.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +29,10 @@ pub(super) struct Passage {
     copies: u8,
     /// How often it went out with each TTL.
     sent: [u8; 16],
+    /// Whether it took the frame, when it was asked to, and may pass it on.
+    entrusted: bool,
+    /// Whether it sent it to all.
+    flooded: bool,
 }
 
 /// A node sends on what another one sealed.
@@ -54,8 +60,28 @@ impl Passage {
         }
         self.heard = self.heard.max(ttl);
         self.asked |= asked;
-        // Whoever is asked sends it as if it were its own.
-        self.copies = self.copies.max(if asked { OWN_COPIES_MAX } else { copies });
+        // Whoever is asked keeps it until it is taken.
+        self.copies = self.copies.max(if asked { ENTRUSTED_MAX } else { copies });
+    }
+
+    /// The node has taken the frame that it heard.
+    pub(super) const fn take(&mut self, relays: bool) {
+        self.entrusted |= relays && self.asked && self.heard >= 2;
+    }
+
+    /// The highest TTL that it went out with.
+    fn highest_sent(&self) -> u8 {
+        (0..16).rev().find(|ttl| self.sent[usize::from(*ttl)] > 0).unwrap_or(0)
+    }
+
+    /// Whether the node has done what it can for a frame that it was entrusted with, or was excused: `others` are what the rest did with it.
+    pub(super) fn is_handed_on<'a>(&self, mut others: impl Iterator<Item = &'a Self>) -> bool {
+        let sent = self.highest_sent();
+        let further = |other: &Self| {
+            let passed = (1..sent).any(|ttl| other.sent[usize::from(ttl)] > 0);
+            passed || (other.asked && other.heard <= sent)
+        };
+        !self.entrusted || self.flooded || (sent > 0 && others.any(further))
     }
 
     /// The node relays it. Whether it alone had been asked to.
@@ -70,6 +96,12 @@ impl Passage {
         if ttl >= self.heard {
             return Err(("ttl", format!("it relayed {name} with TTL {ttl}, heard with {}", self.heard)));
         }
+        // It sends a frame again as it was, or with more hops left. With fewer, the frame has come back to it.
+        let before = self.highest_sent();
+        if ttl < before {
+            return Err(("loop", format!("it relayed {name} with TTL {before}, and now with {ttl}")));
+        }
+        self.flooded |= next.is_none();
         let same = &mut self.sent[usize::from(ttl & 15)];
         *same += 1;
         let (same, all) = (*same, self.sent.iter().sum::<u8>());

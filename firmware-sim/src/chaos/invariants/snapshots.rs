@@ -23,6 +23,12 @@ impl Invariants {
         if let Some((name, (used, room))) = tables.into_iter().find(|(_, (used, room))| used > room) {
             return Err(("bounds", format!("its table of {name} holds {used} and has room for {room}")));
         }
+        if let Some(id) = self.messages.overdue(snapshot.address, snapshot.clock) {
+            return Err((
+                "silence",
+                format!("the deadline of message {id} is over, and nobody was told of it"),
+            ));
+        }
         let held = self.messages.open(snapshot.address);
         if held != snapshot.outbox.0 {
             let text = format!(
