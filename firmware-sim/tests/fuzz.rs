@@ -25,6 +25,7 @@ fn nothing_breaks_over_some_seeds_and_everything_was_looked_at() {
         counts.sealed,
         counts.relayed,
         counts.entrusted,
+        counts.custody,
         counts.taken,
         counts.known,
         counts.shut_out,

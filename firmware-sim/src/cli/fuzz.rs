@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use firmware_sim::fuzz::{self, FuzzFailure};
+use firmware_sim::fuzz::{self, Features, FuzzFailure};
 
 use super::{CommandFailure, ExitOutcome, print, progress, range, run::write, threads};
 
@@ -23,6 +23,9 @@ pub(super) struct FuzzArgs {
     /// Write the first case that fails, reduced, into a scenario file
     #[arg(long, value_name = "FILE")]
     shrink: Option<PathBuf>,
+    /// Leave these out of all cases: routes, radios, groups, several with commas
+    #[arg(long, value_name = "FEATURES", value_parser = features, default_value = "", hide_default_value = true)]
+    without: Features,
     /// Threads to use [default: one for each core]
     #[arg(long)]
     threads: Option<usize>,
@@ -38,6 +41,13 @@ fn seeds(text: &str) -> Result<Seeds, String> {
     range(text).map(Seeds)
 }
 
+fn features(text: &str) -> Result<Features, String> {
+    let names = text.split(',').filter(|name| !name.is_empty());
+    Features::without(names).map_err(|name| {
+        format!("{name:?} is no feature; write some of {}, with commas between", Features::NAMES.join(", "))
+    })
+}
+
 pub(super) fn run(args: &FuzzArgs) -> ExitOutcome {
     let Seeds(seeds) = &args.seeds;
     let (Some(first), Some(last)) = (seeds.first(), seeds.last()) else {
@@ -46,8 +56,9 @@ pub(super) fn run(args: &FuzzArgs) -> ExitOutcome {
     // A panic of the core is a finding, and is shown as one.
     std::panic::set_hook(Box::new(|_| {}));
     let bar = progress(seeds.len(), args.json);
-    let report =
-        fuzz::many(*first..=*last, threads(args.threads), |progress| bar.set_position(progress.done));
+    let report = fuzz::many_with(*first..=*last, args.without, threads(args.threads), |progress| {
+        bar.set_position(progress.done)
+    });
     bar.finish_and_clear();
     if let (Some(path), Some(failure)) = (&args.shrink, report.failures.first()) {
         let small = fuzz::shrink(failure, TRIES);
@@ -64,7 +75,7 @@ pub(super) fn run(args: &FuzzArgs) -> ExitOutcome {
         let text = serde_json::json!({
             "first": first, "last": last, "held": stats.cases, "failures": failures,
             "simulated_ms": stats.simulated_ms, "posted": stats.posted, "faults": stats.faults, "attacks": stats.attacks,
-            "forged": stats.counts.forged, "excused": excused,
+            "forged": stats.counts.forged, "custody": stats.counts.custody, "excused": excused,
         });
         print(&format!("{text}\n"))?;
         return Ok(held);

@@ -37,6 +37,8 @@ pub struct Options {
     pub drift_ppb: i64,
     /// Whether everyone that it may call to puts parts together; else it takes no message to many that comes in some.
     pub parts_to_many: bool,
+    /// Groups that it is in from each start on.
+    pub groups: Vec<Address>,
     /// What its radio can do.
     pub link: LinkInfo,
     /// To whom by which neighbour, as an operator says it: given to the node at each start. What it has no room for is left out.
@@ -57,6 +59,7 @@ impl Default for Options {
             used: 0,
             drift_ppb: 0,
             parts_to_many: false,
+            groups: Vec::new(),
             link: ble_bearer::sim::link_info(),
             routes: Vec::new(),
         }
@@ -130,6 +133,10 @@ impl Boot {
             Core::Small(Box::new(SmallNode::new(now, config)))
         };
         setup.restore(now, &mut *node, flash.kept());
+        for group in &self.options.groups {
+            // A node has room for more than a case has.
+            let _ = node.join_group(*group);
+        }
         node
     }
 }

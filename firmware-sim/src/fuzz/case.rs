@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use mesh_protocol::{Duration, MessageType, Priority, Rng};
 
-use super::routes;
+use super::features::Features;
 use crate::scenario::{
     ControllerModel, FaultKind, Flash, GivenLink, Layout, LinkRule, LongPhy, NodeOptions, Pattern, Place,
     RadioSettings, RuleAction, Scenario, ScheduledFault, SigOptions, Stacks, Traffic, Who,
@@ -49,13 +49,19 @@ impl Mode {
     /// The one in a case's name.
     #[must_use]
     pub fn of(case: &Scenario) -> Self {
-        if case.name == LIVENESS { Self::Liveness } else { Self::Safety }
+        if case.name.starts_with(LIVENESS) { Self::Liveness } else { Self::Safety }
     }
 }
 
 /// The case of a seed.
 #[must_use]
 pub fn case(seed: u64) -> Scenario {
+    case_with(seed, Features::ALL)
+}
+
+/// The same, with these features alone: the rest is as it would be.
+#[must_use]
+pub fn case_with(seed: u64, features: Features) -> Scenario {
     let mut rng = Rng::stream(seed, "fuzz case");
     let mode = if rng.chance(500_000) { Mode::Liveness } else { Mode::Safety };
     let share = rng.below(1_000);
@@ -96,7 +102,7 @@ pub fn case(seed: u64) -> Scenario {
         case.faults.push(fault);
     }
     case.faults.sort_by_key(|fault| fault.at);
-    routes::add(&mut case, seed, &neighbours);
+    features.add(&mut case, seed, &neighbours);
     case
 }
 

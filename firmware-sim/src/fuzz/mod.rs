@@ -1,6 +1,6 @@
 //! Searches for a network, traffic and faults under which an invariant does not hold.
 //!
-//! Owns seeds: each is one case, and the same one everywhere. `case` and `routes` draw it, `play` plays it, `shrink` makes one that fails
+//! Owns seeds: each is one case, and the same one everywhere. `case`, `routes` and `radios` draw it, `play` plays it, `shrink` makes one that fails
 //! smaller.
 //!
 //! ```
@@ -9,7 +9,9 @@
 //! ```
 
 mod case;
+mod features;
 mod play;
+mod radios;
 mod routes;
 mod shrink;
 
@@ -22,7 +24,8 @@ use crate::chaos::{Allowance, Counts, Violation};
 use crate::parallel;
 use crate::scenario::Scenario;
 
-pub use case::{Mode, case};
+pub use case::{Mode, case, case_with};
+pub use features::Features;
 pub use play::play;
 pub use shrink::shrink;
 
@@ -74,13 +77,15 @@ pub struct FuzzFailure {
     pub violation: Violation,
     /// The case: that of the seed, or less of it.
     pub case: Scenario,
+    /// What cases might have.
+    pub features: Features,
 }
 
 impl FuzzFailure {
     /// The command that runs it again, as its seed has it.
     #[must_use]
     pub fn command(&self) -> String {
-        format!("mesh-sim fuzz --seeds {0}..{0}", self.seed)
+        format!("mesh-sim fuzz --seeds {0}..{0}{1}", self.seed, self.features.flag())
     }
 }
 
@@ -95,7 +100,15 @@ impl fmt::Display for FuzzFailure {
 /// # Errors
 /// What did not hold.
 pub fn run(seed: u64) -> Result<Stats, Box<FuzzFailure>> {
-    play(&case(seed), seed)
+    run_with(seed, Features::ALL)
+}
+
+/// Runs the case of one seed, with these features alone.
+///
+/// # Errors
+/// What did not hold.
+pub fn run_with(seed: u64, features: Features) -> Result<Stats, Box<FuzzFailure>> {
+    play(&case_with(seed, features), seed).map_err(|failure| Box::new(FuzzFailure { features, ..*failure }))
 }
 
 /// Runs the case of one seed where this allowance of members excuses nothing.
@@ -129,11 +142,21 @@ pub struct FuzzReport {
 /// Runs the cases of many seeds on so many threads (0 counts as 1), and calls `progress` after each. The same seeds give the same
 /// report, however many threads there are.
 pub fn many(seeds: RangeInclusive<u64>, threads: usize, progress: impl FnMut(Progress) + Send) -> FuzzReport {
+    many_with(seeds, Features::ALL, threads, progress)
+}
+
+/// The same, with these features alone.
+pub fn many_with(
+    seeds: RangeInclusive<u64>,
+    features: Features,
+    threads: usize,
+    progress: impl FnMut(Progress) + Send,
+) -> FuzzReport {
     let seeds: Vec<u64> = seeds.collect();
     let start = Progress { done: 0, all: seeds.len() as u64, failed: 0 };
     let shared = Mutex::new((start, progress));
     let results = parallel::map(&seeds, threads, |seed| {
-        let result = run(*seed);
+        let result = run_with(*seed, features);
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let (so_far, progress) = &mut *shared;
         so_far.done += 1;

@@ -9,6 +9,7 @@ use ble_bearer::sim::{RadioSpec, StationId, World};
 use mesh_protocol::{Address, Duration, Envelope, Instant, NetKey, Rng};
 
 use super::case::{Mode, faults_end};
+use super::features::{Features, has_groups};
 use super::{FuzzFailure, Stats};
 use crate::chaos::{Allowance, Both, Invariants, Occupant, Rules, Schedule, Violation, attackers};
 use crate::device::posting;
@@ -40,7 +41,8 @@ pub(super) fn play_without(
     seed: u64,
     withheld: Option<&Allowance>,
 ) -> Result<Stats, Box<FuzzFailure>> {
-    let failure = |violation| Box::new(FuzzFailure { seed, violation, case: case.clone() });
+    let features = Features::ALL;
+    let failure = |violation| Box::new(FuzzFailure { seed, violation, case: case.clone(), features });
     // A panic in the core is a finding like any other.
     match catch_unwind(AssertUnwindSafe(|| run(case, seed, withheld))) {
         Ok(result) => result.map_err(failure),
@@ -75,14 +77,16 @@ fn run(case: &Scenario, seed: u64, withheld: Option<&Allowance>) -> Result<Stats
         .collect();
     let members = attackers.iter().filter_map(|(_, attacker)| attacker.member()).collect();
 
+    let groups = Groups::new(case, nodes, seed);
     let mut invariants = Invariants::new(&key, network.epoch(), nodes, members);
+    invariants.groups((0..nodes).map(|node| (address(node), groups.of(node))));
     withheld.into_iter().for_each(|allowance| invariants.withhold(allowance));
     let watchers = Both(Rules::new(&case.faults, nodes, start, seed), invariants);
     let mut world = WorldBuilder::of_scenario(case, seed, watchers);
     let mut seeds = Rng::stream(seed, "devices");
     let mut rest = Rng::stream(seed, "what a scenario does not say");
     world.nodes(case, seed, |node, radio| {
-        let options = random_options(options(case, node), &mut rest);
+        let options = Options { groups: groups.of(node), ..random_options(options(case, node), &mut rest) };
         let seed = seeds.next_u64();
         let mut device = Device::with(Instant::ZERO, address(node), &key, network.epoch(), seed, options);
         device.watch();
@@ -193,6 +197,26 @@ impl Play {
     }
 }
 
+/// The groups of cases that have some.
+const GROUPS: [Address; 3] = [Address::new(0x8001), Address::new(0x9abc), Address::new(0xfffe)];
+
+/// Who is in which.
+struct Groups(BTreeMap<u32, Vec<Address>>);
+
+impl Groups {
+    fn new(case: &Scenario, nodes: u32, seed: u64) -> Self {
+        let mut rng = Rng::stream(seed, "fuzz groups");
+        let nodes = if has_groups(case) { nodes } else { 0 };
+        let groups =
+            (0..nodes).map(|node| (node, GROUPS.into_iter().filter(|_| rng.chance(400_000)).collect()));
+        Self(groups.collect())
+    }
+
+    fn of(&self, node: u32) -> Vec<Address> {
+        self.0.get(&node).cloned().unwrap_or_default()
+    }
+}
+
 /// By chance what a scenario does not say of a node.
 fn random_options(options: Options, rng: &mut Rng) -> Options {
     Options {
@@ -218,7 +242,11 @@ fn posts(
             continue;
         };
         for _ in 0..*size {
-            let Some(posting) = write(traffic, nodes, &mut rng) else { continue };
+            let Some(mut posting) = write(traffic, nodes, &mut rng) else { continue };
+            if posting.to == Address::EVERYONE && has_groups(case) {
+                // Drawn behind the body, so that that stays as it is.
+                posting.to = GROUPS[rng.below(GROUPS.len() as u64) as usize];
+            }
             posts.insert((start + traffic.start, posts.len()), (*from, posting));
         }
     }

@@ -46,6 +46,11 @@ pub fn shrink(failure: &FuzzFailure, tries: u32) -> FuzzFailure {
             (from..to).rev().for_each(|node| remove_node(case, node as u32));
         });
         leave_out(&mut best, &mut attempt, routes, remove_routes);
+        let mut called = best.case.clone();
+        called.name = called.name.trim_end_matches("-groups").to_owned();
+        if called != best.case {
+            attempt(&mut best, called);
+        }
         // Special nodes all at once: most failures need none of their options.
         let mut plain = best.case.clone();
         plain.nodes.clear();
@@ -58,8 +63,8 @@ pub fn shrink(failure: &FuzzFailure, tries: u32) -> FuzzFailure {
     }
 }
 
-fn size(case: &Scenario) -> [usize; 5] {
-    [case.faults.len(), case.traffic.len(), nodes(case), case.nodes.len(), routes(case)]
+fn size(case: &Scenario) -> [usize; 6] {
+    [case.faults.len(), case.traffic.len(), nodes(case), case.nodes.len(), routes(case), case.name.len()]
 }
 
 fn routes(case: &Scenario) -> usize {

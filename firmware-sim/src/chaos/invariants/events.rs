@@ -130,7 +130,15 @@ impl Invariants {
             return Ok(());
         }
         let (node, room) = (snapshot.address, snapshot.paths.1);
-        let shown = self.messages.shown(now, node, room, what);
+        let strange = what.destination.is_group() && !self.is_in(node, what.destination);
+        let shown = if strange {
+            Err((
+                "sent",
+                format!("it has message {} of {}, for a group that it is not in", what.name.1, what.name.0),
+            ))
+        } else {
+            self.messages.shown(now, node, room, what)
+        };
         // Excused or not, it takes a place among what the node remembers, and pushes out something genuine.
         if shown.is_err() {
             self.messages.shown_forged(now, node, room, what.name);

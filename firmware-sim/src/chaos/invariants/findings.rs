@@ -60,6 +60,8 @@ pub struct Counts {
     pub cuts: u64,
     /// Of these, in the middle of a write.
     pub broken_writes: u64,
+    /// Frames that nodes took to hand on, and of which it was checked that they did.
+    pub custody: u64,
     /// Frames that members sent in the names of others.
     pub forged: u64,
 }
@@ -97,6 +99,7 @@ impl Counts {
             (lost, other.lost),
             (&mut self.cuts, other.cuts),
             (&mut self.broken_writes, other.broken_writes),
+            (&mut self.custody, other.custody),
             (&mut self.forged, other.forged),
         ] {
             *sum += more;

@@ -101,6 +101,8 @@ pub(super) struct Frames {
     pub(super) relays: u64,
     /// Of these, the ones that this node alone was asked for.
     pub(super) entrusted: u64,
+    /// Frames that a node took to hand on, when it was checked that it did.
+    pub(super) custody: u64,
 }
 
 impl Frames {
@@ -118,6 +120,7 @@ impl Frames {
             repeats: 0,
             relays: 0,
             entrusted: 0,
+            custody: 0,
         }
     }
 
@@ -384,6 +387,7 @@ impl Frames {
                     let unsettled = self.unsettled.get(node).is_some_and(|at| *at >= old.at);
                     unsettled || self.undelivered.contains(&(*node, key.src, name.1))
                 };
+                self.custody += passages.values().filter(|passage| passage.is_entrusted()).count() as u64;
                 let silent = passages.iter().find(|(node, passage)| {
                     let others = passages.iter().filter(|(other, _)| other != node).map(|(_, other)| other);
                     !passage.is_handed_on(others) && !excused(node)

@@ -74,6 +74,11 @@ impl Passage {
         (0..16).rev().find(|ttl| self.sent[usize::from(*ttl)] > 0).unwrap_or(0)
     }
 
+    /// Whether the node took the frame to hand it on.
+    pub(super) const fn is_entrusted(&self) -> bool {
+        self.entrusted
+    }
+
     /// Whether the node has done what it can for a frame that it was entrusted with, or was excused: `others` are what the rest did with it.
     pub(super) fn is_handed_on<'a>(&self, mut others: impl Iterator<Item = &'a Self>) -> bool {
         let sent = self.highest_sent();

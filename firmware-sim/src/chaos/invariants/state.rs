@@ -35,6 +35,7 @@ pub struct Invariants {
     pub(super) messages: Messages,
     pub(super) allowed: Allowed,
     pub(super) history: BTreeMap<u32, NodeHistory>,
+    groups: BTreeMap<Address, Vec<Address>>,
     /// What has just reached a host, which is about to run.
     pub(super) current: Option<(u32, Provenance)>,
     pub(super) first: Option<Violation>,
@@ -53,10 +54,21 @@ impl Invariants {
             messages: Messages::default(),
             allowed: Allowed::default(),
             history: BTreeMap::new(),
+            groups: BTreeMap::new(),
             current: None,
             first: None,
             counts: Counts::default(),
         }
+    }
+
+    /// The groups that nodes are in.
+    pub fn groups(&mut self, groups: impl IntoIterator<Item = (Address, Vec<Address>)>) {
+        self.groups.extend(groups);
+    }
+
+    /// Whether a node is in a group.
+    pub(super) fn is_in(&self, node: Address, group: Address) -> bool {
+        self.groups.get(&node).is_some_and(|groups| groups.contains(&group))
     }
 
     /// The first thing that did not hold; afterwards nothing is looked at any more.
@@ -77,6 +89,7 @@ impl Invariants {
             delivered: messages.delivered,
             completed: messages.completed,
             lost: messages.lost,
+            custody: frames.custody,
             forged: self.allowed.forged,
             ..self.counts
         }
