@@ -3,7 +3,7 @@
 //! Owns the head that stands before the bytes of every block: the message's number and, where it does not fit
 //! one block, its length and the part's place in it. What the bytes say is `envelope`'s.
 
-use crate::segment::{CRC_LEN, LONG_SEGMENT_LEN, block_max};
+use crate::segment::{BLOCK_MAX, CRC_LEN};
 use crate::varint::{self, VARINT_MAX};
 use crate::{Discard, MessageId};
 
@@ -11,18 +11,13 @@ use crate::{Discard, MessageId};
 const HEAD_MAX: usize = VARINT_MAX + 3 + 3;
 /// The longest message, head and names of its envelope included: 64 KiB of body and 256 bytes around it.
 pub const MESSAGE_MAX: usize = 64 * 1024 + 256;
-/// Bytes of a message in each block of a message that does not fit one; fewer where its segments are short.
-pub const PART_LEN: usize = part_len(LONG_SEGMENT_LEN);
+/// Bytes of a message in each block of a message that does not fit one.
+pub const PART_LEN: usize = BLOCK_MAX - CRC_LEN - HEAD_MAX;
 
-/// Bytes of a message in each block of a message that does not fit one, in segments of `each` bytes.
-pub(crate) const fn part_len(each: usize) -> usize {
-    block_max(each) - CRC_LEN - HEAD_MAX
-}
-
-/// Whether a message of `len` bytes fits one block of segments of `each` bytes, whatever its number.
-pub(crate) const fn fits_one_block(len: usize, each: usize) -> bool {
+/// Whether a message of `len` bytes fits one block, whatever its number.
+pub(crate) const fn fits_one_block(len: usize) -> bool {
     // Five bytes of number, one for "whole".
-    len + 6 + CRC_LEN <= block_max(each)
+    len + 6 + CRC_LEN <= BLOCK_MAX
 }
 
 /// The head of a block.

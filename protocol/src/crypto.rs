@@ -228,12 +228,14 @@ impl Keyring {
         &self.current
     }
 
+    /// All of them, at most two.
+    pub(crate) fn both(&self) -> impl Iterator<Item = &EpochKeys> {
+        [Some(&self.current), self.previous.as_ref()].into_iter().flatten()
+    }
+
     /// The keys whose frames begin with this byte, at most two.
     pub(crate) fn candidates(&self, first_byte: u8) -> impl Iterator<Item = &EpochKeys> {
-        [Some(&self.current), self.previous.as_ref()]
-            .into_iter()
-            .flatten()
-            .filter(move |keys| keys.first_byte() == first_byte)
+        self.both().filter(move |keys| keys.first_byte() == first_byte)
     }
 }
 

@@ -10,7 +10,7 @@ use heapless::Deque;
 
 use crate::control::{Reason, Verdict};
 use crate::segment::TransferId;
-use crate::{Address, Duration, Instant, MessageId};
+use crate::{Address, Duration, Instant, MessageId, Priority};
 
 /// How long an answer is remembered: the longest retransmission timer five times over, and less than a 10-bit
 /// transfer number takes to come round again (1,024 blocks of two segments at 80 frames/s: 25 s).
@@ -23,6 +23,9 @@ pub(crate) struct Finished {
     pub(crate) message: MessageId,
     /// The transfer and its number of segments; `None` for a single frame.
     pub(crate) transfer: Option<(TransferId, u8)>,
+    pub(crate) priority: Priority,
+    /// Whether its segments came in continuation frames, to this node alone.
+    pub(crate) continued: bool,
     /// Whether it was the message's last block, so that the application answers for it.
     pub(crate) last: bool,
     /// What the application said so far.
@@ -85,6 +88,8 @@ mod tests {
             src: Address::new(1),
             message: MessageId(u32::from(n)),
             transfer: Some((TransferId::new(n), 3)),
+            priority: Priority::Low,
+            continued: false,
             last: true,
             verdict: None,
             at,

@@ -13,13 +13,13 @@ use crate::{Address, Duration, Instant, PerClass, Priority};
 const OWED: usize = 4;
 /// An ack of segments waits at most this long for more of them, by priority; less than a hop is waited for.
 pub(crate) const GATHER: PerClass<Duration> = PerClass::new([
-    Duration::from_millis(10),
-    Duration::from_millis(10),
-    Duration::from_millis(20),
-    Duration::from_millis(20),
+    Duration::from_millis(40),
+    Duration::from_millis(40),
+    Duration::from_millis(50),
+    Duration::from_millis(50),
 ]);
 /// So many segments are acked without waiting for more, by priority.
-const ENOUGH: PerClass<u8> = PerClass::new([2, 2, 4, 4]);
+const ENOUGH: PerClass<u8> = PerClass::new([4, 4, 4, 4]);
 
 /// An ack that is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ mod tests {
         for seq in [7, 9, 8] {
             owe(&mut acks, key(1, seq));
         }
-        assert_eq!((acks.due(T0), acks.next_due()), (None, Some(T0 + Duration::from_millis(20))));
+        assert_eq!((acks.due(T0), acks.next_due()), (None, Some(T0 + Duration::from_millis(50))));
         owe(&mut acks, key(1, 10));
         let due = acks.due(T0).unwrap();
         assert_eq!((due.key, due.frames), (key(1, 10), 4));

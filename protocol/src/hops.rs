@@ -19,7 +19,7 @@ const HOP_TIME_MIN: Duration = Duration::from_millis(18);
 const HOP_TIME_MAX: Duration = Duration::from_millis(250);
 /// Unanswered transmissions in a row, of whatever frames, after which a neighbour is shunned. At a loss of a fifth of frames and
 /// answers each, one in a hundred times wrongly; then frames go another way for [`SHUNNED_FOR`].
-const MISSES: u8 = 5;
+const MISSES: u8 = 4;
 /// For how long a neighbour is not asked that has not answered, the first time; twice as long each further time.
 const SHUNNED_FOR: Duration = Duration::from_millis(1_000);
 /// The most doublings of it.
@@ -88,10 +88,12 @@ impl Hops {
         hop.variation = (hop.variation + hop.smooth / 16).min(hop.smooth);
     }
 
-    /// `next` was not heard in time; whether it is not to be asked any more.
-    pub(crate) fn missed(&mut self, now: Instant, next: Address) -> bool {
+    /// `next` was not heard in time, the `tries`th time it was asked for the same; whether it is not to be asked any more.
+    pub(crate) fn missed(&mut self, now: Instant, next: Address, tries: u8) -> bool {
         let hop = self.entry(next);
-        hop.misses = hop.misses.saturating_add(1);
+        // Frames that went in a row are missed in a row: one answer that is lost stands for several of them. Each that is asked for
+        // again is answered by itself.
+        hop.misses = hop.misses.saturating_add(u8::from(tries > 1));
         if hop.misses >= MISSES && hop.shunned_until <= now {
             hop.shunned_until = now + SHUNNED_FOR.times(1 << hop.failures.min(SHUNNED_MOST));
             hop.failures = hop.failures.saturating_add(1);
@@ -189,14 +191,14 @@ mod tests {
     fn who_does_not_answer_is_shunned_for_longer_each_time_and_until_it_does() {
         let mut hops = Hops::new();
         for n in 1..MISSES {
-            assert!(!hops.missed(at(0), A), "{n}");
+            assert!(!hops.missed(at(0), A, 2), "{n}");
         }
-        assert!(hops.missed(at(0), A) && hops.shuns(at(999), A) && !hops.shuns(at(1_000), A));
-        assert!(hops.missed(at(500), A), "still");
-        assert!(hops.missed(at(1_000), A) || hops.missed(at(1_000), A));
+        assert!(hops.missed(at(0), A, 2) && hops.shuns(at(999), A) && !hops.shuns(at(1_000), A));
+        assert!(hops.missed(at(500), A, 2), "still");
+        assert!(hops.missed(at(1_000), A, 2) || hops.missed(at(1_000), A, 2));
         assert!(hops.shuns(at(2_999), A) && !hops.shuns(at(3_000), A));
         hops.answered(A, None);
-        assert!(!hops.shuns(at(1_000), A) && !hops.missed(at(1_000), A));
+        assert!(!hops.shuns(at(1_000), A) && !hops.missed(at(1_000), A, 2));
     }
 
     #[test]

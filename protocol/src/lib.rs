@@ -99,6 +99,10 @@ mod budget;
 #[cfg(feature = "node")]
 mod contest;
 #[cfg(feature = "node")]
+mod contexts;
+#[cfg(feature = "node")]
+pub mod continuation;
+#[cfg(feature = "node")]
 mod control;
 #[cfg(feature = "node")]
 mod control_queue;
@@ -193,8 +197,8 @@ pub use rng::Rng;
 pub use routes::{Route, RouteOrigin, Routes};
 #[cfg(feature = "node")]
 pub use segment::{
-    BLOCK_MAX, LONG_SEGMENT_LEN, SEGMENT_LEN, SEGMENTS_MAX, SHORT_SEGMENT_LEN, Segment, TransferId,
-    block_crc, segments,
+    BLOCK_MAX, CONTINUATION_LEN, LONG_SEGMENT_LEN, SEGMENT_LEN, SEGMENTS_MAX, SHORT_SEGMENT_LEN, Segment,
+    TransferId, block_crc, segments,
 };
 #[cfg(feature = "node")]
 pub use seq::FIRST_BLOCK as SEQ_FIRST_BLOCK;

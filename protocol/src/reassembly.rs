@@ -8,11 +8,13 @@
 
 use crate::control::{Ack, Control};
 use crate::feedback::{Feedback, Nack};
-use crate::segment::{BLOCK_MAX, CRC_LEN, Segment, TransferId, all, block_crc};
+use crate::segment::{BLOCK_MAX, CONTINUATION_LEN, CRC_LEN, Cut, Segment, TransferId, all, block_crc};
 use crate::{Address, Discard, Duration, Instant, PerClass, Priority};
 
 /// A set without a new segment for this long is given up; `docs/protocol.md`, "Receiving a message".
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
+/// One that stands still for this long gives way to a third of its source. A guess: longer than a pause between two segments.
+const STANDS_STILL: Duration = Duration::from_millis(300);
 /// A set of a source is at most one of two.
 const SETS_PER_SOURCE: usize = 2;
 /// An ack goes out when no new segment came for this long, by priority: three segments at their pace, and the spread
@@ -54,8 +56,10 @@ struct Set {
     hops: u8,
     count: u8,
     have: u64,
-    /// Bytes of each segment but the last, once one is there.
+    /// Bytes of each segment but the last, once one is there; of a set in continuation frames, those of the first.
     each: u8,
+    /// Whether all but the first come in continuation frames.
+    continued: bool,
     /// Bytes of the last segment, once it is there. Until the set is whole they stand at the end of `bytes`: where they
     /// belong only the others show.
     tail: u8,
@@ -113,6 +117,7 @@ impl<const N: usize> Reassembly<N> {
             count: 0,
             have: 0,
             each: 0,
+            continued: false,
             tail: 0,
             progressed: Instant::ZERO,
             ack_due: None,
@@ -157,8 +162,10 @@ impl<const N: usize> Reassembly<N> {
             set.tail = len as u8;
             BLOCK_MAX - len
         } else {
-            set.each = len as u8;
-            usize::from(segment.offset) * len
+            if segment.offset == 0 || !set.continued {
+                set.each = len as u8;
+            }
+            set.cut().before(segment.offset.into())
         };
         set.bytes[start..start + len].copy_from_slice(segment.data);
         set.have |= bit;
@@ -202,6 +209,14 @@ impl<const N: usize> Reassembly<N> {
         let set = &self.sets[at];
         let origin = Origin { src: set.src, dst: set.dst, priority: set.priority, hops: set.hops };
         (origin, set.transfer, &set.bytes[..set.len() - CRC_LEN])
+    }
+
+    /// What the head of this transfer to one node has said of it, if its further segments come in continuation frames: where it
+    /// comes from and goes, and which is the last one.
+    pub(crate) fn continued(&self, src: Address, transfer: TransferId) -> Option<(Origin, u8)> {
+        let set = &self.sets[self.find(src, transfer)?];
+        let origin = Origin { src: set.src, dst: set.dst, priority: set.priority, hops: set.hops };
+        (set.continued && set.dst.is_node()).then_some((origin, set.count - 1))
     }
 
     /// How many segments the block in a whole set came in.
@@ -288,6 +303,9 @@ impl<const N: usize> Reassembly<N> {
     }
 
     fn open(&mut self, now: Instant, from: Origin, segment: &Segment<'_>) -> Result<SetIndex, Discard> {
+        if segment.continued && segment.offset != 0 {
+            return Err(Discard::NoContext);
+        }
         let of_source =
             self.sets.iter().filter(|set| set.state == State::Open && set.src == from.src).count();
         // A whole set counts for nobody: it waits for the application, and its sender may go on with the next block.
@@ -305,6 +323,19 @@ impl<const N: usize> Reassembly<N> {
                     })
                     // Its sender notices by the acks that stay out, and sends again.
                     .max_by_key(|&at| self.sets[at].priority)
+                    // No source has more transfers on their way here than this: of one that stands still it has cut the block anew.
+                    .or_else(|| {
+                        let stands_still = |at: &usize| {
+                            let set = &self.sets[*at];
+                            set.state == State::Open
+                                && set.src == from.src
+                                && set.progressed + STANDS_STILL <= now
+                        };
+                        (0..N)
+                            .filter(|_| crowded)
+                            .filter(stands_still)
+                            .min_by_key(|&at| self.sets[at].progressed)
+                    })
                     .ok_or(Discard::ReassemblyFull)?
             }
         };
@@ -319,6 +350,7 @@ impl<const N: usize> Reassembly<N> {
         set.count = segment.last + 1;
         set.have = 0;
         set.each = 0;
+        set.continued = segment.continued;
         set.tail = 0;
         set.progressed = now;
         set.ack_due = None;
@@ -329,17 +361,35 @@ impl<const N: usize> Reassembly<N> {
 
 impl Set {
     fn len(&self) -> usize {
-        usize::from(self.count - 1) * usize::from(self.each) + usize::from(self.tail)
+        self.cut().before((self.count - 1).into()) + usize::from(self.tail)
+    }
+
+    fn cut(&self) -> Cut {
+        Cut::of(self.each.into(), self.continued)
     }
 
     /// Whether a segment has the length of those that are here. The last one may be shorter. It waits at the end of `bytes`, where no
     /// other may reach.
     fn fits(&self, segment: &Segment<'_>) -> bool {
+        if self.continued != segment.continued {
+            return false;
+        }
         let len = segment.data.len() as u8;
+        if self.continued && segment.offset != 0 {
+            // The head is here, or there were no set.
+            let most = CONTINUATION_LEN;
+            let last = segment.offset == segment.last;
+            return if last {
+                self.cut().before(segment.last.into()) + len as usize <= BLOCK_MAX && len as usize <= most
+            } else {
+                len as usize == most
+            };
+        }
         let (each, tail) = if segment.offset == segment.last { (self.each, len) } else { (len, self.tail) };
         let same = self.each == 0 || self.each == each;
-        same && (each == 0 || tail <= each)
-            && usize::from(each) * usize::from(segment.last) + usize::from(tail) <= BLOCK_MAX
+        same && (each == 0 || self.continued || tail <= each)
+            && Cut::of(each.into(), self.continued).before(segment.last.into()) + usize::from(tail)
+                <= BLOCK_MAX
     }
 }
 
@@ -382,7 +432,8 @@ mod tests {
         each: usize,
     ) -> Result<Taken, Discard> {
         let mut out = [0; SEGMENT_HEADER + LONG_SEGMENT_LEN];
-        let len = Segment::cut(TransferId::new(transfer), &sealed.0[..sealed.1], offset, each, &mut out);
+        let len =
+            Segment::cut(TransferId::new(transfer), &sealed.0[..sealed.1], offset, Cut::even(each), &mut out);
         table.insert(now, origin, &Segment::parse(&out[..len]).unwrap(), Duration::ZERO)
     }
 
@@ -432,13 +483,25 @@ mod tests {
         // 28 bytes: 10, 10, 8 or 8, 8, 8, 4; a set is of as many segments as its first one says.
         assert_eq!(give(1, 0, 8), Ok(Taken::Open));
         assert_eq!(give(1, 1, 10), Err(Discard::SegmentConflict), "another number of segments");
-        let segment = |offset, last, data| Segment { transfer: TransferId::new(2), offset, last, data };
+        let segment = |offset, last, data| Segment {
+            transfer: TransferId::new(2),
+            offset,
+            last,
+            continued: false,
+            data,
+        };
         let mut insert =
             |segment| table.insert(Instant::ZERO, from(1, Priority::High), &segment, Duration::ZERO);
         assert_eq!(insert(segment(0, 2, &[0; 8])), Ok(Taken::Open));
         assert_eq!(insert(segment(1, 2, &[0; 10])), Err(Discard::SegmentConflict));
         assert_eq!(insert(segment(2, 2, &[0; 9])), Err(Discard::SegmentConflict), "longer than the others");
-        let segment = |offset, last, data| Segment { transfer: TransferId::new(3), offset, last, data };
+        let segment = |offset, last, data| Segment {
+            transfer: TransferId::new(3),
+            offset,
+            last,
+            continued: false,
+            data,
+        };
         let mut insert =
             |segment| table.insert(Instant::ZERO, from(2, Priority::High), &segment, Duration::ZERO);
         assert_eq!(insert(segment(2, 2, &[0; 9])), Ok(Taken::Open));

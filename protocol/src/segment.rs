@@ -10,10 +10,15 @@ pub const SEGMENT_LEN: usize = 10;
 pub const SHORT_SEGMENT_LEN: usize = 8;
 /// The same in the longest frame, which has room for a next hop.
 pub const LONG_SEGMENT_LEN: usize = 226;
+/// The same in a continuation frame, which says less of itself.
+pub const CONTINUATION_LEN: usize = 15;
 /// Segments in a block: 6 bits of offset.
 pub const SEGMENTS_MAX: usize = 64;
 /// The longest block that is sent in segments, its CRC included.
 pub const BLOCK_MAX: usize = SEGMENT_LEN * SEGMENTS_MAX;
+/// The others of the block come in continuation frames.
+const CONTINUED: u8 = 0x80;
+const RESERVED: u8 = 0x40;
 /// Bytes of the segment header.
 pub(crate) const SEGMENT_HEADER: usize = 3;
 
@@ -50,7 +55,10 @@ pub struct Segment<'a> {
     pub offset: u8,
     /// The last segment of the block; their number less one.
     pub last: u8,
-    /// [`SHORT_SEGMENT_LEN`] to [`LONG_SEGMENT_LEN`] bytes, all of a block the same; the last may have less.
+    /// Whether all but the first come in continuation frames.
+    pub continued: bool,
+    /// [`SHORT_SEGMENT_LEN`] to [`LONG_SEGMENT_LEN`] bytes, all of a block the same; the last may have less. Behind a first one that
+    /// is continued, [`CONTINUATION_LEN`] bytes.
     pub data: &'a [u8],
 }
 
@@ -67,32 +75,33 @@ impl<'a> Segment<'a> {
             transfer: TransferId::new(u16::from(a) << 4 | u16::from(b) >> 4),
             offset: (b & 0x0f) << 2 | c >> 6,
             last: c & 0x3f,
+            continued: a & CONTINUED != 0,
             data,
         };
         let (len, last) = (data.len(), usize::from(segment.last));
         // Behind a segment that is not the last one there is at least one byte more of the block.
         let whole = segment.offset < segment.last
             && (SHORT_SEGMENT_LEN..=LONG_SEGMENT_LEN).contains(&len)
-            && len * last < BLOCK_MAX;
+            && Cut::of(len, segment.continued).before(last) < BLOCK_MAX;
         let tail = segment.offset == segment.last && (1..=LONG_SEGMENT_LEN).contains(&len);
-        // The two bits before the transfer's number are reserved.
-        if (whole || tail) && a < 0x40 { Ok(segment) } else { Err(Discard::Malformed) }
+        let alone = !segment.continued || segment.offset == 0 && segment.last > 0;
+        if (whole || tail) && alone && a & RESERVED == 0 { Ok(segment) } else { Err(Discard::Malformed) }
     }
 
-    /// The segment `offset` of a block in segments of `each` bytes, as a frame's body; returns its length.
+    /// The segment `offset` of a block that is cut so, as the body of a frame with the full header; returns its length.
     ///
     /// `block` holds 1 byte to [`SEGMENTS_MAX`] segments and `offset` is one of them.
     pub(crate) fn cut(
         transfer: TransferId,
         block: &[u8],
         offset: u8,
-        each: usize,
+        cut: Cut,
         out: &mut [u8; SEGMENT_HEADER + LONG_SEGMENT_LEN],
     ) -> usize {
-        let last = segments(block.len(), each) - 1;
-        let start = usize::from(offset) * each;
-        let data = &block[start..block.len().min(start + each)];
-        out[0] = (transfer.0 >> 4) as u8;
+        let last = cut.count(block.len()) - 1;
+        let data = cut.piece(block, offset);
+        let continued = if cut.is_continued() && last > 0 { CONTINUED } else { 0 };
+        out[0] = continued | (transfer.0 >> 4) as u8;
         out[1] = (transfer.0 << 4) as u8 | offset >> 2;
         out[2] = offset << 6 | last;
         out[SEGMENT_HEADER..SEGMENT_HEADER + data.len()].copy_from_slice(data);
@@ -100,10 +109,49 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// The longest block in segments of `each` bytes, its CRC included.
-#[must_use]
-pub(crate) const fn block_max(each: usize) -> usize {
-    if each * SEGMENTS_MAX < BLOCK_MAX { each * SEGMENTS_MAX } else { BLOCK_MAX }
+/// How a block is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    first: u8,
+    each: u8,
+}
+
+impl Cut {
+    /// Segments of `each` bytes.
+    pub(crate) const fn even(each: usize) -> Self {
+        Self::of(each, false)
+    }
+
+    /// A first segment of so many bytes, and the others of as many, or in continuation frames.
+    pub(crate) const fn of(first: usize, continued: bool) -> Self {
+        Self { first: first as u8, each: if continued { CONTINUATION_LEN } else { first } as u8 }
+    }
+
+    /// Whether all but the first segment go in continuation frames.
+    pub(crate) const fn is_continued(self) -> bool {
+        self.first != self.each
+    }
+
+    /// Bytes of the first segment.
+    pub(crate) const fn first(self) -> usize {
+        self.first as usize
+    }
+
+    /// Bytes of the block before segment `offset`.
+    pub(crate) const fn before(self, offset: usize) -> usize {
+        if offset == 0 { 0 } else { self.first as usize + (offset - 1) * self.each as usize }
+    }
+
+    /// How many segments a block of `len` bytes takes.
+    pub(crate) const fn count(self, len: usize) -> u8 {
+        1 + len.saturating_sub(self.first as usize).div_ceil(self.each as usize) as u8
+    }
+
+    /// The bytes of segment `offset`.
+    pub(crate) fn piece(self, block: &[u8], offset: u8) -> &[u8] {
+        let at = usize::from(offset);
+        &block[self.before(at)..block.len().min(self.before(at + 1))]
+    }
 }
 
 /// How many segments of `each` bytes a block of `len` bytes takes.
@@ -144,13 +192,14 @@ mod tests {
         let block: [u8; BLOCK_MAX] = core::array::from_fn(|i| i as u8);
         let lengths = [SEGMENT_LEN, SHORT_SEGMENT_LEN, 100, LONG_SEGMENT_LEN]
             .into_iter()
-            .flat_map(|each| (1..=block_max(each)).map(move |len| (each, len)));
+            .flat_map(|each| (1..=BLOCK_MAX.min(each * SEGMENTS_MAX)).map(move |len| (each, len)));
         for (each, len) in lengths {
             let mut back = [0; BLOCK_MAX];
             let mut filled = 0;
             for offset in 0..segments(len, each) {
                 let mut out = [0; SEGMENT_HEADER + LONG_SEGMENT_LEN];
-                let n = Segment::cut(TransferId::new(0x2bc), &block[..len], offset, each, &mut out);
+                let n =
+                    Segment::cut(TransferId::new(0x2bc), &block[..len], offset, Cut::even(each), &mut out);
                 let segment = Segment::parse(&out[..n]).unwrap();
                 assert_eq!(
                     (segment.transfer.bits(), segment.offset, segment.last + 1),
@@ -164,11 +213,30 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_head_that_says_so_the_others_have_fifteen_bytes() {
+        for first in [SEGMENT_LEN, SHORT_SEGMENT_LEN] {
+            let cut = Cut::of(first, true);
+            for len in first + 1..=BLOCK_MAX {
+                let block: [u8; BLOCK_MAX] = core::array::from_fn(|i| i as u8);
+                let mut out = [0; SEGMENT_HEADER + LONG_SEGMENT_LEN];
+                let n = Segment::cut(TransferId::new(5), &block[..len], 0, cut, &mut out);
+                let head = Segment::parse(&out[..n]).unwrap();
+                assert!(head.continued && usize::from(head.last) == (len - first).div_ceil(CONTINUATION_LEN));
+                let pieces =
+                    (0..=head.last).flat_map(|offset| cut.piece(&block[..len], offset).iter().copied());
+                assert!(pieces.eq(block[..len].iter().copied()), "{len} bytes behind {first}");
+            }
+        }
+    }
+
+    #[test]
     fn a_segment_that_contradicts_itself_is_malformed() {
         for body in [
             &[0u8, 0, 0][..],                               // no data
             &[0, 0],                                        // no header
             &[0x40, 0, 0, 1],                               // a reserved bit
+            &[0x80, 0, 0, 1],                               // continued by nothing
+            &[0x80, 0, 0x42, 1, 2, 3, 4, 5, 6, 7, 8],       // continued, and not the first
             &[0, 0, 1, 9],                                  // not the last, yet too short
             &[0, 0x08, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],   // offset behind last
             &[0, 0, 63, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], // so many of this length are no block

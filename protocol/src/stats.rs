@@ -54,6 +54,8 @@ discards! {
     NotNextHop => "not_next_hop",
     /// A route is offered over a link that does not carry both ways.
     WeakLink => "weak_link",
+    /// A continuation of a transfer whose first segment this node has not had, or that is not for it to take or pass on.
+    NoContext => "no_context",
     /// The air queue is full of frames at least as urgent.
     QueueFull => "queue_full",
     /// Waited too long in the air queue.

@@ -3,8 +3,11 @@
 //! A change here is a change of the wire format: it needs a new version, not a new expectation.
 #![cfg(feature = "node")]
 
+use mesh_protocol::continuation::{self, Continuation};
 use mesh_protocol::frame::{Frame, Kind, decode, encode, overhead, retarget_next, retarget_ttl};
-use mesh_protocol::{Address, Discard, EpochKeys, Keyring, LEGACY_FRAME, MAX_FRAME, Mic, NetKey, Priority};
+use mesh_protocol::{
+    Address, Discard, EpochKeys, Keyring, LEGACY_FRAME, MAX_FRAME, Mic, NetKey, Priority, TransferId,
+};
 
 const GOLDEN: &str = "5bb5c15a1e9d8d848d6157885aa9ce1be8c845389e200dcce6eddb";
 
@@ -189,4 +192,49 @@ fn a_relay_that_has_none_takes_two_bytes_out() {
     relayed.truncate(len);
     assert_eq!(len, LEGACY_FRAME - 2);
     assert_eq!(relayed, sealed(&Frame { next: None, ..ROUTED }));
+}
+
+const CONTINUATION: Continuation<'static> = Continuation {
+    hop: 0,
+    seq: 2,
+    src: Address::new(0x0102),
+    transfer: TransferId::new(5),
+    offset: 1,
+    data: b"fifteen  bytes.",
+};
+const GOLDEN_CONTINUATION: &str = "db65ca6a63bedecae49c1f454e44f41556259c6c9f33c381f83fea";
+
+#[test]
+fn the_golden_continuation_frame_is_made_and_read_and_its_hop_stands_in_two_bits() {
+    let mut made = [0; MAX_FRAME];
+    let len = continuation::encode(&CONTINUATION, &keys(), &mut made).unwrap();
+    assert_eq!(hex(&made[..len]), GOLDEN_CONTINUATION);
+    assert_eq!(len, LEGACY_FRAME);
+    let ring = Keyring::new(keys());
+    for (hop, changes) in [(0, vec![]), (1, vec![4]), (2, vec![0]), (3, vec![0, 4])] {
+        let mut bytes = made[..len].to_vec();
+        continuation::retarget_hop(&mut bytes, 0, hop);
+        let changed: Vec<usize> = (0..len).filter(|&at| bytes[at] != made[at]).collect();
+        assert_eq!(changed, changes);
+        let verified = continuation::decode(&mut bytes, &ring).unwrap();
+        assert_eq!((*verified.frame(), verified.epoch()), (Continuation { hop, ..CONTINUATION }, 7));
+    }
+}
+
+#[test]
+fn neither_kind_of_frame_is_read_as_the_other() {
+    let ring = Keyring::new(keys());
+    let mut made = [0; MAX_FRAME];
+    let len = continuation::encode(&CONTINUATION, &keys(), &mut made).unwrap();
+    let mut other = golden();
+    other[0] |= 0x80;
+    assert_eq!(continuation::decode(&mut other, &ring), Err(Discard::Mic));
+    for epoch in [0, 0x40] {
+        let mut other = made[..len].to_vec();
+        other[0] = other[0] & 0x3f | epoch;
+        assert!(matches!(
+            decode(&mut other, &ring),
+            Err(Discard::UnknownKey | Discard::Mic | Discard::Reserved)
+        ));
+    }
 }

@@ -5,7 +5,7 @@
 use ble_bearer::sim::{HostModel, Radio, RadioSpec, Station};
 use mesh_protocol::{
     Address, BODY_MAX, Control, Duration, Envelope, EpochKeys, Instant, Keyring, LinkInfo, LongFrames,
-    MAX_FRAME, NetKey, SendOutcome, frame,
+    MAX_FRAME, NetKey, SendOutcome, continuation, frame,
 };
 
 use super::{
@@ -242,6 +242,14 @@ impl FrameKeys {
         Some((number(verified.frame().src), verified.frame().seq))
     }
 
+    /// Whose continuation frame this is.
+    fn continued(&self, bytes: &[u8]) -> Option<Address> {
+        let mut buffer = [0; MAX_FRAME];
+        let buffer = buffer.get_mut(..bytes.len()).filter(|_| continuation::is_continuation(bytes))?;
+        buffer.copy_from_slice(bytes);
+        Some(continuation::decode(buffer, &self.0).ok()?.frame().src)
+    }
+
     /// From which node to which node a frame of ours carries a part of a message.
     fn route(&self, bytes: &[u8]) -> Option<(u32, u32)> {
         let mut buffer = [0; MAX_FRAME];
@@ -254,6 +262,9 @@ impl FrameKeys {
     /// What a frame of ours is for the node that sends it.
     fn cause(&self, sender: u32, bytes: &[u8]) -> &'static str {
         let mut buffer = [0; MAX_FRAME];
+        if let Some(src) = self.continued(bytes) {
+            return if number(src) == sender { "data" } else { "relay" };
+        }
         let Some(verified) = self.open(bytes, &mut buffer) else { return "other" };
         let frame = verified.frame();
         if number(frame.src) != sender {

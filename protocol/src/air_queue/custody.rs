@@ -6,7 +6,7 @@ use super::{AirQueue, Custody, Entry, Gone, HOP_WINDOW, LAST_WINDOW, Overdue, Pi
 use crate::control::HopAck;
 use crate::frame::retarget_next;
 use crate::seen::FrameKey;
-use crate::{Address, Duration, Instant};
+use crate::{Address, Duration, Instant, MessageId};
 
 impl<const FRAME: usize> Entry<FRAME> {
     /// Whether it was sent, and its next hop was not heard yet.
@@ -62,7 +62,8 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
     /// that on.
     pub(crate) fn passed_on(&mut self, now: Instant, key: FrameKey, ttl: u8) -> Option<Taken> {
         let passed = |e: &Entry<FRAME>| {
-            e.frame.key == key && e.is_asked() && e.frame.custody.named && ttl < e.frame.ttl
+            let Custody { next, to, named, .. } = e.frame.custody;
+            e.frame.key == key && e.is_asked() && (named || next != to) && ttl < e.frame.ttl
         };
         let at = self.entries.iter().position(passed)?;
         Some(self.entries.swap_remove(at).taken(now))
@@ -79,6 +80,19 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         };
         let at = self.entries.iter().position(named)?;
         Some(self.entries.swap_remove(at).taken(now))
+    }
+
+    /// What `from` does not say it has, though it has what was sent after it, is lost: it goes again without waiting.
+    pub(crate) fn left_out(&mut self, now: Instant, from: Address, ack: &HopAck) {
+        for entry in &mut self.entries {
+            let lies_between = entry.frame.key.src == ack.src
+                && (ack.seq.saturating_sub(8)..ack.seq).contains(&entry.frame.key.seq)
+                && !ack.names(entry.frame.key.seq);
+            let due = &mut entry.frame.due;
+            if lies_between && entry.tries == 1 && entry.pending == 0 && entry.frame.custody.next == from {
+                *due = now.min(*due);
+            }
+        }
     }
 
     /// The next frame whose next hop was not heard in time.
@@ -132,6 +146,11 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         entry.sent = 0;
         entry.tries = 0;
         self.repeat(now, at);
+    }
+
+    /// Whatever waits of an own message is not to go any more.
+    pub(crate) fn forget(&mut self, message: MessageId) {
+        self.entries.retain(|entry| !entry.frame.piece.is_some_and(|piece| piece.is_of(message)));
     }
 
     /// Takes a frame out that nobody takes.

@@ -3,7 +3,7 @@
 use super::{Node, RouteError, SendError};
 #[cfg(doc)]
 use crate::Event;
-use crate::block::{MESSAGE_MAX, fits_one_block, part_len};
+use crate::block::{MESSAGE_MAX, PART_LEN, fits_one_block};
 use crate::control::{Control, NameHash, Verdict};
 use crate::outbox::Delivery;
 use crate::replay::ReplayMark;
@@ -41,12 +41,10 @@ every_size!(
             self.groups.retain(|joined| *joined != group);
         }
 
-        /// Bytes to hand to [`send`](Self::send) for such a message of `total` bytes: all, or a first part. What a route leads
-        /// to is cut shorter.
+        /// Bytes to hand to [`send`](Self::send) for such a message of `total` bytes: all, or a first part.
         #[must_use]
-        pub fn first_part_len(&self, destination: Address, priority: Priority, total: usize) -> usize {
-            let each = self.segment_len(destination, priority);
-            if fits_one_block(total, each) { total } else { part_len(each) }
+        pub fn first_part_len(&self, _destination: Address, _priority: Priority, total: usize) -> usize {
+            if fits_one_block(total) { total } else { PART_LEN }
         }
 
         /// From now on a first attempt to reach `destination` is passed on by the neighbour `next_hop` alone, in place of any
@@ -102,8 +100,8 @@ every_size!(
             if self.outbox.holds(delivery.id) {
                 return Err(SendError::IdInUse);
             }
-            let each = self.segment_len(delivery.destination, delivery.priority);
-            if self.outbox.push(now, delivery, total as u32, first, each as u8) {
+            let cut = self.cut(now, delivery.destination, delivery.priority);
+            if self.outbox.push(now, delivery, total as u32, first, cut) {
                 Ok(())
             } else {
                 Err(SendError::OutboxFull)
@@ -113,7 +111,9 @@ every_size!(
         /// The bytes from `offset` on that [`Event::NextPart`] asked for; `false` if others or none are asked for now, or
         /// not as many.
         pub fn supply(&mut self, now: Instant, id: MessageId, offset: u32, bytes: &[u8]) -> bool {
-            self.outbox.supply(now, id, offset, bytes)
+            let Some((destination, priority)) = self.outbox.goes_to(id) else { return false };
+            let cut = self.cut(now, destination, priority);
+            self.outbox.supply(now, id, offset, bytes, cut)
         }
 
         /// Gives up an own message without an event.

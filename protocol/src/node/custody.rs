@@ -16,7 +16,7 @@ const TRIES_MAX: u8 = 8;
 /// From this try on each waits half as long again as the first.
 const SLOWER_FROM: u8 = 2;
 /// A destination says together what it has of several segments: it is given the time for that, a link's gap and an advert more.
-const LAST_PATIENCE: PerClass<u8> = PerClass::new([40, 40, 60, 60]);
+const LAST_PATIENCE: PerClass<u8> = PerClass::new([75, 75, 85, 85]);
 /// A destination answers a single frame that came from its origin, and the answer says that the frame is here: a hop ack is
 /// owed only if it stays out for so long.
 const ANSWER_WAITS: Duration = Duration::from_millis(10);
@@ -95,6 +95,7 @@ every_size!(
 
         /// What `from` says it has.
         pub(super) fn hop_acked(&mut self, now: Instant, from: Address, ack: &HopAck) {
+            self.queue.left_out(now, from, ack);
             while let Some(taken) = self.queue.hop_acked(now, from, ack) {
                 if taken.after.is_none() {
                     self.hops.hurried(taken.next);
@@ -124,7 +125,7 @@ every_size!(
                     continue;
                 }
                 let known = self.hops.shuns(now, custody.next);
-                let shunned = self.hops.missed(now, custody.next);
+                let shunned = self.hops.missed(now, custody.next, tries);
                 self.neighbours.sent_to(now, custody.next, false);
                 if !shunned && tries < TRIES_MAX {
                     self.queue.repeat(now, at);

@@ -26,7 +26,10 @@ every_size!(
         ) -> Result<(), Discard> {
             match frame.kind {
                 Kind::Single => self.take_single(now, frame, hops),
-                Kind::Segment => self.take_segment(now, frame, hops),
+                Kind::Segment => {
+                    let origin = Origin { src: frame.src, dst: frame.dst, priority: frame.priority, hops };
+                    self.take_segment(now, origin, &Segment::parse(frame.body)?)
+                }
                 Kind::Control => self.take_control(now, key, frame, hops),
             }
         }
@@ -35,7 +38,8 @@ every_size!(
             let (head, _) = BlockHead::parse(frame.body)?;
             // It comes again because the answer was lost: the answer goes again, and the application hears nothing.
             if let Some(finished) = self.finished.single(now, frame.src, head.message).copied() {
-                self.answer(&finished, frame, true);
+                let origin = Origin { src: frame.src, dst: frame.dst, priority: frame.priority, hops };
+                self.answer(&finished, origin, true);
                 return Err(Discard::Duplicate);
             }
             let body = Vec::from_slice(frame.body).map_err(|_| Discard::TooLong)?;
@@ -55,6 +59,8 @@ every_size!(
                 src: frame.src,
                 message,
                 transfer: None,
+                priority: frame.priority,
+                continued: false,
                 last: true,
                 verdict: None,
                 at: now,
@@ -62,15 +68,18 @@ every_size!(
             Ok(())
         }
 
-        fn take_segment(&mut self, now: Instant, frame: &Frame<'_>, hops: u8) -> Result<(), Discard> {
-            let segment = Segment::parse(frame.body)?;
-            if let Some(finished) = self.finished.by_transfer(now, frame.src, segment.transfer).copied() {
-                self.answer(&finished, frame, true);
+        pub(super) fn take_segment(
+            &mut self,
+            now: Instant,
+            origin: Origin,
+            segment: &Segment<'_>,
+        ) -> Result<(), Discard> {
+            if let Some(finished) = self.finished.by_transfer(now, origin.src, segment.transfer).copied() {
+                self.answer(&finished, origin, true);
                 return Err(Discard::Duplicate);
             }
-            let origin = Origin { src: frame.src, dst: frame.dst, priority: frame.priority, hops };
-            let spread = if frame.dst.is_many() { self.rng.jitter(NACK_SPREAD) } else { Duration::ZERO };
-            let taken = self.reassembly.insert(now, origin, &segment, spread);
+            let spread = if origin.dst.is_many() { self.rng.jitter(NACK_SPREAD) } else { Duration::ZERO };
+            let taken = self.reassembly.insert(now, origin, segment, spread);
             for _ in 0..self.reassembly.gave_way() {
                 self.stats.count(Discard::ReassemblyAbandoned);
             }
@@ -94,9 +103,11 @@ every_size!(
             self.stats.blocks_received += 1;
             let last = head.part.is_none_or(|part| part.offset as usize + len == part.total as usize);
             let finished = Finished {
-                src: frame.src,
+                src: origin.src,
                 message: head.message,
                 transfer: Some((transfer, count)),
+                priority: origin.priority,
+                continued: segment.continued && origin.dst == self.address,
                 last,
                 verdict: None,
                 at: now,
@@ -104,25 +115,25 @@ every_size!(
             self.finished.push(finished);
             if !last {
                 // The last block is answered by the application's verdict, the others at once.
-                self.answer(&finished, frame, false);
+                self.answer(&finished, origin, false);
             }
             Ok(())
         }
 
         /// Tells the sender of a finished block the verdict, or that the block is whole; `again` if it has not heard it.
-        fn answer(&mut self, finished: &Finished, frame: &Frame<'_>, again: bool) {
-            if frame.dst != self.address {
+        fn answer(&mut self, finished: &Finished, origin: Origin, again: bool) {
+            if origin.dst != self.address {
                 return;
             }
             match (finished.verdict, finished.transfer) {
                 (Some(verdict), _) => {
                     let message = finished.message;
-                    self.control(frame.src, frame.priority, Control::Receipt { message, verdict }, again);
+                    self.control(origin.src, origin.priority, Control::Receipt { message, verdict }, again);
                 }
                 (None, Some((transfer, count))) => {
                     self.control(
-                        frame.src,
-                        frame.priority.min(Priority::High),
+                        origin.src,
+                        origin.priority.min(Priority::High),
                         Control::Ack(Ack::of(transfer, u64::MAX, count)),
                         again,
                     );

@@ -2,16 +2,18 @@
 
 use heapless::Vec;
 
+use super::continued::ROUND;
 use super::forwarding::Egress;
 use super::links::Link;
 use super::relay::relay_copies;
 use super::{Node, Transmit};
 use crate::air_queue::{Custody, LinkSet, Piece, Waiting, Whose, link_bit};
+use crate::continuation::{self, Continuation};
 use crate::control::{CONTROL_MAX, Control, ROUTE_BROKEN, ROUTE_REQUEST};
 use crate::control_queue::OwnControl;
 use crate::crypto::Mic;
 use crate::frame::{Frame, Kind, encode, overhead};
-use crate::outbox::{Delivery, NextSegment, SINGLE_MAX};
+use crate::outbox::{Delivery, Form, NextSegment, SINGLE_MAX};
 use crate::seen::FrameKey;
 use crate::steps::Step;
 use crate::{
@@ -28,12 +30,18 @@ enum Own {
     Segment(NextSegment),
 }
 
+/// What frame an own one becomes.
+#[derive(Clone, Copy)]
+enum OwnForm {
+    Control,
+    Of(Form),
+}
+
 /// An own frame before it has a SEQ.
 struct Draft {
     /// Bytes of its body.
     len: usize,
-    kind: Kind,
-    mic: Mic,
+    form: OwnForm,
     destination: Address,
     egress: Egress,
     /// The connection that it goes over, and over nothing else.
@@ -168,34 +176,25 @@ every_size!(
             class: Priority,
             out: &mut [u8; MAX_FRAME],
         ) -> Option<usize> {
-            let own = self.pick_own(now, link, class)?;
+            let mut own = self.pick_own(now, link, class)?;
+            let mut way = Egress::Flood;
+            if let Own::Segment(next) = &mut own {
+                way = self.way(now, next);
+            }
             let mut body = [0; SINGLE_MAX];
             let draft = match own {
                 Own::Control(at) => self.draft_control(now, at, &mut body)?,
-                Own::Segment(next) => self.draft_segment(now, next, &mut body)?,
+                Own::Segment(next) => self.draft_segment(next, way, &mut body)?,
             };
             let Draft { destination: dst, egress, .. } = draft;
-            let ttl = if egress == Egress::Direct { 1 } else { self.ttl };
             // Last of all that can fail but the sealing itself: a number that was taken and not sent is lost.
             let seq = self.seq.take().ok()?;
-            let frame = Frame {
-                ttl,
-                ttl0: ttl,
-                seq,
-                src: self.address,
-                dst,
-                next: if let Egress::Over(next) = egress { Some(next) } else { None },
-                priority: class,
-                kind: draft.kind,
-                mic: draft.mic,
-                body: &body[..draft.len],
-            };
-            // Every field is in range by construction; a frame that could not be encoded is not sent.
-            let sealed = encode(&frame, self.keys.current(), out).ok()?;
+            let (sealed, ttl) = self.seal(seq, class, &draft, &body[..draft.len], out)?;
             if class == Priority::Critical {
                 self.budget.urgent(now);
             }
-            let is_search = draft.kind == Kind::Control && matches!(body[0], ROUTE_REQUEST | ROUTE_BROKEN);
+            let is_search =
+                matches!(draft.form, OwnForm::Control) && matches!(body[0], ROUTE_REQUEST | ROUTE_BROKEN);
             self.wishes(now, &draft, class);
             match own {
                 Own::Control(at) => self.controls.remove(at),
@@ -227,7 +226,7 @@ every_size!(
             }
             let custody = match draft.wire {
                 Some(_) => Custody::NONE,
-                None => self.custody(egress, dst, draft.kind, class),
+                None => self.custody_of(egress, dst, draft.form, class),
             };
             let rest = Rest { class, seq, ttl, copies, piece: draft.piece, links, custody };
             self.keep_rest(now, link, rest, &out[..sealed]);
@@ -239,11 +238,100 @@ every_size!(
             if !draft.destination.is_node() || class == Priority::Critical {
                 return;
             }
-            if draft.kind != Kind::Control {
+            if !matches!(draft.form, OwnForm::Control) {
                 self.discovery.speaks(now);
             }
             if draft.egress == Egress::Flood && self.next_hop(now, draft.destination).is_none() {
-                self.wishes_route(now, draft.destination, draft.kind == Kind::Segment);
+                self.wishes_route(
+                    now,
+                    draft.destination,
+                    !matches!(draft.form, OwnForm::Control | OwnForm::Of(Form::Single)),
+                );
+            }
+        }
+
+        /// Seals an own frame; returns its length and TTL. Every field is in range by construction; a frame that could not be encoded
+        /// is not sent.
+        fn seal(
+            &self,
+            seq: u32,
+            class: Priority,
+            draft: &Draft,
+            body: &[u8],
+            out: &mut [u8; MAX_FRAME],
+        ) -> Option<(usize, u8)> {
+            let (src, keys) = (self.address, self.keys.current());
+            let (kind, mic) = match draft.form {
+                OwnForm::Control => (Kind::Control, Mic::Long),
+                OwnForm::Of(Form::Single) => (Kind::Single, Mic::Short),
+                OwnForm::Of(Form::Segment) => (Kind::Segment, Mic::Short),
+                OwnForm::Of(Form::Continuation(transfer, offset)) => {
+                    let frame = Continuation { hop: 0, seq, src, transfer, offset, data: body };
+                    return Some((continuation::encode(&frame, keys, out).ok()?, ROUND));
+                }
+            };
+            let ttl = if draft.egress == Egress::Direct { 1 } else { self.ttl };
+            let next = if let Egress::Over(next) = draft.egress { Some(next) } else { None };
+            let frame = Frame {
+                ttl,
+                ttl0: ttl,
+                seq,
+                src,
+                dst: draft.destination,
+                next,
+                priority: class,
+                kind,
+                mic,
+                body,
+            };
+            Some((encode(&frame, keys, out).ok()?, ttl))
+        }
+
+        /// By whom an own segment goes on now. The first of a block in continuation frames says so for the others; when there is no
+        /// such neighbour any more, the block is cut anew.
+        fn way(&mut self, now: Instant, next: &mut NextSegment) -> Egress {
+            let Some(Delivery { id, destination: to, priority, .. }) = self.outbox.delivery(*next) else {
+                return Egress::Flood;
+            };
+            let by_egress = self.egress(now, to, priority);
+            let continued = self.outbox.continued_by(*next);
+            let is_lost = continued.is_some() && next.index == 0 && by_egress == Egress::Flood;
+            let for_all = self.cut_for_all();
+            let cut = match self.outbox.wants_cut(*next, for_all) {
+                Some(false) => Some(self.cut(now, to, priority)),
+                None if !is_lost => None,
+                _ => Some(for_all),
+            };
+            if let Some(cut) = cut {
+                self.queue.forget(id);
+                *next = self.outbox.cut_anew(*next, cut);
+            }
+            // What has got no answer is flooded: whatever is wrong on the way, another may be whole. What an answer says is missing goes
+            // the same way as before.
+            let unanswered = self.outbox.again(*next) && self.outbox.is_unanswered(*next);
+            match self.outbox.continued_by(*next) {
+                None if unanswered || cut == Some(for_all) => Egress::Flood,
+                None => by_egress,
+                Some(via) if next.index > 0 && via == to => Egress::Direct,
+                Some(via) if next.index > 0 => Egress::Over(via),
+                Some(_) => {
+                    self.outbox.continue_by(*next, if let Egress::Over(by) = by_egress { by } else { to });
+                    by_egress
+                }
+            }
+        }
+
+        fn custody_of(&self, egress: Egress, dst: Address, form: OwnForm, class: Priority) -> Custody {
+            let kind = match form {
+                OwnForm::Control => Kind::Control,
+                OwnForm::Of(Form::Single) => Kind::Single,
+                OwnForm::Of(Form::Segment | Form::Continuation(..)) => Kind::Segment,
+            };
+            let custody = self.custody(egress, dst, kind, class);
+            match form {
+                // It names nobody, and means something only to whom its first segment was handed.
+                OwnForm::Of(Form::Continuation(..)) => Custody { named: false, ..custody },
+                _ => custody,
             }
         }
 
@@ -282,12 +370,10 @@ every_size!(
                 }
                 _ => Egress::Flood,
             };
-            let (kind, mic) = (Kind::Control, Mic::Long);
-            let egress = with_room_for_next(egress, mic, len);
+            let egress = with_room_for_next(egress, Mic::Long, len);
             Some(Draft {
                 len,
-                kind,
-                mic,
+                form: OwnForm::Control,
                 destination,
                 egress,
                 wire: self.wire_of(own),
@@ -298,27 +384,22 @@ every_size!(
 
         fn draft_segment(
             &self,
-            now: Instant,
             next: NextSegment,
+            way: Egress,
             body: &mut [u8; SINGLE_MAX],
         ) -> Option<Draft> {
-            let (len, single, delivery) = self.outbox.body(next, body)?;
+            let (len, form, delivery) = self.outbox.body(next, body)?;
             let Delivery { id, destination, priority, .. } = delivery;
             // A group or everyone does not say what it holds, so nothing ever makes such a copy needless.
             let piece = destination.is_node().then(|| Piece::new(id, next.index));
-            // What has got no answer is flooded: whatever is wrong on the way, another may be whole. What an answer says is missing
-            // goes the same way as before.
             let again = self.outbox.again(next);
-            let egress = if again && self.outbox.is_unanswered(next) {
-                Egress::Flood
-            } else {
-                self.egress(now, destination, priority)
+            let egress = match form {
+                Form::Continuation(..) => way,
+                Form::Single | Form::Segment => with_room_for_next(way, Mic::Short, len),
             };
-            let (kind, mic) = (if single { Kind::Single } else { Kind::Segment }, Mic::Short);
-            let egress = with_room_for_next(egress, mic, len);
             let wire = self.wire(destination, priority, again);
             let message = Some((id, again));
-            Some(Draft { len, kind, mic, destination, egress, wire, piece, message })
+            Some(Draft { len, form: OwnForm::Of(form), destination, egress, wire, piece, message })
         }
 
         /// Keeps what is left to do of a frame that `link` is about to have: other links, further copies.

@@ -7,7 +7,7 @@ use crate::control::Control;
 use crate::control_queue::OwnControl;
 use crate::crypto::Mic;
 use crate::frame::overhead;
-use crate::segment::{LONG_SEGMENT_LEN, SEGMENT_HEADER, SEGMENT_LEN, SHORT_SEGMENT_LEN};
+use crate::segment::{Cut, LONG_SEGMENT_LEN, SEGMENT_HEADER, SEGMENT_LEN, SHORT_SEGMENT_LEN};
 use crate::{Address, Instant, LEGACY_FRAME, LinkId, Priority};
 
 /// By whom a frame goes on from here.
@@ -31,22 +31,23 @@ every_size!(
             self.routes.next_hops(now, to).into_iter().flatten().find(there)
         }
 
-        /// Bytes of each segment of a message: as many as whoever is to hear it takes. Short ones leave room to name a next hop.
-        pub(super) fn segment_len(&self, to: Address, priority: Priority) -> usize {
-            let next = self.routes.leads_over(to).filter(|_| priority != Priority::Critical);
-            let frame = match next {
-                Some(next) => self.frame_to(next),
-                None if self.wire(to, priority, false).is_some() => self.frame_to(to),
-                None => self.frame_for_all(),
+        /// How a block of a message that sets out now is cut: into segments as long as whoever is to hear them takes. In legacy frames,
+        /// all but the first go as continuation frames where one neighbour at a time is to take them; a short first one leaves room
+        /// to name it.
+        pub(super) fn cut(&self, now: Instant, to: Address, priority: Priority) -> Cut {
+            let (next, first) = match self.egress(now, to, priority) {
+                Egress::Flood => return self.cut_for_all(),
+                Egress::Direct => (to, SEGMENT_LEN),
+                Egress::Over(next) => (next, SHORT_SEGMENT_LEN),
             };
-            if frame > LEGACY_FRAME {
-                let long = frame - overhead(true, Mic::Short) - SEGMENT_HEADER;
-                long.clamp(SEGMENT_LEN, LONG_SEGMENT_LEN)
-            } else if next.is_some_and(|next| next != to) {
-                SHORT_SEGMENT_LEN
-            } else {
-                SEGMENT_LEN
-            }
+            let frame = self.frame_to(next);
+            if frame > LEGACY_FRAME { long(frame) } else { Cut::of(first, true) }
+        }
+
+        /// How a block is cut that everyone takes.
+        pub(super) fn cut_for_all(&self) -> Cut {
+            let frame = self.frame_for_all();
+            if frame > LEGACY_FRAME { long(frame) } else { Cut::even(SEGMENT_LEN) }
         }
 
         /// The connection that alone carries a frame for `to`: the first try to a neighbour at the connection's other end.
@@ -166,4 +167,16 @@ mod tests {
         assert_eq!(copies(false, Priority::Medium), [3, 2, 2, 3, 4, 4, 4]);
         assert_eq!(copies(false, Priority::High), [3, 2, 3, 3, 4, 4, 4]);
     }
+}
+
+/// Segments of so long frames, with room for a next hop.
+const fn long(frame: usize) -> Cut {
+    let each = frame - overhead(true, Mic::Short) - SEGMENT_HEADER;
+    Cut::even(if each < SEGMENT_LEN {
+        SEGMENT_LEN
+    } else if each > LONG_SEGMENT_LEN {
+        LONG_SEGMENT_LEN
+    } else {
+        each
+    })
 }

@@ -3,6 +3,7 @@
 use heapless::Vec;
 
 use super::Node;
+use crate::continuation::is_continuation;
 use crate::control::Control;
 use crate::crypto::Mic;
 use crate::feedback::Feedback;
@@ -43,12 +44,18 @@ every_size!(
         ) -> Result<(), Discard> {
             // A relay forwards the bytes as they came, so they are kept before they are opened in place.
             let sealed: Vec<u8, FRAME, u8> = Vec::from_slice(bytes).map_err(|_| Discard::TooLong)?;
+            if is_continuation(bytes) {
+                return self.take_continuation(now, link, bytes, sealed, rssi);
+            }
             let verified = decode(bytes, &self.keys)?;
             self.stats.frames_verified += 1;
             let frame = verified.frame();
             let key = FrameKey { src: frame.src, epoch: verified.epoch(), seq: frame.seq };
 
             if frame.src == self.address {
+                if let Some(taken) = self.queue.passed_on(now, key, frame.ttl) {
+                    self.taken(now, taken);
+                }
                 return Err(self.own_frame(now, key));
             }
             if frame.kind == Kind::Control && frame.mic == Mic::Short {
@@ -124,7 +131,7 @@ every_size!(
             }
         }
 
-        fn own_frame(&mut self, now: Instant, key: FrameKey) -> Discard {
+        pub(super) fn own_frame(&mut self, now: Instant, key: FrameKey) -> Discard {
             // Below its next SEQ a frame may be an echo, or a recording of an earlier run: it proves no other node.
             let foreign = key.epoch == self.epoch() && self.seq.never_sent(key.seq);
             if foreign {

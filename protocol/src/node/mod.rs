@@ -10,6 +10,7 @@ mod sizes;
 
 mod any;
 mod commands;
+mod continued;
 mod custody;
 mod deliver;
 mod egress;
@@ -33,6 +34,7 @@ use crate::air_queue::AirQueue;
 use crate::backbone::Backbone;
 use crate::budget::Budget;
 use crate::contest::Contest;
+use crate::contexts::ContextTable;
 use crate::control::Control;
 use crate::control_queue::{ControlQueue, OwnControl, Pushed};
 use crate::crypto::Keyring;
@@ -84,6 +86,8 @@ every_size!(
         neighbours: NeighbourTable<PEERS>,
         backbone: Backbone,
         paths: PathTable<PEERS>,
+        /// Transfers of others that it passes on.
+        contexts: ContextTable<REASM>,
         routes: RouteTable<ROUTES>,
         discovery: Discovery,
         reassembly: Reassembly<REASM>,
@@ -143,6 +147,7 @@ every_size!(
                 neighbours: NeighbourTable::new(),
                 backbone: Backbone::new(),
                 paths: PathTable::new(),
+                contexts: ContextTable::new(),
                 routes: RouteTable::new(),
                 discovery,
                 reassembly: Reassembly::new(),

@@ -132,6 +132,9 @@ every_size!(
                 if next.is_none() {
                     self.tell_broken(now, frame.dst);
                 }
+                if frame.kind == Kind::Segment && self.is_stranded(now, key, frame, next) {
+                    return;
+                }
                 let len = retarget_next(&mut sealed, me, next);
                 sealed.truncate(len);
                 let egress = next.map_or(Egress::Flood, Egress::Over);

@@ -27,9 +27,8 @@ every_size!(
                 self.stats.count(Discard::ReassemblyAbandoned);
             }
             // An outcome must not be lost: without room for the event it stays due.
-            let for_all = self.segment_len(Address::EVERYONE, Priority::Critical) as u8;
             while !self.events.is_full() {
-                match self.outbox.handle_timeout(now, for_all) {
+                match self.outbox.handle_timeout(now) {
                     Some(progress) => self.progress(now, progress, None),
                     None => break,
                 }

@@ -17,7 +17,7 @@ use crate::control::{Ack, Verdict};
 
 use crate::feedback::Nack;
 use crate::per_class::sooner;
-use crate::segment::{LONG_SEGMENT_LEN, SEGMENT_HEADER, Segment, TransferId};
+use crate::segment::{Cut, LONG_SEGMENT_LEN, SEGMENT_HEADER, Segment, TransferId};
 use crate::{Address, Duration, Instant, MessageId, PerClass, Priority};
 
 use slot::{SILENT_AFTER, Slot};
@@ -30,6 +30,15 @@ pub(crate) const SINGLE_MAX: usize = SEGMENT_HEADER + LONG_SEGMENT_LEN;
 pub(crate) struct NextSegment {
     pub(crate) slot: usize,
     pub(crate) index: u8,
+}
+
+/// What frame a body is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Single,
+    Segment,
+    /// The segment with this offset of this transfer.
+    Continuation(TransferId, u8),
 }
 
 /// At most `N` messages.
@@ -84,33 +93,41 @@ impl<const N: usize> Outbox<N> {
 
     /// Takes a message of `total` bytes, of which `first` are the first; `false` when there is no room.
     ///
-    /// `first` is the whole message if that fits one block of segments of `each` bytes, otherwise its first [`part_len`](crate::block::part_len).
-    /// `each` may be another for each of its blocks.
+    /// `first` is the whole message if that fits one block, otherwise its first [`PART_LEN`](crate::block::PART_LEN) bytes. The block is
+    /// cut so.
     pub(crate) fn push(
         &mut self,
         now: Instant,
         delivery: Delivery,
         total: u32,
         first: &[u8],
-        each: u8,
+        cut: Cut,
     ) -> bool {
         let Some(at) = self.slots.iter().position(Option::is_none) else {
             return false;
         };
         self.births = self.births.wrapping_add(1);
-        self.slots[at] = Some(Slot::new(now, delivery, total, each, self.births));
+        self.slots[at] = Some(Slot::new(now, delivery, total, cut, self.births));
         self.load(now, at, first);
         true
     }
 
     /// The application's part of a message that wanted the one at `offset`; `false` if another or none was wanted, or
     /// it has the wrong length.
-    pub(crate) fn supply(&mut self, now: Instant, id: MessageId, offset: u32, bytes: &[u8]) -> bool {
+    pub(crate) fn supply(
+        &mut self,
+        now: Instant,
+        id: MessageId,
+        offset: u32,
+        bytes: &[u8],
+        cut: Cut,
+    ) -> bool {
         let Some(at) = self.find(id) else { return false };
-        let Some(slot) = &self.slots[at] else { return false };
+        let Some(slot) = &mut self.slots[at] else { return false };
         if !slot.wants_part || slot.offset != offset || bytes.len() != slot.wanted() {
             return false;
         }
+        slot.cut = cut;
         self.load(now, at, bytes);
         true
     }
@@ -145,20 +162,61 @@ impl<const N: usize> Outbox<N> {
             .map(|(slot, found)| NextSegment { slot, index: found.next_index() })
     }
 
-    /// The body of the frame to seal; returns its length, whether it is a single frame, and for whom it is.
+    /// The body of the frame to seal; returns its length, what frame it is for, and for whom it is.
     pub(crate) fn body(
         &self,
         next: NextSegment,
         out: &mut [u8; SINGLE_MAX],
-    ) -> Option<(usize, bool, Delivery)> {
+    ) -> Option<(usize, Form, Delivery)> {
         let slot = self.slots.get(next.slot)?.as_ref()?;
-        let len = if slot.single {
+        let (len, form) = if slot.single {
             out[..slot.block.len()].copy_from_slice(&slot.block);
-            slot.block.len()
+            (slot.block.len(), Form::Single)
+        } else if slot.cut.is_continued() && next.index > 0 {
+            let piece = slot.cut.piece(&slot.block, next.index);
+            out[..piece.len()].copy_from_slice(piece);
+            (piece.len(), Form::Continuation(slot.transfer, next.index))
         } else {
-            Segment::cut(slot.transfer, &slot.block, next.index, usize::from(slot.each), out)
+            (Segment::cut(slot.transfer, &slot.block, next.index, slot.cut, out), Form::Segment)
         };
-        Some((len, slot.single, slot.delivery))
+        Some((len, form, slot.delivery))
+    }
+
+    /// What a segment is of.
+    pub(crate) fn delivery(&self, next: NextSegment) -> Option<Delivery> {
+        Some(self.slots.get(next.slot)?.as_ref()?.delivery)
+    }
+
+    /// For whom a message is, and how urgent.
+    pub(crate) fn goes_to(&self, id: MessageId) -> Option<(Address, Priority)> {
+        let slot = self.slots().find(|slot| slot.delivery.id == id)?;
+        Some((slot.delivery.destination, slot.delivery.priority))
+    }
+
+    /// Of a block whose further segments go as continuation frames: the neighbour that its first one was sent to last, none if it
+    /// was not sent.
+    pub(crate) fn continued_by(&self, next: NextSegment) -> Option<Address> {
+        let slot = self.slots.get(next.slot)?.as_ref()?;
+        (slot.cut.is_continued() && !slot.single).then_some(slot.via)
+    }
+
+    /// The first segment of such a block is sent to this neighbour.
+    pub(crate) fn continue_by(&mut self, next: NextSegment, via: Address) {
+        if let Some(Some(slot)) = self.slots.get_mut(next.slot) {
+            slot.via = via;
+        }
+    }
+
+    /// Whether the block is to be cut anew, and if so whether for everyone.
+    pub(crate) fn wants_cut(&self, next: NextSegment, for_all: Cut) -> Option<bool> {
+        self.slots.get(next.slot)?.as_ref()?.wants_cut(for_all)
+    }
+
+    /// Cuts the block anew, as another transfer.
+    pub(crate) fn cut_anew(&mut self, next: NextSegment, cut: Cut) -> NextSegment {
+        let Some(Some(slot)) = self.slots.get_mut(next.slot) else { return next };
+        slot.cut_anew(self.own, &mut self.next_transfer, cut);
+        NextSegment { index: slot.next_index(), ..next }
     }
 
     /// Records that the segment was sealed for the radio; `timeout` is how long to wait for an answer behind the
@@ -246,15 +304,9 @@ impl<const N: usize> Outbox<N> {
 
     /// Takes the next thing that is due: a deadline first, then a timeout. Retransmissions it leads to become
     /// ready; only ends are returned.
-    ///
-    /// `for_all`: bytes of each segment that everyone takes. A block in longer ones that gets no answer is cut anew.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, for_all: u8) -> Option<Progress> {
-        let (own, numbers) = (self.own, &mut self.next_transfer);
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Progress> {
         for slot in &mut self.slots {
-            let due = slot
-                .as_mut()
-                .and_then(|slot| slot.handle_timeout(now, |slot| slot.recut(own, numbers, for_all)));
-            if let Some(progress) = due {
+            if let Some(progress) = slot.as_mut().and_then(|slot| slot.handle_timeout(now)) {
                 release_if_done(slot, progress);
                 return Some(progress);
             }

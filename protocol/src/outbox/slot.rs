@@ -5,9 +5,9 @@
 use heapless::Vec;
 
 use super::outcome::{Delivery, Progress, SendOutcome};
-use crate::block::{BlockHead, Part, head_buffer, part_len};
+use crate::block::{BlockHead, PART_LEN, Part, head_buffer};
 use crate::control::{Ack, Verdict};
-use crate::segment::{BLOCK_MAX, CRC_LEN, SEGMENT_HEADER, TransferId, all, block_crc, segments};
+use crate::segment::{BLOCK_MAX, CRC_LEN, Cut, SEGMENT_HEADER, TransferId, all, block_crc};
 use crate::{Address, Duration, Instant, PerClass, Priority};
 
 /// Segments of one message follow each other at this pace, by priority. The urgent go as fast as the link lets
@@ -31,11 +31,14 @@ pub(super) struct Slot {
     pub(super) total: u32,
     pub(super) offset: u32,
     pub(super) part_len: u32,
-    /// Bytes of each segment of its block.
-    pub(super) each: u8,
+    pub(super) cut: Cut,
+    /// The neighbour that the first segment was sent to last, and that takes those in continuation frames.
+    pub(super) via: Address,
+    /// Whether it was cut anew.
+    cut_anew: bool,
     pub(super) transfer: TransferId,
     pub(super) single: bool,
-    pub(super) block: Vec<u8, BLOCK_MAX>,
+    pub(super) block: Vec<u8, BLOCK_MAX, u16>,
     /// Bit n: the receiver is known to hold segment n.
     pub(super) held: u64,
     /// Bit n: segment n of this block has been on the air.
@@ -71,13 +74,15 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) const fn new(now: Instant, delivery: Delivery, total: u32, each: u8, born: u32) -> Self {
+    pub(super) const fn new(now: Instant, delivery: Delivery, total: u32, cut: Cut, born: u32) -> Self {
         Self {
             delivery,
             total,
             offset: 0,
             part_len: 0,
-            each,
+            cut,
+            via: Address::NONE,
+            cut_anew: false,
             transfer: TransferId::new(0),
             single: false,
             block: Vec::new(),
@@ -123,6 +128,7 @@ impl Slot {
         self.next_at = self.next_at.max(now);
         self.timeout_at = None;
         self.attempts = 0;
+        self.cut_anew = false;
         self.astray = false;
         self.frames = 0;
         self.retransmitted = false;
@@ -131,13 +137,14 @@ impl Slot {
 
     /// Makes a transfer of the block, or a single frame if it fits one; nobody holds any of it.
     fn number(&mut self, own: Address, next_transfer: &mut TransferId, whole: bool) {
-        self.single = whole && self.block.len() <= SEGMENT_HEADER + usize::from(self.each);
+        self.single = whole && self.block.len() <= SEGMENT_HEADER + self.cut.first();
         if !self.single {
             let crc = block_crc(own, self.delivery.destination, &self.block);
             let _ = self.block.extend_from_slice(&crc);
             self.transfer = *next_transfer;
             *next_transfer = self.transfer.next();
         }
+        self.via = Address::NONE;
         self.held = 0;
         self.sent = 0;
         self.passed = 0;
@@ -145,15 +152,28 @@ impl Slot {
         self.last_ack = None;
     }
 
-    /// Cuts the block into segments of `each` bytes, as another transfer, if they are longer now and get no answer.
-    pub(super) fn recut(&mut self, own: Address, next_transfer: &mut TransferId, each: u8) {
-        if self.each <= each || self.attempts < RECUT_AFTER {
-            return;
+    /// Whether the block is to be cut anew, and if so whether for everyone: because its long segments get no answer, or because the
+    /// neighbour that took the first of its continuation frames takes no more.
+    pub(super) fn wants_cut(&self, for_all: Cut) -> Option<bool> {
+        let continued = self.cut.is_continued() && !self.single;
+        if self.cut.first() <= for_all.first() && !continued {
+            None
+        } else if self.attempts >= RECUT_AFTER {
+            Some(true)
+        } else {
+            (self.astray && continued).then_some(self.cut_anew)
         }
+    }
+
+    /// Cuts the block so, as another transfer.
+    pub(super) fn cut_anew(&mut self, own: Address, next_transfer: &mut TransferId, cut: Cut) {
         if !self.single {
             self.block.truncate(self.block.len() - CRC_LEN);
         }
-        self.each = each;
+        self.cut = cut;
+        self.cut_anew = true;
+        self.frames = 0;
+        self.astray = false;
         self.number(own, next_transfer, self.part_len == self.total);
         self.retransmitted = true;
     }
@@ -272,7 +292,7 @@ impl Slot {
     }
 
     /// What is due, a deadline first; only what the application has to know is returned.
-    pub(super) fn handle_timeout(&mut self, now: Instant, recut: impl FnOnce(&mut Self)) -> Option<Progress> {
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Progress> {
         if self.delivery.deadline <= now {
             let outcome = if !self.all_sent {
                 SendOutcome::Expired
@@ -291,7 +311,6 @@ impl Slot {
             return self.next_round(now);
         }
         self.retry(now);
-        recut(self);
         None
     }
 
@@ -312,12 +331,12 @@ impl Slot {
 
     /// How many segments its block takes.
     pub(super) fn count(&self) -> u8 {
-        segments(self.block.len(), self.each.into())
+        self.cut.count(self.block.len())
     }
 
     /// Bytes of the part at its offset.
     pub(super) fn wanted(&self) -> usize {
-        part_len(self.each.into()).min((self.total - self.offset) as usize)
+        PART_LEN.min((self.total - self.offset) as usize)
     }
 
     /// The segment that is sent next, of those that wait.
@@ -350,8 +369,9 @@ impl Slot {
         self.attempts = self.attempts.saturating_add(1);
         // Of many that are missing, most may be here and only the ack be lost: one probe costs less than all of them, and
         // its answer says which. Where nothing is missing but the receipt, the probe brings it too.
-        self.pending =
-            if missing != 0 && missing.count_ones() <= RESEND_ALL { missing } else { 1 << (count - 1) };
+        // What follows a first segment that is not there says nothing to its receiver.
+        let probe = if self.cut.is_continued() && self.held & 1 == 0 { 0 } else { count - 1 };
+        self.pending = if missing != 0 && missing.count_ones() <= RESEND_ALL { missing } else { 1 << probe };
         self.next_at = self.next_at.max(now);
     }
 

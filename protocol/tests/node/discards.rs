@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use mesh_protocol::frame::{Frame, Kind, retarget_ttl};
-use mesh_protocol::{Address, Discard, EpochKeys, Mic, Priority, SmallNode, block_crc};
+use mesh_protocol::frame::{Frame, Kind, decode, retarget_ttl};
+use mesh_protocol::{Address, Discard, EpochKeys, Keyring, Mic, Priority, SmallNode, block_crc};
 
 use crate::net::{EPOCH, INFO, LINK, Net, T0, address, keys, ms, seal, seal_under, secret, secs};
 
@@ -60,7 +60,9 @@ fn refused_by_length_version_key_or_mic() {
 
     let mut version = good.clone();
     version[0] |= 0x80;
-    assert_eq!(refuses(&[], &version), Discard::Version);
+    // With that bit it is read as a continuation frame, and is none.
+    assert_eq!(refuses(&[], &version), Discard::Mic);
+    assert_eq!(decode(&mut version, &Keyring::new(keys())), Err(Discard::Version));
 
     let other_epoch = seal_under(&FRAME, &EpochKeys::derive(&secret(), EPOCH + 1));
     assert_eq!(refuses(&[], &other_epoch), Discard::UnknownKey);
@@ -246,6 +248,7 @@ const REACHED: &[(Discard, &str)] = &[
     (Discard::Duplicate, "refused_as_known"),
     (Discard::NotNextHop, "flooding: a_named_next_hop_relays_alone"),
     (Discard::WeakLink, "learned_routes: a_link_that_carries_one_way_is_no_way"),
+    (Discard::NoContext, "continued: what_no_head_has_announced_changes_nothing"),
     (Discard::QueueFull, "bounds: air_queue"),
     (Discard::Stale, "bounds: air_queue_what_waits_for_two_seconds"),
     (Discard::Suppressed, "flooding: in_a_crowd"),

@@ -5,6 +5,7 @@
 #![cfg(feature = "node")]
 
 mod bounds;
+mod continued;
 mod contract;
 mod deadlines;
 mod delivery;

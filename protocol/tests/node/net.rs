@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mesh_protocol::continuation;
 use mesh_protocol::frame::{Frame, encode};
 use mesh_protocol::{
     Address, Answer, AnyNode, Config, Delivery, Discard, Duration, EpochKeys, Event, Host, Instant, Keyring,
@@ -85,6 +86,21 @@ pub(crate) struct Opened {
 pub(crate) fn open(bytes: &[u8]) -> Opened {
     let mut bytes = bytes.to_vec();
     let ring = Keyring::new(keys());
+    if continuation::is_continuation(&bytes) {
+        let verified = continuation::decode(&mut bytes, &ring).expect("a node sent it, so it verifies");
+        let frame = verified.frame();
+        return Opened {
+            ttl: 4 - frame.hop,
+            seq: frame.seq,
+            src: frame.src.bits(),
+            // Its first segment has said that, and how urgent it is.
+            dst: 0,
+            next: None,
+            priority: Priority::Low,
+            kind: mesh_protocol::frame::Kind::Segment,
+            body: frame.data.to_vec(),
+        };
+    }
     let verified = mesh_protocol::frame::decode(&mut bytes, &ring).expect("a node sent it, so it verifies");
     let frame = verified.frame();
     Opened {

@@ -71,9 +71,9 @@ fn who_is_not_on_the_route_passes_nothing_on() {
         println!("relays {:?}", relays(&net));
         if net.stations[0].node.routes(net.now).any(|route| route.origin == RouteOrigin::Operator) {
             assert_eq!(relays(&net)[4..], [0; 6], "the others");
-            // Three hops of four short segments there and one receipt back, each once but for a few that were late to be heard.
+            // Three hops of a first segment and two continuation frames there and one receipt back, each once but for a few that were late to be heard.
             assert!(
-                relays(&net)[1..4].iter().all(|count| (4 + 1..=4 + 3).contains(count)),
+                relays(&net)[1..4].iter().all(|count| (3 + 1..=3 + 3).contains(count)),
                 "{:?}",
                 relays(&net)
             );
@@ -84,16 +84,16 @@ fn who_is_not_on_the_route_passes_nothing_on() {
 }
 
 #[test]
-fn each_relay_names_the_next_one_and_segments_are_short() {
+fn each_relay_names_the_next_one_in_the_first_segment_and_the_others_follow_it() {
     let mut net = routed_ladder();
     net.send(0, address(4), Priority::Medium, secs(5), &text(25)).unwrap();
     net.run(ms(600));
     for at in 0..4 {
         let frames: Vec<_> = said(&net, at).into_iter().filter(|frame| frame.src == 1).collect();
-        assert_eq!(frames.len(), 4, "29 bytes with head and CRC");
-        assert!(frames.iter().all(|frame| frame.next == Some(address(at + 1).bits())));
-        assert!(frames.iter().all(|frame| frame.ttl == 7 - at as u8));
-        assert_eq!(frames.iter().map(|frame| frame.body.len()).collect::<Vec<_>>(), [11, 11, 11, 3 + 5]);
+        assert_eq!(frames.len(), 3, "29 bytes with head and CRC");
+        assert_eq!((frames[0].next, frames[0].ttl), (Some(address(at + 1).bits()), 7 - at as u8));
+        assert!(frames[1..].iter().all(|frame| frame.ttl == 4 - at as u8), "so many have passed them on");
+        assert_eq!(frames.iter().map(|frame| frame.body.len()).collect::<Vec<_>>(), [3 + 8, 15, 6]);
     }
     let receipts: Vec<_> = said(&net, 4);
     assert_eq!(receipts.len(), 1, "{receipts:?}");
@@ -103,12 +103,12 @@ fn each_relay_names_the_next_one_and_segments_are_short() {
 
 #[test]
 fn every_length_arrives_by_a_route() {
-    // A single frame holds 11 bytes with a head of 2, a block 512 with head and CRC.
+    // A single frame holds 11 bytes with a head of 2, a block 640 with head and CRC, as without a route.
     let node = &routed_ladder().stations[0].node;
     let fits = |len: &usize| node.first_part_len(address(4), Priority::High, *len) == *len;
-    let one_block = (1..=600).rev().find(fits).unwrap();
-    assert_eq!(one_block, 512 - 2 - 6);
-    let part = node.first_part_len(address(4), Priority::High, 600);
+    let one_block = (1..=640).rev().find(fits).unwrap();
+    assert_eq!(one_block, 640 - 2 - 6);
+    let part = node.first_part_len(address(4), Priority::High, 640);
     for around in [9, 12, one_block, 2 * part] {
         for len in around - 1..=around + 1 {
             let mut net = routed_ladder();
@@ -156,10 +156,10 @@ fn a_route_that_leads_nowhere_costs_a_timeout_and_no_message() {
         assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered, "{len} bytes");
         assert_eq!(net.received(4), [(1, id, text(len))]);
         let own: Vec<_> = said(&net, 0).into_iter().filter(|frame| frame.kind != Kind::Control).collect();
-        let first = own.iter().take_while(|frame| frame.next == Some(99)).count();
-        assert!(first > 0 && own[first].next.is_none());
+        let first = own.iter().take_while(|frame| frame.next == Some(99) || frame.dst == 0).count();
+        assert!(first > 0 && own[0].next == Some(99) && own[first].next.is_none());
         assert!(own[first..].iter().all(|frame| frame.ttl == 7), "then with the full TTL");
-        assert!(own.iter().filter(|frame| frame.kind == Kind::Segment).all(|frame| frame.body.len() <= 11));
+        assert!(own.iter().filter(|frame| frame.kind == Kind::Segment).all(|frame| frame.body.len() <= 15));
     }
 }
 
@@ -214,11 +214,11 @@ fn a_route_straight_to_a_neighbour_asks_nobody() {
     route(&mut net, 1, 0, 0);
     net.rule(|_, to| if to == 0 { Reception::Lose } else { Reception::Pass });
     let id = net.send(0, address(1), Priority::Medium, secs(5), &text(25)).unwrap();
-    net.run(ms(100));
+    net.run(ms(140));
     let own = said(&net, 0);
     assert_eq!(own.len(), 3, "segments of the usual length");
-    assert!(own.iter().all(|frame| frame.ttl == 1 && frame.next.is_none()));
-    let times = net.sent_by(0).iter().filter(|frame| frame.dst == 2).count();
+    assert!(own[0].ttl == 1 && own[0].next.is_none());
+    let times = net.sent_by(0).iter().filter(|frame| frame.dst != 0xffff).count();
     assert_eq!(times, 6, "none was heard to arrive, and all are said again");
     assert_eq!(relays(&net), [0; 10]);
     net.rule(|_, _| Reception::Pass);
@@ -306,7 +306,7 @@ fn whatever_routes_say_every_message_arrives_once_and_nobody_relays_a_frame_thre
             by_route += said(&net, at).iter().filter(|frame| frame.next.is_some()).count();
         }
     }
-    assert!(sent > 100 && by_route > 200, "{sent} messages, {by_route} frames to a next hop");
+    assert!(sent > 100 && by_route > 60, "{sent} messages, {by_route} frames to a next hop");
 }
 
 #[test]
