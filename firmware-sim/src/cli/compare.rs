@@ -24,7 +24,10 @@ pub(super) struct CompareArgs {
     /// A seed, or several as FIRST..LAST, both included [default: 1..10, fewer for rows that take long; 1..3 with --quick]
     #[arg(long, value_parser = seeds)]
     seeds: Option<Seeds>,
-    /// Only short and steady cases, with few seeds, and the others only where ours is divided by theirs
+    /// Only our stack, and the others where ours is divided by theirs
+    #[arg(long)]
+    ours: bool,
+    /// The same for short and steady cases, with few seeds
     #[arg(long)]
     quick: bool,
     /// Fail where our stack is worse by more than a fifth than this file says, which `tools/figures compare` wrote
@@ -62,8 +65,13 @@ pub(super) fn run(args: &CompareArgs) -> ExitOutcome {
     let recorded = args.against.as_deref().map(read).transpose()?;
     let last = if args.quick { QUICK_SEEDS } else { SEEDS };
     let seeds = args.seeds.as_ref().map_or_else(|| (1..=last).collect(), |Seeds(seeds)| seeds.clone());
-    let selection =
-        Selection { seeds, all_seeds: args.seeds.is_some(), rows: args.row.clone(), quick: args.quick };
+    let selection = Selection {
+        seeds,
+        all_seeds: args.seeds.is_some(),
+        rows: args.row.clone(),
+        quick: args.quick,
+        ours: args.ours || args.quick,
+    };
     let bar = progress(2, args.json);
     let found = compare::compare(&rows, &selection, threads(args.threads), |total| {
         bar.set_length(total as u64);

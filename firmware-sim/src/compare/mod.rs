@@ -78,8 +78,10 @@ pub struct Selection {
     pub all_seeds: bool,
     /// Only rows of these names; all if there is none.
     pub rows: Vec<String>,
-    /// Only short and steady cases, and the other stacks only where ours is divided by theirs.
+    /// Only short and steady cases.
     pub quick: bool,
+    /// Only ours, and the other stacks where ours is divided by theirs.
+    pub ours: bool,
 }
 
 /// A figure that is worse than recorded by more than a fifth.
@@ -178,7 +180,7 @@ fn played<'a>(rows: &'a [Row], selection: &Selection) -> Result<Vec<Played<'a>>,
                 continue;
             }
             let mut stacks = row.stacks();
-            if selection.quick {
+            if selection.ours {
                 let divided =
                     |kind: &StackKind| case.figures.iter().any(|f| f.of.as_deref() == Some(kind.name()));
                 stacks.retain(|kind| *kind == StackKind::ALL[0] || divided(kind));
@@ -323,20 +325,26 @@ impl Compared {
 }
 
 impl Comparison {
-    /// Figures of our stack whose median is worse than `recorded` by more than a fifth.
+    /// Figures of our stack whose median is worse than the recorded one by more than a fifth, and than every seed recorded.
     #[must_use]
     pub fn fallen(&self, recorded: &Self) -> Vec<Fallen> {
-        let median = |compared: &Compared| compared.ours().and_then(|spread| spread.median);
         let mut fallen = Vec::new();
         for now in &self.figures {
             let Some(then) = recorded.figures.iter().find(|then| then.name() == now.name()) else { continue };
-            let (recorded, now_is) = (median(then), median(now));
-            let fell = match (recorded, now_is) {
+            let Some(spread) = then.ours() else { continue };
+            let now_is = now.ours().and_then(|spread| spread.median);
+            // A percentile of few messages moves more than that from seed to seed.
+            let fell = match (spread.median, now_is) {
                 (None, _) => false,
                 (Some(_), None) => true,
-                (Some(then), Some(is)) if now.more_is_better => is < then * (1.0 - FALL),
-                (Some(then), Some(is)) => is > then * (1.0 + FALL),
+                (Some(then), Some(is)) if now.more_is_better => {
+                    is < then * (1.0 - FALL) && spread.low.is_none_or(|low| is < low)
+                }
+                (Some(then), Some(is)) => {
+                    is > then * (1.0 + FALL) && spread.high.is_none_or(|high| is > high)
+                }
             };
+            let recorded = spread.median;
             if fell {
                 fallen.push(Fallen { name: now.name(), unit: now.unit.clone(), recorded, now: now_is });
             }

@@ -46,6 +46,14 @@ fn only_what_is_worse_by_more_than_a_fifth_has_fallen() {
     }
 }
 
+#[test]
+fn what_a_recorded_seed_was_as_bad_as_has_not_fallen() {
+    let mut then = compared(10.0, false);
+    then.figures[0].stacks.insert("mesh".into(), Spread::of(vec![Some(9.0), Some(10.0), Some(20.0)], false));
+    assert_eq!(compared(19.0, false).fallen(&then), []);
+    assert_eq!(compared(21.0, false).fallen(&then).len(), 1);
+}
+
 /// A chain of two, both without loss: what can be worked out by hand, and the same figures on any number of threads.
 #[test]
 fn a_row_is_played_by_every_stack_with_the_same_seeds() {
@@ -77,8 +85,8 @@ fn a_row_is_played_by_every_stack_with_the_same_seeds() {
     assert_eq!(one.figures[0].met, Some(true));
     assert_eq!(one.figures[1].stacks["flood"].values, [Some(1.0), Some(1.0)]);
     assert_eq!(ours(2).values, [Some(1.0), Some(1.0)], "the same scenario");
-    // The quick form plays the other stacks only where ours is divided by theirs.
-    let quick = compare(&[row], &Selection { quick: true, ..selection }, 2, |_| ()).unwrap();
+    // Ours alone plays the other stacks where it is divided by theirs.
+    let quick = compare(&[row], &Selection { quick: true, ours: true, ..selection }, 2, |_| ()).unwrap();
     let stacks: Vec<&String> = quick.figures[0].stacks.keys().collect();
     assert_eq!(stacks, ["flood", "mesh"]);
     assert_eq!(quick.figures[0].ours(), one.figures[0].ours());
