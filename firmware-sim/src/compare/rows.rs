@@ -160,9 +160,8 @@ impl Row {
     /// What a file with the scenario of one of its cases is called, without an ending.
     #[must_use]
     pub fn file_name(&self, case: &Case) -> String {
-        let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-        let case: String = case.name.chars().map(word).collect();
-        if case.is_empty() { self.name.clone() } else { format!("{}-{case}", self.name) }
+        let words = case.name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        std::iter::once(self.name.as_str()).chain(words).collect::<Vec<_>>().join("-")
     }
 
     /// The stacks that play it.
