@@ -287,3 +287,62 @@ fn a_gateway_that_is_told_to_call_itself_says_that_it_is_itself() {
     let why = why.expect("it is tried at once");
     assert!(why.contains("this gateway itself") && !why.contains("lease"), "{why}");
 }
+
+#[test]
+fn why_ping_and_trace_tell_of_the_way_to_a_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path());
+    daemon.ask(&["query", "--to", "echo", "hello"]);
+    let receipt = daemon.ask(&["send", "--to", "echo", "--wait", "hello"]);
+    assert_eq!(receipt["outcome"], json!("delivered"));
+    let (id, node) = (receipt["id"].as_str().unwrap(), receipt["where"].as_str().unwrap());
+
+    let story = daemon.ask(&["why", id]);
+    let steps = story["steps"].as_array().unwrap();
+    assert_eq!((&steps[0]["what"], &steps[1]["what"]), (&json!("accepted"), &json!("stored")));
+    let end = steps.last().unwrap();
+    assert_eq!((&end["what"], &end["outcome"]), (&json!("ended"), &json!("delivered")));
+    assert!(steps.iter().any(|step| step["what"] == "sent" || step["what"] == "flooded"), "{story}");
+    let shown = daemon.run(&["why", id]);
+    assert!(
+        text(&shown.stdout).starts_with(&format!("{id}\n    AFTER  WHAT\n  0.000 s  accepted\n")),
+        "{shown:?}"
+    );
+    assert!(text(&shown.stdout).ends_with(" s  ended: delivered\n"), "{shown:?}");
+    let unknown = daemon.run(&["why", "0x0001/4000000"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("nothing is known of it"), "{unknown:?}");
+
+    // A ping is sent once, and may be lost; its agent's name means the node.
+    let pinged = (0..20).map(|_| daemon.run(&["ping", "echo", "--count", "1", "--json"]));
+    let pinged = pinged.into_iter().find(|pinged| pinged.status.success()).expect("one in twenty arrives");
+    let pinged: Value = serde_json::from_slice(&pinged.stdout).unwrap();
+    assert_eq!(
+        (&pinged["node"], &pinged["asked"], &pinged["answered"]),
+        (&json!(node), &json!(1), &json!(1))
+    );
+    let traced = (0..20).map(|_| daemon.run(&["trace", node, "--json"]));
+    let traced = traced.into_iter().find(|traced| traced.status.success()).expect("one in twenty arrives");
+    let traced: Value = serde_json::from_slice(&traced.stdout).unwrap();
+    let hops = traced["hops"].as_array().unwrap();
+    assert_eq!(
+        (&traced["reached"], &hops[0]["node"], &hops[0]["hop"]),
+        (&json!(true), &json!("0x0001"), &json!(0))
+    );
+    assert_eq!(hops.last().unwrap()["node"], json!(node));
+
+    for (asked, wrong) in [("0x0001", "it is not another node"), ("nobody", "no agent nobody is known here")]
+    {
+        let refused = daemon.run(&["ping", asked, "--count", "1"]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains(wrong), "{refused:?}");
+    }
+    // Nobody is there: what came of it is on standard output all the same.
+    let silent = daemon.run(&["ping", "0x7000", "--count", "1", "--timeout", "200ms"]);
+    assert_eq!(
+        text(&silent.stdout),
+        "0x7000 did not answer within 200ms\n1 asked, none answered\n",
+        "{silent:?}"
+    );
+    assert!(silent.status.code() == Some(1) && text(&silent.stderr).contains("mesh-gateway trace 0x7000"));
+}

@@ -10,7 +10,8 @@ use crate::agents::SessionId;
 
 /// Questions that wait for answers at a time, of all agents. A guess: a few people who look at a few nodes.
 const WAITING: usize = 16;
-/// The time between two questions. Each may be flooded, and be answered by all on its way. A guess.
+/// Questions at once, and the time in which one more may be asked. Each may be flooded, and be answered by all on its way. Guesses.
+const AT_ONCE: u64 = 4;
 const EVERY: Duration = Duration::from_millis(200);
 /// How long a trace waits for answers of nodes on the way after the end has answered: those that stand nearer were asked first.
 const REST: Duration = Duration::from_millis(500);
@@ -37,18 +38,19 @@ struct Waiting {
 pub(super) struct Probes {
     waiting: Vec<Waiting>,
     numbers: u16,
-    last: Option<Instant>,
+    /// When all that were asked have had their time, one after the other.
+    paced_until: Instant,
 }
 
 impl Probes {
     fn ask(&mut self, now: Instant, session: SessionId, ask: AskNode, asked: Asked) -> Result<u16, Refusal> {
-        let too_fast = self.last.is_some_and(|last| now.since(last) < EVERY);
-        if self.waiting.len() >= WAITING || too_fast {
+        let paced_until = self.paced_until.max(now) + EVERY;
+        if self.waiting.len() >= WAITING || paced_until.since(now) > EVERY.times(AT_ONCE) {
             let why = format!("cannot ask {}: too many questions to nodes at a time", ask.node);
             return Err(Refusal::new(ErrorCode::Busy, why).hint("ask again in a second"));
         }
         self.numbers = self.numbers.wrapping_add(1);
-        self.last = Some(now);
+        self.paced_until = paced_until;
         self.waiting.push(Waiting {
             session,
             reference: ask.reference,
@@ -224,10 +226,13 @@ mod tests {
     #[test]
     fn questions_are_few() {
         let mut probes = Probes::default();
-        for n in 0..WAITING as u64 {
-            probes.ask(at(200 * n), SessionId(1), ask(9_000), Asked::Ping).unwrap();
-            let too_fast = probes.ask(at(200 * n + 1), SessionId(1), ask(9_000), Asked::Ping);
+        for _ in 0..AT_ONCE {
+            probes.ask(at(0), SessionId(1), ask(9_000), Asked::Ping).unwrap();
+        }
+        for n in 1..=WAITING as u64 - AT_ONCE {
+            let too_fast = probes.ask(at(200 * n - 1), SessionId(1), ask(9_000), Asked::Ping);
             assert_eq!(too_fast.unwrap_err().code, ErrorCode::Busy);
+            probes.ask(at(200 * n), SessionId(1), ask(9_000), Asked::Ping).unwrap();
         }
         let full = probes.ask(at(8_000), SessionId(1), ask(9_000), Asked::Ping);
         assert_eq!(full.unwrap_err().code, ErrorCode::Busy);
