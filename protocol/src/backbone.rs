@@ -22,7 +22,7 @@ const HEARD_WELL: u8 = 9;
 /// The share below which that is no longer so: what is measured from 16 hellos goes up and down.
 const HEARD_ILL: u8 = 6;
 /// One in so many of those that see a neighbour without the backbone steps in at its next hello: else all around it did at once.
-const STEPS_IN: u64 = 4;
+const STEPS_IN: u64 = 8;
 /// A neighbour that hears less than this share of ours needs others anyway, and has no use for this node.
 const OF_USE: u8 = 4;
 /// A neighbour that has not said hello for so many of its pauses has no say any more.
@@ -30,28 +30,36 @@ const PAUSES: u16 = 4;
 /// Between two hellos whatever it says, for the neighbour that has just restarted.
 const PAUSE_MIN: u16 = 10;
 
-/// What a neighbour has said of this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
-    /// Nothing yet.
-    Unknown,
-    /// That it hears it.
-    Some,
-    /// That it hardly does.
-    None,
-}
-
+/// Packed: a small node has all of them as well.
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     /// Bit n: it hears peer n well.
     hears: u32,
-    /// The low 12 bits of its address, which is what reports name.
+    /// The low 12 bits of its address, which is what reports name, and above them the flags.
     id: u16,
     /// Until when it has a say, in seconds; they wrap.
     until: u16,
-    backbone: bool,
-    /// What this node is to it.
-    own: Use,
+}
+
+impl Peer {
+    /// It is of the backbone.
+    const BACKBONE: u16 = 1 << 12;
+    /// It has said that it hears this node.
+    const HEARS_OWN: u16 = 1 << 13;
+    /// It hardly hears this node, as it has said, or as it is hardly heard.
+    const DEAF: u16 = 1 << 14;
+
+    const fn id(&self) -> u16 {
+        self.id & 0x0fff
+    }
+
+    const fn is(&self, flag: u16) -> bool {
+        self.id & flag != 0
+    }
+
+    const fn set(&mut self, flag: u16, on: bool) {
+        self.id = self.id & !flag | if on { flag } else { 0 };
+    }
 }
 
 /// The neighbours and what they hear.
@@ -93,17 +101,17 @@ impl Backbone {
         let pause = PAUSE_MIN.max(1 << flags.pace().min(9));
         let mut peer = self.peers[at];
         peer.until = seconds(now).wrapping_add(pause * PAUSES);
-        peer.backbone = flags.has(HelloFlags::BACKBONE);
+        peer.set(Peer::BACKBONE, flags.has(HelloFlags::BACKBONE));
         // Links differ little by direction: who is hardly heard hardly hears.
-        if arrives.is_some_and(|share| HelloReport::of(from, share).delivery < OF_USE)
-            && peer.own == Use::Unknown
-        {
-            peer.own = Use::None;
+        let ill = arrives.is_some_and(|share| HelloReport::of(from, share).delivery < OF_USE);
+        if ill && !peer.is(Peer::HEARS_OWN) {
+            peer.set(Peer::DEAF, true);
         }
         for report in reports.iter().flatten() {
             if report.is_of(own) {
-                peer.own = if report.delivery >= OF_USE { Use::Some } else { Use::None };
-            } else if let Some(of) = self.peers.iter().position(|peer| peer.id == report.neighbour) {
+                peer.set(Peer::HEARS_OWN, report.delivery >= OF_USE);
+                peer.set(Peer::DEAF, report.delivery < OF_USE);
+            } else if let Some(of) = self.peers.iter().position(|peer| peer.id() == report.neighbour) {
                 let bit = 1 << of;
                 match report.delivery {
                     HEARD_WELL.. => peer.hears |= bit,
@@ -119,10 +127,10 @@ impl Backbone {
     pub(crate) fn choose(&mut self, now: Instant, rng: &mut Rng) {
         let now = seconds(now);
         let there = self.bits(|peer| !is_past(peer.until, now));
-        let backbone = self.bits(|peer| peer.backbone) & there;
+        let backbone = self.bits(|peer| peer.is(Peer::BACKBONE)) & there;
         let covered = |at: usize| {
             let peer = &self.peers[at];
-            peer.own == Use::None || (peer.hears & backbone).count_ones() >= COVER
+            peer.is(Peer::DEAF) || (peer.hears & backbone).count_ones() >= COVER
         };
         let all_covered = ones(there).all(covered);
         let needed = backbone == 0 || !all_covered || !self.is_connected(backbone);
@@ -150,10 +158,10 @@ impl Backbone {
     }
 
     fn place(&mut self, now: Instant, id: u16) -> Option<usize> {
-        if let Some(at) = self.peers.iter().position(|peer| peer.id == id) {
+        if let Some(at) = self.peers.iter().position(|peer| peer.id() == id) {
             return Some(at);
         }
-        let fresh = Peer { hears: 0, id, until: 0, backbone: true, own: Use::Unknown };
+        let fresh = Peer { hears: 0, id: id | Peer::BACKBONE, until: 0 };
         if self.peers.push(fresh).is_ok() {
             return Some(self.peers.len() - 1);
         }

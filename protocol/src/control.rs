@@ -417,8 +417,9 @@ impl Control {
                 len
             }
             Self::Feedback(feedback) => {
-                out[..7].copy_from_slice(&feedback.bytes());
-                7
+                let (bytes, len) = feedback.bytes();
+                out[..len].copy_from_slice(&bytes[..len]);
+                len
             }
             Self::WhoHas(name) | Self::Here(name) => {
                 out[0] = if matches!(self, Self::WhoHas(_)) { WHO_HAS } else { HERE };

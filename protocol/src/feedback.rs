@@ -1,9 +1,9 @@
 //! What the receivers of a message to a group or everyone say back: nack, and tally.
 //!
-//! Owns their bytes. Each fits beside NEXT with the long MIC: 7 bytes.
+//! Owns their bytes. A nack fits beside NEXT with the long MIC, in 7 bytes; a tally goes one hop.
 
 use crate::segment::{TransferId, all};
-use crate::{Discard, MessageId};
+use crate::{Address, Discard, MessageId};
 
 pub(crate) const NACK: u8 = 0x0a;
 pub(crate) const TALLY: u8 = 0x10;
@@ -13,13 +13,19 @@ pub(crate) const TALLY: u8 = 0x10;
 pub enum Feedback {
     /// Of your transfer to many I lack these segments.
     Nack(Nack),
-    /// So many more nodes have your message to many.
-    Tally {
-        /// Which message of the addressed node.
-        message: MessageId,
-        /// How many, at least one.
-        count: u16,
-    },
+    /// So many more nodes have this message to many. To the next hop towards its sender.
+    Tally(Tallied),
+}
+
+/// How many nodes have a message to many, as far as the sender of this has counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tallied {
+    /// Whose message.
+    pub origin: Address,
+    /// Which.
+    pub message: MessageId,
+    /// How many have it that were not said before, at least one.
+    pub count: u16,
 }
 
 /// Which segments of a transfer to many one of its receivers lacks.
@@ -54,18 +60,19 @@ impl Nack {
 
 impl Feedback {
     /// Its bytes.
-    pub(crate) const fn bytes(&self) -> [u8; 7] {
+    pub(crate) const fn bytes(&self) -> ([u8; 9], usize) {
         match *self {
             Self::Nack(Nack { transfer, base, behind }) => {
                 // 10 bits of transfer, 6 of base.
                 let [t0, t1] = (transfer.bits() << 6 | base as u16 & 63).to_be_bytes();
                 let [b0, b1, b2, b3] = behind.to_be_bytes();
-                [NACK, t0, t1, b0, b1, b2, b3]
+                ([NACK, t0, t1, b0, b1, b2, b3, 0, 0], 7)
             }
-            Self::Tally { message, count } => {
+            Self::Tally(Tallied { origin, message, count }) => {
+                let [o0, o1] = origin.bits().to_be_bytes();
                 let [m0, m1, m2, m3] = message.0.to_be_bytes();
                 let [c0, c1] = count.to_be_bytes();
-                [TALLY, m0, m1, m2, m3, c0, c1]
+                ([TALLY, o0, o1, m0, m1, m2, m3, c0, c1], 9)
             }
         }
     }
@@ -80,10 +87,15 @@ impl Feedback {
                     behind: u32::from_be_bytes([b0, b1, b2, b3]),
                 }))
             }
-            [TALLY, m0, m1, m2, m3, c0, c1] if c0 | c1 != 0 => Ok(Self::Tally {
-                message: MessageId(u32::from_be_bytes([m0, m1, m2, m3])),
-                count: u16::from_be_bytes([c0, c1]),
-            }),
+            [TALLY, o0, o1, m0, m1, m2, m3, c0, c1] => {
+                let origin = Address::new(u16::from_be_bytes([o0, o1]));
+                let count = u16::from_be_bytes([c0, c1]);
+                if !origin.is_node() || count == 0 {
+                    return Err(Discard::Malformed);
+                }
+                let message = MessageId(u32::from_be_bytes([m0, m1, m2, m3]));
+                Ok(Self::Tally(Tallied { origin, message, count }))
+            }
             _ => Err(Discard::Malformed),
         }
     }
@@ -98,11 +110,21 @@ mod tests {
         for feedback in [
             Feedback::Nack(Nack { transfer: TransferId::new(0x3ff), base: 63, behind: u32::MAX }),
             Feedback::Nack(Nack::of(TransferId::new(1), !0b1010, 64).unwrap()),
-            Feedback::Tally { message: MessageId(u32::MAX), count: 999 },
+            Feedback::Tally(Tallied {
+                origin: Address::new(0x7fff),
+                message: MessageId(u32::MAX),
+                count: 999,
+            }),
         ] {
-            assert_eq!(Feedback::parse(&feedback.bytes()), Ok(feedback));
+            let (bytes, len) = feedback.bytes();
+            assert_eq!(Feedback::parse(&bytes[..len]), Ok(feedback));
         }
-        for body in [&[NACK, 1, 2, 3, 4, 5][..], &[TALLY, 0, 0, 0, 1, 0, 0], &[]] {
+        for body in [
+            &[NACK, 1, 2, 3, 4, 5][..],
+            &[TALLY, 0, 1, 0, 0, 0, 1, 0, 0],
+            &[TALLY, 0x80, 1, 0, 0, 0, 1, 0, 1],
+            &[],
+        ] {
             assert_eq!(Feedback::parse(body), Err(Discard::Malformed));
         }
     }

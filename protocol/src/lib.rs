@@ -154,6 +154,8 @@ mod shares;
 mod stats;
 #[cfg(feature = "node")]
 mod steps;
+#[cfg(feature = "node")]
+mod tallies;
 mod time;
 mod types;
 #[cfg(feature = "node")]
@@ -176,7 +178,7 @@ pub use envelope::{
     NAME_MAX,
 };
 #[cfg(feature = "node")]
-pub use feedback::{Feedback, Nack};
+pub use feedback::{Feedback, Nack, Tallied};
 #[cfg(feature = "node")]
 pub use neighbours::{ALIVE_FOR as NEIGHBOUR_ALIVE_FOR, Neighbour, Neighbours};
 #[cfg(feature = "node")]

@@ -58,16 +58,10 @@ struct Window {
     /// Frames that were refused since the last one that was not.
     refused: u16,
     epoch: u32,
-    /// The highest SEQ taken, 24 bits, and above them [`TAKEN`] and [`LATE`].
+    /// The highest SEQ taken, 24 bits, and above them [`TAKEN`](Window::TAKEN) and [`LATE`](Window::LATE).
     seq: u32,
     met: Met,
 }
-
-/// Something of the source was taken here, not only passed on.
-const TAKEN: u32 = 1 << 24;
-/// It came when the table was full, so that there may have been a window before of which nothing is left: what its
-/// frames in transit say of paths and neighbours may be old.
-const LATE: u32 = 1 << 25;
 
 /// Bit n: the SEQ n below the highest was met. Three words, as a window of 128 bits would make each source take half as much again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +95,7 @@ impl Iterator for ReplayMarks<'_> {
     type Item = ReplayMark;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.find(|window| window.is(TAKEN)).map(Window::mark)
+        self.0.find(|window| window.is(Window::TAKEN)).map(Window::mark)
     }
 }
 
@@ -134,6 +128,12 @@ impl Claim {
 }
 
 impl Window {
+    /// Something of the source was taken here, not only passed on.
+    const TAKEN: u32 = 1 << 24;
+    /// It came when the table was full, so that there may have been a window before of which nothing is left: what its
+    /// frames in transit say of paths and neighbours may be old.
+    const LATE: u32 = 1 << 25;
+
     const fn new(mark: ReplayMark, met: Met, flags: u32) -> Self {
         let ReplayMark { src, epoch, seq } = mark;
         Self { src, refused: 0, epoch, seq: seq & SEQ_MAX | flags, met }
@@ -240,7 +240,7 @@ impl<const N: usize> ReplayTable<N> {
     /// Makes room for a source in a full table, if there is one that gives way: each in turn.
     pub(crate) fn make_room(&mut self) -> bool {
         let (len, hand) = (self.windows.len(), usize::from(self.hand));
-        let gives_way = (0..len).map(|n| (hand + n) % len).find(|at| !self.windows[*at].is(TAKEN));
+        let gives_way = (0..len).map(|n| (hand + n) % len).find(|at| !self.windows[*at].is(Window::TAKEN));
         if let Some(at) = gives_way {
             let gone = self.windows.remove(at);
             self.forget_claim(gone.src);
@@ -252,15 +252,15 @@ impl<const N: usize> ReplayTable<N> {
 
     /// Marks what [`check`](Self::check) found to be new; `taken` if it is not only passed on.
     pub(crate) fn mark(&mut self, src: Address, epoch: u32, seq: u32, taken: bool) {
-        let taken = if taken { TAKEN } else { 0 };
-        let late = if self.made_room { LATE } else { 0 };
+        let taken = if taken { Window::TAKEN } else { 0 };
+        let late = if self.made_room { Window::LATE } else { 0 };
         let fresh = Window::new(ReplayMark { src, epoch, seq }, Met::ONE, taken | late);
         // Whoever is heard where it was has not jumped.
         self.forget_claim(src);
         match self.find(src) {
             Err(at) => self.insert(at, fresh),
             Ok(at) if epoch > self.windows[at].epoch => {
-                let before = self.windows[at].seq & (TAKEN | LATE);
+                let before = self.windows[at].seq & (Window::TAKEN | Window::LATE);
                 self.windows[at] = Window::new(fresh.mark(), Met::ONE, taken | before);
             }
             Ok(at) => {
@@ -280,14 +280,15 @@ impl<const N: usize> ReplayTable<N> {
 
     /// Whether what a source's frames in transit say of the path to it is new.
     pub(crate) fn is_current(&self, src: Address) -> bool {
-        self.find(src).is_ok_and(|at| self.windows[at].is(TAKEN) || !self.windows[at].is(LATE))
+        self.find(src)
+            .is_ok_and(|at| self.windows[at].is(Window::TAKEN) || !self.windows[at].is(Window::LATE))
     }
 
     /// Restores a mark from before a restart: nothing at or below it is taken again.
     ///
     /// `false` when the table is full of sources that do not give way.
     pub(crate) fn restore(&mut self, mark: ReplayMark) -> bool {
-        let window = Window::new(mark, Met::ALL, TAKEN);
+        let window = Window::new(mark, Met::ALL, Window::TAKEN);
         if let Ok(at) = self.find(mark.src) {
             let known = self.windows[at].mark();
             if (mark.epoch, mark.seq) > (known.epoch, known.seq) {
@@ -295,7 +296,7 @@ impl<const N: usize> ReplayTable<N> {
             } else if mark.epoch == known.epoch {
                 (known.seq - mark.seq..WINDOW).for_each(|age| self.windows[at].met.insert(age));
             }
-            self.windows[at].seq |= TAKEN;
+            self.windows[at].seq |= Window::TAKEN;
             return true;
         }
         if self.windows.is_full() && !self.make_room() {

@@ -32,6 +32,13 @@ pub enum Step {
     SecondHop(Address),
     /// No next hop took it: a route was looked for anew.
     Repair,
+    /// So many other nodes are known to have it, a message to many, by now.
+    Reached {
+        /// Those that said so; more may have it.
+        at_least: u16,
+        /// How many nodes this one knows, if it was for everyone; otherwise 0.
+        known: u16,
+    },
     /// This node on the way gave a frame up, and why.
     Undelivered {
         /// Which node says so.

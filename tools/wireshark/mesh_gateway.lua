@@ -326,6 +326,7 @@ field("uint32", "nack_behind", "Missing behind that", base.HEX)
 field("uint16", "probe", "Question", base.DEC)
 field("uint8", "trace_hop", "Hops from the origin", base.DEC)
 field("uint16", "trace_next", "Passed on to", base.HEX)
+field("uint16", "tally_of", "Message of node", base.HEX)
 field("uint16", "tally", "So many more have it", base.DEC)
 field("uint16", "verdict", "Verdict", base.HEX, VERDICTS)
 field("bytes", "name_hash", "Hash of the agent's name")
@@ -511,10 +512,11 @@ local function control(tvb, tree)
         tree:add(f.delivery, tvb(5, 1))
         local next_hop = tvb(3, 2):uint()
         return tvb(2, 1):uint() <= 15 and (next_hop < 0x8000 or next_hop == 0xffff)
-    elseif opcode == 16 and len == 7 then
-        tree:add(f.message, tvb(1, 4))
-        tree:add(f.tally, tvb(5, 2))
-        return tvb(5, 2):uint() > 0
+    elseif opcode == 16 and len == 9 then
+        tree:add(f.tally_of, tvb(1, 2))
+        tree:add(f.message, tvb(3, 4))
+        tree:add(f.tally, tvb(7, 2))
+        return tvb(7, 2):uint() > 0 and tvb(1, 2):uint() > 0 and tvb(1, 2):uint() < 0x8000
     end
     return false
 end

@@ -6,7 +6,6 @@ use super::Node;
 use super::events::PendingEvent;
 use crate::block::BlockHead;
 use crate::control::{Ack, Control, Verdict};
-use crate::feedback::Feedback;
 use crate::finished::Finished;
 use crate::frame::{Frame, Kind};
 use crate::reassembly::{NACK_SPREAD, Origin, Taken};
@@ -202,12 +201,7 @@ every_size!(
                         None => return Err(Discard::Unexpected),
                     }
                 }
-                Control::Feedback(Feedback::Nack(nack)) => {
-                    if !self.outbox.nacked(now, &nack) {
-                        return Err(Discard::Unexpected);
-                    }
-                }
-                Control::Feedback(Feedback::Tally { .. }) => return Err(Discard::Unexpected),
+                Control::Feedback(feedback) => self.take_feedback(now, feedback)?,
                 Control::Probe(probe) => self.take_probe(now, frame, probe, hops)?,
                 Control::RouteRequest(request) => self.take_request(now, frame, &request)?,
                 Control::RouteReply(reply) => self.take_reply(now, frame, &reply)?,

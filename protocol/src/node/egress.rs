@@ -12,6 +12,7 @@ use crate::continuation::{self, Continuation};
 use crate::control::{CONTROL_MAX, Control, ROUTE_BROKEN, ROUTE_REQUEST};
 use crate::control_queue::OwnControl;
 use crate::crypto::Mic;
+use crate::feedback::Feedback;
 use crate::frame::{Frame, Kind, encode, overhead};
 use crate::outbox::{Delivery, Form, NextSegment, SINGLE_MAX};
 use crate::seen::FrameKey;
@@ -213,6 +214,10 @@ every_size!(
                 // A hello measures what share of single frames arrives: a second copy would make every link look better.
                 (Egress::Direct, Own::Control(_)) if is_search => relay_copies(self.neighbours.alive(now)),
                 (Egress::Direct, Own::Control(_)) if dst == Address::EVERYONE => 1,
+                // All around can pass it on, and who misses it asks.
+                _ if dst.is_many() && matches!(draft.form, OwnForm::Of(Form::Segment)) => {
+                    self.copies(now, egress, dst, class.max(Priority::Medium))
+                }
                 _ => self.copies(now, egress, dst, class),
             };
             let links = draft.wire.map_or_else(|| self.links_for(sealed), link_bit);
@@ -357,6 +362,7 @@ every_size!(
                 | Control::HopAck(_)
                 | Control::RouteRequest(_)
                 | Control::RouteReply(_)
+                | Control::Feedback(Feedback::Tally(_))
                 | Control::RouteBroken { .. } => Egress::Direct,
                 Control::Ack(_)
                 | Control::Receipt { .. }

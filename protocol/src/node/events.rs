@@ -4,7 +4,7 @@ use heapless::Vec;
 
 use super::{Answer, Event, Host, Node, Received};
 use crate::block::{BlockHead, PART_LEN};
-use crate::control::NameHash;
+use crate::control::{NameHash, Verdict};
 use crate::outbox::SendOutcome;
 use crate::probe::TracedHop;
 use crate::reassembly::{Origin, SetIndex};
@@ -78,6 +78,9 @@ every_size!(
                         Event::Received(received) if received.destination.is_node() => {
                             Reply::Verdict(received.source, received.id, received.priority)
                         }
+                        Event::Received(received) if received.is_last() => {
+                            Reply::Taken(received.source, received.id)
+                        }
                         Event::ReserveSeq { up_to } => Reply::Reserved(up_to),
                         Event::NextPart { id, offset, len } => Reply::Part(id, offset, len),
                         _ => Reply::None,
@@ -85,6 +88,9 @@ every_size!(
                     match (host.event(event), reply) {
                         (Answer::Verdict(verdict), Reply::Verdict(to, id, priority)) => {
                             self.report(to, id, priority, verdict);
+                        }
+                        (Answer::None | Answer::Verdict(Verdict::Delivered), Reply::Taken(source, id)) => {
+                            self.has_taken(now, source, id);
                         }
                         (Answer::Reserved, Reply::Reserved(up_to)) => self.seq_reserved(up_to),
                         (_, Reply::Part(id, offset, len)) => {
@@ -122,6 +128,7 @@ every_size!(
 enum Reply {
     None,
     Verdict(Address, MessageId, Priority),
+    Taken(Address, MessageId),
     Reserved(u32),
     Part(MessageId, u32, usize),
 }

@@ -20,6 +20,7 @@ mod ingress;
 mod inspect;
 mod interface;
 mod links;
+mod many;
 mod probes;
 mod relay;
 mod routing;
@@ -53,6 +54,7 @@ use crate::routes::RouteTable;
 use crate::seen::SeenCache;
 use crate::seq::SeqCounter;
 use crate::steps::Steps;
+use crate::tallies::Tallies;
 use crate::{Address, Discard, Instant, MAX_FRAME, Priority, Rng, Stats};
 
 use events::PendingEvent;
@@ -106,6 +108,7 @@ every_size!(
         /// The event whose bytes the application may still be reading.
         lent: Option<PendingEvent<FRAME>>,
         /// What became of own messages on their way, until the application was told.
+        tallies: Tallies,
         steps: Steps,
         stats: Stats,
     }
@@ -163,6 +166,7 @@ every_size!(
                 hellos,
                 events: Deque::new(),
                 lent: None,
+                tallies: Tallies::new(),
                 steps: Steps::new(),
                 stats: Stats::default(),
             }

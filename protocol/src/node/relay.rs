@@ -23,7 +23,7 @@ const JITTER_MAX: PerClass<Duration> =
     PerClass::new([Duration::ZERO, Duration::ZERO, Duration::from_millis(20), Duration::from_millis(40)]);
 /// A node beside the backbone relays only what it has not heard [`ENOUGH_HEARD`] others relay by then, and a random part of
 /// [`SPARE_JITTER`] more. Guesses, held against the simulated air.
-const SPARE_AFTER: Duration = Duration::from_millis(60);
+const SPARE_AFTER: Duration = Duration::from_millis(80);
 /// See [`SPARE_AFTER`].
 const SPARE_JITTER: Duration = Duration::from_millis(60);
 

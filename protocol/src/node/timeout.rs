@@ -20,6 +20,7 @@ every_size!(
             }
             self.unheard(now);
             self.say_hop_acks(now);
+            self.hand_on_tallies(now);
             while let Some(due) = self.reassembly.due_ack(now) {
                 self.control(due.to, due.priority, due.control, due.again);
             }
@@ -66,6 +67,7 @@ every_size!(
                 self.queue.next_expiry(),
                 self.queue.next_overdue(),
                 self.hop_acks.next_due(),
+                self.tallies.next_due(),
                 self.reassembly.next_timeout(),
                 self.outbox.next_timeout(),
                 Some(self.discovery.next_timeout()),

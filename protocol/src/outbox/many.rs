@@ -5,6 +5,7 @@
 use super::outcome::{Progress, SendOutcome};
 use super::slot::Slot;
 use crate::segment::all;
+use crate::tallies::TALLIED_AFTER;
 use crate::{Duration, Instant, PerClass};
 
 /// Segments of a message to many follow each other at this pace, by priority: every node is to hear each of them, and many pass it
@@ -44,7 +45,13 @@ impl Slot {
 
     /// How long to wait behind a pass to many.
     pub(super) fn many_wait(&self) -> Duration {
-        if self.single || self.has_round() { ROUND_GAP } else { NACKS_FOR }
+        if self.has_round() {
+            ROUND_GAP
+        } else if self.single {
+            TALLIED_AFTER
+        } else {
+            NACKS_FOR
+        }
     }
 
     /// One of many lacks these segments: they are sent again. `false` if nothing comes of it.

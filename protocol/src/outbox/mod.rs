@@ -276,6 +276,14 @@ impl<const N: usize> Outbox<N> {
         slot.is_some_and(|slot| slot.nacked(now, nack.missing()))
     }
 
+    /// So many more nodes have an own message to many: to whom it is, and how many have it now. `None` if it is not under way.
+    pub(crate) fn tallied(&mut self, id: MessageId, count: u16) -> Option<(Address, u16)> {
+        let asked = |slot: &&mut Slot| slot.delivery.id == id && slot.delivery.destination.is_many();
+        let slot = self.slots.iter_mut().flatten().find(asked)?;
+        slot.tallied = slot.tallied.saturating_add(count);
+        Some((slot.delivery.destination, slot.tallied))
+    }
+
     /// Which message this transfer to a node is of, and which segments that node is known to hold.
     pub(crate) fn held(&self, to: Address, transfer: TransferId) -> Option<(MessageId, u64)> {
         let slot = self

@@ -67,6 +67,8 @@ pub(super) struct Slot {
     pub(super) rounds: u8,
     /// To many; bit n: segment n was sent in the present pass, or the one just over.
     pub(super) passed: u64,
+    /// To many: so many nodes are known to have all of it.
+    pub(super) tallied: u16,
     /// How many times it was served; the least served of a class goes next.
     pub(super) turn: u32,
     /// The ordinal of the message at this node: the oldest runs first.
@@ -103,6 +105,7 @@ impl Slot {
             all_sent: false,
             rounds: 1,
             passed: 0,
+            tallied: 0,
             turn: 0,
             born,
         }

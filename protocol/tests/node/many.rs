@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_protocol::frame::Kind;
-use mesh_protocol::{Address, Control, Feedback, PART_LEN, Priority, Segment, SendOutcome, SmallNode};
+use mesh_protocol::{Address, Control, Feedback, PART_LEN, Priority, Segment, SendOutcome, SmallNode, Step};
 
 use crate::net::{Log, Net, OnAir, Reception, address, open, secs, text};
 
@@ -23,8 +23,8 @@ fn everyone_gets_it_once() {
         assert_eq!(net.outcome(1, id).unwrap().1, SendOutcome::Sent);
         for at in 0..4 {
             assert!(
-                net.sent_by(at).iter().all(|frame| frame.kind != Kind::Control || frame.dst == 0xffff),
-                "hellos, and nobody answers"
+                net.sent_by(at).iter().all(|frame| frame.kind != Kind::Control || frame.ttl == 1),
+                "hellos and sums, to neighbours: nobody answers"
             );
         }
     }
@@ -163,6 +163,55 @@ fn a_receiver_that_gets_no_answer_stops_asking() {
     net.run(secs(30));
     let (_, asked) = sent_and_asked(&net);
     assert_eq!(asked, [2, 2, 2]);
+}
+
+/// What station 0 was told last of how many have its message.
+fn reached(net: &Net, id: u32) -> Option<(u16, u16)> {
+    let steps = net.stations[0].app.steps.iter().rev();
+    steps.filter(|(of, _)| *of == id).find_map(|(_, step)| match step {
+        Step::Reached { at_least, known } => Some((*at_least, *known)),
+        _ => None,
+    })
+}
+
+#[test]
+fn the_sender_hears_how_many_have_it() {
+    for len in [5, 100] {
+        let mut net = Net::<SmallNode>::line(5);
+        net.run(secs(12));
+        for at in 1..5 {
+            let now = net.now;
+            net.stations[at].node.set_route(now, address(0), address(at - 1), 1).unwrap();
+        }
+        let before = net.air.len();
+        let id = net.send(0, Address::EVERYONE, Priority::Medium, secs(20), &text(len)).unwrap();
+        net.run(secs(6));
+        assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Sent);
+        let (at_least, known) = reached(&net, id).unwrap();
+        assert_eq!(at_least, 4, "{len} bytes");
+        assert!(known <= 4);
+        let sums: BTreeSet<_> = net.air[before..]
+            .iter()
+            .map(|frame| open(&frame.bytes))
+            .filter(|frame| matches!(Control::parse(&frame.body), Ok(Control::Feedback(Feedback::Tally(_)))))
+            .map(|frame| (frame.src, frame.seq))
+            .collect();
+        assert_eq!(sums.len(), 4, "each node one, to the next");
+    }
+}
+
+#[test]
+fn what_is_lost_is_not_counted_and_no_node_is_twice() {
+    for seed in 0..6 {
+        let mut net = Net::<SmallNode>::full(8);
+        net.run(secs(12));
+        net.lossy(30, seed);
+        let id = net.send(0, Address::EVERYONE, Priority::Medium, secs(20), &text(60)).unwrap();
+        net.run(secs(8));
+        let has_it = (1..8).filter(|&at| !net.received(at).is_empty()).count();
+        let at_least = reached(&net, id).map_or(0, |(at_least, _)| usize::from(at_least));
+        assert!(at_least > 0 && at_least <= has_it, "{at_least} of {has_it}");
+    }
 }
 
 #[test]
