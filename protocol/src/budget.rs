@@ -1,46 +1,121 @@
 //! What a node offers to the air below CRITICAL, so that the air carries it and urgent frames pass.
 //!
-//! Owns the times before which lower classes stay silent. Who is next among those that may send is for `shares`.
+//! Owns how busy the air is, and from when on lower classes may send. The rule is one function of the frames that are heard in a
+//! second: up to [`FREE`] of them nothing is held back, and for each [`STEP`] more the pause behind a frame doubles. All that
+//! hear the same air come to the same pause, and the more of them there are, the longer it gets. Who is next among those
+//! that may send is for `shares`.
 
 use crate::{Duration, Instant};
 
-/// After a new CRITICAL frame the lower classes are silent for so long: while it floods on, and its answer comes back. Measured in
-/// the office: half as long loses a third of what it brings.
+/// After a new CRITICAL frame the lower classes are silent for so long: while it floods on, and its answer comes back.
 const HOLD: Duration = Duration::from_millis(80);
 /// However many CRITICAL frames come, one silence is no longer than this,
 const HOLD_MOST: Duration = Duration::from_millis(800);
 /// and a pause of a tenth of its length follows it.
 const PAUSE_SHARE: u64 = 10;
+/// For so long behind such a silence the air is kept light: further copies, answers and second attempts come in it.
+const ALERT: Duration = Duration::from_secs(4);
+/// The frames of a second are counted over about so long.
+const SPAN: Duration = Duration::from_secs(1);
+/// Frames in a second, somewhat more than are heard in a crowded office that is flooded from everywhere: to pause there costs messages
+/// their time. A guess for air that is more crowded.
+const FREE: u32 = 400;
+/// The same within [`ALERT`]. Where 25 nodes hear each other, this and the rule let each send about 14 times in a second; beyond
+/// 20 the 99th percentile of CRITICAL rises steeply.
+const FREE_IN_ALERT: u32 = 100;
+/// So many more frames in a second double the pause.
+const STEP: u32 = 40;
+/// The shortest pause where there is one: what a link needs for a frame anyway.
+const PAUSE: u32 = 12_000;
+/// The longest, so that each node keeps a twentieth of what a link can take.
+const PAUSE_MOST: u32 = 240_000;
+/// So many frames may leave without the pause before, if none has left for a while: one now and then never waits.
+const AHEAD: u64 = 4;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     held_since: Instant,
     held_until: Instant,
+    /// Thousandths of frames in a second.
+    heard: u32,
+    counted_at: Instant,
+    /// Microseconds behind each frame below CRITICAL.
+    pause: u32,
+    /// When the pauses behind all that was sent are over.
+    paid_at: Instant,
 }
 
 impl Budget {
     pub(crate) const fn new() -> Self {
-        Self { held_since: Instant::ZERO, held_until: Instant::ZERO }
+        const START: Instant = Instant::ZERO;
+        Self { held_since: START, held_until: START, heard: 0, counted_at: START, pause: 0, paid_at: START }
+    }
+
+    /// A frame, whoever sent it, was on the air.
+    pub(crate) fn on_air(&mut self, now: Instant) {
+        let since = now.since(self.counted_at).as_micros();
+        let span = SPAN.as_micros();
+        self.counted_at = now;
+        self.heard = (u64::from(self.heard) * span / (span + since)) as u32 + 1_000;
+        let in_alert = self.held_until > Instant::ZERO && now < self.held_until + ALERT;
+        self.pause = pause(self.heard / 1_000, if in_alert { FREE_IN_ALERT } else { FREE });
+    }
+
+    /// This node has sent one below CRITICAL. Whether a pause follows.
+    pub(crate) fn sent(&mut self, now: Instant) -> bool {
+        self.paid_at = self.paid_at.max(now) + Duration::from_micros(self.pause.into());
+        self.pause > 0
     }
 
     /// A CRITICAL frame that this node did not know passes: lower classes hold back for a moment. In the pause behind a
     /// silence that was as long as it may be, they do not.
-    pub(crate) fn urgent(&mut self, now: Instant) {
-        if self.held_until <= now {
+    pub(crate) fn urgent(&mut self, now: Instant) -> bool {
+        let begins = self.held_until <= now;
+        if begins {
             let length = self.held_until.since(self.held_since).as_micros();
             if now.since(self.held_until).as_micros() < length / PAUSE_SHARE {
-                return;
+                return false;
             }
             self.held_since = now;
         }
         self.held_until = (now + HOLD).min(self.held_since + HOLD_MOST);
+        begins
     }
 
-    /// From when on classes below CRITICAL may send.
-    pub(crate) const fn opens_at(&self) -> Instant {
+    /// Until when classes below CRITICAL are silent for it.
+    pub(crate) const fn silent_until(&self) -> Instant {
         self.held_until
     }
+
+    /// When the pauses behind what they have sent are over, but for the few that may leave ahead of that.
+    pub(crate) fn paused_until(&self) -> Instant {
+        let ahead = Duration::from_micros(AHEAD * u64::from(self.pause));
+        Instant::ZERO + (self.paid_at.since(Instant::ZERO) - ahead)
+    }
+
+    /// The pause behind each frame below CRITICAL; that of the neighbours as well, as far as they hear the same air.
+    pub(crate) const fn pause(&self) -> Duration {
+        Duration::from_micros(self.pause as u64)
+    }
+
+    /// Frames that were on the air in a second, and how many this node may add to them below CRITICAL; `None`: all.
+    pub(crate) fn load(&self, now: Instant) -> (u32, Option<u32>) {
+        let span = SPAN.as_micros();
+        let since = now.since(self.counted_at).as_micros();
+        let heard = u64::from(self.heard) * span / (span + since) / 1_000;
+        (heard as u32, (self.pause > 0).then(|| 1_000_000 / self.pause))
+    }
+}
+
+/// The pause behind each frame, in microseconds, when so many are `heard` in a second.
+fn pause(heard: u32, free: u32) -> u32 {
+    let over = heard.saturating_sub(free);
+    if over == 0 {
+        return 0;
+    }
+    let doubled = PAUSE << (over / STEP).min(8);
+    (doubled + doubled / STEP * (over % STEP)).min(PAUSE_MOST)
 }
 
 #[cfg(test)]
@@ -54,11 +129,60 @@ mod tests {
     #[test]
     fn a_critical_frame_silences_the_rest_for_a_moment() {
         let mut budget = Budget::new();
-        assert_eq!(budget.opens_at(), at(0));
+        assert_eq!(budget.silent_until(), at(0));
         budget.urgent(at(1_000));
-        assert_eq!(budget.opens_at(), at(1_080));
+        assert_eq!(budget.silent_until(), at(1_080));
         budget.urgent(at(1_050));
-        assert_eq!(budget.opens_at(), at(1_130), "its answer");
+        assert_eq!(budget.silent_until(), at(1_130), "its answer");
+    }
+
+    #[test]
+    fn the_pause_doubles_with_each_step_of_load() {
+        let pauses = [0, 100, 120, 140, 180, 200, 220, 900].map(|heard| pause(heard, 100));
+        assert_eq!(pauses, [0, 0, 18_000, 24_000, 48_000, 72_000, 96_000, 240_000]);
+        assert!((0..2_000).all(|heard| pause(heard, 100) <= pause(heard + 1, 100)), "never shorter for more");
+        assert!((0..2_000).all(|heard| pause(heard, FREE) <= pause(heard, FREE_IN_ALERT)));
+    }
+
+    /// A budget after ten seconds in which `rate` frames a second were heard.
+    fn after(rate: u64) -> Budget {
+        let mut budget = Budget::new();
+        (0..10 * rate).for_each(|n| budget.on_air(Instant::from_micros(n * 1_000_000 / rate)));
+        budget
+    }
+
+    #[test]
+    fn what_is_heard_in_a_second_is_counted_and_fades() {
+        assert_eq!(after(200).load(at(10_000)), (199, None));
+        assert_eq!(after(200).load(at(11_000)), (100, None), "a second of silence");
+        assert_eq!(after(440).load(at(10_000)), (439, Some(41)));
+    }
+
+    #[test]
+    fn in_busy_air_a_few_frames_leave_at_once_and_the_rest_at_the_pause() {
+        let mut budget = after(440);
+        let mut now = at(10_000);
+        let mut sent = 0;
+        while now < at(11_000) {
+            now = now.max(budget.paused_until());
+            budget.sent(now);
+            sent += 1;
+        }
+        assert_eq!(sent, 5 + 42, "so many at once, then one every 24 ms");
+    }
+
+    #[test]
+    fn behind_a_critical_frame_the_air_is_kept_light_for_a_while() {
+        let mut budget = after(180);
+        assert_eq!(budget.load(at(10_000)).1, None);
+        budget.urgent(at(10_000));
+        let allowed = |budget: &mut Budget, millis| {
+            (0..100).for_each(|n| budget.on_air(at(millis - 500 + n * 5)));
+            budget.load(at(millis)).1
+        };
+        assert!(allowed(&mut budget, 10_600).is_some());
+        assert!(allowed(&mut budget, 14_000).is_some());
+        assert_eq!(allowed(&mut budget, 14_600), None, "80 ms and ALERT behind it");
     }
 
     #[test]
@@ -67,7 +191,7 @@ mod tests {
         let open = (1_000..11_000u64)
             .filter(|&millis| {
                 budget.urgent(at(millis));
-                budget.opens_at() <= at(millis)
+                budget.silent_until() <= at(millis)
             })
             .count();
         assert_eq!(open, 880, "of 10,000 ms");

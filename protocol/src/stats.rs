@@ -105,6 +105,10 @@ pub struct Stats {
     pub repeats_sent: u64,
     /// Segments and single frames of this node's messages that had to be sent under a new SEQ.
     pub retransmissions: u64,
+    /// Silences of the classes below CRITICAL for a CRITICAL frame that passed.
+    pub silences: u64,
+    /// Frames below CRITICAL with a pause behind them, as the air was busy.
+    pub frames_paced: u64,
     /// Blocks taken whole.
     pub blocks_received: u64,
     discards: [u64; Discard::ALL.len()],
@@ -118,6 +122,8 @@ impl Default for Stats {
             frames_relayed: 0,
             repeats_sent: 0,
             retransmissions: 0,
+            silences: 0,
+            frames_paced: 0,
             blocks_received: 0,
             discards: [0; Discard::ALL.len()],
         }

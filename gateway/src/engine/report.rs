@@ -99,6 +99,8 @@ impl Sources<'_> {
                 ("frames_repeated", stats.repeats_sent),
                 ("retransmissions", stats.retransmissions),
                 ("blocks_received", stats.blocks_received),
+                ("silences", stats.silences),
+                ("frames_paced", stats.frames_paced),
                 ("frames_overrun", adapter.overrun),
             ]
             .map(|(name, count)| (name.to_owned(), count)),

@@ -98,6 +98,7 @@ any_node! {
         fn conflict(now: Instant) -> Option<Conflict>;
         fn can_seal() -> bool;
         fn depth() -> (usize, usize);
+        fn load(now: Instant) -> (u32, Option<u32>);
         fn capacity() -> Capacity;
         fn has_room() -> bool;
         fn first_part_len(destination: Address, priority: Priority, total: usize) -> usize;

@@ -42,6 +42,8 @@ every_size!(
         /// How long to wait for the next hop, the `tries`th time.
         pub(super) fn hop_wait(&self, custody: Custody, tries: u8) -> Duration {
             let wait = self.hops.timeout(custody.next).max(Duration::from_millis(custody.patience.into()));
+            // In busy air the next hop sends no sooner than this node does.
+            let wait = wait + self.budget.pause().times(2);
             if tries >= SLOWER_FROM { Duration::from_micros(wait.as_micros() * 3 / 2) } else { wait }
         }
 
@@ -119,7 +121,7 @@ every_size!(
             while let Some(late) = self.queue.overdue(now) {
                 let Overdue { at, custody, piece, tries, .. } = late;
                 // While all hold back for the urgent nobody can be heard.
-                let opens = self.budget.opens_at();
+                let opens = self.budget.silent_until();
                 if opens > now && late.priority != Priority::Critical {
                     self.queue.wait(at, opens + self.hop_wait(custody, tries));
                     continue;

@@ -83,6 +83,12 @@ every_size!(
                     self.links[at].free_at = now + link.info.min_gap;
                     self.links[at].shares.served(class, waiting);
                     self.stats.frames_sent += 1;
+                    if link.info.lossy {
+                        self.budget.on_air(now);
+                        if class != Priority::Critical {
+                            self.stats.frames_paced += u64::from(self.budget.sent(now));
+                        }
+                    }
                     return Some(Transmit { link: link.id, len });
                 }
             }
@@ -99,11 +105,14 @@ every_size!(
         /// it has waited for its share long enough.
         fn opens(&self, link: &Link) -> PerClass<Option<Instant>> {
             let due = self.due(link.id);
-            let opens = self.budget.opens_at();
+            let (silence, pauses) = (self.budget.silent_until(), self.budget.paused_until());
             PerClass::from_fn(|class| {
                 // On a connection nothing collides.
-                let free = class == Priority::Critical || !link.info.lossy || link.shares.is_starved(class);
-                due[class].map(|due| if free { due } else { due.max(opens) })
+                if class == Priority::Critical || !link.info.lossy {
+                    return due[class];
+                }
+                let opens = if link.shares.is_starved(class) { pauses } else { silence.max(pauses) };
+                due[class].map(|due| due.max(opens))
             })
         }
 
@@ -192,7 +201,7 @@ every_size!(
             let seq = self.seq.take().ok()?;
             let (sealed, ttl) = self.seal(seq, class, &draft, &body[..draft.len], out)?;
             if class == Priority::Critical {
-                self.budget.urgent(now);
+                self.stats.silences += u64::from(self.budget.urgent(now));
             }
             let is_search =
                 matches!(draft.form, OwnForm::Control) && matches!(body[0], ROUTE_REQUEST | ROUTE_BROKEN);
@@ -201,7 +210,10 @@ every_size!(
                 Own::Control(at) => self.controls.remove(at),
                 Own::Segment(next) => {
                     let attempts = self.outbox.attempts(next);
-                    let timeout = self.paths.timeout(dst, class, self.ttl, attempts);
+                    // In busy air every node on the way pauses as this one does. What is CRITICAL does not.
+                    let pauses = if class == Priority::Critical { 0 } else { 4 };
+                    let timeout = self.paths.timeout(dst, class, self.ttl, attempts)
+                        + self.budget.pause().times(pauses);
                     // What one neighbour takes is paced by its taking it.
                     let paced = egress == Egress::Flood;
                     self.stats.retransmissions += u64::from(self.outbox.sent(now, next, seq, timeout, paced));

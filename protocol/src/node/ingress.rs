@@ -28,6 +28,9 @@ every_size!(
             bytes: &mut [u8],
             rssi: Option<i8>,
         ) -> Result<(), Discard> {
+            if self.peer_link(link).is_none() {
+                self.budget.on_air(now);
+            }
             let taken = self.take_frame(now, link, bytes, rssi);
             if let Err(why) = taken {
                 self.stats.count(why);
@@ -91,7 +94,7 @@ every_size!(
             self.replay.mark(key.src, key.epoch, key.seq, for_us);
             self.seen.insert(key);
             if frame.priority == Priority::Critical {
-                self.budget.urgent(now);
+                self.stats.silences += u64::from(self.budget.urgent(now));
             }
             let hops = verified.hops();
             if self.replay.is_current(key.src) {

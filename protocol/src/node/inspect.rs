@@ -82,6 +82,12 @@ every_size!(
             self.replay.refusals()
         }
 
+        /// Frames that were on the air in a second, and how many a second this node may add below CRITICAL; `None`: any number.
+        #[must_use]
+        pub fn load(&self, now: Instant) -> (u32, Option<u32>) {
+            self.budget.load(now)
+        }
+
         /// Own messages on their way, and frames waiting for the air.
         #[must_use]
         pub fn depth(&self) -> (usize, usize) {
