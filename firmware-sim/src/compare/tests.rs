@@ -77,8 +77,8 @@ fn a_row_is_played_by_every_stack_with_the_same_seeds() {
     "#;
     let row: Row = toml::from_str(text).unwrap();
     let selection = Selection { seeds: vec![1, 2], ..Selection::default() };
-    let one = compare(&[row.clone()], &selection, 1, |_| ()).unwrap();
-    assert_eq!(one, compare(&[row.clone()], &selection, 4, |_| ()).unwrap());
+    let one = compare(std::slice::from_ref(&row), &selection, 1, |_| ()).unwrap();
+    assert_eq!(one, compare(std::slice::from_ref(&row), &selection, 4, |_| ()).unwrap());
     assert_eq!(one.figures.len(), 3);
     let ours = |n: usize| one.figures[n].ours().unwrap().clone();
     assert_eq!(ours(0).values, [Some(100.0), Some(100.0)]);
