@@ -283,9 +283,13 @@ fn met(figure: &Figure, stacks: &BTreeMap<String, Spread>) -> Option<bool> {
     let ours = StackKind::ALL[0].name();
     let Some(median) = stacks.get(ours).and_then(|spread| spread.median) else { return Some(false) };
     let better = |other: f64| if figure.measure.more_is_better() { median >= other } else { median <= other };
-    let others = stacks.iter().filter(|(name, _)| *name != ours).filter_map(|(_, spread)| spread.median);
-    let best = !figure.best || others.into_iter().all(better);
-    Some(best && figure.at_least.into_iter().chain(figure.at_most).all(better))
+    let bound = figure.at_least.into_iter().chain(figure.at_most).all(better);
+    let mut others = stacks.iter().filter(|(name, _)| *name != ours).filter_map(|(_, spread)| spread.median);
+    if figure.best && stacks.len() == 1 {
+        // Nobody to be compared with was played.
+        return (!bound).then_some(false);
+    }
+    Some(bound && (!figure.best || others.all(better)))
 }
 
 impl Spread {
