@@ -100,7 +100,7 @@ every_size!(
             if self.outbox.holds(delivery.id) {
                 return Err(SendError::IdInUse);
             }
-            let cut = self.cut(now, delivery.destination, delivery.priority);
+            let cut = self.cut(now, delivery.destination, delivery.priority, false);
             if self.outbox.push(now, delivery, total as u32, first, cut) {
                 Ok(())
             } else {
@@ -111,8 +111,8 @@ every_size!(
         /// The bytes from `offset` on that [`Event::NextPart`] asked for; `false` if others or none are asked for now, or
         /// not as many.
         pub fn supply(&mut self, now: Instant, id: MessageId, offset: u32, bytes: &[u8]) -> bool {
-            let Some((destination, priority)) = self.outbox.goes_to(id) else { return false };
-            let cut = self.cut(now, destination, priority);
+            let Some((destination, priority, legacy)) = self.outbox.goes_to(id) else { return false };
+            let cut = self.cut(now, destination, priority, legacy);
             self.outbox.supply(now, id, offset, bytes, cut)
         }
 

@@ -133,13 +133,21 @@ every_size!(
             };
             let Frame { src, dst, priority, .. } = *frame;
             let Some(next) = next else {
-                let control = Control::Undelivered { seq: key.seq, why: Why::NoNextHop };
-                self.control(src, Priority::High, control, false);
+                self.give_back(now, key, priority);
                 return true;
             };
             let hop = (frame.ttl0 - frame.ttl) % ROUND;
             self.contexts.open(now, Context { src, transfer, dst, next, priority, hop });
             false
+        }
+
+        /// Tells the source of a frame that it goes no further from here.
+        pub(super) fn give_back(&mut self, now: Instant, key: FrameKey, priority: Priority) {
+            // The hop before has done its part.
+            self.seen.keep(key);
+            self.hop_acks.owe(now, key, priority, Duration::ZERO, false);
+            let control = Control::Undelivered { seq: key.seq, why: Why::NoNextHop };
+            self.control(key.src, Priority::High, control, false);
         }
 
         fn pass_continuation(

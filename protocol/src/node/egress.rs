@@ -315,7 +315,8 @@ every_size!(
             let is_lost = continued.is_some() && next.index == 0 && by_egress == Egress::Flood;
             let for_all = self.cut_for_all();
             let cut = match self.outbox.wants_cut(*next, for_all) {
-                Some(false) => Some(self.cut(now, to, priority)),
+                // Long ones that came back were too long for somebody on the way.
+                Some(false) => Some(self.cut(now, to, priority, true)),
                 None if !is_lost => None,
                 _ => Some(for_all),
             };

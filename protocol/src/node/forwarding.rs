@@ -33,15 +33,15 @@ every_size!(
 
         /// How a block of a message that sets out now is cut: into segments as long as whoever is to hear them takes. In legacy frames,
         /// all but the first go as continuation frames where one neighbour at a time is to take them; a short first one leaves room
-        /// to name it.
-        pub(super) fn cut(&self, now: Instant, to: Address, priority: Priority) -> Cut {
+        /// to name it. `legacy`: somebody further on takes no long frames.
+        pub(super) fn cut(&self, now: Instant, to: Address, priority: Priority, legacy: bool) -> Cut {
             let (next, first) = match self.egress(now, to, priority) {
                 Egress::Flood => return self.cut_for_all(),
                 Egress::Direct => (to, SEGMENT_LEN),
                 Egress::Over(next) => (next, SHORT_SEGMENT_LEN),
             };
             let frame = self.frame_to(next);
-            if frame > LEGACY_FRAME { long(frame) } else { Cut::of(first, true) }
+            if frame > LEGACY_FRAME && !legacy { long(frame) } else { Cut::of(first, true) }
         }
 
         /// How a block is cut that everyone takes.

@@ -2,6 +2,7 @@
 
 use super::Node;
 use crate::air_queue::{LinkSet, link_bit};
+use crate::control::HelloFlags;
 use crate::shares::Shares;
 use crate::{Address, Instant, LEGACY_FRAME, LinkId, LinkInfo, LongFrames, Reach};
 
@@ -83,7 +84,16 @@ every_size!(
         pub(super) fn frame_to(&self, to: Address) -> usize {
             let wire = self.neighbours.wire(to);
             let wire = wire.and_then(|wire| self.links.iter().find(|link| link.id == wire));
-            wire.map_or_else(|| self.frame_for_all(), |link| link.info.mtu)
+            if let Some(link) = wire {
+                return link.info.mtu;
+            }
+            let all = self.frame_for_all();
+            if all > LEGACY_FRAME || !self.neighbours.flags(to).has(HelloFlags::LONG_FRAMES) {
+                return all;
+            }
+            // It hears long frames on the air, and says so.
+            let on_air = self.links.iter().filter(|link| link.info.reach == Reach::Everyone);
+            on_air.map(|link| link.info.mtu).max().unwrap_or(LEGACY_FRAME)
         }
 
         /// The links that lose nothing.

@@ -7,7 +7,7 @@ use super::forwarding::Egress;
 use crate::air_queue::{Custody, Heard, Waiting, Whose, link_bit};
 use crate::frame::{Frame, Kind, retarget_next, retarget_ttl};
 use crate::seen::FrameKey;
-use crate::{Discard, Duration, Instant, LinkId, PerClass};
+use crate::{Discard, Duration, Instant, LEGACY_FRAME, LinkId, PerClass};
 
 /// With fewer neighbours than this nobody's relay is left out: each may be the only path on. A guess.
 const DENSE: usize = 6;
@@ -131,6 +131,12 @@ every_size!(
                 self.trace_passed(now, frame, next);
                 if next.is_none() {
                     self.tell_broken(now, frame.dst);
+                }
+                let room = next.map_or_else(|| self.frame_for_all(), |next| self.frame_to(next));
+                let too_long = sealed.len() > room.max(LEGACY_FRAME) && frame.kind != Kind::Control;
+                if too_long {
+                    self.give_back(now, key, class);
+                    return;
                 }
                 if frame.kind == Kind::Segment && self.is_stranded(now, key, frame, next) {
                     return;

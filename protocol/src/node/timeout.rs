@@ -4,7 +4,7 @@ use super::Node;
 use super::events::PendingEvent;
 use crate::control::{Control, HelloFlags, Why};
 use crate::outbox::Progress;
-use crate::{Address, Discard, Instant, Priority};
+use crate::{Address, Discard, Instant, LEGACY_FRAME, Priority};
 
 every_size!(
     /// The clock's side.
@@ -51,6 +51,9 @@ every_size!(
             let (count, pace) = self.hellos.say(now, &mut self.rng, changed, alive);
             let reports = self.neighbours.reports(now);
             let mut flags = if self.relay { HelloFlags::RELAYS } else { HelloFlags::default() };
+            if self.links.iter().any(|link| link.info.mtu > LEGACY_FRAME) {
+                flags = flags.and(HelloFlags::LONG_FRAMES);
+            }
             self.backbone.choose(now, &mut self.rng);
             if self.is_relay(now) {
                 flags = flags.and(HelloFlags::BACKBONE);

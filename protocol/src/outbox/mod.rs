@@ -187,10 +187,10 @@ impl<const N: usize> Outbox<N> {
         Some(self.slots.get(next.slot)?.as_ref()?.delivery)
     }
 
-    /// For whom a message is, and how urgent.
-    pub(crate) fn goes_to(&self, id: MessageId) -> Option<(Address, Priority)> {
+    /// For whom a message is, how urgent, and whether somebody on the way takes no long frames.
+    pub(crate) fn goes_to(&self, id: MessageId) -> Option<(Address, Priority, bool)> {
         let slot = self.slots().find(|slot| slot.delivery.id == id)?;
-        Some((slot.delivery.destination, slot.delivery.priority))
+        Some((slot.delivery.destination, slot.delivery.priority, slot.legacy))
     }
 
     /// Of a block whose further segments go as continuation frames: the neighbour that its first one was sent to last, none if it

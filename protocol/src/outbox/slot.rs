@@ -36,6 +36,8 @@ pub(super) struct Slot {
     pub(super) via: Address,
     /// Whether it was cut anew.
     cut_anew: bool,
+    /// Whether somebody on the way takes no long frames.
+    pub(super) legacy: bool,
     pub(super) transfer: TransferId,
     pub(super) single: bool,
     pub(super) block: Vec<u8, BLOCK_MAX, u16>,
@@ -85,6 +87,7 @@ impl Slot {
             cut,
             via: Address::NONE,
             cut_anew: false,
+            legacy: false,
             transfer: TransferId::new(0),
             single: false,
             block: Vec::new(),
@@ -159,12 +162,13 @@ impl Slot {
     /// neighbour that took the first of its continuation frames takes no more.
     pub(super) fn wants_cut(&self, for_all: Cut) -> Option<bool> {
         let continued = self.cut.is_continued() && !self.single;
-        if self.cut.first() <= for_all.first() && !continued {
+        let is_long = self.cut.first() > for_all.first();
+        if !is_long && !continued {
             None
         } else if self.attempts >= RECUT_AFTER {
             Some(true)
         } else {
-            (self.astray && continued).then_some(self.cut_anew)
+            self.astray.then_some(self.cut_anew && !is_long)
         }
     }
 
@@ -173,6 +177,7 @@ impl Slot {
         if !self.single {
             self.block.truncate(self.block.len() - CRC_LEN);
         }
+        self.legacy |= self.cut.first() > cut.first();
         self.cut = cut;
         self.cut_anew = true;
         self.frames = 0;

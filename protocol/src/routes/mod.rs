@@ -243,12 +243,6 @@ impl<const N: usize> RouteTable<N> {
         hops
     }
 
-    /// The neighbour that what is for `destination` would go over, whether that works just now or not.
-    pub(crate) fn leads_over(&self, destination: Address) -> Option<Address> {
-        let learned = self.entries.iter().find(|known| known.destination == destination.bits());
-        self.operators(destination).or_else(|| learned?.usable(0))
-    }
-
     /// What the operator says of `destination`, whether it works or not.
     pub(crate) fn operators(&self, destination: Address) -> Option<Address> {
         let bits = destination.bits() | OPERATOR;

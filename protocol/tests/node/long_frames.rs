@@ -1,7 +1,9 @@
 //! Frames longer than a legacy one: where all take them, and where one on the way does not.
 
 use mesh_protocol::frame::Kind;
-use mesh_protocol::{LEGACY_FRAME, LinkInfo, LongFrameNode, LongFrames, MAX_FRAME, Priority, SendOutcome};
+use mesh_protocol::{
+    Address, LEGACY_FRAME, LinkInfo, LongFrameNode, LongFrames, MAX_FRAME, Priority, SendOutcome,
+};
 
 use crate::net::{INFO, LINK, Net, T0, address, open, secs, text};
 
@@ -44,12 +46,39 @@ fn where_all_take_long_frames_a_message_of_379_bytes_goes_in_two_and_one_of_200_
 }
 
 #[test]
-fn where_only_some_take_them_all_frames_are_legacy_ones() {
-    let mut net = line(3, LinkInfo { long_frames: LongFrames::Named, ..LONG });
-    net.run(secs(12));
-    let id = net.send(0, address(2), Priority::Medium, secs(5), &text(100)).unwrap();
+fn where_only_some_take_them_a_neighbour_that_says_so_gets_long_ones() {
+    let mut net = line(2, LinkInfo { long_frames: LongFrames::Named, ..LONG });
+    net.run(secs(70));
+    let id = net.send(0, address(1), Priority::Medium, secs(5), &text(100)).unwrap();
     net.run(secs(2));
     assert_eq!(net.outcome(0, id).map(|(_, outcome)| outcome), Some(SendOutcome::Delivered));
+    assert_eq!(lengths(&net, 0), [116]);
+}
+
+#[test]
+fn what_is_too_long_for_somebody_further_on_comes_back_and_goes_in_legacy_frames() {
+    let mut net = line(3, LinkInfo { long_frames: LongFrames::Named, ..LONG });
+    assert!(net.stations[2].node.handle_link_up(T0, LINK, INFO));
+    let now = net.now;
+    net.stations[0].node.set_route(now, address(2), address(1), 1).unwrap();
+    net.run(secs(70));
+    for len in [100, 1000] {
+        net.air.clear();
+        let id = net.send(0, address(2), Priority::Medium, secs(9), &text(len)).unwrap();
+        net.run_until(secs(9), |net| net.outcome(0, id).is_some());
+        assert_eq!(net.outcome(0, id).map(|(_, outcome)| outcome), Some(SendOutcome::Delivered));
+        let long = lengths(&net, 0).iter().filter(|len| **len > LEGACY_FRAME).count();
+        assert!((1..=4).contains(&long), "{len} bytes: {long} long ones, the first ones");
+    }
+}
+
+#[test]
+fn what_is_to_many_goes_in_legacy_frames_where_only_some_take_long_ones() {
+    let mut net = line(3, LinkInfo { long_frames: LongFrames::Named, ..LONG });
+    net.run(secs(12));
+    let id = net.send(0, Address::EVERYONE, Priority::Medium, secs(5), &text(100)).unwrap();
+    net.run(secs(4));
+    assert_eq!(net.received(2), [(1, id, text(100))]);
     assert!(lengths(&net, 0).iter().all(|len| *len <= LEGACY_FRAME));
 }
 
