@@ -244,6 +244,32 @@ local function read(frame, keys, header)
         rest = head:sub(2) .. text .. frame:sub(-mic_len) }
 end
 
+-- A continuation frame: what it says in the clear, and HOP. Nil when these keys do not open it.
+local function read_continuation(frame, keys)
+    if #frame < 13 or #frame > 27 then return nil end
+    local epoch = big_endian(keys.epoch, 4)
+    local mask = aes(keys.privacy, rep("\0", 5) .. epoch .. frame:sub(7, 13))
+    local head = xor_strings(frame:sub(2, 6), mask:sub(1, 5))
+    local high = (floor(byte(frame, 1) / 64) + floor(byte(mask, 6) / 64)) % 2
+    local low = floor(byte(head, 4) / 128)
+    local address = char(byte(head, 4) % 128) .. head:sub(5, 5)
+    local nonce = "\16" .. head:sub(1, 3) .. address .. "\1\0" .. epoch .. "\0"
+    local text = ccm_open(keys.encryption, nonce, frame:sub(7), 4)
+    if not text then return nil end
+    return { epoch = keys.epoch, hop = 2 * high + low },
+        frame:sub(1, 1) .. head:sub(1, 3) .. address .. text .. frame:sub(-4)
+end
+
+local function open_continuation(frame, ring)
+    for _, keys in ipairs(ring) do
+        if keys.first % 64 == byte(frame, 1) % 64 then
+            local found, clear = read_continuation(frame, keys)
+            if found then return found, clear end
+        end
+    end
+    return nil
+end
+
 -- What has been opened: copies and relays of a frame differ only in TTL, and Wireshark asks for every packet many times.
 local opened, opened_count, OPENED_MAX = {}, 0, 20000 -- a guess: some 10 MB
 
@@ -304,6 +330,8 @@ field("uint8", "priority", "Priority", base.DEC, PRIORITIES, 0xc0)
 field("uint8", "kind", "Kind", base.DEC, KINDS, 0x30)
 field("uint8", "ttl0", "TTL0", base.DEC, nil, 0x0f)
 field("uint8", "hops", "Hops", base.DEC)
+field("uint8", "hop", "HOP: passed on so often, modulo 4", base.DEC)
+field("bool", "continued", "The others come in continuation frames", 8, nil, 0x80)
 field("bytes", "body", "Body")
 field("bytes", "mic", "MIC")
 field("bool", "mic_ok", "MIC verifies")
@@ -450,11 +478,15 @@ local function segment(tvb, tree)
     if tvb:len() < 4 then return false end
     local bits = tvb(0, 3):uint()
     local offset, last, len = floor(bits / 64) % 64, bits % 64, tvb:len() - 3
-    tree:add(f.transfer, tvb(0, 2), floor(bits / 4096))
+    local continued = bits >= 0x800000
+    tree:add(f.continued, tvb(0, 1))
+    tree:add(f.transfer, tvb(0, 2), floor(bits / 4096) % 1024)
     tree:add(f.segment, tvb(1, 2), offset)
     tree:add(f.last_segment, tvb(2, 1), last)
     tree:add(f.segment_data, tvb(3))
-    return bits < 0x400000 and (offset < last and (len == 10 or len == 8) or offset == last and len <= 10)
+    if continued and (offset > 0 or last == 0) or floor(bits / 0x400000) % 2 == 1 then return false end
+    local before = continued and len + 15 * (last - 1) or len * last
+    return offset == last and len <= 226 or offset < last and len >= 8 and len <= 226 and before < 640
 end
 
 local function control(tvb, tree)
@@ -555,6 +587,25 @@ local function show_opened(tree, pinfo, found, clear)
     pinfo.cols.info = line
 end
 
+local function show_continuation(tree, pinfo, found, clear)
+    local tvb = ByteArray.new(clear, true):tvb("Mesh frame in the clear")
+    local bits, ends = tvb(6, 2):uint(), tvb:len() - 4
+    tree:add(f.epoch, tvb(0, 1), found.epoch):set_generated()
+    tree:add(f.hop, tvb(0, 6), found.hop)
+    tree:add(f.seq, tvb(1, 3))
+    tree:add(f.src, tvb(4, 2))
+    tree:add(f.transfer, tvb(6, 2), floor(bits / 64))
+    tree:add(f.segment, tvb(7, 1), bits % 64)
+    tree:add(f.segment_data, tvb(8, ends - 8))
+    tree:add(f.mic, tvb(ends))
+    tree:add(f.mic_ok, tvb(ends), true):set_generated()
+    if bits % 64 == 0 then tree:add_proto_expert_info(malformed) end
+    local line = string.format("%04x  continuation  SEQ %d  HOP %d  transfer %d segment %d", tvb(4, 2):uint(),
+        tvb(1, 3):uint(), found.hop, floor(bits / 64), bits % 64)
+    tree:append_text(": " .. line)
+    pinfo.cols.info = line
+end
+
 -- Derived anew when the preferences have changed.
 local ring, ring_of = nil, nil
 
@@ -575,20 +626,22 @@ end
 function proto.dissector(tvb, pinfo, tree)
     local len = tvb:len()
     -- The company identifier is for everyone's tests: what cannot be a frame is left to others.
-    if len < 14 or len > 245 or tvb(0, 1):uint() >= 128 then return 0 end
+    local continuation = tvb(0, 1):uint() >= 128
+    if len < (continuation and 13 or 14) or len > (continuation and 27 or 245) then return 0 end
+    local header = continuation and 6 or 7
     pinfo.cols.protocol = "Mesh GW"
     local top = tree:add(proto, tvb())
     for _, name in ipairs({ "version", "epoch_bit", "nid" }) do top:add(f[name], tvb(0, 1)) end
     -- Whether NEXT is masked behind it too is known only with the key.
-    top:add(f.masked, tvb(1, 6))
-    top:add(f.sealed, tvb(7))
+    top:add(f.masked, tvb(1, header - 1))
+    top:add(f.sealed, tvb(header))
     local keys = current_ring()
     if not keys then
         top:add_proto_expert_info(bad_key)
     elseif #keys > 0 then
-        local found, clear = open(tvb:raw(), keys)
+        local found, clear = (continuation and open_continuation or open)(tvb:raw(), keys)
         if found then
-            show_opened(top, pinfo, found, clear)
+            (continuation and show_continuation or show_opened)(top, pinfo, found, clear)
         else
             top:add(f.mic_ok, tvb(), false):set_generated()
             top:add_proto_expert_info(no_key)
