@@ -237,12 +237,12 @@ impl Frames {
         }
     }
 
-    /// The node took the frame that it has just heard.
-    pub(super) fn took(&mut self, (node, boot): (u32, u32), address: Address, key: Key, relays: bool) {
+    /// The node took the frame that it has just heard, and, if it `takes` any, to hand it on.
+    pub(super) fn took(&mut self, (node, boot): (u32, u32), address: Address, key: Key, takes: bool) {
         let Some(sealed) = self.get(key) else { return };
         sealed.arrived |= sealed.dst == address;
         if let Some(passage) = sealed.passages.get_mut(&node).filter(|passage| passage.is_of(boot)) {
-            passage.take(relays);
+            passage.take(takes);
         }
     }
 

@@ -90,7 +90,10 @@ impl Invariants {
             self.frames.heard(now, (node, history.boot), key, ttl, next.is_some(), copies);
         }
         if result.is_ok() {
-            self.frames.took((node, history.boot), snapshot.address, key, snapshot.relays);
+            // With a full queue it takes nothing to hand on: that stays with the hop before, which asks again.
+            let (waiting, room) = snapshot.queue;
+            let takes = snapshot.relays && waiting + 1 < room;
+            self.frames.took((node, history.boot), snapshot.address, key, takes);
         }
         self.windowed(key, result, &mut history.windows)?;
         // And against the window as it would be without forgeries: what that one takes and the node does not, a member has shut out.

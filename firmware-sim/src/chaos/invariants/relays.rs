@@ -65,8 +65,8 @@ impl Passage {
     }
 
     /// The node has taken the frame that it heard.
-    pub(super) const fn take(&mut self, relays: bool) {
-        self.entrusted |= relays && self.asked && self.heard >= 2;
+    pub(super) const fn take(&mut self, takes: bool) {
+        self.entrusted |= takes && self.asked && self.heard >= 2;
     }
 
     /// The highest TTL that it went out with.
