@@ -196,7 +196,10 @@ every_size!(
 /// whose lowered copy comes first can so cost such a frame one hop of reach at each relay; one who is ahead of a flood
 /// with two rising copies uses up both turns of a relay (`seen`).
 const fn ttl_gain(frame: &Frame<'_>) -> u8 {
-    if frame.priority.suppressible() || is_asked_for(frame) { 2 } else { 1 }
+    match (frame.priority.suppressible(), is_asked_for(frame)) {
+        (false, false) => 1,
+        _ => 2,
+    }
 }
 
 /// Whether it is part of a message to many, so that who misses it asks for it.
