@@ -39,7 +39,7 @@ const BROKEN_BETWEEN: Duration = Duration::from_millis(100);
 /// Copies of a search heard from others that make this node's own needless where it is dense.
 const ENOUGH_ASKED: u8 = 3;
 /// Of one that nobody answers: it may leave out a node, which is then found when it is needed.
-const ENOUGH_KNOWN: u8 = 2;
+const ENOUGH_KNOWN: u8 = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

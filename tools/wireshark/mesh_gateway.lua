@@ -300,7 +300,7 @@ proto.prefs.company = Pref.uint("Company identifier", 65535,
 
 local PRIORITIES = { [0] = "CRITICAL", "HIGH", "MEDIUM", "LOW" }
 local KINDS = { [0] = "single", "segment", "control", "reserved" }
-local OPCODES = { "hello", "ack", "receipt", "who-has", "here", [9] = "hop ack", [10] = "nack",
+local OPCODES = { "hello", "ack", "receipt", "who-has", "here", "route request", "route reply", "route broken", [9] = "hop ack", [10] = "nack",
     [11] = "undelivered", [12] = "ping", [13] = "pong", [14] = "trace", [15] = "trace answer", [16] = "tally" }
 local WHYS = { "no next hop passes it on", "it has waited too long", "it had to give way to others" }
 local TYPES = { [0] = "TASK", "QUERY", "RESPONSE", "NOTIFICATION", "PARAMETER_UPDATE" }
@@ -345,8 +345,19 @@ field("uint8", "last_segment", "Last segment", base.DEC)
 field("bytes", "segment_data", "Piece of the block")
 field("uint8", "opcode", "Control message", base.HEX, OPCODES)
 field("uint8", "hello_count", "Count", base.DEC)
-field("uint16", "neighbour", "Neighbour", base.HEX)
-field("uint8", "delivery", "Delivery in 255ths", base.DEC)
+field("bool", "hello_long", "Hears long frames", 8, nil, 0x01)
+field("bool", "hello_relays", "Relays", 8, nil, 0x02)
+field("bool", "hello_backbone", "Of the backbone", 8, nil, 0x04)
+field("uint8", "hello_pace", "Pause to the next, 2 to that power of seconds", base.DEC, nil, 0xf0)
+field("uint16", "neighbour", "Neighbour, low 12 bits", base.HEX, nil, 0x0fff)
+field("uint16", "delivery", "Delivery in 15ths", base.DEC, nil, 0xf000)
+field("uint16", "route_to", "Route to", base.HEX)
+field("uint16", "route_from", "Searched by", base.HEX)
+field("uint16", "route_target", "Who is to answer", base.HEX)
+field("uint16", "route_seqno", "As new as", base.DEC)
+field("uint8", "route_cost", "Cost in eighths of a transmission", base.DEC)
+field("uint8", "route_ttl", "Hops that it may go on", base.DEC, nil, 0xf0)
+field("uint8", "route_hops", "Hops so far", base.DEC, nil, 0x0f)
 field("uint8", "ack_base", "Segments held below", base.DEC)
 field("bytes", "ack_behind", "Held behind that")
 field("uint8", "nack_base", "First segment missing", base.DEC)
@@ -494,13 +505,36 @@ local function control(tvb, tree)
     if len == 0 then return false end
     local opcode = tvb(0, 1):uint()
     tree:add(f.opcode, tvb(0, 1))
-    if opcode == 1 and (len == 3 or len == 6 or len == 9) then
+    local is_node = function(at) return tvb(at, 2):uint() > 0 and tvb(at, 2):uint() < 0x8000 end
+    if opcode == 1 and len >= 3 and len <= 9 and len % 2 == 1 then
         tree:add(f.hello_count, tvb(1, 1))
-        for at = 3, len - 1, 3 do
-            tree:add(f.neighbour, tvb(at, 2))
-            tree:add(f.delivery, tvb(at + 2, 1))
+        for _, name in ipairs({ "hello_long", "hello_relays", "hello_backbone", "hello_pace" }) do
+            tree:add(f[name], tvb(2, 1))
         end
-        return tvb(2, 1):uint() == 0
+        for at = 3, len - 1, 2 do
+            tree:add(f.neighbour, tvb(at, 2))
+            tree:add(f.delivery, tvb(at, 2))
+        end
+        return floor(tvb(2, 1):uint() / 8) % 2 == 0
+    elseif opcode == 6 and len == 9 then
+        tree:add(f.route_to, tvb(1, 2))
+        tree:add(f.route_target, tvb(3, 2))
+        tree:add(f.route_seqno, tvb(5, 2))
+        tree:add(f.route_cost, tvb(7, 1))
+        tree:add(f.route_ttl, tvb(8, 1))
+        tree:add(f.route_hops, tvb(8, 1))
+        return is_node(1) and (is_node(3) or tvb(3, 2):uint() == 0xffff)
+    elseif opcode == 7 and len == 9 then
+        tree:add(f.route_to, tvb(1, 2))
+        tree:add(f.route_from, tvb(3, 2))
+        tree:add(f.route_seqno, tvb(5, 2))
+        tree:add(f.route_cost, tvb(7, 1))
+        tree:add(f.hops, tvb(8, 1))
+        return is_node(1) and is_node(3)
+    elseif opcode == 8 and len == 5 then
+        tree:add(f.route_to, tvb(1, 2))
+        tree:add(f.route_seqno, tvb(3, 2))
+        return is_node(1)
     elseif opcode == 2 and len == 7 then
         local head, behind = tvb(1, 2):uint(), tvb(3, 4):uint()
         -- A base of 64 is written as 63 and the segment behind it.

@@ -69,8 +69,8 @@ pub(super) fn nonsense<'a>(
         1 | 2 => Address::EVERYONE,
         _ => Address::new(1 + rng.below(u64::from(nodes.clamp(1, u32::from(LAST)))) as u16),
     };
-    let ttl0 = rng.below(u64::from(TTL_MAX) + 1) as u8;
-    let ttl = rng.below(u64::from(ttl0) + 1) as u8;
+    let mut ttl0 = rng.below(u64::from(TTL_MAX) + 1) as u8;
+    let mut ttl = rng.below(u64::from(ttl0) + 1) as u8;
     let priority = Priority::from_bits(rng.below(4) as u8);
     let kind = Kind::from_bits(rng.below(3) as u8).unwrap_or(Kind::Control);
     // Now and then the short MIC where the long one must be, and the other way round.
@@ -82,14 +82,21 @@ pub(super) fn nonsense<'a>(
     match kind {
         // Opcodes and lengths as `docs/protocol.md`, "Control messages", has them.
         Kind::Control if rng.chance(800_000) => {
-            body[0] = 1 + rng.below(5) as u8;
-            len = if body[0] == 3 { 7 } else { 9 };
-            if body[0] == 3 {
+            body[0] = 1 + rng.below(LENGTHS.len() as u64) as u8;
+            len = LENGTHS[usize::from(body[0]) - 1];
+            if (6..=8).contains(&body[0]) {
+                // A way to somebody, or none; what is said of ways goes one hop.
+                (ttl, ttl0) = (1, 1);
+                (body[1], body[3]) = (body[1] & 0x7f, body[3] & 0x7f);
+                if rng.chance(700_000) {
+                    (body[1], body[2]) = (0, 1 + rng.below(u64::from(nodes.clamp(1, 255))) as u8);
+                }
+            } else if body[0] == 3 {
                 body[5] = 1 + rng.below(4) as u8;
                 body[6] = rng.below(7) as u8;
                 body[1..4].fill(0);
-            } else if body[0] == 2 {
-                body[1] &= 0x0f;
+            } else if body[0] == 1 {
+                body[2] &= 0xf7;
             }
         }
         // A segment's header that is true to itself: what it belongs to is not.
@@ -110,6 +117,9 @@ pub(super) fn nonsense<'a>(
     let body = &body[..len.min(room)];
     Frame { ttl, ttl0, seq, src, dst, next: None, priority, kind, mic, body }
 }
+
+/// The length of each control message, by its opcode.
+const LENGTHS: [usize; 16] = [9, 7, 7, 7, 7, 9, 9, 5, 7, 7, 5, 3, 3, 2, 6, 7];
 
 /// The longest body that is forged on purpose.
 pub(super) const FORGED_MAX: usize = 9;
@@ -176,8 +186,8 @@ pub(super) fn forge_as_member<'a>(
         (2, _) => {
             // An agent of some name is here.
             body[0] = 5;
-            body[1..].iter_mut().for_each(|byte| *byte = rng.next_u64() as u8);
-            (frame.kind, frame.mic, frame.body) = (Kind::Control, Mic::Long, &body[..]);
+            body[1..7].iter_mut().for_each(|byte| *byte = rng.next_u64() as u8);
+            (frame.kind, frame.mic, frame.body) = (Kind::Control, Mic::Long, &body[..7]);
         }
         _ => frame.priority = Priority::Critical,
     }
