@@ -39,7 +39,10 @@ const BROKEN_BETWEEN: Duration = Duration::from_millis(100);
 /// Copies of a search heard from others that make this node's own needless where it is dense.
 const ENOUGH_ASKED: u8 = 3;
 /// Of one that nobody answers: it may leave out a node, which is then found when it is needed.
-const ENOUGH_KNOWN: u8 = 1;
+const ENOUGH_KNOWN: u8 = 2;
+
+/// Who is no further than this away is as near, in eighths of a transmission.
+const AS_NEAR: u8 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -181,7 +184,7 @@ impl Discovery {
             (relay.request.cost, relay.request.hops) = (cost, request.hops.saturating_add(1).min(15));
         }
         // Whoever hears both needs this node only if it is nearer.
-        relay.heard += u8::from(request.cost <= relay.request.cost);
+        relay.heard += u8::from(request.cost <= relay.request.cost.saturating_add(AS_NEAR));
         let enough = if relay.request.target == Address::EVERYONE { ENOUGH_KNOWN } else { ENOUGH_ASKED };
         if dense && relay.heard >= enough && relay.request.target != own {
             self.relays.swap_remove(at);
@@ -314,7 +317,7 @@ mod tests {
         assert!(!discovery.heard(ME, &request(9, 2), None, true), "another search");
         assert!(!discovery.heard(ME, &request(9, 1), Some(10), true));
         assert!(
-            !discovery.heard(ME, &RouteRequest { cost: 11, ..request(9, 1) }, None, true),
+            !discovery.heard(ME, &RouteRequest { cost: 15, ..request(9, 1) }, None, true),
             "from further away"
         );
         assert!(!discovery.heard(ME, &request(9, 1), None, true));
