@@ -23,6 +23,8 @@ const RING_TIME: Duration = Duration::from_millis(150);
 /// A search that found nothing is not repeated before this, then twice as long each time, up to 16 times.
 const REST: Duration = Duration::from_secs(5);
 const REST_DOUBLINGS: u8 = 4;
+/// Nor one that found a way: what fails so soon fails for want of air, which a search takes more of.
+const FOUND_LASTS: Duration = Duration::from_secs(2);
 /// A message to a node without a route is remembered for so long: with a second one a search begins.
 const WISH_LASTS: Duration = Duration::from_secs(60);
 /// Between two searches of one node.
@@ -136,8 +138,12 @@ impl Discovery {
     }
 
     /// There is a route to `target` now.
-    pub(crate) fn found(&mut self, target: Address) {
-        self.searches.retain(|search| search.target != target);
+    pub(crate) fn found(&mut self, now: Instant, target: Address) {
+        self.searches.retain(|search| search.target != target || search.phase != Phase::Wished);
+        let runs = |search: &&mut Search| search.target == target && search.phase == Phase::Runs;
+        if let Some(search) = self.searches.iter_mut().find(runs) {
+            (search.phase, search.due, search.vain) = (Phase::Rests, now + FOUND_LASTS, 0);
+        }
     }
 
     /// There is someone to hear this node now: it makes itself known as after a start.
@@ -296,8 +302,11 @@ mod tests {
             "as far as it was heard from"
         );
         discovery.wish(ms(60_000), T, true, Some(1));
-        discovery.found(T);
-        assert_eq!(asked(&mut discovery, ms(90_000)), []);
+        discovery.found(ms(60_000), T);
+        discovery.wish(ms(61_999), T, true, Some(1));
+        assert_eq!(asked(&mut discovery, ms(62_000)), []);
+        discovery.wish(ms(62_000), T, true, Some(1));
+        assert_eq!(asked(&mut discovery, ms(62_200)), [(62_000, 2)]);
     }
 
     #[test]

@@ -115,7 +115,7 @@ every_size!(
                 return Ok(());
             }
             let Some(cost) = cost else { return Ok(()) };
-            self.discovery.found(request.origin);
+            self.discovery.found(now, request.origin);
             let mine = request.target == self.address;
             if !mine && (!self.relay || request.ttl < 2) {
                 return Ok(());
@@ -157,7 +157,7 @@ every_size!(
             let label = Label { seqno: reply.seqno, cost: reply.cost };
             let offered = self.routes.offered(now, reply.target, frame.src, label, link);
             if offered != Offered::Refused {
-                self.discovery.found(reply.target);
+                self.discovery.found(now, reply.target);
             }
             let Offered::First(cost) = offered else { return Ok(()) };
             if frame.dst == self.address
