@@ -3,7 +3,7 @@
 
 use super::Node;
 use super::forwarding::Egress;
-use crate::air_queue::{Custody, Gone, Overdue, Piece, Taken, Whose};
+use crate::air_queue::{Custody, Gone, HOP_WINDOW, LAST_WINDOW, Overdue, Piece, Taken, Whose};
 use crate::control::{Control, HopAck, Why};
 use crate::frame::{Frame, Kind};
 use crate::hop_acks::GATHER;
@@ -11,8 +11,8 @@ use crate::seen::FrameKey;
 use crate::steps::Step;
 use crate::{Address, Discard, Duration, Instant, MessageId, PerClass, Priority};
 
-/// A next hop is asked at most this often for one frame: at a loss of a third each way, one in thirty is then still not heard.
-const TRIES_MAX: u8 = 8;
+/// A next hop is asked at most this often for one frame: at a loss of a third each way, one in a thousand is then still not heard.
+const TRIES_MAX: u8 = 12;
 /// From this try on each waits half as long again as the first.
 const SLOWER_FROM: u8 = 2;
 /// A destination says together what it has of several segments: it is given the time for that, a link's gap and an advert more.
@@ -51,7 +51,13 @@ every_size!(
         pub(super) fn may_hand_on(&self, to: Address, class: Priority) -> bool {
             class == Priority::Critical
                 || to.is_many()
-                || self.queue.unheard(to) < crate::air_queue::LAST_WINDOW && !self.queue.is_full_of_custody()
+                || self.queue.unheard(to) < self.window(to) && !self.queue.is_full_of_custody()
+        }
+
+        /// How many frames for `to` may be handed on and not be heard of.
+        fn window(&self, to: Address) -> usize {
+            let by_another = self.routes.leads_over(to).is_some_and(|next| next != to);
+            if by_another { HOP_WINDOW } else { LAST_WINDOW }
         }
 
         /// A new frame for this node came: if the hop before keeps it until it hears of it, it is told.

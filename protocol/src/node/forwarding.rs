@@ -26,9 +26,14 @@ every_size!(
     impl Node {
         /// The neighbour that alone is to pass on what goes to `to`, if a route names one that has not fallen silent.
         pub(super) fn next_hop(&self, now: Instant, to: Address) -> Option<Address> {
-            let there =
-                |next: &Address| !self.neighbours.fell_silent(now, *next) && !self.hops.shuns(now, *next);
-            self.routes.next_hops(now, to).into_iter().flatten().find(there)
+            // One that does not answer is still asked where there is no other: what it does not take is flooded one by one, and
+            // each frame may find it there again.
+            let hops = self.routes.next_hops(now, to);
+            let mut there =
+                hops.into_iter().flatten().filter(|next| !self.neighbours.fell_silent(now, *next));
+            let first = there.next()?;
+            let answers = |next: &Address| !self.hops.shuns(now, *next);
+            Some(Some(first).filter(answers).or_else(|| there.find(answers)).unwrap_or(first))
         }
 
         /// How a block of a message that sets out now is cut: into segments as long as whoever is to hear them takes. In legacy frames,
@@ -103,7 +108,7 @@ every_size!(
 
         /// Whether `to` is a neighbour that hears enough of this node for a frame that is repeated until it is there.
         pub(super) fn reaches(&self, now: Instant, to: Address) -> bool {
-            self.neighbours.is_reached(now, to, self.hellos.count()) && !self.hops.shuns(now, to)
+            self.neighbours.is_reached(now, to, self.hellos.count())
         }
 
         pub(super) fn hears_well(&self, now: Instant, to: Address) -> bool {
