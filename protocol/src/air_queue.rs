@@ -87,6 +87,8 @@ pub(crate) struct Custody {
     pub(crate) data: bool,
     /// Whether it is the second that is asked.
     pub(crate) second: bool,
+    /// Whether it is to be there soon and stands alone.
+    pub(crate) urgent: bool,
     /// Milliseconds within which no answer is to be expected.
     pub(crate) patience: u8,
 }
@@ -99,6 +101,7 @@ impl Custody {
         named: false,
         data: false,
         second: false,
+        urgent: false,
         patience: 0,
     };
 }
@@ -204,7 +207,9 @@ pub(crate) struct Taken {
     pub(crate) next: Address,
     pub(crate) to: Address,
     pub(crate) piece: Option<Piece>,
-    /// How long after it was asked, if that was once.
+    /// Whether it was asked more than once.
+    pub(crate) again: bool,
+    /// How long after it was asked, if that was once and it did not wait for more to answer.
     pub(crate) after: Option<Duration>,
 }
 

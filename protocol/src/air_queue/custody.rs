@@ -21,7 +21,9 @@ impl<const FRAME: usize> Entry<FRAME> {
             to: self.frame.custody.to,
             piece: self.frame.piece,
             // Which of several transmissions was heard cannot be told (Karn's algorithm).
-            after: (self.tries == 1).then_some(Duration::from_micros(after.into())),
+            again: self.tries > 1,
+            after: (self.tries == 1 && self.frame.custody.patience == 0)
+                .then_some(Duration::from_micros(after.into())),
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::{Address, Discard, Duration, Instant, MessageId, PerClass, Priority};
 
 /// A next hop is asked at most this often for one frame: at a loss of a third each way, one in a thousand is then still not heard.
 const TRIES_MAX: u8 = 12;
+/// What is urgent and stands alone is said again so soon, whatever was measured: little is lost if that was needless.
+const URGENT_WAIT: Duration = Duration::from_millis(24);
 /// From this try on each waits half as long again as the first.
 const SLOWER_FROM: u8 = 2;
 /// A destination says together what it has of several segments: it is given the time for that, a link's gap and an advert more.
@@ -36,7 +38,8 @@ every_size!(
                 return Custody::NONE;
             }
             let patience = if next == to && kind == Kind::Segment { LAST_PATIENCE[priority] } else { 0 };
-            Custody { next, to, named, data: kind != Kind::Control, second: false, patience }
+            let urgent = kind != Kind::Segment && !priority.suppressible();
+            Custody { next, to, named, data: kind != Kind::Control, second: false, urgent, patience }
         }
 
         /// How long to wait for the next hop, the `tries`th time.
@@ -44,6 +47,7 @@ every_size!(
             let wait = self.hops.timeout(custody.next).max(Duration::from_millis(custody.patience.into()));
             // In busy air the next hop sends no sooner than this node does.
             let wait = wait + self.budget.pause().times(2);
+            let wait = if custody.urgent && tries < SLOWER_FROM { wait.min(URGENT_WAIT) } else { wait };
             if tries >= SLOWER_FROM { Duration::from_micros(wait.as_micros() * 3 / 2) } else { wait }
         }
 
@@ -105,7 +109,7 @@ every_size!(
         pub(super) fn hop_acked(&mut self, now: Instant, from: Address, ack: &HopAck) {
             self.queue.left_out(now, from, ack);
             while let Some(taken) = self.queue.hop_acked(now, from, ack) {
-                if taken.after.is_none() {
+                if taken.again {
                     self.hops.hurried(taken.next);
                 }
                 self.taken(now, taken);
