@@ -29,9 +29,9 @@ const REPEAT_AFTER: Duration = Duration::from_millis(20);
 /// Each class keeps a tenth of the queue's places, or its 5 % of the air would find nothing to send. A guess.
 const KEPT_SHARE: usize = 10;
 /// Frames that a next hop may have been asked to pass on without having been heard of: more would only wait there.
-pub(crate) const HOP_WINDOW: usize = 3;
+const HOP_WINDOW: usize = 3;
 /// The same where it is the destination, which says what it has of several at a time.
-pub(crate) const LAST_WINDOW: usize = 12;
+pub(crate) const LAST_WINDOW: usize = 8;
 
 /// One bit for each link.
 pub(crate) type LinkSet = u8;

@@ -3,7 +3,7 @@
 
 use super::Node;
 use super::forwarding::Egress;
-use crate::air_queue::{Custody, Gone, HOP_WINDOW, LAST_WINDOW, Overdue, Piece, Taken, Whose};
+use crate::air_queue::{Custody, Gone, LAST_WINDOW, Overdue, Piece, Taken, Whose};
 use crate::control::{Control, HopAck, Why};
 use crate::frame::{Frame, Kind};
 use crate::hop_acks::GATHER;
@@ -55,13 +55,7 @@ every_size!(
         pub(super) fn may_hand_on(&self, to: Address, class: Priority) -> bool {
             class == Priority::Critical
                 || to.is_many()
-                || self.queue.unheard(to) < self.window(to) && !self.queue.is_full_of_custody()
-        }
-
-        /// How many frames for `to` may be handed on and not be heard of.
-        fn window(&self, to: Address) -> usize {
-            let by_another = self.routes.leads_over(to).is_some_and(|next| next != to);
-            if by_another { HOP_WINDOW } else { LAST_WINDOW }
+                || self.queue.unheard(to) < LAST_WINDOW && !self.queue.is_full_of_custody()
         }
 
         /// A new frame for this node came: if the hop before keeps it until it hears of it, it is told.
