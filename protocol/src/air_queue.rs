@@ -4,17 +4,17 @@
 //! before a frame gets here.
 //!
 //! A frame that one neighbour was asked to take stays until that one is heard to have it (`custody`): it is no repeat, and
-//! when it has to give way its owner is told.
-//!
-//! Full: repeats that are no more urgent than the newcomer give way first, then the newest frame of the least urgent
-//! class below the newcomer's, as long as each class keeps a tenth of the places; if there is none, the newcomer is
-//! refused.
+//! when it has to give way its owner is told. Who gives way is for `eviction`.
 
 mod custody;
+mod entry;
+mod eviction;
 
-use core::num::NonZeroU32;
+pub(crate) use entry::{Custody, Gone, LinkSet, Piece, Waiting, Whose, link_bit};
 
 use heapless::Vec;
+
+use entry::Entry;
 
 use crate::per_class::sooner;
 use crate::seen::FrameKey;
@@ -26,169 +26,10 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 /// interval of the reference stacks, 20 ms.
 const REPEAT_AFTER: Duration = Duration::from_millis(20);
 
-/// Each class keeps a tenth of the queue's places, or its 5 % of the air would find nothing to send. A guess.
-const KEPT_SHARE: usize = 10;
 /// Frames that a next hop may have been asked to pass on without having been heard of: more would only wait there.
 const HOP_WINDOW: usize = 3;
 /// The same where it is the destination, which says what it has of several at a time.
 pub(crate) const LAST_WINDOW: usize = 8;
-
-/// One bit for each link.
-pub(crate) type LinkSet = u8;
-
-pub(crate) const fn link_bit(link: LinkId) -> LinkSet {
-    1 << (link.0 & 7)
-}
-
-/// For whom a frame waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whose {
-    /// This node sealed it.
-    Own,
-    /// Another node did, and all that hear it are to pass it on.
-    Relayed,
-    /// The same, and some are chosen for it: this one is not, and need not where any others are heard to do it.
-    Spare,
-    /// Another node did, and this one alone was asked to pass it on.
-    Entrusted,
-}
-
-/// Which segment of which of this node's messages a frame carries: a set bit, 25 bits of the message's number, 6 of the segment's (0 for
-/// a single frame). A small node has no room for more, and its outbox no two messages that are 2^25 apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Piece(NonZeroU32);
-
-impl Piece {
-    const SET: NonZeroU32 = NonZeroU32::new(1 << 31).unwrap();
-
-    pub(crate) fn new(message: MessageId, index: u8) -> Self {
-        Self(Self::SET | message.0 << 6 & u32::MAX >> 1 | u32::from(index) & 63)
-    }
-
-    pub(crate) const fn index(self) -> u32 {
-        self.0.get() & 63
-    }
-
-    pub(crate) fn is_of(self, message: MessageId) -> bool {
-        self.0.get() >> 6 == Self::new(message, 0).0.get() >> 6
-    }
-}
-
-/// Whom a frame is handed to, so that it stays until that node is heard to have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Custody {
-    /// The neighbour that is to take it; none where that is nobody in particular.
-    pub(crate) next: Address,
-    /// For whom the frame is.
-    pub(crate) to: Address,
-    /// Whether the frame names it, so that it can name another.
-    pub(crate) named: bool,
-    /// Whether it carries some of a message, and its source is to be told when it is given up.
-    pub(crate) data: bool,
-    /// Whether it is the second that is asked.
-    pub(crate) second: bool,
-    /// Whether it is to be there soon and stands alone.
-    pub(crate) urgent: bool,
-    /// Milliseconds within which no answer is to be expected.
-    pub(crate) patience: u8,
-}
-
-impl Custody {
-    /// Whoever hears the frame may do with it what it likes.
-    pub(crate) const NONE: Self = Self {
-        next: Address::NONE,
-        to: Address::NONE,
-        named: false,
-        data: false,
-        second: false,
-        urgent: false,
-        patience: 0,
-    };
-}
-
-/// A frame that is no longer here though it was to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gone {
-    pub(crate) key: FrameKey,
-    pub(crate) whose: Whose,
-    pub(crate) piece: Option<Piece>,
-    pub(crate) custody: Custody,
-    /// Whether it was never sent.
-    pub(crate) unsent: bool,
-}
-
-/// A frame and how it is to be sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Waiting<const FRAME: usize> {
-    pub(crate) key: FrameKey,
-    /// Their length in a byte: a small node has no room for more.
-    pub(crate) bytes: Vec<u8, FRAME, u8>,
-    pub(crate) priority: Priority,
-    /// The TTL in `bytes`.
-    pub(crate) ttl: u8,
-    pub(crate) whose: Whose,
-    /// What of this node's own messages it carries, if it does.
-    pub(crate) piece: Option<Piece>,
-    pub(crate) due: Instant,
-    pub(crate) links: LinkSet,
-    /// Those of the links that lose nothing: one copy does, and no relay of others makes it needless.
-    pub(crate) once: LinkSet,
-    pub(crate) copies: u8,
-    pub(crate) custody: Custody,
-}
-
-impl<const FRAME: usize> Waiting<FRAME> {
-    /// The links that a further copy is for.
-    const fn again(&self) -> LinkSet {
-        self.links & !self.once
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Entry<const FRAME: usize> {
-    frame: Waiting<FRAME>,
-    expires: Instant,
-    /// Links that have not yet had the present copy.
-    pending: LinkSet,
-    sent: u8,
-    heard: u8,
-    /// How often the present next hop was asked,
-    tries: u8,
-    /// and when last: the low bits of the microseconds.
-    asked_at: u32,
-    order: u32,
-}
-
-impl<const FRAME: usize> Entry<FRAME> {
-    /// Whether it is not to leave before a neighbour has taken it. Links that lose nothing need no answer.
-    fn in_custody(&self) -> bool {
-        self.frame.custody.next != Address::NONE && self.frame.again() != 0
-    }
-
-    /// Whether it has been sent, and others go before it.
-    fn is_spare(&self) -> bool {
-        self.sent > 0 && !self.in_custody()
-    }
-
-    fn gone(&self) -> Gone {
-        Gone {
-            key: self.frame.key,
-            whose: self.frame.whose,
-            piece: self.frame.piece,
-            custody: self.frame.custody,
-            unsent: self.sent == 0,
-        }
-    }
-
-    /// Its links have had it: it waits to be heard of.
-    fn asked(&mut self, now: Instant, wait: Duration) {
-        self.sent = self.sent.saturating_add(1);
-        self.tries = self.tries.saturating_add(1);
-        self.asked_at = now.as_micros() as u32;
-        self.pending = 0;
-        self.frame.due = now + wait;
-    }
-}
 
 /// What became of a copy heard while the frame waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,15 +95,6 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         let evicted = self.make_room(frame.priority, false)?;
         self.put(now, frame);
         Ok(evicted)
-    }
-
-    /// Makes room for one entry, if there is none; gives the one that had to give way.
-    fn make_room(&mut self, newcomer: Priority, repeat: bool) -> Result<Option<Gone>, Full> {
-        if !self.entries.is_full() {
-            return Ok(None);
-        }
-        let victim = self.victim(newcomer, repeat).ok_or(Full)?;
-        Ok(Some(self.entries.swap_remove(victim).gone()))
     }
 
     fn put(&mut self, now: Instant, frame: Waiting<FRAME>) {
@@ -455,53 +287,8 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         result
     }
 
-    /// Takes out the next that waited too long.
-    pub(crate) fn expire(&mut self, now: Instant) -> Option<Gone> {
-        let at = self.entries.iter().position(|entry| entry.expires <= now)?;
-        Some(self.entries.swap_remove(at).gone())
-    }
-
-    /// When [`expire`](Self::expire) has something to do.
-    pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.entries.iter().map(|entry| entry.expires).min()
-    }
-
-    /// Forgets `link`: frames for it alone are dropped.
-    pub(crate) fn drop_link(&mut self, link: LinkId) {
-        self.entries.retain_mut(|entry| {
-            entry.frame.links &= !link_bit(link);
-            entry.pending &= !link_bit(link);
-            entry.pending != 0 || entry.in_custody()
-        });
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Who gives way to a newcomer: a repeat that is no more urgent; a frame of a less urgent class; or, for a class
-    /// that has next to no place in the queue, one of any other. No class loses its last places to others. For a repeat
-    /// only what is less urgent gives way.
-    fn victim(&self, newcomer: Priority, repeat: bool) -> Option<usize> {
-        let mut held = PerClass::all(0usize);
-        for entry in &self.entries {
-            held[entry.frame.priority] += 1;
-        }
-        let kept = (N / KEPT_SHARE).max(1);
-        // Without this a flood of urgent frames would keep a lower class out of the queue, and its share of the air unused.
-        let starved = !repeat && held[newcomer] < kept;
-        (0..self.entries.len())
-            .filter(|&at| {
-                let entry = &self.entries[at];
-                let class = entry.frame.priority;
-                let less_urgent = class > newcomer;
-                (entry.is_spare() && (less_urgent || class == newcomer && !repeat))
-                    || (held[class] > kept && (less_urgent || starved))
-            })
-            .max_by_key(|&at| {
-                let entry = &self.entries[at];
-                (entry.is_spare(), entry.frame.priority, entry.order)
-            })
     }
 }
 

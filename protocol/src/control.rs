@@ -4,19 +4,27 @@
 //! frame then has, and the 7 beside a next hop if it goes to one node. Fixed layouts, not varints: what must fit must
 //! fit always.
 
-use sha2::{Digest, Sha256};
+mod ack;
+mod hello;
+mod names;
+mod routes;
+mod verdict;
+
+pub use ack::{Ack, HopAck};
+pub use hello::{HelloFlags, HelloReport};
+pub use names::NameHash;
+pub use routes::{RouteReply, RouteRequest};
+pub use verdict::{Reason, Verdict, Why};
 
 use crate::feedback::{Feedback, NACK, TALLY};
 use crate::probe::Probe;
-use crate::segment::{SEGMENTS_MAX, TransferId};
+use crate::segment::SEGMENTS_MAX;
 use crate::{Address, Discard, MessageId};
 
 /// The longest control body: a legacy frame with the long MIC.
 pub const CONTROL_MAX: usize = 9;
 /// Neighbours reported in one hello.
 pub const HELLO_REPORTS: usize = 3;
-/// Segments behind the first gap that an ack can speak of.
-const ACK_BITS: u8 = 32;
 
 const HELLO: u8 = 1;
 const ACK: u8 = 2;
@@ -28,305 +36,6 @@ const UNDELIVERED: u8 = 0x0b;
 pub(crate) const ROUTE_REQUEST: u8 = 6;
 const ROUTE_REPLY: u8 = 7;
 pub(crate) const ROUTE_BROKEN: u8 = 8;
-
-/// The first six bytes of a name's SHA-256: what is asked for on the air.
-///
-/// ```
-/// use mesh_protocol::NameHash;
-///
-/// let lamp = NameHash::of("lamp");
-/// assert_eq!(lamp, NameHash::of("lamp"));
-/// assert!(lamp.group_address().is_group());
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NameHash(pub [u8; 6]);
-
-impl NameHash {
-    /// The hash of a name.
-    #[must_use]
-    pub fn of(name: &str) -> Self {
-        let digest = Sha256::digest(name.as_bytes());
-        Self(core::array::from_fn(|i| digest[i]))
-    }
-
-    /// The address of the group with this name: one of the 32,766 group addresses.
-    ///
-    /// Two names can share an address; the envelope carries the name, so a receiver can tell them apart.
-    #[must_use]
-    pub const fn group_address(self) -> Address {
-        let n = u16::from_be_bytes([self.0[0], self.0[1]]) % 0x7ffe;
-        Address::new(0x8000 + n)
-    }
-}
-
-/// How well a neighbour was heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HelloReport {
-    /// The low 12 bits of its address: a node knows itself by them, and two of one neighbourhood seldom share them.
-    pub neighbour: u16,
-    /// The share of its hellos that arrived, in 15ths.
-    pub delivery: u8,
-}
-
-impl HelloReport {
-    /// A report of `neighbour`, of whose frames this share arrived, in 255ths.
-    #[must_use]
-    pub const fn of(neighbour: Address, share: u8) -> Self {
-        Self { neighbour: neighbour.bits() & 0x0fff, delivery: ((share as u16 + 8) / 17) as u8 }
-    }
-
-    /// Whether it speaks of this node.
-    #[must_use]
-    pub const fn is_of(self, address: Address) -> bool {
-        self.neighbour == address.bits() & 0x0fff
-    }
-
-    /// The share that arrived, in 255ths.
-    #[must_use]
-    pub const fn share(self) -> u8 {
-        self.delivery * 17
-    }
-}
-
-/// What a node says of itself in a hello.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HelloFlags(u8);
-
-impl HelloFlags {
-    /// It hears frames longer than a legacy one.
-    pub const LONG_FRAMES: Self = Self(1);
-    /// It relays.
-    pub const RELAYS: Self = Self(2);
-    /// It has chosen itself to relay what goes to many.
-    pub const BACKBONE: Self = Self(4);
-    const SPARE: u8 = 8;
-
-    /// These, and the present pause between its hellos: 2 to the power of `log2` seconds.
-    #[must_use]
-    pub const fn with_pace(self, log2: u8) -> Self {
-        Self(self.0 & 0x0f | (log2 & 0x0f) << 4)
-    }
-
-    /// Both together.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Whether all of `other` are among these.
-    #[must_use]
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// The logarithm of the pause between its hellos, in seconds.
-    #[must_use]
-    pub const fn pace(self) -> u8 {
-        self.0 >> 4
-    }
-}
-
-/// The search for a route: what it says, each node that passes it on says anew under its own name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteRequest {
-    /// Who searches; all who hear it learn the way back to it.
-    pub origin: Address,
-    /// Who is to answer; nobody if it is [`Address::EVERYONE`], and the origin only makes itself known.
-    pub target: Address,
-    /// How new this is at the origin.
-    pub seqno: u16,
-    /// From its sender to the origin, in eighths of a transmission.
-    pub cost: u8,
-    /// Hops that it may go on; at most 15.
-    pub ttl: u8,
-    /// Hops that it has come to its sender; at most 15.
-    pub hops: u8,
-}
-
-/// The answer of the one searched for, handed from hop to hop on the way back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteReply {
-    /// Whom the route leads to: who answers.
-    pub target: Address,
-    /// Who searched.
-    pub origin: Address,
-    /// How new this is at the target.
-    pub seqno: u16,
-    /// From its sender to the target, in eighths of a transmission.
-    pub cost: u8,
-    /// Hops that it has come to its sender.
-    pub hops: u8,
-}
-
-/// Which segments of a transfer the receiver holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ack {
-    /// Of which transfer.
-    pub transfer: TransferId,
-    /// All segments below this one; equal to their number when the block is whole.
-    pub base: u8,
-    /// Bit n: segment `base + 1 + n`.
-    pub behind: u64,
-}
-
-impl Ack {
-    /// The ack of a receiver that holds the segments in `have`, of `count` in all.
-    #[must_use]
-    pub const fn of(transfer: TransferId, have: u64, count: u8) -> Self {
-        let base = (!have).trailing_zeros() as u8;
-        if base >= count {
-            return Self { transfer, base: count, behind: 0 };
-        }
-        let behind = if base >= 63 { 0 } else { (have >> (base + 1)) & ((1 << ACK_BITS) - 1) };
-        Self { transfer, base, behind }
-    }
-
-    /// The segments that it says are held, and those that it says anything of.
-    #[must_use]
-    pub(crate) const fn held_and_said(&self) -> (u64, u64) {
-        let below = crate::segment::all(self.base);
-        let shift = self.base + 1;
-        let said = crate::segment::all(if shift + ACK_BITS > 64 { 64 } else { shift + ACK_BITS });
-        (below | if shift >= 64 { 0 } else { self.behind << shift }, said)
-    }
-}
-
-/// Frames of one node that the sender of this has taken from the hop before: it passes them on, or they are for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HopAck {
-    /// The node that sealed them.
-    pub src: Address,
-    /// The SEQ of the newest.
-    pub seq: u32,
-    /// Bit n: the one with SEQ `seq - 1 - n` as well.
-    pub before: u8,
-}
-
-impl HopAck {
-    /// Whether it names the frame of its `src` with this SEQ.
-    #[must_use]
-    pub const fn names(&self, seq: u32) -> bool {
-        match self.seq.checked_sub(seq) {
-            Some(0) => true,
-            Some(behind @ 1..=8) => self.before >> (behind - 1) & 1 != 0,
-            _ => false,
-        }
-    }
-}
-
-/// Why a node that had taken a frame in custody has given it up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// No next hop passes it on.
-    NoNextHop,
-    /// It has waited too long.
-    Stale,
-    /// It had to give way to others.
-    QueueFull,
-}
-
-impl Why {
-    /// All reasons, in the order of their codes from 1.
-    pub const ALL: [Self; 3] = [Self::NoNextHop, Self::Stale, Self::QueueFull];
-
-    /// The reason in words.
-    #[must_use]
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::NoNextHop => "no next hop passes it on",
-            Self::Stale => "it has waited too long",
-            Self::QueueFull => "it had to give way to others",
-        }
-    }
-}
-
-/// What a destination did with a message, or why it did not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Verified, and stored if the destination promises to.
-    Delivered,
-    /// The receiving agent acknowledged it.
-    Processed,
-    /// Not taken, and why.
-    Rejected(Reason),
-    /// The destination lost earlier parts (it restarted): send from the first part again.
-    Restart,
-}
-
-/// Why a destination did not take a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// No agent of that name is there.
-    NoSuchAgent,
-    /// The agent's inbox is full.
-    InboxFull,
-    /// Larger than the destination takes.
-    TooLarge,
-    /// The deadline had passed on arrival.
-    Expired,
-    /// Storage failed.
-    Storage,
-    /// Not a message this destination understands.
-    Malformed,
-    /// Its names were said in an earlier message, which this destination does not know: they are to be said again.
-    UnknownContext,
-    /// It is older than all that the destination remembers of its sender, which may have had it before.
-    Forgotten,
-}
-
-impl Reason {
-    /// All reasons, in the order of their codes from 1.
-    pub const ALL: [Self; 8] = [
-        Self::NoSuchAgent,
-        Self::InboxFull,
-        Self::TooLarge,
-        Self::Expired,
-        Self::Storage,
-        Self::Malformed,
-        Self::UnknownContext,
-        Self::Forgotten,
-    ];
-
-    const fn code(self) -> u8 {
-        self as u8 + 1
-    }
-
-    /// The reason in words.
-    #[must_use]
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::NoSuchAgent => "no agent of that name is there",
-            Self::InboxFull => "the agent's inbox is full",
-            Self::TooLarge => "larger than the destination takes",
-            Self::Expired => "the deadline had passed on arrival",
-            Self::Storage => "the destination could not store it",
-            Self::Malformed => "the destination could not read it",
-            Self::UnknownContext => "the destination does not know the names that it refers to",
-            Self::Forgotten => "it is older than all that the destination remembers of this node",
-        }
-    }
-}
-
-impl Verdict {
-    const fn codes(self) -> [u8; 2] {
-        match self {
-            Self::Delivered => [1, 0],
-            Self::Processed => [2, 0],
-            Self::Rejected(reason) => [3, reason.code()],
-            Self::Restart => [4, 0],
-        }
-    }
-
-    fn from_codes(codes: [u8; 2]) -> Option<Self> {
-        Some(match codes {
-            [1, 0] => Self::Delivered,
-            [2, 0] => Self::Processed,
-            [3, code] => Self::Rejected(*Reason::ALL.get(usize::from(code).checked_sub(1)?)?),
-            [4, 0] => Self::Restart,
-            _ => return None,
-        })
-    }
-}
 
 /// One control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -482,7 +191,7 @@ impl Control {
                 }
                 Ok(Self::Hello { count, flags: HelloFlags(flags), reports })
             }
-            [ACK, t0, t1, b0, b1, b2, b3] => Ok(Self::Ack(parse_ack([t0, t1], [b0, b1, b2, b3])?)),
+            [ACK, t0, t1, b0, b1, b2, b3] => Ok(Self::Ack(ack::parse_ack([t0, t1], [b0, b1, b2, b3])?)),
             [RECEIPT, m0, m1, m2, m3, code, detail] => Ok(Self::Receipt {
                 message: MessageId(u32::from_be_bytes([m0, m1, m2, m3])),
                 verdict: Verdict::from_codes([code, detail]).ok_or(Discard::Malformed)?,
@@ -536,18 +245,6 @@ impl Control {
     }
 }
 
-fn parse_ack(head: [u8; 2], behind: [u8; 4]) -> Result<Ack, Discard> {
-    let head = u16::from_be_bytes(head);
-    let (base, behind) = ((head & 0x3f) as u8, u64::from(u32::from_be_bytes(behind)));
-    let transfer = TransferId::new(head >> 6);
-    // Behind the last place there is none; the first bit says that this one is held as well.
-    match (usize::from(base) + 1 == SEGMENTS_MAX, behind) {
-        (true, 1) => Ok(Ack { transfer, base: base + 1, behind: 0 }),
-        (true, 2..) => Err(Discard::Malformed),
-        _ => Ok(Ack { transfer, base, behind }),
-    }
-}
-
 fn node(bytes: [u8; 2]) -> Result<Address, Discard> {
     let address = Address::new(u16::from_be_bytes(bytes));
     if address.is_node() { Ok(address) } else { Err(Discard::Malformed) }
@@ -556,6 +253,7 @@ fn node(bytes: [u8; 2]) -> Result<Address, Discard> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::TransferId;
 
     #[test]
     fn every_control_message_returns_as_it_was_and_fits_a_legacy_frame() {
@@ -609,43 +307,6 @@ mod tests {
     }
 
     #[test]
-    fn a_report_keeps_a_share_to_a_fifteenth() {
-        let me = Address::new(0x7123);
-        for share in 0..=255u8 {
-            let report = HelloReport::of(me, share);
-            assert!(report.share().abs_diff(share) <= 8 && report.delivery <= 15, "{share}");
-            assert!(report.is_of(me) && !report.is_of(Address::new(0x7124)));
-        }
-        let flags = HelloFlags::RELAYS.with_pace(6);
-        assert!(flags.has(HelloFlags::RELAYS) && !flags.has(HelloFlags::LONG_FRAMES));
-        assert_eq!(flags.pace(), 6);
-    }
-
-    #[test]
-    fn an_ack_tells_of_the_first_gap_and_thirty_two_segments_behind_it() {
-        let transfer = TransferId::new(1);
-        let whole = Ack::of(transfer, u64::MAX, 64);
-        assert_eq!((whole.base, whole.behind), (64, 0));
-        assert_eq!(whole.held_and_said(), (u64::MAX, u64::MAX));
-
-        let gap = Ack::of(transfer, !(1 << 3), 64);
-        assert_eq!(gap.base, 3);
-        let (held, said) = gap.held_and_said();
-        assert_eq!(said, (1 << 36) - 1, "segments 0 to 35");
-        assert_eq!(held, said & !(1 << 3));
-
-        let end = Ack::of(transfer, !(1 << 63), 64);
-        assert_eq!((end.base, end.held_and_said()), (63, (u64::MAX >> 1, u64::MAX)));
-        assert_eq!(Ack::of(transfer, 0b111, 3).base, 3);
-    }
-
-    #[test]
-    fn a_hop_ack_names_one_frame_and_eight_before_it() {
-        let ack = HopAck { src: Address::new(1), seq: 10, before: 0b1000_0001 };
-        assert_eq!((0..=12).filter(|seq| ack.names(*seq)).collect::<Vec<_>>(), [2, 9, 10]);
-    }
-
-    #[test]
     fn bytes_that_are_no_control_message_are_malformed() {
         for body in [
             &[][..],
@@ -672,13 +333,6 @@ mod tests {
             &[WHO_HAS, 1],
         ] {
             assert_eq!(Control::parse(body), Err(Discard::Malformed), "{body:?}");
-        }
-    }
-
-    #[test]
-    fn group_addresses_are_groups() {
-        for name in ["kitchen", "roof", "", "everyone"] {
-            assert!(NameHash::of(name).group_address().is_group(), "{name}");
         }
     }
 }

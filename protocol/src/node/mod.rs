@@ -13,6 +13,7 @@ mod commands;
 mod continued;
 mod custody;
 mod deliver;
+mod drafting;
 mod egress;
 mod events;
 mod forwarding;
