@@ -10,7 +10,7 @@ use heapless::Vec;
 use crate::control::RouteRequest;
 use crate::{Address, Duration, Instant, Rng};
 
-/// Searches that run, rest, or are wished for once.
+/// Searches that run, rest, or were wanted once.
 const SEARCHES: usize = 4;
 /// Searches of others that wait to be passed on.
 const RELAYS: usize = 8;
@@ -26,7 +26,7 @@ const REST_DOUBLINGS: u8 = 4;
 /// Nor one that found a way: what fails so soon fails for want of air, which a search takes more of.
 const FOUND_LASTS: Duration = Duration::from_secs(2);
 /// A message to a node without a route is remembered for so long: with a second one a search begins.
-const WISH_LASTS: Duration = Duration::from_secs(60);
+const WANTED_FOR: Duration = Duration::from_secs(60);
 /// Between two searches of one node.
 const BETWEEN: Duration = Duration::from_millis(250);
 /// What a target waits for a better way before it answers.
@@ -49,7 +49,7 @@ const AS_NEAR: u8 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// One message went without a route.
-    Wished,
+    Wanted,
     /// A ring is asked at `due`; or it was, and the next is then.
     Runs,
     /// It found nothing.
@@ -115,10 +115,10 @@ impl Discovery {
     }
 
     /// Something for `target` goes without a route; `surely`: more is to come, so that a search pays. It was last heard over `hops`.
-    pub(crate) fn wish(&mut self, now: Instant, target: Address, surely: bool, hops: Option<u8>) {
+    pub(crate) fn want(&mut self, now: Instant, target: Address, surely: bool, hops: Option<u8>) {
         let ring = hops.map_or(FIRST_RING, |hops| hops + RING_MARGIN);
         if let Some(search) = self.searches.iter_mut().find(|search| search.target == target) {
-            let over = search.phase == Phase::Wished || search.phase == Phase::Rests && search.due <= now;
+            let over = search.phase == Phase::Wanted || search.phase == Phase::Rests && search.due <= now;
             if over {
                 (search.phase, search.ring, search.due) = (Phase::Runs, ring, now.max(self.free_at));
             }
@@ -126,7 +126,7 @@ impl Discovery {
         }
         let (phase, due) = match surely {
             true => (Phase::Runs, now.max(self.free_at)),
-            false => (Phase::Wished, now + WISH_LASTS),
+            false => (Phase::Wanted, now + WANTED_FOR),
         };
         let fresh = Search { target, phase, ring, vain: 0, due };
         if self.searches.push(fresh).is_err() {
@@ -139,7 +139,7 @@ impl Discovery {
 
     /// There is a route to `target` now.
     pub(crate) fn found(&mut self, now: Instant, target: Address) {
-        self.searches.retain(|search| search.target != target || search.phase != Phase::Wished);
+        self.searches.retain(|search| search.target != target || search.phase != Phase::Wanted);
         let runs = |search: &&mut Search| search.target == target && search.phase == Phase::Runs;
         if let Some(search) = self.searches.iter_mut().find(runs) {
             (search.phase, search.due, search.vain) = (Phase::Rests, now + FOUND_LASTS, 0);
@@ -217,7 +217,7 @@ impl Discovery {
                 false => DueSearch::PassOn(request),
             });
         }
-        self.searches.retain(|search| search.phase != Phase::Wished || search.due > now);
+        self.searches.retain(|search| search.phase != Phase::Wanted || search.due > now);
         while let Some(at) =
             self.searches.iter().position(|search| search.phase == Phase::Runs && search.due <= now)
         {
@@ -288,24 +288,24 @@ mod tests {
     #[test]
     fn a_search_goes_further_each_time_and_rests_when_it_was_in_vain() {
         let mut discovery = discovery();
-        discovery.wish(ms(0), T, false, None);
+        discovery.want(ms(0), T, false, None);
         assert_eq!(asked(&mut discovery, ms(500)), [], "one message is no reason");
-        discovery.wish(ms(500), T, false, None);
-        discovery.wish(ms(500), T, true, None);
+        discovery.want(ms(500), T, false, None);
+        discovery.want(ms(500), T, true, None);
         assert_eq!(asked(&mut discovery, ms(5_000)), [(500, 3), (950, 6), (1_850, 10)]);
-        discovery.wish(ms(5_000), T, true, None);
+        discovery.want(ms(5_000), T, true, None);
         assert_eq!(asked(&mut discovery, ms(8_300)), [], "it rests");
-        discovery.wish(ms(8_351), T, true, Some(4));
+        discovery.want(ms(8_351), T, true, Some(4));
         assert_eq!(
             asked(&mut discovery, ms(60_000)),
             [(8_351, 5), (9_101, 10)],
             "as far as it was heard from"
         );
-        discovery.wish(ms(60_000), T, true, Some(1));
+        discovery.want(ms(60_000), T, true, Some(1));
         discovery.found(ms(60_000), T);
-        discovery.wish(ms(61_999), T, true, Some(1));
+        discovery.want(ms(61_999), T, true, Some(1));
         assert_eq!(asked(&mut discovery, ms(62_000)), []);
-        discovery.wish(ms(62_000), T, true, Some(1));
+        discovery.want(ms(62_000), T, true, Some(1));
         assert_eq!(asked(&mut discovery, ms(62_200)), [(62_000, 2)]);
     }
 
@@ -313,7 +313,7 @@ mod tests {
     fn searches_are_not_begun_all_at_once_and_no_more_than_there_is_room_for() {
         let mut discovery = discovery();
         for n in 10..16 {
-            discovery.wish(ms(0), Address::new(n), true, Some(9));
+            discovery.want(ms(0), Address::new(n), true, Some(9));
         }
         let begun = asked(&mut discovery, ms(1_400));
         assert_eq!(begun, [(0, 10), (250, 10), (500, 10), (750, 10)]);

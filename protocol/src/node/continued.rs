@@ -74,7 +74,7 @@ every_size!(
                 Whom::Us(origin, last) => {
                     self.seen.keep(key);
                     let direct = origin.hops == 1 && frame.hop == 0;
-                    self.hop_acks.owe(now, key, origin.priority, GATHER[origin.priority], direct);
+                    self.hop_acks.add(now, key, origin.priority, GATHER[origin.priority], direct);
                     if origin.hops == 1 && frame.hop == 0 && self.replay.is_current(key.src) {
                         self.neighbours.heard(now, frame.src, rssi, except);
                     }
@@ -101,7 +101,7 @@ every_size!(
                 self.taken(now, taken);
             }
             if mine && self.seen.is_kept(key) {
-                self.hop_acks.owe(now, key, priority, Duration::ZERO, false);
+                self.hop_acks.add(now, key, priority, Duration::ZERO, false);
             }
         }
 
@@ -145,7 +145,7 @@ every_size!(
         pub(super) fn give_back(&mut self, now: Instant, key: FrameKey, priority: Priority) {
             // The hop before has done its part.
             self.seen.keep(key);
-            self.hop_acks.owe(now, key, priority, Duration::ZERO, false);
+            self.hop_acks.add(now, key, priority, Duration::ZERO, false);
             let control = Control::Undelivered { seq: key.seq, why: Why::NoNextHop };
             self.control(key.src, Priority::High, control, false);
         }

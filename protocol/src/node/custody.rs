@@ -20,7 +20,7 @@ const SLOWER_FROM: u8 = 2;
 /// A destination says together what it has of several segments: it is given the time for that, a link's gap and an advert more.
 const LAST_PATIENCE: PerClass<u8> = PerClass::new([75, 75, 85, 85]);
 /// A destination answers a single frame that came from its origin, and the answer says that the frame is here: a hop ack is
-/// owed only if it stays out for so long.
+/// due only if it stays out for so long.
 const ANSWER_WAITS: Duration = Duration::from_millis(10);
 
 every_size!(
@@ -59,7 +59,7 @@ every_size!(
         }
 
         /// A new frame for this node came: if the hop before keeps it until it hears of it, it is told.
-        pub(super) fn owe_hop_ack(&mut self, now: Instant, key: FrameKey, frame: &Frame<'_>) {
+        pub(super) fn plan_hop_ack(&mut self, now: Instant, key: FrameKey, frame: &Frame<'_>) {
             if frame.dst != self.address || !is_entrusted(frame) {
                 return;
             }
@@ -70,7 +70,7 @@ every_size!(
                 Kind::Single if direct => ANSWER_WAITS,
                 _ => Duration::ZERO,
             };
-            self.hop_acks.owe(now, key, frame.priority, within, direct);
+            self.hop_acks.add(now, key, frame.priority, within, direct);
         }
 
         /// A copy of a known frame came: its next hop passes it on, or the hop before asks again.
@@ -81,21 +81,21 @@ every_size!(
             let mine = frame.dst == self.address && is_entrusted(frame) || frame.next == Some(self.address);
             let higher = self.queue.holds(key).is_none_or(|ttl| frame.ttl > ttl);
             if mine && higher && self.seen.is_kept(key) {
-                self.hop_acks.owe(now, key, frame.priority, Duration::ZERO, false);
+                self.hop_acks.add(now, key, frame.priority, Duration::ZERO, false);
             }
         }
 
-        /// Says what is owed to hops before.
+        /// Sends the hop acks that are due.
         pub(super) fn say_hop_acks(&mut self, now: Instant) {
-            while let Some(owed) = self.hop_acks.due(now) {
-                let FrameKey { src, seq, .. } = owed.key;
+            while let Some(due) = self.hop_acks.due(now) {
+                let FrameKey { src, seq, .. } = due.key;
                 let kept = |n: &u32| {
                     let before = seq.checked_sub(1 + n);
-                    before.is_some_and(|seq| self.seen.is_kept(FrameKey { seq, ..owed.key }))
+                    before.is_some_and(|seq| self.seen.is_kept(FrameKey { seq, ..due.key }))
                 };
                 let before = (0..8).filter(kept).fold(0, |bits, n| bits | 1 << n);
                 let ack = Control::HopAck(HopAck { src, seq, before });
-                self.control(Address::EVERYONE, owed.priority.min(Priority::High), ack, false);
+                self.control(Address::EVERYONE, due.priority.min(Priority::High), ack, false);
             }
         }
 
@@ -155,7 +155,7 @@ every_size!(
             let id = piece.and_then(|piece| self.message_of(piece));
             if self.routes.failed(now, custody.to, custody.next) {
                 self.tell_broken(now, custody.to);
-                self.wants_route(now, custody.to);
+                self.wants_route(now, custody.to, true);
                 if let Some(id) = id {
                     self.steps.push(id, Step::Repair);
                 }

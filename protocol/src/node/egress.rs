@@ -174,7 +174,7 @@ every_size!(
             }
             let is_search =
                 matches!(draft.form, OwnForm::Control) && matches!(body[0], ROUTE_REQUEST | ROUTE_BROKEN);
-            self.wishes(now, &draft, class);
+            self.want_route_for(now, &draft, class);
             match own {
                 Own::Control(at) => self.controls.remove(at),
                 Own::Segment(next) => {
@@ -220,7 +220,7 @@ every_size!(
         }
 
         /// What has to be flooded for want of a route is a reason to search for one, if more is to come.
-        fn wishes(&mut self, now: Instant, draft: &Draft, class: Priority) {
+        fn want_route_for(&mut self, now: Instant, draft: &Draft, class: Priority) {
             if !draft.destination.is_node() || class == Priority::Critical {
                 return;
             }
@@ -228,7 +228,7 @@ every_size!(
                 self.discovery.speaks(now);
             }
             if draft.egress == Egress::Flood && self.next_hop(now, draft.destination).is_none() {
-                self.wishes_route(
+                self.wants_route(
                     now,
                     draft.destination,
                     !matches!(draft.form, OwnForm::Control | OwnForm::Of(Form::Single)),

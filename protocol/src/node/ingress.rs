@@ -112,7 +112,7 @@ every_size!(
                 self.relay(now, key, frame, sealed, except);
             }
             if for_us {
-                self.owe_hop_ack(now, key, frame);
+                self.plan_hop_ack(now, key, frame);
                 self.deliver(now, key, frame, hops)?;
             }
             Ok(())

@@ -25,17 +25,13 @@ const DENSE_KNOWN: usize = 3;
 every_size!(
     /// Learned routes.
     impl Node {
-        /// What is for `destination` goes without a route: one is searched for, unless that is under way or was in vain of late.
-        pub(super) fn wants_route(&mut self, now: Instant, destination: Address) {
-            self.wishes_route(now, destination, true);
-        }
-
-        /// The same; unless `surely` only if it is not the first time.
-        pub(super) fn wishes_route(&mut self, now: Instant, destination: Address, surely: bool) {
+        /// What is for `destination` goes without a route: one is searched for, unless that is under way or was in vain of late; unless
+        /// `surely` only if it is not the first time.
+        pub(super) fn wants_route(&mut self, now: Instant, destination: Address, surely: bool) {
             if destination.is_node() && destination != self.address {
                 let hops =
                     self.paths.iter().find(|path| path.destination == destination).map(|path| path.hops);
-                self.discovery.wish(now, destination, surely, hops);
+                self.discovery.want(now, destination, surely, hops);
             }
         }
 
