@@ -236,7 +236,7 @@ mod tests {
         let ring = Keyring::new(keys(7));
         let mut sealed = [0; LEGACY_FRAME];
         encode(&frame(&[5; CONTINUATION_LEN]), &keys(7), &mut sealed).unwrap();
-        assert_eq!(decode(&mut sealed.clone()[..OVERHEAD], &ring), Err(Discard::TooShort));
+        assert_eq!(decode(&mut { sealed }[..OVERHEAD], &ring), Err(Discard::TooShort));
         assert_eq!(decode(&mut [0x80; LEGACY_FRAME + 1], &ring), Err(Discard::TooLong));
         assert_eq!(decode(&mut sealed.clone(), &Keyring::new(keys(8))), Err(Discard::UnknownKey));
         let head = Continuation { offset: 0, ..frame(&[1]) };

@@ -2,7 +2,9 @@
 
 use core::ops::{Index, IndexMut};
 
-use crate::{Instant, Priority};
+#[cfg(feature = "node")]
+use crate::Instant;
+use crate::Priority;
 
 /// One value for each [`Priority`], which is its index.
 ///

@@ -97,7 +97,7 @@ impl ProbeAllowance {
             (self.left, self.since) = (PROBES, now);
         } else {
             self.left += grown as u8;
-            self.since = self.since + PROBE_EVERY.times(grown);
+            self.since += PROBE_EVERY.times(grown);
         }
         let may = self.left > 0;
         self.left -= u8::from(may);

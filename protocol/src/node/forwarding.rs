@@ -157,6 +157,18 @@ const COPIES_MOST: u8 = 4;
 /// Of a thousand frames, how many may be lost on a hop: to be passed on, and to the one they are for; urgent, and not.
 const LOST_MOST: [u32; 4] = [5, 10, 20, 120];
 
+/// Segments of so long frames, with room for a next hop.
+const fn long(frame: usize) -> Cut {
+    let each = frame - overhead(true, Mic::Short) - SEGMENT_HEADER;
+    Cut::even(if each < SEGMENT_LEN {
+        SEGMENT_LEN
+    } else if each > LONG_SEGMENT_LEN {
+        LONG_SEGMENT_LEN
+    } else {
+        each
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,16 +184,4 @@ mod tests {
         assert_eq!(copies(false, Priority::Medium), [3, 2, 2, 3, 4, 4, 4]);
         assert_eq!(copies(false, Priority::High), [3, 2, 3, 3, 4, 4, 4]);
     }
-}
-
-/// Segments of so long frames, with room for a next hop.
-const fn long(frame: usize) -> Cut {
-    let each = frame - overhead(true, Mic::Short) - SEGMENT_HEADER;
-    Cut::even(if each < SEGMENT_LEN {
-        SEGMENT_LEN
-    } else if each > LONG_SEGMENT_LEN {
-        LONG_SEGMENT_LEN
-    } else {
-        each
-    })
 }

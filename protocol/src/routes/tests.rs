@@ -1,6 +1,6 @@
 //! The table's promises, and freedom from loops, tried out in full on small graphs.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::vec::Vec;
 
 use super::*;
@@ -177,8 +177,11 @@ struct World {
     failures: u8,
 }
 
+/// What tells two states of the world apart.
+type Key = (Vec<Vec<[u16; 5]>>, BTreeSet<(usize, u16, u8)>, u8);
+
 impl World {
-    fn key(&self) -> (Vec<Vec<[u16; 5]>>, BTreeSet<(usize, u16, u8)>, u8) {
+    fn key(&self) -> Key {
         let entry = |entry: &Entry| {
             [entry.seqno, entry.next[0] & NODE, entry.next[1], entry.cost.into(), entry.fails.into()]
         };
@@ -212,9 +215,9 @@ fn address(at: usize) -> Address {
 fn explore(count: usize, cost: impl Fn(usize, usize) -> Option<u8>, waves: u16, failures: u8) -> usize {
     let said = (0..waves).map(|wave| (0, 0xffff_u16.wrapping_add(wave), 0)).collect();
     let first = World { nodes: vec![Node::new(); count], said, failures };
-    let mut met = HashSet::from([first.key()]);
+    let mut met = BTreeSet::from([first.key()]);
     let mut open = VecDeque::from([first]);
-    let visit = |world: World, open: &mut VecDeque<World>, met: &mut HashSet<_>| {
+    let visit = |world: World, open: &mut VecDeque<World>, met: &mut BTreeSet<_>| {
         assert!(world.is_free_of_loops(), "{:?}", world.key());
         if met.insert(world.key()) {
             open.push_back(world);
