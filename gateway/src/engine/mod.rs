@@ -14,7 +14,7 @@
 //!   `directory`, `names`.
 //! - What lasts: `journal` is what has to be on disk, `promises` what may be said behind it; `numbers` and `blocks` reserve numbers;
 //!   `records`, `accepted` and `encoding` are the bytes; `start` begins from them, in the network of `membership`.
-//! - What is known of ways: `timelines` has the stories of messages, `probes` asks nodes.
+//! - What is known of ways: `timelines` has the stories of messages, `probes` who waits for nodes; `questions` answers.
 //! - What is counted and reported: `counts`, `report`, `problems`, `refusals`, `air_watch`; what is charged to whom: `accounts`,
 //!   `outbox_usage`. Gateways over IP: `peers`. What the node is to do: `node_commands`.
 
@@ -55,6 +55,7 @@ mod peers;
 mod probes;
 mod problems;
 mod promises;
+mod questions;
 mod queues;
 mod receipt_requests;
 mod recent;

@@ -2,10 +2,9 @@
 //!
 //! Owns who waits for which answer and until when, and how many are on the air. Full, or asked too fast: the question is refused.
 
-use mesh_agent::api::{AskNode, ErrorCode, Event, MAX_PROBE_TIMEOUT_MS, NodePong, Refusal, Trace, TraceHop};
+use mesh_agent::api::{AskNode, ErrorCode, Event, NodePong, Refusal, Trace, TraceHop};
 use mesh_protocol::{Address, Duration, Instant, TracedHop};
 
-use super::state::EngineState;
 use crate::agents::SessionId;
 
 /// Questions that wait for answers at a time, of all agents. A guess: a few people who look at a few nodes.
@@ -16,8 +15,9 @@ const EVERY: Duration = Duration::from_millis(200);
 /// How long a trace waits for answers of nodes on the way after the end has answered: those that stand nearer were asked first.
 const REST: Duration = Duration::from_millis(500);
 
+/// What a node is asked.
 #[derive(Debug)]
-enum Asked {
+pub(super) enum Asked {
     Ping,
     Trace { hops: Vec<TraceHop>, reached: bool },
 }
@@ -43,7 +43,14 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    fn ask(&mut self, now: Instant, session: SessionId, ask: AskNode, asked: Asked) -> Result<u16, Refusal> {
+    /// A question to be sent, under which number; or why not now.
+    pub(super) fn ask(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        ask: AskNode,
+        asked: Asked,
+    ) -> Result<u16, Refusal> {
         let paced_until = self.paced_until.max(now) + EVERY;
         if self.waiting.len() >= WAITING || paced_until.since(now) > EVERY.times(AT_ONCE) {
             let why = format!("cannot ask {}: too many questions to nodes at a time", ask.node);
@@ -64,7 +71,13 @@ impl Probes {
     }
 
     /// An answer to a ping: who waited for it, and what is said.
-    fn pong(&mut self, now: Instant, source: Address, number: u16, hops: u8) -> Option<(SessionId, Event)> {
+    pub(super) fn pong(
+        &mut self,
+        now: Instant,
+        source: Address,
+        number: u16,
+        hops: u8,
+    ) -> Option<(SessionId, Event)> {
         let at = self.waiting.iter().position(|waiting| {
             waiting.number == number && waiting.node == source && matches!(waiting.asked, Asked::Ping)
         })?;
@@ -74,7 +87,7 @@ impl Probes {
     }
 
     /// A node on the way of a trace has answered. Numbers are longer here than on the air.
-    fn traced(&mut self, now: Instant, source: Address, hop: TracedHop) {
+    pub(super) fn traced(&mut self, now: Instant, source: Address, hop: TracedHop) {
         for waiting in &mut self.waiting {
             let Asked::Trace { hops, reached } = &mut waiting.asked else { continue };
             if waiting.number as u8 != hop.id
@@ -99,7 +112,7 @@ impl Probes {
     }
 
     /// What is over by now, and what is said of it.
-    fn over(&mut self, now: Instant) -> Vec<(SessionId, Event)> {
+    pub(super) fn over(&mut self, now: Instant) -> Vec<(SessionId, Event)> {
         let over = self.waiting.extract_if(.., |waiting| waiting.until <= now);
         over.map(|waiting| {
             let Waiting { session, reference, node, asked, .. } = waiting;
@@ -117,56 +130,6 @@ impl Probes {
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.waiting.iter().map(|waiting| waiting.until).min()
-    }
-}
-
-impl EngineState {
-    pub(super) fn ping_node(&mut self, session: SessionId, ask: AskNode) {
-        match self.may_ask(ask).and_then(|()| self.probes.ask(self.now, session, ask, Asked::Ping)) {
-            Ok(number) => self.commands.ping(ask.node, number),
-            Err(refusal) => self.refuse(session, ask.reference, refusal),
-        }
-    }
-
-    pub(super) fn trace_node(&mut self, session: SessionId, ask: AskNode) {
-        let trace = Asked::Trace { hops: Vec::new(), reached: false };
-        match self.may_ask(ask).and_then(|()| self.probes.ask(self.now, session, ask, trace)) {
-            Ok(number) => self.commands.trace(ask.node, number as u8),
-            Err(refusal) => self.refuse(session, ask.reference, refusal),
-        }
-    }
-
-    fn may_ask(&self, ask: AskNode) -> Result<(), Refusal> {
-        let AskNode { node, timeout_ms, .. } = ask;
-        if !node.is_node() || node == self.config.address {
-            let why = format!("cannot ask {node}: it is not another node");
-            let hint = "a node has an address of 0x0001 to 0x7fff; `mesh-gateway peers` and `mesh-gateway routes` show some";
-            return Err(Refusal::new(ErrorCode::BadRequest, why).field("node").hint(hint));
-        }
-        if timeout_ms == 0 || timeout_ms > MAX_PROBE_TIMEOUT_MS {
-            let why = format!("cannot wait {timeout_ms} ms for {node}");
-            let hint = format!("wait for 1 to {MAX_PROBE_TIMEOUT_MS} ms");
-            return Err(Refusal::new(ErrorCode::BadRequest, why).field("timeout_ms").hint(hint));
-        }
-        Ok(())
-    }
-
-    pub(super) fn node_pong(&mut self, source: Address, number: u16, hops: u8) {
-        if let Some((session, event)) = self.probes.pong(self.now, source, number, hops) {
-            self.tell(session, event);
-        }
-    }
-
-    pub(super) fn node_traced(&mut self, source: Address, hop: TracedHop) {
-        self.probes.traced(self.now, source, hop);
-        self.probes_over();
-    }
-
-    /// Tells of the questions whose time is over.
-    pub(super) fn probes_over(&mut self) {
-        for (session, event) in self.probes.over(self.now) {
-            self.tell(session, event);
-        }
     }
 }
 

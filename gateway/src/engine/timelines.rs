@@ -8,13 +8,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use mesh_agent::api::{self, AskWhy, Detail, ErrorCode, Outcome, Refusal, Step, StepKind, WaitedFor};
+use mesh_agent::api::{Detail, Outcome, Step, StepKind, WaitedFor};
 use mesh_protocol::{Address, Instant, MessageId, Step as Progress, Why};
 
-use super::state::EngineState;
-
 /// Messages remembered. A guess: as many as [`super::recent`] knows the senders of, and half a MiB at the most.
-const MESSAGES: usize = 1_024;
+pub(super) const MESSAGES: usize = 1_024;
 /// Rows kept of one message.
 const ROWS: usize = 48;
 /// Rows at its beginning that stay.
@@ -207,25 +205,6 @@ impl Timelines {
             why: why.clone(),
         });
         Some((rows.chain(end).collect(), timeline.left_out))
-    }
-}
-
-impl EngineState {
-    /// What became of a message of this gateway's agents.
-    pub(super) fn why(&self, ask: AskWhy) -> Result<api::Timeline, Refusal> {
-        let AskWhy { reference, id } = ask;
-        if id.node != self.config.address {
-            let why = format!("cannot tell of {id}: the node {} took it over", id.node);
-            let hint = "ask the gateway at that node";
-            return Err(Refusal::new(ErrorCode::BadRequest, why).field("id").hint(hint));
-        }
-        let (steps, left_out) = self.timelines.steps(id.id).ok_or_else(|| {
-            let why = format!("cannot tell of {id}: nothing is known of it, or nothing any more");
-            let hint =
-                format!("a gateway remembers the last {MESSAGES} messages of its agents until it stops");
-            Refusal::new(ErrorCode::BadRequest, why).field("id").hint(hint)
-        })?;
-        Ok(api::Timeline { reference, id, steps, left_out })
     }
 }
 

@@ -184,7 +184,8 @@ class Play:
         if op == "why":
             return mesh.why(said["id"])
         if op in ("ping_node", "trace_node"):
-            return getattr(mesh, op)(said["node"], said.get("timeout_ms", DEFAULTS["timeout_ms"]) / 1000)
+            ask = mesh.ping_node if op == "ping_node" else mesh.trace_node
+            return ask(said["node"], said.get("timeout_ms", DEFAULTS["timeout_ms"]) / 1000)
         if op == "agents":
             return mesh.get_agents()
         if op == "routes":

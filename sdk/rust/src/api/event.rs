@@ -11,6 +11,7 @@ use super::body::Base64;
 use super::deliveries::{Deliveries, PeerDeliveries};
 use super::destination::{address_text, optional_address_text};
 use super::error::ErrorEvent;
+use super::outcome::Outcome;
 use super::report::{AgentEntry, Agents, Peer, PeerLink, Peers, Route, Routes, Status};
 use super::way::{Detail, NodePong, Step, Timeline, Trace, TraceHop};
 use super::{Body, Destination, MessageRef, Name, two_forms};
@@ -195,25 +196,6 @@ pub struct Accepted {
     pub at_us: u64,
 }
 two_forms!(Accepted { reference, id, durable, at_us });
-
-/// What became of a message, in words that mean one thing each (`docs/agents.md`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// The destination verified it, and stored it if it promises to.
-    Delivered,
-    /// The receiving agent acknowledged it.
-    Processed,
-    /// It went out to many, who do not answer each.
-    Sent,
-    /// Its deadline passed first.
-    Expired,
-    /// A node refused it; `where` and `why` say who and for what.
-    Rejected,
-    /// No answer came. It may have arrived.
-    Unknown,
-}
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

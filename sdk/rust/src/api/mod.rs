@@ -26,6 +26,7 @@ mod error;
 mod event;
 mod name;
 mod operator;
+mod outcome;
 mod report;
 mod request;
 #[cfg(test)]
@@ -43,9 +44,10 @@ pub use body::Body;
 pub use deliveries::{Airtime, Deliveries, Figures, PeerDeliveries};
 pub use destination::{Destination, DestinationError, MessageRef, MessageRefError};
 pub use error::{ErrorCode, ErrorEvent, Refusal};
-pub use event::{Accepted, Done, Event, Goodbye, Message, Outcome, Pong, Receipt, Subscribed, Welcome};
+pub use event::{Accepted, Done, Event, Goodbye, Message, Pong, Receipt, Subscribed, Welcome};
 pub use name::{Name, NameError};
 pub use operator::{AgentForget, LinkAdd, LinkRemove, RouteAdd, RouteRemove};
+pub use outcome::Outcome;
 pub use report::{
     AgentEntry, Agents, Health, LinkState, Peer, PeerLink, Peers, Route, RouteOrigin, Routes, Status,
     StatusAgents, StatusNetwork, StatusRadio, StatusStore,

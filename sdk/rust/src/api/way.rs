@@ -6,7 +6,7 @@ use mesh_protocol::Address;
 use serde::{Deserialize, Serialize};
 
 use super::destination::{address_text, optional_address_text};
-use super::event::Outcome;
+use super::outcome::Outcome;
 use super::{MessageRef, two_forms};
 
 /// A question about one message of this gateway.
