@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use firmware_sim::capture::{Capture, Pdu, PduKind};
+use mesh_protocol::continuation::retarget_hop;
 use mesh_protocol::frame::{Frame, Kind, encode, retarget_ttl};
 use mesh_protocol::{Address, Duration, EpochKeys, Instant, MAX_FRAME, Mic, NetKey, Priority};
 
 /// `docs/protocol.md`, golden frame: the frame and its network key. Its epoch is 7.
 const GOLDEN: &str = "5bb5c15a1e9d8d848d6157885aa9ce1be8c845389e200dcce6eddb";
+/// The same of a continuation frame.
+const GOLDEN_CONTINUATION: &str = "db65ca6a63bedecae49c1f454e44f41556259c6c9f33c381f83fea";
 const NET_KEY: &str = "000102030405060708090a0b0c0d0e0f";
 
 fn unhex(hex: &str) -> Vec<u8> {
@@ -379,8 +382,8 @@ fn the_golden_frame_is_shown_in_the_clear() {
     *forged.last_mut().unwrap() ^= 1;
     let next_keys = EpochKeys::derive(&NetKey::new(unhex(NET_KEY).try_into().unwrap()).ratchet(7), 8);
     let next_epoch = sealed(&next_keys, &frame(Kind::Single, b"hello, mesh!!"));
-    // Not ours: another version.
-    let mut strange = golden.clone();
+    // Not ours: too short for the continuation frame that it says to be.
+    let mut strange = golden[..12].to_vec();
     strange[0] |= 0x80;
     let frames = [golden, relayed, forged, next_epoch, strange].map(|frame| adv_data(&frame));
     let pdus: Vec<_> = frames.iter().zip(0..).map(|(data, at)| legacy(at, data)).collect();
@@ -414,7 +417,7 @@ fn the_golden_frame_is_shown_in_the_clear() {
     assert_eq!(rows[1], format!("7 6 1 0x0102  0x0001 1 0 7 2 {body} cce6eddb 1"), "relayed");
     assert_eq!(rows[2], "            0", "forged");
     assert_eq!(rows[3], format!("8 7 1 0x0102  0x0001 1 0 7 1 {body} {mic} 1"), "of the next epoch");
-    assert_eq!(rows[4], " ".repeat(12), "of another version");
+    assert_eq!(rows[4], " ".repeat(12), "too short");
 
     let other_key = "ff".repeat(16);
     let complaints = |key: &str| tshark(&file, Some(key), &["_ws.expert.message"])[0][0].clone();
@@ -423,8 +426,47 @@ fn the_golden_frame_is_shown_in_the_clear() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one kind after the other")]
-fn every_kind_of_body_is_told_apart() {
+fn a_continuation_frame_is_shown_in_the_clear() {
+    if !has_tshark() {
+        return;
+    }
+    let golden = unhex(GOLDEN_CONTINUATION);
+    let mut relayed = golden.clone();
+    retarget_hop(&mut relayed, 0, 3);
+    let mut forged = golden.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let frames = [golden, relayed, forged].map(|frame| adv_data(&frame));
+    let pdus: Vec<_> = frames.iter().zip(0..).map(|(data, at)| legacy(at, data)).collect();
+    let file = written("continuation.pcapng", &pdus);
+    let inside = ["epoch", "hop", "seq", "src", "transfer", "segment", "segment_data", "mic", "mic_ok"]
+        .map(|name| format!("mesh_gw.{name}"));
+    let inside: Vec<&str> = inside.iter().map(String::as_str).collect();
+    let rows: Vec<_> = tshark(&file, Some(NET_KEY), &inside).iter().map(|row| row.join(" ")).collect();
+    let data = hex(b"fifteen  bytes.");
+    let mic = &GOLDEN_CONTINUATION[46..];
+    let shown = |hop: u8| format!("7 {hop} 2 0x0102 5 1 {data} {mic} 1");
+    assert_eq!(rows, [shown(0), shown(3), " ".repeat(8) + "0"]);
+}
+
+/// What tshark shows of the fields `names` of each frame, which all have keys and epoch of the golden one; empty ones are left out.
+fn shown(name: &str, frames: &[Frame<'_>], names: &[&str]) -> Vec<String> {
+    let frames: Vec<_> = frames.iter().map(|frame| adv_data(&sealed(&keys(), frame))).collect();
+    let pdus: Vec<_> =
+        frames.iter().map(|data| Pdu { kind: PduKind::Aux, channel: 9, ..legacy(0, data) }).collect();
+    let file = written(name, &pdus);
+    let fields: Vec<String> = names.iter().map(|name| format!("mesh_gw.{name}")).collect();
+    let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+    tshark(&file, Some(NET_KEY), &fields)
+        .iter()
+        .map(|row| {
+            let filled = names.iter().zip(row).filter(|(_, value)| !value.is_empty());
+            filled.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        })
+        .collect()
+}
+
+#[test]
+fn what_messages_are_made_of_is_told_apart() {
     if !has_tshark() {
         return;
     }
@@ -433,6 +475,10 @@ fn every_kind_of_body_is_told_apart() {
     // Context 9: from d to e; used, and used in answer to message 12.
     let defining = [&[0x06, 0x00, 0x4e, 0x10, 1][..], b"d", &[1], b"e", &[0xaa]].concat();
     let part = [0x05, 0xac, 0x02, 0x80, 0x01, 0xaa, 0xbb];
+    // Segment 0 of 0 to 6, of transfer 700, and what comes behind it: here, or in continuation frames.
+    let segment = |first: u8, last: u8, len| [&[first, 0xc0, last][..], &[0x11; 226][..len]].concat();
+    let [flooded, routed] = [segment(0x2b, 6, 10), segment(0xab, 6, 8)];
+    let [too_much, long] = [segment(0x2b, 6, 226), segment(0x2b, 1, 226)];
     let next = Some(Address::new(0x0203));
     let frames = [
         frame(Kind::Single, &whole),
@@ -441,22 +487,17 @@ fn every_kind_of_body_is_told_apart() {
         frame(Kind::Single, &[0x08, 0x00, 0x4d, 12, 0xcc]),
         frame(Kind::Single, &[0x09, 0x00, 0x08]),
         Frame { next, ..frame(Kind::Single, &part) },
-        // Segment 5 of 0 to 6, of transfer abc.
-        frame(Kind::Segment, &[0xab, 0xc1, 0x46, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
-        frame(Kind::Control, &[1, 9, 0, 0x02, 0x03, 200, 0x02, 0x04, 100]),
-        Frame { next, ..frame(Kind::Control, &[2, 0x0a, 0xbc, 3, 0, 0, 0, 0, 5]) },
-        frame(Kind::Control, &[3, 0, 0, 0, 77, 3, 2]),
-        frame(Kind::Control, &[4, 1, 2, 3, 4, 5, 6, 7, 8]),
-        frame(Kind::Control, &[6]),
-        frame(Kind::Segment, &[0xab, 0xc1, 0x46, 0]),
-    ]
-    .map(|frame| adv_data(&sealed(&keys(), &frame)));
-    let pdus: Vec<_> =
-        frames.iter().map(|data| Pdu { kind: PduKind::Aux, channel: 9, ..legacy(0, data) }).collect();
-    let file = written("bodies.pcapng", &pdus);
+        frame(Kind::Segment, &flooded),
+        Frame { next, ..frame(Kind::Segment, &routed) },
+        // Segment 5, which says that it comes in continuation frames and is none, and one that is too short.
+        frame(Kind::Segment, &[0xab, 0xc1, 0x46, 0, 1, 2, 3, 4, 5, 6, 7]),
+        frame(Kind::Segment, &[0x2b, 0xc1, 0x46, 0]),
+        // Six of seven segments in long frames are more than a block.
+        frame(Kind::Segment, &too_much),
+        frame(Kind::Segment, &long),
+    ];
     let names = [
         "next",
-        "long_mic",
         "message",
         "defines",
         "context",
@@ -471,43 +512,114 @@ fn every_kind_of_body_is_told_apart() {
         "part_total",
         "part_offset",
         "part",
+        "continued",
         "transfer",
         "segment",
         "last_segment",
         "segment_data",
+        "malformed",
+    ];
+    let [eight, ten, full] = [8, 10, 226].map(|len| "11".repeat(len));
+    let expected = [
+        "message=5 type=1 processed=1 from=a to=bc reply_node=0x00000003 reply_message=9 text=hi",
+        "message=6 defines=9 type=0 processed=0 from=d to=e content=aa",
+        "message=7 context=9 content=aabb",
+        "message=8 context=9 reply_message=12 content=cc",
+        "message=9 type=0 processed=0 malformed=1",
+        "next=0x0203 message=5 part_total=300 part_offset=128 part=aabb",
+        &format!("continued=0 transfer=700 segment=0 last_segment=6 segment_data={ten}"),
+        &format!("next=0x0203 continued=1 transfer=700 segment=0 last_segment=6 segment_data={eight}"),
+        "continued=1 transfer=700 segment=5 last_segment=6 segment_data=0001020304050607 malformed=1",
+        "continued=0 transfer=700 segment=5 last_segment=6 segment_data=00 malformed=1",
+        &format!("continued=0 transfer=700 segment=0 last_segment=6 segment_data={full} malformed=1"),
+        &format!("continued=0 transfer=700 segment=0 last_segment=1 segment_data={full}"),
+    ];
+    assert_eq!(shown("messages.pcapng", &frames, &names), expected);
+}
+
+#[test]
+fn every_control_message_is_told_apart() {
+    if !has_tshark() {
+        return;
+    }
+    let next = Some(Address::new(0x0203));
+    // Each body, and what is shown of it. One per opcode; then those that are malformed.
+    let cases: [(&[u8], &str); 24] = [
+        (
+            &[1, 9, 0x57, 0xd2, 0x03, 0x72, 0x04],
+            "0x01 hello_count=9 hello_long=1 hello_relays=1 hello_backbone=1 hello_pace=5 neighbour=0x0203,0x0204 delivery=13,7",
+        ),
+        (&[2, 0xaf, 0x03, 0, 0, 0, 5], "0x02 transfer=700 ack_base=3 ack_behind=00000005"),
+        (&[2, 0xaf, 0x3f, 0, 0, 0, 1], "0x02 transfer=700 ack_base=64 ack_behind=00000001"),
+        (&[3, 0, 0, 0, 77, 3, 2], "0x03 message=77 verdict=0x0302"),
+        (&[4, 1, 2, 3, 4, 5, 6], "0x04 name_hash=010203040506"),
+        (&[5, 1, 2, 3, 4, 5, 6], "0x05 name_hash=010203040506"),
+        (
+            &[6, 0, 5, 0xff, 0xff, 0x01, 0x00, 24, 0x41],
+            "0x06 route_to=0x0005 route_target=0xffff route_seqno=256 route_cost=24 route_ttl=4 route_hops=1",
+        ),
+        (
+            &[7, 0, 5, 0, 6, 0x01, 0x00, 24, 3],
+            "0x07 route_to=0x0005 route_from=0x0006 route_seqno=256 route_cost=24 reply_hops=3",
+        ),
+        (&[8, 0, 5, 0x01, 0x00], "0x08 route_to=0x0005 route_seqno=256"),
+        (&[9, 0, 5, 0, 1, 0, 0b101], "0x09 hop_src=0x0005 hop_seq=256 hop_before=0x05"),
+        (&[10, 0xaf, 0x03, 0, 0, 0, 5], "0x0a transfer=700 nack_base=3 nack_behind=0x00000005"),
+        (&[11, 0, 1, 0, 1], "0x0b hop_seq=256 why=1"),
+        (&[12, 1, 0], "0x0c probe=256"),
+        (&[13, 1, 0], "0x0d probe=256"),
+        (&[14, 7], "0x0e probe=7"),
+        (&[15, 7, 2, 0, 5, 204], "0x0f probe=7 trace_hop=2 trace_next=0x0005 trace_link=204"),
+        (&[16, 0, 5, 0, 0, 0, 77, 0, 3], "0x10 message=77 tally_of=0x0005 tally=3"),
+        (&[1, 9], "0x01 malformed=1"),
+        (&[2, 0xaf, 0x03, 0, 0, 0, 0, 0, 5], "0x02 malformed=1"),
+        (&[4, 1, 2, 3, 4, 5, 6, 7, 8], "0x04 malformed=1"),
+        (&[6], "0x06 malformed=1"),
+        (&[8, 0x80, 5, 0x01, 0x00], "0x08 route_to=0x8005 route_seqno=256 malformed=1"),
+        (&[11, 0, 1, 0, 4], "0x0b hop_seq=256 why=4 malformed=1"),
+        (&[17, 0], "0x11 malformed=1"),
+    ];
+    let frames: Vec<_> = cases.map(|(body, _)| Frame { next, ..frame(Kind::Control, body) }).into();
+    let names = [
+        "next",
+        "long_mic",
         "opcode",
+        "message",
         "hello_count",
+        "hello_long",
+        "hello_relays",
+        "hello_backbone",
+        "hello_pace",
         "neighbour",
         "delivery",
+        "transfer",
         "ack_base",
         "ack_behind",
         "verdict",
         "name_hash",
+        "route_to",
+        "route_from",
+        "route_target",
+        "route_seqno",
+        "route_cost",
+        "route_ttl",
+        "route_hops",
+        "reply_hops",
+        "hop_src",
+        "hop_seq",
+        "hop_before",
+        "nack_base",
+        "nack_behind",
+        "why",
+        "probe",
+        "trace_hop",
+        "trace_next",
+        "trace_link",
+        "tally_of",
+        "tally",
         "malformed",
     ];
-    let fields: Vec<String> = names.iter().map(|name| format!("mesh_gw.{name}")).collect();
-    let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-    let shown: Vec<String> = tshark(&file, Some(NET_KEY), &fields)
-        .iter()
-        .map(|row| {
-            let filled = names.iter().zip(row).filter(|(_, value)| !value.is_empty());
-            filled.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
-        })
-        .collect();
-    let expected = [
-        "long_mic=0 message=5 type=1 processed=1 from=a to=bc reply_node=0x00000003 reply_message=9 text=hi",
-        "long_mic=0 message=6 defines=9 type=0 processed=0 from=d to=e content=aa",
-        "long_mic=0 message=7 context=9 content=aabb",
-        "long_mic=0 message=8 context=9 reply_message=12 content=cc",
-        "long_mic=0 message=9 type=0 processed=0 malformed=1",
-        "next=0x0203 long_mic=0 message=5 part_total=300 part_offset=128 part=aabb",
-        "long_mic=0 transfer=2748 segment=5 last_segment=6 segment_data=00010203040506070809",
-        "long_mic=1 opcode=0x01 hello_count=9 neighbour=0x0203,0x0204 delivery=200,100",
-        "next=0x0203 long_mic=1 transfer=2748 opcode=0x02 ack_base=3 ack_behind=0000000005",
-        "long_mic=1 message=77 opcode=0x03 verdict=0x0302",
-        "long_mic=1 opcode=0x04 name_hash=0102030405060708",
-        "long_mic=1 opcode=0x06 malformed=1",
-        "long_mic=0 transfer=2748 segment=5 last_segment=6 segment_data=00 malformed=1",
-    ];
-    assert_eq!(shown, expected);
+    let expected: Vec<_> =
+        cases.iter().map(|(_, shown)| format!("next=0x0203 long_mic=1 opcode={shown}")).collect();
+    assert_eq!(shown("control.pcapng", &frames, &names), expected);
 }
