@@ -10,6 +10,7 @@ use gateway::Gateway;
 use gateway::engine::Membership;
 use mesh_agent::Client;
 use mesh_agent::api::{Body, Destination, Message, Outcome, SendRequest};
+use mesh_protocol::continuation::is_continuation;
 use mesh_protocol::frame::{self, Kind};
 use mesh_protocol::{EpochKeys, Keyring, MessageType, NetKey};
 use tempfile::TempDir;
@@ -37,7 +38,11 @@ impl Two {
         let observer = move |trace: Trace<'_>| {
             if let Trace::Sent { frame, .. } = trace {
                 let mut bytes = frame.to_vec();
-                let kind = frame::decode(&mut bytes, &keys).unwrap().frame().kind;
+                let kind = if is_continuation(&bytes) {
+                    Kind::Segment
+                } else {
+                    frame::decode(&mut bytes, &keys).unwrap().frame().kind
+                };
                 if kind != Kind::Control {
                     seen.lock().unwrap().push(kind);
                 }

@@ -492,8 +492,11 @@ async fn status_peers_routes_and_agents_tell_what_is_there() {
     assert_eq!(status.counters.get("messages_delivered"), Some(&1));
     let routes = alice.handle().routes().await.unwrap().routes;
     assert_eq!(
-        routes.iter().map(|route| (route.destination.bits(), route.cost)).collect::<Vec<_>>(),
-        [(2, 1)]
+        routes
+            .iter()
+            .map(|route| (route.destination.bits(), route.next_hop.map(|hop| hop.bits())))
+            .collect::<Vec<_>>(),
+        [(2, Some(2))]
     );
     let peers = alice.handle().peers().await.unwrap().peers;
     assert_eq!(peers.iter().map(|peer| peer.node.bits()).collect::<Vec<_>>(), [2]);
