@@ -59,7 +59,7 @@ impl Features {
         if self.radios {
             radios::add(case, seed);
         }
-        if self.groups && seed % 3 == 0 {
+        if self.groups && seed.is_multiple_of(3) {
             case.name += GROUPS;
         }
     }

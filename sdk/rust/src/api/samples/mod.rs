@@ -112,9 +112,7 @@ pub(crate) fn message(text: &str) -> Message {
     }
 }
 
-pub(crate) fn events() -> Vec<Event> {
-    let node = Address::new(1);
-    let bare = Message { cursor: None, reply_to: None, body: Body::data(vec![0xFF; 3]), ..message("") };
+fn receipts() -> impl Iterator<Item = Receipt> {
     let delivered = Receipt {
         cursor: Some(6),
         reference: Some(1),
@@ -151,6 +149,20 @@ pub(crate) fn events() -> Vec<Event> {
         detail: Some(Detail { waited_for, since_ms: None, last_hop: None, hops_on: None }),
         ..rejected.clone()
     };
+    let reasons = [
+        WaitedFor::Disk,
+        WaitedFor::Name,
+        WaitedFor::Turn,
+        WaitedFor::Air,
+        WaitedFor::Room,
+        WaitedFor::Answer,
+    ];
+    [delivered, rejected.clone(), lost].into_iter().chain(reasons.map(waited))
+}
+
+pub(crate) fn events() -> Vec<Event> {
+    let node = Address::new(1);
+    let bare = Message { cursor: None, reply_to: None, body: Body::data(vec![0xFF; 3]), ..message("") };
     let mut events = vec![
         Event::Welcome(Welcome {
             name: name("alice"),
@@ -163,9 +175,6 @@ pub(crate) fn events() -> Vec<Event> {
         }),
         Event::Accepted(Accepted { reference: Some(1), id: id(17), durable: true, at_us: 8 }),
         Event::Accepted(Accepted { reference: None, id: id(17), durable: false, at_us: 8 }),
-        Event::Receipt(delivered),
-        Event::Receipt(rejected.clone()),
-        Event::Receipt(lost),
         Event::Timeline(timeline()),
         Event::NodePong(NodePong {
             reference: Some(7),
@@ -193,15 +202,7 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Subscribed(Subscribed { reference: Some(7), groups: vec![name("kitchen")] }),
         Event::Goodbye(Goodbye { why: "bye".into() }),
     ];
-    let others = [
-        WaitedFor::Disk,
-        WaitedFor::Name,
-        WaitedFor::Turn,
-        WaitedFor::Air,
-        WaitedFor::Room,
-        WaitedFor::Answer,
-    ];
-    events.extend(others.map(|what| Event::Receipt(waited(what))));
+    events.extend(receipts().map(Event::Receipt));
     for problems in [vec![], vec!["the disk is full".to_string()]] {
         events.push(Event::Status(Box::new(status(problems))));
     }
