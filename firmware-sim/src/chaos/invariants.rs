@@ -44,6 +44,7 @@ mod observer;
 mod order;
 mod reception;
 mod relays;
+mod sealed;
 mod snapshots;
 mod state;
 mod windows;

@@ -8,6 +8,9 @@ pub(super) const HOP: usize = 1;
 /// Of these the one that says that NEXT is there, and where that stands, under the mask too.
 const NEXT_BIT: u8 = 0x04;
 const NEXT: std::ops::Range<usize> = 7..9;
+/// Where the two bits of HOP stand in a continuation frame, under the mask too: in the first byte bit 6, in the other bit 7.
+const HOP_HIGH: usize = 0;
+const HOP_LOW: usize = 4;
 
 /// A number for all of a frame without NEXT that no relay may change.
 pub(super) fn plain(frame: &[u8]) -> u64 {
@@ -24,6 +27,22 @@ pub(super) fn plain_without_next(frame: &[u8]) -> u64 {
 pub(super) fn routed(frame: &[u8]) -> u64 {
     let left = frame.iter().enumerate().filter(|(at, _)| !NEXT.contains(at));
     fnv(!BASIS, left.map(|(at, byte)| if at == HOP { byte & 0x0f } else { *byte }))
+}
+
+/// A number for all of a continuation frame that no relay may change.
+pub(super) fn continued(frame: &[u8]) -> u64 {
+    let fixed = |(at, byte): (usize, &u8)| match at {
+        HOP_HIGH => byte & 0xbf,
+        HOP_LOW => byte & 0x7f,
+        _ => *byte,
+    };
+    fnv(BASIS, frame.iter().enumerate().map(fixed))
+}
+
+/// Its HOP as it stands.
+pub(super) fn continued_hop(frame: &[u8]) -> u8 {
+    let bit = |at: usize, bit: u8| frame.get(at).map_or(0, |byte| byte >> bit & 1);
+    bit(HOP_HIGH, 6) << 1 | bit(HOP_LOW, 7)
 }
 
 /// The two bytes of NEXT as they stand.

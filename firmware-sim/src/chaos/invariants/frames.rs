@@ -5,48 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_protocol::frame::{Kind, decode};
-use mesh_protocol::{Address, BlockHead, Control, Instant, Keyring, MAX_FRAME, MessageId, Priority};
+use mesh_protocol::continuation::is_continuation;
+use mesh_protocol::{Address, Instant, Keyring, MessageId, Priority};
 
 use super::allowed::{Forged, Forgery};
 use super::findings::Fault;
-use super::frame_hash::{HOP, next_bytes, plain, plain_without_next, routed};
-use super::relays::{ENTRUSTED_MAX, FOLLOWED_FOR, OWN_COPIES_MAX, Passage, Relay};
+use super::frame_hash::{HOP, continued, continued_hop, next_bytes, plain, routed};
+use super::relays::{ENTRUSTED_MAX, FOLLOWED_FOR, OWN_COPIES_MAX, Relay};
+use super::sealed::{Heads, Key, ROUND, Sealed, open};
 
 /// Frames remembered of each source, the oldest give way: more than a replay window and than any queue holds, many times
 /// over. A guess.
 const REMEMBERED: usize = 4_096;
-
-/// Which frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub(super) src: Address,
-    pub(super) epoch: u32,
-    pub(super) seq: u32,
-}
-
-/// A genuine frame.
-#[derive(Clone, Debug)]
-pub(super) struct Sealed {
-    hash: u64,
-    /// The same of its bytes with any NEXT, if it has one; and that one, as it reads and as it stands.
-    routed: Option<(u64, Address, u16)>,
-    hop: u8,
-    origin: u32,
-    at: Instant,
-    own_copies: u8,
-    /// The next hops that its owner named, in order; the last one none, if it was sent to all.
-    named: Vec<Option<Address>>,
-    /// Whether the node that it is for has heard it.
-    arrived: bool,
-    pub(super) ttl0: u8,
-    pub(super) dst: Address,
-    pub(super) priority: Priority,
-    /// The message in it, if it is a whole one.
-    pub(super) single: Option<MessageId>,
-    content: Forged,
-    passages: BTreeMap<u32, Passage>,
-}
 
 #[derive(Debug, Default)]
 struct Source {
@@ -88,6 +58,7 @@ pub(super) struct Frames {
     keys: Keyring,
     sources: BTreeMap<Address, Source>,
     by_hash: BTreeMap<u64, Key>,
+    heads: Heads,
     /// What members sent in the names of others, by its hash; and which frames so have a double.
     forged: BTreeMap<u64, (Key, Priority)>,
     doubled: BTreeSet<Key>,
@@ -111,6 +82,7 @@ impl Frames {
             keys,
             sources: BTreeMap::new(),
             by_hash: BTreeMap::new(),
+            heads: Heads::new(),
             forged: BTreeMap::new(),
             doubled: BTreeSet::new(),
             undelivered: BTreeSet::new(),
@@ -134,6 +106,12 @@ impl Frames {
 
     /// What `frame` is.
     pub(super) fn look_up(&mut self, frame: &[u8]) -> Provenance {
+        if is_continuation(frame)
+            && let Some(key) = self.by_hash.get(&continued(frame)).copied()
+            && let Some(sealed) = self.get(key)
+        {
+            return Provenance::Genuine(key, ROUND - (continued_hop(frame) ^ sealed.hop), None);
+        }
         // Both with and without NEXT: a relay may have taken it out, and its owner may have sent it without.
         for (hash, names_next) in [(plain(frame), false), (routed(frame), true)] {
             if let Some(key) = self.by_hash.get(&hash).copied()
@@ -159,40 +137,7 @@ impl Frames {
     }
 
     fn open(&self, frame: &[u8]) -> Option<(Key, u8, Sealed)> {
-        let mut bytes = [0; MAX_FRAME];
-        let bytes = bytes.get_mut(..frame.len())?;
-        bytes.copy_from_slice(frame);
-        let verified = decode(bytes, &self.keys).ok()?;
-        let inside = verified.frame();
-        let single = (inside.kind == Kind::Single).then(|| BlockHead::parse(inside.body).ok()).flatten();
-        let single = single.map(|(head, _)| head.message);
-        let content = match (inside.kind, single, Control::parse(inside.body)) {
-            (Kind::Control, _, Ok(Control::Receipt { message, .. })) => {
-                Forged::Receipt((inside.dst, message))
-            }
-            (Kind::Control, _, Ok(Control::Undelivered { seq, .. })) => Forged::Undelivered(inside.dst, seq),
-            (Kind::Segment, ..) => Forged::Segment,
-            (_, Some(message), _) => Forged::Message(message),
-            _ => Forged::Other,
-        };
-        let key = Key { src: inside.src, epoch: verified.epoch(), seq: inside.seq };
-        let sealed = Sealed {
-            hash: if inside.next.is_some() { plain_without_next(frame) } else { plain(frame) },
-            routed: inside.next.map(|next| (routed(frame), next, next_bytes(frame))),
-            hop: frame[HOP],
-            origin: 0,
-            at: Instant::ZERO,
-            own_copies: 1,
-            named: vec![inside.next],
-            arrived: false,
-            ttl0: inside.ttl0,
-            dst: inside.dst,
-            priority: inside.priority,
-            single,
-            content,
-            passages: BTreeMap::new(),
-        };
-        Some((key, inside.ttl, sealed))
+        open(&self.keys, &self.heads, frame)
     }
 
     /// A traitor sends something: it counts as genuine if it verifies, whatever it says, but for the names of others.
@@ -215,7 +160,7 @@ impl Frames {
         }
         (sealed.origin, sealed.at) = (station, now);
         // TTL0 where it began is what its bytes are compared with.
-        sealed.hop ^= (ttl ^ sealed.ttl0) << 4;
+        sealed.hop ^= if sealed.continued { ROUND - ttl } else { (ttl ^ sealed.ttl0) << 4 };
         self.remember(key, sealed);
         None
     }
@@ -234,6 +179,21 @@ impl Frames {
         let Some(sealed) = self.get(key) else { return };
         if now.since(sealed.at) <= FOLLOWED_FOR {
             sealed.passages.entry(node).or_default().heard(boot, ttl, asked, copies);
+        }
+    }
+
+    /// The same of a continuation frame that it took.
+    pub(super) fn heard_continued(
+        &mut self,
+        now: Instant,
+        (node, boot): (u32, u32),
+        key: Key,
+        ttl: u8,
+        takes: bool,
+    ) {
+        let Some(sealed) = self.get(key) else { return };
+        if now.since(sealed.at) <= FOLLOWED_FOR {
+            sealed.passages.entry(node).or_default().heard_continued(boot, ttl, takes);
         }
     }
 
@@ -298,7 +258,8 @@ impl Frames {
                     }
                     sealed.named.push(next);
                 }
-                let entrusted = sealed.routed.is_some() || (sealed.ttl0 == 1 && sealed.dst.is_node());
+                let to_one = sealed.ttl0 == 1 && sealed.dst.is_node();
+                let entrusted = sealed.routed.is_some() || to_one || sealed.continued;
                 let most = if entrusted { ENTRUSTED_MAX } else { OWN_COPIES_MAX };
                 if ttl != sealed.ttl0 {
                     return Err((
@@ -367,6 +328,9 @@ impl Frames {
 
     fn remember(&mut self, key: Key, sealed: Sealed) {
         let (now, hash) = (sealed.at, sealed.hash);
+        if let Some(transfer) = sealed.head {
+            self.heads.insert((key.src, transfer), (sealed.dst, sealed.priority));
+        }
         self.by_hash.extend(sealed.routed.map(|(hash, ..)| (hash, key)));
         let source = self.sources.entry(key.src).or_default();
         let name = (key.epoch, key.seq);
@@ -423,7 +387,7 @@ impl Frames {
     ) -> Result<(), Fault> {
         let Some(sealed) = self.get(key) else { return Ok(()) };
         let name = &format!("SEQ {} of {}", key.seq, key.src);
-        if ttl >= sealed.ttl0 || ttl == 0 {
+        if (ttl >= sealed.ttl0 || ttl == 0) && !sealed.continued {
             return Err(("ttl", format!("it relayed {name} with TTL {ttl} of {}", sealed.ttl0)));
         }
         if sealed.dst == address {

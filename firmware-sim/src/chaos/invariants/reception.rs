@@ -6,7 +6,8 @@ use mesh_protocol::{Discard, Instant};
 
 use super::allowed::{MEMBER_MAY_SEND_AS_ANYONE, MEMBER_MAY_SPEND_SEQ};
 use super::findings::Fault;
-use super::frames::{Key, Provenance};
+use super::frames::Provenance;
+use super::sealed::Key;
 use super::state::{Invariants, NodeHistory};
 use super::windows::{Known, Windows};
 use crate::NodeSnapshot;
@@ -77,22 +78,34 @@ impl Invariants {
         }
         // Its own frames come back from every relay: none may pass for another's, or count as a new one.
         if key.src == snapshot.address || matches!(result, Err(Discard::WeakMic | Discard::Address)) {
-            let fine = result.is_err() && unchanged;
+            // But that its next hop has passed it on is news.
+            let passed_on = result == Err(Discard::Own) && ttl < ttl0;
+            let fine = result.is_err() && (unchanged || passed_on);
             return if fine {
                 Ok(())
             } else {
                 Err(("replay", format!("{}, its own, came to {result:?}", name(key))))
             };
         }
-        // A copy that names another node is not to be relayed here, though it is taken like any other.
-        if next.is_none_or(|next| next == snapshot.address) {
+        // With a full queue it takes nothing to hand on: that stays with the hop before, which asks again.
+        let (waiting, room) = snapshot.queue;
+        let takes = snapshot.relays && waiting + 1 < room;
+        if self.frames.sealed(key).is_some_and(|sealed| sealed.continued) {
+            // Who was not told by a head segment what it is, or not asked by the node that sent it, leaves it alone.
+            if matches!(result, Err(Discard::NoContext | Discard::NotNextHop)) {
+                return Ok(());
+            }
+            if result.is_ok() {
+                let takes =
+                    takes && self.frames.sealed(key).is_some_and(|sealed| sealed.dst != snapshot.address);
+                self.frames.heard_continued(now, (node, history.boot), key, ttl, takes);
+            }
+        } else if next.is_none_or(|next| next == snapshot.address) {
+            // A copy that names another node is not to be relayed here, though it is taken like any other.
             let copies = relay_copies(snapshot.alive);
             self.frames.heard(now, (node, history.boot), key, ttl, next.is_some(), copies);
         }
         if result.is_ok() {
-            // With a full queue it takes nothing to hand on: that stays with the hop before, which asks again.
-            let (waiting, room) = snapshot.queue;
-            let takes = snapshot.relays && waiting + 1 < room;
             self.frames.took((node, history.boot), snapshot.address, key, takes);
         }
         self.windowed(key, result, &mut history.windows)?;

@@ -6,6 +6,9 @@ use mesh_protocol::{Address, Duration};
 
 use super::findings::Fault;
 
+/// HOP of continuation frames, counted down, goes on with this behind 1.
+const ROUND: u8 = 4;
+
 /// What each node did with a frame is remembered for so long: five times what a queue may hold it
 /// (`WAIT_MAX` in `docs/protocol.md`). A guess.
 pub(super) const FOLLOWED_FOR: Duration = Duration::from_secs(10);
@@ -14,7 +17,7 @@ const RELAYS_MAX: u8 = 2;
 /// The most that `own_copies` in `docs/protocol.md` comes to.
 pub(super) const OWN_COPIES_MAX: u8 = 3;
 /// The most that a node sends a frame which one neighbour is to take: two next hops, each asked `TRIES_MAX` times, and a flood.
-pub(super) const ENTRUSTED_MAX: u8 = 2 * 8 + OWN_COPIES_MAX;
+pub(super) const ENTRUSTED_MAX: u8 = 2 * 12 + OWN_COPIES_MAX;
 
 /// What one node did with one frame.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +36,8 @@ pub(super) struct Passage {
     entrusted: bool,
     /// Whether it sent it to all.
     flooded: bool,
+    /// Whether it is a continuation frame: its HOP, counted down, stands for TTL.
+    continued: bool,
 }
 
 /// A node sends on what another one sealed.
@@ -64,6 +69,18 @@ impl Passage {
         self.copies = self.copies.max(if asked { ENTRUSTED_MAX } else { copies });
     }
 
+    /// The node heard a continuation frame and took it. It passes it on once, with one HOP more.
+    pub(super) fn heard_continued(&mut self, boot: u32, ttl: u8, takes: bool) {
+        self.heard(boot, 0, true, 0);
+        (self.heard, self.continued) = (ttl, true);
+        self.entrusted |= takes;
+    }
+
+    /// The TTL with which the next hop passes on what this node sent with `sent`: HOP begins anew.
+    const fn behind(sent: u8) -> u8 {
+        if sent > 1 { sent - 1 } else { ROUND }
+    }
+
     /// The node has taken the frame that it heard.
     pub(super) const fn take(&mut self, takes: bool) {
         self.entrusted |= takes && self.asked && self.heard >= 2;
@@ -83,6 +100,10 @@ impl Passage {
     pub(super) fn is_handed_on<'a>(&self, mut others: impl Iterator<Item = &'a Self>) -> bool {
         let sent = self.highest_sent();
         let further = |other: &Self| {
+            if self.continued {
+                let passed = other.sent[usize::from(Self::behind(sent))] > 0;
+                return passed || (other.asked && other.heard == sent);
+            }
             let passed = (1..sent).any(|ttl| other.sent[usize::from(ttl)] > 0);
             passed || (other.asked && other.heard <= sent)
         };
@@ -98,15 +119,15 @@ impl Passage {
         if let Some(next) = next.filter(|next| !self.asked || [by, src].contains(next)) {
             return Err(("next", format!("it relayed {name} by {next}, asked to: {}", self.asked)));
         }
-        if ttl >= self.heard {
+        if self.continued && ttl != Self::behind(self.heard) || !self.continued && ttl >= self.heard {
             return Err(("ttl", format!("it relayed {name} with TTL {ttl}, heard with {}", self.heard)));
         }
         // It sends a frame again as it was, or with more hops left. With fewer, the frame has come back to it.
         let before = self.highest_sent();
-        if ttl < before {
+        if ttl < before || self.continued && before > 0 && ttl != before {
             return Err(("loop", format!("it relayed {name} with TTL {before}, and now with {ttl}")));
         }
-        self.flooded |= next.is_none();
+        self.flooded |= next.is_none() && !self.continued;
         let same = &mut self.sent[usize::from(ttl & 15)];
         *same += 1;
         let (same, all) = (*same, self.sent.iter().sum::<u8>());

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use mesh_protocol::Address;
 
-use super::frames::Key;
+use super::sealed::Key;
 
 /// `WINDOW` of `replay.rs` in `docs/protocol.md`.
 const WINDOW: u32 = 96;

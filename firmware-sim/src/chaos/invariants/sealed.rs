@@ -1,0 +1,128 @@
+//! What is kept of a genuine frame, and how it is read.
+//!
+//! Owns the reading of frames of both formats. That one is genuine, `frames` knows.
+
+use std::collections::BTreeMap;
+
+use mesh_protocol::frame::{Kind, decode};
+use mesh_protocol::{
+    Address, BlockHead, Control, Instant, Keyring, MAX_FRAME, MessageId, Priority, Segment, continuation,
+};
+
+use super::allowed::Forged;
+use super::frame_hash::{HOP, continued, continued_hop, next_bytes, plain, plain_without_next, routed};
+use super::relays::Passage;
+
+/// HOP counts modulo so many. Here it is counted down like TTL: from this, as its owner sends it, to 1, and then again.
+pub(super) const ROUND: u8 = 4;
+
+/// For whom the blocks are that come in continuation frames, and how urgent: by source and transfer.
+pub(super) type Heads = BTreeMap<(Address, u16), (Address, Priority)>;
+
+/// Which frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) src: Address,
+    pub(super) epoch: u32,
+    pub(super) seq: u32,
+}
+
+/// A genuine frame.
+#[derive(Clone, Debug)]
+pub(super) struct Sealed {
+    pub(super) hash: u64,
+    /// The same of its bytes with any NEXT, if it has one; and that one, as it reads and as it stands.
+    pub(super) routed: Option<(u64, Address, u16)>,
+    pub(super) hop: u8,
+    pub(super) origin: u32,
+    pub(super) at: Instant,
+    pub(super) own_copies: u8,
+    /// The next hops that its owner named, in order; the last one none, if it was sent to all.
+    pub(super) named: Vec<Option<Address>>,
+    /// Whether the node that it is for has heard it.
+    pub(super) arrived: bool,
+    pub(super) ttl0: u8,
+    pub(super) dst: Address,
+    pub(super) priority: Priority,
+    /// The message in it, if it is a whole one.
+    pub(super) single: Option<MessageId>,
+    /// The transfer whose other segments come in continuation frames.
+    pub(super) head: Option<u16>,
+    /// Whether it is such a frame: then [`ROUND`] is its TTL0.
+    pub(super) continued: bool,
+    pub(super) content: Forged,
+    pub(super) passages: BTreeMap<u32, Passage>,
+}
+
+/// Opens a frame: which one it is, its TTL, and the rest.
+pub(super) fn open(keys: &Keyring, heads: &Heads, frame: &[u8]) -> Option<(Key, u8, Sealed)> {
+    if continuation::is_continuation(frame) {
+        return open_continued(keys, heads, frame);
+    }
+    let mut bytes = [0; MAX_FRAME];
+    let bytes = bytes.get_mut(..frame.len())?;
+    bytes.copy_from_slice(frame);
+    let verified = decode(bytes, keys).ok()?;
+    let inside = verified.frame();
+    let single = (inside.kind == Kind::Single).then(|| BlockHead::parse(inside.body).ok()).flatten();
+    let single = single.map(|(head, _)| head.message);
+    let content = match (inside.kind, single, Control::parse(inside.body)) {
+        (Kind::Control, _, Ok(Control::Receipt { message, .. })) => Forged::Receipt((inside.dst, message)),
+        (Kind::Control, _, Ok(Control::Undelivered { seq, .. })) => Forged::Undelivered(inside.dst, seq),
+        (Kind::Segment, ..) => Forged::Segment,
+        (_, Some(message), _) => Forged::Message(message),
+        _ => Forged::Other,
+    };
+    let segment = (inside.kind == Kind::Segment).then(|| Segment::parse(inside.body).ok()).flatten();
+    let key = Key { src: inside.src, epoch: verified.epoch(), seq: inside.seq };
+    let sealed = Sealed {
+        hash: if inside.next.is_some() { plain_without_next(frame) } else { plain(frame) },
+        routed: inside.next.map(|next| (routed(frame), next, next_bytes(frame))),
+        hop: frame[HOP],
+        origin: 0,
+        at: Instant::ZERO,
+        own_copies: 1,
+        named: vec![inside.next],
+        arrived: false,
+        ttl0: inside.ttl0,
+        dst: inside.dst,
+        priority: inside.priority,
+        single,
+        head: segment.filter(|segment| segment.continued).map(|segment| segment.transfer.bits()),
+        continued: false,
+        content,
+        passages: BTreeMap::new(),
+    };
+    Some((key, inside.ttl, sealed))
+}
+
+fn open_continued(keys: &Keyring, heads: &Heads, frame: &[u8]) -> Option<(Key, u8, Sealed)> {
+    let mut bytes = [0; MAX_FRAME];
+    let bytes = bytes.get_mut(..frame.len())?;
+    bytes.copy_from_slice(frame);
+    let verified = continuation::decode(bytes, keys).ok()?;
+    let inside = verified.frame();
+    let key = Key { src: inside.src, epoch: verified.epoch(), seq: inside.seq };
+    // Whose head nobody has seen means nothing to anybody.
+    let head = heads.get(&(inside.src, inside.transfer.bits())).copied();
+    let (dst, priority) = head.unwrap_or((Address::EVERYONE, Priority::Low));
+    let sealed = Sealed {
+        hash: continued(frame),
+        routed: None,
+        hop: continued_hop(frame) ^ inside.hop,
+        origin: 0,
+        at: Instant::ZERO,
+        own_copies: 1,
+        named: vec![None],
+        arrived: false,
+        ttl0: ROUND,
+        dst,
+        priority,
+        single: None,
+        head: None,
+        continued: true,
+        content: Forged::Segment,
+        passages: BTreeMap::new(),
+    };
+    Some((key, ROUND - inside.hop, sealed))
+}
