@@ -161,14 +161,15 @@ impl Station for Device {
         self.promised = None;
         let local = self.clock.local(now);
         // Only when somebody watches: it costs more than the frame.
-        let before = self.audit.is_some().then(|| self.digest());
+        let before = self.audit.is_some().then(|| (self.digest(), self.steady_timer(now)));
         let mut bytes = [0; mesh_protocol::MAX_FRAME];
         if let Some(bytes) = bytes.get_mut(..frame.len()) {
             bytes.copy_from_slice(frame);
             // The node has counted what it did not take.
             let result = self.node.handle_frame(local, LINK, bytes, Some(rssi));
-            if let Some(before) = before {
-                let unchanged = result.is_err() && before == self.digest();
+            if let Some((before, timer)) = before {
+                let same_timer = timer.zip(self.steady_timer(now)).is_none_or(|(was, is)| was == is);
+                let unchanged = result.is_err() && before == self.digest() && same_timer;
                 self.trace(TraceEvent::Frame { result, unchanged });
             }
         }

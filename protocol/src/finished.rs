@@ -57,9 +57,21 @@ impl<const N: usize> FinishedList<N> {
         self.recent(now).find(|f| f.src == src && f.transfer.is_some_and(|(id, _)| id == transfer))
     }
 
-    /// The single frame of this message, if it was taken a short while ago.
-    pub(crate) fn single(&self, now: Instant, src: Address, message: MessageId) -> Option<&Finished> {
-        self.recent(now).find(|f| f.src == src && f.message == message && f.transfer.is_none())
+    /// The whole message of this number, if it was taken a short while ago; from now on it is known as this transfer, too: its sender
+    /// has cut it anew.
+    pub(crate) fn cut_anew(
+        &mut self,
+        now: Instant,
+        src: Address,
+        message: MessageId,
+        transfer: Option<(TransferId, u8)>,
+        continued: bool,
+    ) -> Option<Finished> {
+        let is_it = |f: &&mut Finished| f.src == src && f.message == message && f.last;
+        let recent = self.list.iter_mut().rev().take_while(|f| now.since(f.at) < REMEMBERED_FOR);
+        let known = { recent }.find(is_it)?;
+        (known.transfer, known.continued) = (transfer, continued);
+        Some(*known)
     }
 
     /// Records what the application said of a message. That nobody is here by that name may change at any time, and a message whose

@@ -39,13 +39,18 @@ impl Device {
             let (outbox, queue) = node.depth();
             hash.add((outbox as u64) << 32 | queue as u64);
             hash.add(u64::from(node.next_seq()) << 1 | u64::from(node.conflict(Instant::ZERO).is_some()));
-            hash.add(node.poll_timeout().map_or(u64::MAX, Instant::as_micros));
             let stats = node.stats();
             for count in [stats.frames_sent, stats.blocks_received] {
                 hash.add(count);
             }
         }
         hash.0
+    }
+
+    /// When its node has something to do; `None` in air so busy that every frame on it, whoever sent it, moves that.
+    pub(super) fn steady_timer(&self, now: Instant) -> Option<Option<Instant>> {
+        let paced = self.node.load(self.clock.local(now)).1.is_some();
+        (!paced).then(|| self.node.poll_timeout())
     }
 
     /// The device is run at `now`: whether that is as it was promised, if it is its timer that has rung.

@@ -36,7 +36,9 @@ every_size!(
         fn take_single(&mut self, now: Instant, frame: &Frame<'_>, hops: u8) -> Result<(), Discard> {
             let (head, _) = BlockHead::parse(frame.body)?;
             // It comes again because the answer was lost: the answer goes again, and the application hears nothing.
-            if let Some(finished) = self.finished.single(now, frame.src, head.message).copied() {
+            let known = head.part.is_none();
+            let known = known.then(|| self.finished.cut_anew(now, frame.src, head.message, None, false));
+            if let Some(finished) = known.flatten() {
                 let origin = Origin { src: frame.src, dst: frame.dst, priority: frame.priority, hops };
                 self.answer(&finished, origin, true);
                 return Err(Discard::Duplicate);
@@ -77,6 +79,13 @@ every_size!(
                 self.answer(&finished, origin, true);
                 return Err(Discard::Duplicate);
             }
+            // Its sender did not hear that the block is here, and has cut it anew: its head says so.
+            if segment.offset == 0
+                && let Ok((head, _)) = BlockHead::parse(segment.data)
+                && self.is_known(now, origin, segment, head)
+            {
+                return Err(Discard::Duplicate);
+            }
             let spread = if origin.dst.is_many() { self.rng.jitter(NACK_SPREAD) } else { Duration::ZERO };
             let taken = self.reassembly.insert(now, origin, segment, spread);
             for _ in 0..self.reassembly.gave_way() {
@@ -89,6 +98,10 @@ every_size!(
             let (_, transfer, block) = self.reassembly.block(set);
             let parsed = BlockHead::parse(block).map(|(head, bytes)| (head, bytes.len()));
             let (head, len) = match parsed {
+                Ok((head, _)) if self.is_known(now, origin, segment, head) => {
+                    self.reassembly.free(set);
+                    return Err(Discard::Duplicate);
+                }
                 Ok(parsed) if self.push_event(PendingEvent::Block(set)) => parsed,
                 Ok(_) => {
                     self.reassembly.free(set);
@@ -117,6 +130,20 @@ every_size!(
                 self.answer(&finished, origin, false);
             }
             Ok(())
+        }
+
+        /// Whether the whole message that a segment is of was taken before, under another transfer; its sender is told.
+        fn is_known(&mut self, now: Instant, origin: Origin, segment: &Segment<'_>, head: BlockHead) -> bool {
+            let transfer = Some((segment.transfer, segment.last + 1));
+            let continued = segment.continued && origin.dst == self.address;
+            let whole = head.part.is_none();
+            let known = whole
+                .then(|| self.finished.cut_anew(now, origin.src, head.message, transfer, continued))
+                .flatten();
+            if let Some(finished) = known {
+                self.answer(&finished, origin, true);
+            }
+            known.is_some()
         }
 
         /// Tells the sender of a finished block the verdict, or that the block is whole; `again` if it has not heard it.

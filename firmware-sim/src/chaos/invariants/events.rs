@@ -32,6 +32,11 @@ impl Invariants {
             history.order.reset(false);
             self.frames.unsettled(now, node);
         }
+        // In busy air classes wait for more than their turn.
+        let paced = std::mem::replace(&mut history.paced, snapshot.paced) || snapshot.paced;
+        if paced {
+            history.order.reset(false);
+        }
         for event in events {
             match event {
                 TraceEvent::Frame { result, unchanged } => {
@@ -39,7 +44,9 @@ impl Invariants {
                         self.heard(now, node, snapshot, heard, result, unchanged, history)?;
                     }
                 }
-                TraceEvent::Handed(frame) => self.handed(now, node, snapshot, &frame, sealing, history)?,
+                TraceEvent::Handed(frame) => {
+                    self.handed(now, node, snapshot, &frame, sealing && !paced, history)?
+                }
                 TraceEvent::Accepted { delivery, bytes, by_route } => {
                     let (id, priority) = (delivery.id, delivery.priority);
                     self.messages.accepted(now, address, &delivery, &bytes, snapshot.durable)?;

@@ -24,6 +24,7 @@ pub(super) struct NodeHistory {
     pub(super) epoch: u32,
     pub(super) next_seq: u32,
     pub(super) could_seal: bool,
+    pub(super) paced: bool,
 }
 
 /// The observer. Devices have to be [watched](crate::Device::watch) before they are added.
