@@ -105,7 +105,11 @@ impl<const N: usize> SeenCache<N> {
     /// Records that one which was to be relayed was not: there was no room.
     pub(crate) fn refused(&mut self, key: FrameKey) {
         if let Some(entry) = self.find(key) {
-            (entry.relays, entry.ttl_relayed) = (entry.relays.saturating_sub(1), 0);
+            entry.relays = entry.relays.saturating_sub(u8::from(entry.relays & !KEPT > 0));
+            // What went before still says that a copy with a lower TTL has come back.
+            if entry.relays & !KEPT == 0 {
+                entry.ttl_relayed = 0;
+            }
         }
     }
 
@@ -166,6 +170,20 @@ mod tests {
         for seq in 2..=5 {
             assert!(cache.relay(key(seq), 5, 1), "{seq}");
         }
+    }
+
+    #[test]
+    fn what_found_no_room_the_second_time_lets_nothing_come_back() {
+        let mut cache = SeenCache::<4>::new();
+        cache.insert(key(1));
+        assert!(cache.relay(key(1), 5, 1));
+        cache.refused(key(1));
+        assert!(cache.relay(key(1), 5, 1), "the hop before asks again");
+        cache.keep(key(1));
+        assert!(cache.relay(key(1), 7, 1));
+        cache.refused(key(1));
+        assert!(!cache.relay(key(1), 4, 1), "it has come round");
+        assert!(cache.is_kept(key(1)));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct NodeSnapshot {
     pub conflict: bool,
     /// Whether the node is able to send own frames: numbers are reserved and nobody else uses its address.
     pub can_seal: bool,
-    /// Whether the air is so busy that it holds back what is not CRITICAL.
+    /// Whether the air is so busy, or neighbours take frames so slowly, that it holds back what is not CRITICAL.
     pub paced: bool,
 }
 
@@ -72,7 +72,7 @@ impl Device {
             relays: self.boot.options.relay,
             conflict: node.conflict(local).is_some(),
             can_seal: node.can_seal(),
-            paced: node.load(local).1.is_some(),
+            paced: node.load(local).1.is_some() || node.waits_for_hops(),
         }
     }
 }

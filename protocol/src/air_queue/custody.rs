@@ -49,6 +49,12 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         self.entries.iter().filter(|entry| entry.in_custody()).count() * 4 >= N * 3
     }
 
+    /// Whether own frames wait, for whom so many are under way or for room.
+    pub(crate) fn holds_back(&self) -> bool {
+        let many = |entry: &Entry<FRAME>| self.unheard(entry.frame.custody.to) >= LAST_WINDOW;
+        self.is_full_of_custody() || self.entries.iter().any(many)
+    }
+
     /// The custody of the frame that [`pick`](Self::pick) chose, and how often its next hop was asked.
     pub(crate) fn custody(&self, at: usize) -> Option<(Custody, u8)> {
         let entry = &self.entries[at];
@@ -143,7 +149,7 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         let entry = &mut self.entries[at];
         let len = retarget_next(&mut entry.frame.bytes, entry.frame.custody.next, None);
         entry.frame.bytes.truncate(len);
-        entry.frame.custody = Custody::NONE;
+        entry.frame.custody = Custody { data: entry.frame.custody.data, ..Custody::NONE };
         entry.frame.copies = copies;
         entry.sent = 0;
         entry.tries = 0;

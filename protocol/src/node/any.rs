@@ -101,6 +101,7 @@ any_node! {
         fn load(now: Instant) -> (u32, Option<u32>);
         fn capacity() -> Capacity;
         fn has_room() -> bool;
+        fn waits_for_hops() -> bool;
         fn first_part_len(destination: Address, priority: Priority, total: usize) -> usize;
         fn transfers_ahead() -> u16;
         fn poll_timeout() -> Option<Instant>;

@@ -55,6 +55,13 @@ every_size!(
                 Ok(Freshness::New) => {}
                 Ok(Freshness::Met) => {
                     self.continued_again(now, key, frame, whom);
+                    if let Whom::Others(context) = whom
+                        && context.hop == frame.hop
+                        && !self.seen.is_kept(key)
+                    {
+                        // There was no room for it the first time.
+                        self.pass_continuation(now, key, frame, context, sealed, except);
+                    }
                     return Err(Discard::Duplicate);
                 }
                 Err(why) => {

@@ -194,13 +194,15 @@ every_size!(
 
         /// A frame is no longer here, though no neighbour has taken it.
         pub(super) fn gone(&mut self, gone: Gone, why: Why) {
-            let Gone { key, whose, piece, custody, .. } = gone;
-            if custody.next == Address::NONE || !custody.data {
+            let Gone { key, whose, piece, custody, unsent } = gone;
+            let in_custody = custody.next != Address::NONE;
+            if !custody.data {
                 return;
             }
             match (whose, piece) {
-                (Whose::Own, Some(piece)) => self.lost(piece),
-                (Whose::Entrusted, _) => {
+                (Whose::Own, Some(piece)) if in_custody => self.lost(piece),
+                // The hop before counts on this node also for what was to go to all.
+                (Whose::Entrusted, _) if in_custody || unsent => {
                     let control = Control::Undelivered { seq: key.seq, why };
                     self.control(key.src, Priority::High, control, false);
                 }

@@ -94,6 +94,12 @@ every_size!(
             (self.outbox.len(), self.queue.len())
         }
 
+        /// Whether own frames below CRITICAL wait, to some node at least, until neighbours have taken those before.
+        #[must_use]
+        pub fn waits_for_hops(&self) -> bool {
+            self.queue.holds_back()
+        }
+
         /// How many entries its tables have.
         #[must_use]
         pub const fn capacity(&self) -> Capacity {

@@ -146,6 +146,7 @@ every_size!(
                 let egress = next.map_or(Egress::Flood, Egress::Over);
                 copies = self.copies(now, egress, frame.dst, frame.priority);
                 custody = self.custody(egress, frame.dst, frame.kind, frame.priority);
+                custody.data = frame.kind != Kind::Control;
                 jitter = Duration::ZERO;
             }
             let links = self.links_for(sealed.len()) & !except.map_or(0, link_bit);

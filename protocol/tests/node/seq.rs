@@ -212,7 +212,8 @@ fn while_a_rotation_is_under_way_both_epochs_are_taken_and_no_source_goes_back()
 
 /// The numbers of the transfers that a station has put on the air.
 fn transfers(net: &Net<SmallNode>, at: usize) -> BTreeSet<u16> {
-    let segments = net.sent_by(at).into_iter().filter(|frame| frame.kind == Kind::Segment);
+    // Continuation frames, which say nothing of their destination, are of transfers whose first segments say so.
+    let segments = net.sent_by(at).into_iter().filter(|frame| frame.kind == Kind::Segment && frame.dst != 0);
     segments.map(|frame| Segment::parse(&frame.body).unwrap().transfer.bits()).collect()
 }
 

@@ -62,8 +62,9 @@ pub(super) struct Frames {
     /// What members sent in the names of others, by its hash; and which frames so have a double.
     forged: BTreeMap<u64, (Key, Priority)>,
     doubled: BTreeSet<Key>,
-    /// Which node has told which source that it gave up which frame.
-    undelivered: BTreeSet<(u32, Address, u32)>,
+    /// When a node last told a source that it gave up a frame: a later one takes the place of one that waits, and the source sends all
+    /// again that it has not heard of.
+    undelivered: BTreeMap<(u32, Address), Instant>,
     unsettled: BTreeMap<u32, Instant>,
     /// What a node was entrusted with and nobody heard of again.
     silent: Option<String>,
@@ -85,7 +86,7 @@ impl Frames {
             heads: Heads::new(),
             forged: BTreeMap::new(),
             doubled: BTreeSet::new(),
-            undelivered: BTreeSet::new(),
+            undelivered: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             silent: None,
             sealed: 0,
@@ -198,11 +199,17 @@ impl Frames {
     }
 
     /// The node took the frame that it has just heard, and, if it `takes` any, to hand it on.
-    pub(super) fn took(&mut self, (node, boot): (u32, u32), address: Address, key: Key, takes: bool) {
+    pub(super) fn took(&mut self, (node, boot): (u32, u32), key: Key, takes: bool) {
         let Some(sealed) = self.get(key) else { return };
-        sealed.arrived |= sealed.dst == address;
         if let Some(passage) = sealed.passages.get_mut(&node).filter(|passage| passage.is_of(boot)) {
             passage.take(takes);
+        }
+    }
+
+    /// The node with this address has heard the frame.
+    pub(super) fn arrived(&mut self, address: Address, key: Key) {
+        if let Some(sealed) = self.get(key) {
+            sealed.arrived |= sealed.dst == address;
         }
     }
 
@@ -319,8 +326,8 @@ impl Frames {
         }
         self.sealed += 1;
         (sealed.origin, sealed.at) = (node, now);
-        if let Forged::Undelivered(origin, seq) = sealed.content {
-            self.undelivered.insert((node, origin, seq));
+        if let Forged::Undelivered(origin, _) = sealed.content {
+            self.undelivered.insert((node, origin), now);
         }
         self.remember(key, sealed);
         self.silent.take().map_or(Ok(key), |what| Err(("custody", what)))
@@ -349,7 +356,8 @@ impl Frames {
             {
                 let excused = |node: &u32| {
                     let unsettled = self.unsettled.get(node).is_some_and(|at| *at >= old.at);
-                    unsettled || self.undelivered.contains(&(*node, key.src, name.1))
+                    let told = self.undelivered.get(&(*node, key.src)).is_some_and(|at| *at >= old.at);
+                    unsettled || told
                 };
                 self.custody += passages.values().filter(|passage| passage.is_entrusted()).count() as u64;
                 let silent = passages.iter().find(|(node, passage)| {

@@ -105,8 +105,12 @@ impl Invariants {
             let copies = relay_copies(snapshot.alive);
             self.frames.heard(now, (node, history.boot), key, ttl, next.is_some(), copies);
         }
+        // Where it was for, it is known from now on, and the hop before is told, whatever is made of it.
+        if !matches!(result, Err(Discard::Replay | Discard::SeqJump | Discard::ReplayTableFull)) {
+            self.frames.arrived(snapshot.address, key);
+        }
         if result.is_ok() {
-            self.frames.took((node, history.boot), snapshot.address, key, takes);
+            self.frames.took((node, history.boot), key, takes);
         }
         self.windowed(key, result, &mut history.windows)?;
         // And against the window as it would be without forgeries: what that one takes and the node does not, a member has shut out.
