@@ -23,8 +23,13 @@ const FREE: u32 = 400;
 /// The same within [`ALERT`]. Where 25 nodes hear each other, this and the rule let each send about 14 times in a second; beyond
 /// 20 the 99th percentile of CRITICAL rises steeply.
 const FREE_IN_ALERT: u32 = 100;
+/// From so many frames in a second on nothing that was sent before is flooded, and repeats come slower: a flood of each message that got
+/// no answer is what a busy air has no answers for.
+const BUSY: u32 = 80;
 /// So many more frames in a second double the pause.
 const STEP: u32 = 40;
+/// So many frames in a second double the time that is waited for an answer end to end.
+const SLOWED: u64 = 100;
 /// The shortest pause where there is one: what a link needs for a frame anyway.
 const PAUSE: u32 = 12_000;
 /// The longest, so that each node keeps a twentieth of what a link can take.
@@ -99,6 +104,17 @@ impl Budget {
         Duration::from_micros(self.pause as u64)
     }
 
+    /// Whether the air has no room for floods that may be needless.
+    pub(crate) fn is_busy(&self, now: Instant) -> bool {
+        self.load(now).0 >= BUSY
+    }
+
+    /// How long to wait end to end where an answer would take `quiet` in quiet air.
+    pub(crate) fn slowed(&self, now: Instant, quiet: Duration) -> Duration {
+        let (heard, _) = self.load(now);
+        quiet + Duration::from_micros(quiet.as_micros() * u64::from(heard) / SLOWED)
+    }
+
     /// Frames that were on the air in a second, and how many this node may add to them below CRITICAL; `None`: all.
     pub(crate) fn load(&self, now: Instant) -> (u32, Option<u32>) {
         let span = SPAN.as_micros();
@@ -156,6 +172,14 @@ mod tests {
         assert_eq!(after(200).load(at(10_000)), (199, None));
         assert_eq!(after(200).load(at(11_000)), (100, None), "a second of silence");
         assert_eq!(after(440).load(at(10_000)), (439, Some(41)));
+    }
+
+    #[test]
+    fn the_busier_the_air_the_longer_an_answer_end_to_end_is_waited_for() {
+        let (quiet, busy) = (after(40), after(200));
+        assert!(!quiet.is_busy(at(10_000)) && busy.is_busy(at(10_000)) && !busy.is_busy(at(12_000)));
+        let waits = |budget: &Budget| budget.slowed(at(10_000), Duration::from_millis(200)).as_millis();
+        assert_eq!((waits(&Budget::new()), waits(&quiet), waits(&busy)), (200, 278, 598));
     }
 
     #[test]

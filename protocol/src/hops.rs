@@ -20,6 +20,8 @@ const HOP_TIME_MAX: Duration = Duration::from_millis(250);
 /// Unanswered transmissions in a row, of whatever frames, after which a neighbour is shunned: the more, the more are lost otherwise
 /// (for each eighth of them), so that about one in a thousand times it is there.
 const MISSES: [u8; 8] = [3, 4, 5, 6, 8, 10, 12, 14];
+/// So many more where the air is busy, and answers are late or collide.
+const MISSES_BUSY: u8 = 8;
 /// The share that is taken to be lost before any answer was counted: an eighth.
 const UNKNOWN_LOSS: u8 = 32;
 /// For how long a neighbour is not asked that has not answered, the first time; twice as long each further time.
@@ -94,13 +96,14 @@ impl Hops {
         hop.variation = (hop.variation + hop.smooth / 16).min(hop.smooth);
     }
 
-    /// `next` was not heard in time, the `tries`th time it was asked for the same; whether it is not to be asked any more.
-    pub(crate) fn missed(&mut self, now: Instant, next: Address, tries: u8) -> bool {
+    /// `next` was not heard in time, the `tries`th time it was asked for the same, in air that is `busy` or not; whether it is not to be
+    /// asked any more.
+    pub(crate) fn missed(&mut self, now: Instant, next: Address, tries: u8, busy: bool) -> bool {
         let hop = self.entry(next);
         // Frames that went in a row are missed in a row: one answer that is lost stands for several of them. Each that is asked for
         // again is answered by itself.
         hop.misses = hop.misses.saturating_add(u8::from(tries > 1));
-        let enough = MISSES[usize::from(hop.lost / 32)];
+        let enough = MISSES[usize::from(hop.lost / 32)] + if busy { MISSES_BUSY } else { 0 };
         if hop.misses >= enough && hop.shunned_until <= now {
             hop.shunned_until = now + SHUNNED_FOR.times(1 << hop.failures.min(SHUNNED_MOST));
             hop.failures = hop.failures.saturating_add(1);
@@ -123,14 +126,6 @@ impl Hops {
         }
         self.floods_whole = whole + FLOOD_EVERY;
         true
-    }
-
-    /// When it may again.
-    pub(crate) fn next_flood(&self, now: Instant) -> Instant {
-        let allowed = FLOOD_EVERY.times(FLOODS - 1);
-        now + Duration::from_micros(
-            self.floods_whole.since(now).as_micros().saturating_sub(allowed.as_micros()),
-        )
     }
 
     fn find(&self, next: Address) -> Option<&Hop> {
@@ -199,21 +194,25 @@ mod tests {
     fn who_does_not_answer_is_shunned_for_longer_each_time_and_until_it_does() {
         let mut hops = Hops::new();
         for n in 1..MISSES[usize::from(UNKNOWN_LOSS / 32)] {
-            assert!(!hops.missed(at(0), A, 2), "{n}");
+            assert!(!hops.missed(at(0), A, 2, false), "{n}");
         }
-        assert!(hops.missed(at(0), A, 2) && hops.shuns(at(299), A) && !hops.shuns(at(300), A));
-        assert!(hops.missed(at(200), A, 2), "still");
-        assert!(hops.missed(at(300), A, 2) || hops.missed(at(300), A, 2));
+        assert!(hops.missed(at(0), A, 2, false) && hops.shuns(at(299), A) && !hops.shuns(at(300), A));
+        assert!(hops.missed(at(200), A, 2, false), "still");
+        assert!(hops.missed(at(300), A, 2, false) || hops.missed(at(300), A, 2, false));
         assert!(hops.shuns(at(899), A) && !hops.shuns(at(900), A));
         hops.answered(A, None);
-        assert!(!hops.shuns(at(300), A) && !hops.missed(at(300), A, 2));
+        assert!(!hops.shuns(at(300), A) && !hops.missed(at(300), A, 2, false));
         // Where every other transmission gets no answer, some more of them say nothing.
         for _ in 0..60 {
-            hops.missed(at(5_000), A, 2);
+            hops.missed(at(5_000), A, 2, false);
             hops.answered(A, None);
         }
-        let misses = (1..30).find(|_| hops.missed(at(5_000), A, 2));
-        assert_eq!(misses, Some(6));
+        // And in busy air still more.
+        let misses = [false, true].map(|busy| {
+            let mut hops = hops.clone();
+            (1..30).find(|_| hops.missed(at(5_000), A, 2, busy))
+        });
+        assert_eq!(misses, [Some(6), Some(14)]);
     }
 
     #[test]
@@ -233,7 +232,6 @@ mod tests {
         let mut hops = Hops::new();
         let allowed = (0..1_000).filter(|n| hops.may_flood(at(*n))).count();
         assert_eq!(allowed, 4 + 9, "four at once, and ten in a second");
-        let next = hops.next_flood(at(999));
-        assert!(next > at(999) && !hops.clone().may_flood(at(999)) && hops.clone().may_flood(next));
+        assert!(!hops.clone().may_flood(at(999)) && hops.may_flood(at(1_000)));
     }
 }

@@ -17,6 +17,12 @@ const TRIES_MAX: u8 = 12;
 const URGENT_WAIT: Duration = Duration::from_millis(24);
 /// From this try on each waits half as long again as the first.
 const SLOWER_FROM: u8 = 2;
+/// In busy air each from there on waits twice as long as the one before, up to this.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(1);
+/// One that does not answer is asked again after twice this at the least, where there is no other and no flood.
+const ASKED_AGAIN: Duration = Duration::from_millis(40);
+/// The most doublings of both.
+const BUSY_DOUBLINGS: u8 = 4;
 /// A destination says together what it has of several segments: it is given the time for that, a link's gap and an advert more.
 const LAST_PATIENCE: PerClass<u8> = PerClass::new([75, 75, 85, 85]);
 /// A destination answers a single frame that came from its origin, and the answer says that the frame is here: a hop ack is
@@ -43,12 +49,18 @@ every_size!(
         }
 
         /// How long to wait for the next hop, the `tries`th time.
-        pub(super) fn hop_wait(&self, custody: Custody, tries: u8) -> Duration {
+        pub(super) fn hop_wait(&self, now: Instant, custody: Custody, tries: u8) -> Duration {
             let wait = self.hops.timeout(custody.next).max(Duration::from_millis(custody.patience.into()));
             // In busy air the next hop sends no sooner than this node does.
             let wait = wait + self.budget.pause().times(2);
-            let wait = if custody.urgent && tries < SLOWER_FROM { wait.min(URGENT_WAIT) } else { wait };
-            if tries >= SLOWER_FROM { Duration::from_micros(wait.as_micros() * 3 / 2) } else { wait }
+            let busy = self.budget.is_busy(now);
+            if tries < SLOWER_FROM {
+                let soon = custody.urgent && (!busy || custody.next == custody.to);
+                return if soon { wait.min(URGENT_WAIT) } else { wait };
+            }
+            let wait = Duration::from_micros(wait.as_micros() * 3 / 2);
+            let doublings = if busy { (tries - SLOWER_FROM).min(BUSY_DOUBLINGS) } else { 0 };
+            wait.times(1 << doublings).min(BUSY_WAIT_MAX.max(wait))
         }
 
         /// Whether an own frame for `to` may be handed on: not while too many are that nobody has been heard to take.
@@ -127,11 +139,12 @@ every_size!(
                 // While all hold back for the urgent nobody can be heard.
                 let opens = self.budget.silent_until();
                 if opens > now && late.priority != Priority::Critical {
-                    self.queue.wait(at, opens + self.hop_wait(custody, tries));
+                    self.queue.wait(at, opens + self.hop_wait(now, custody, tries));
                     continue;
                 }
                 let known = self.hops.shuns(now, custody.next);
-                let shunned = self.hops.missed(now, custody.next, tries);
+                let busy = self.budget.is_busy(now);
+                let shunned = self.hops.missed(now, custody.next, tries, busy);
                 self.neighbours.sent_to(now, custody.next, false);
                 if !shunned && tries < TRIES_MAX {
                     self.queue.repeat(now, at);
@@ -151,7 +164,7 @@ every_size!(
 
         /// The next hop does not take a frame: another one is asked, or all.
         fn fail_over(&mut self, now: Instant, late: &Overdue) {
-            let Overdue { at, custody, piece, src, .. } = *late;
+            let Overdue { at, custody, piece, src, tries, .. } = *late;
             let id = piece.and_then(|piece| self.message_of(piece));
             if self.routes.failed(now, custody.to, custody.next) {
                 self.tell_broken(now, custody.to);
@@ -170,16 +183,17 @@ every_size!(
                 if let Some(id) = id {
                     self.steps.push(id, Step::SecondHop(next));
                 }
-            } else if self.hops.may_flood(now) {
+            } else if !self.budget.is_busy(now) && self.hops.may_flood(now) {
                 let copies = self.copies(now, Egress::Flood, custody.to, late.priority);
                 self.queue.flood(now, at, copies);
                 if let Some(id) = id {
                     self.steps.push(id, Step::Flooded);
                 }
             } else {
-                // Floods are few. It waits for one, or until it has waited too long.
-                let next = self.hops.next_flood(now).max(now + self.hops.timeout(custody.next));
-                self.queue.wait(at, next);
+                // Floods are few, and none in busy air. The same next hop is asked again, until it has waited too long.
+                let doublings = tries.min(BUSY_DOUBLINGS);
+                let wait = self.hops.timeout(custody.next).max(ASKED_AGAIN).times(1 << doublings);
+                self.queue.repeat(now + wait + self.rng.jitter(ASKED_AGAIN), at);
             }
         }
 

@@ -63,8 +63,9 @@ every_size!(
                 *next = self.outbox.cut_anew(*next, cut);
             }
             // What has got no answer is flooded: whatever is wrong on the way, another may be whole. What an answer says is missing goes
-            // the same way as before.
-            let unanswered = self.outbox.again(*next) && self.outbox.is_unanswered(*next);
+            // the same way as before; and all does in busy air, which floods would only make busier.
+            let unanswered =
+                self.outbox.again(*next) && self.outbox.is_unanswered(*next) && !self.budget.is_busy(now);
             match self.outbox.continued_by(*next) {
                 None if unanswered || cut == Some(for_all) => Egress::Flood,
                 None => by_egress,
@@ -132,7 +133,7 @@ every_size!(
                 | Control::Undelivered { .. }
                 | Control::Feedback(_)
                 | Control::Probe(_)
-                    if !again && destination.is_node() =>
+                    if destination.is_node() && (!again || self.budget.is_busy(now)) =>
                 {
                     self.egress(now, destination, priority)
                 }

@@ -135,7 +135,7 @@ every_size!(
             let at = self.queue.pick(now, link, class)?;
             let jitter = self.rng.jitter(REPEAT_JITTER);
             let pause =
-                self.queue.custody(at).map_or(jitter, |(custody, tries)| self.hop_wait(custody, tries));
+                self.queue.custody(at).map_or(jitter, |(custody, tries)| self.hop_wait(now, custody, tries));
             let (len, relayed, repeat) = self.queue.send(now, link, at, pause, |frame| {
                 out[..frame.bytes.len()].copy_from_slice(frame.bytes);
                 (frame.bytes.len(), frame.relayed, frame.repeat)
@@ -181,8 +181,10 @@ every_size!(
                     let attempts = self.outbox.attempts(next);
                     // In busy air every node on the way pauses as this one does. What is CRITICAL does not.
                     let pauses = if class == Priority::Critical { 0 } else { 4 };
-                    let timeout = self.paths.timeout(dst, class, self.ttl, attempts)
-                        + self.budget.pause().times(pauses);
+                    let quiet = self.paths.timeout(dst, class, self.ttl, attempts);
+                    let slowed =
+                        if class == Priority::Critical { quiet } else { self.budget.slowed(now, quiet) };
+                    let timeout = slowed + self.budget.pause().times(pauses);
                     // What one neighbour takes is paced by its taking it.
                     let paced = egress == Egress::Flood;
                     self.stats.retransmissions += u64::from(self.outbox.sent(now, next, seq, timeout, paced));
@@ -292,7 +294,8 @@ every_size!(
                 custody: rest.custody,
             };
             let jitter = self.rng.jitter(REPEAT_JITTER);
-            let pause = if rest.custody == Custody::NONE { jitter } else { self.hop_wait(rest.custody, 0) };
+            let pause =
+                if rest.custody == Custody::NONE { jitter } else { self.hop_wait(now, rest.custody, 0) };
             match self.queue.push_rest(now, link, pause, waiting) {
                 Ok(None) => {}
                 Ok(Some(gone)) => self.gave_way(gone),
