@@ -537,49 +537,50 @@ fn what_messages_are_made_of_is_told_apart() {
     assert_eq!(shown("messages.pcapng", &frames, &names), expected);
 }
 
+/// Each body, and what is shown of it. Every opcode; then those that are malformed.
+const CONTROL: [(&[u8], &str); 24] = [
+    (
+        &[1, 9, 0x57, 0xd2, 0x03, 0x72, 0x04],
+        "0x01 hello_count=9 hello_long=1 hello_relays=1 hello_backbone=1 hello_pace=5 neighbour=0x0203,0x0204 delivery=13,7",
+    ),
+    (&[2, 0xaf, 0x03, 0, 0, 0, 5], "0x02 transfer=700 ack_base=3 ack_behind=00000005"),
+    (&[2, 0xaf, 0x3f, 0, 0, 0, 1], "0x02 transfer=700 ack_base=64 ack_behind=00000001"),
+    (&[3, 0, 0, 0, 77, 3, 2], "0x03 message=77 verdict=0x0302"),
+    (&[4, 1, 2, 3, 4, 5, 6], "0x04 name_hash=010203040506"),
+    (&[5, 1, 2, 3, 4, 5, 6], "0x05 name_hash=010203040506"),
+    (
+        &[6, 0, 5, 0xff, 0xff, 0x01, 0x00, 24, 0x41],
+        "0x06 route_to=0x0005 route_target=0xffff route_seqno=256 route_cost=24 route_ttl=4 route_hops=1",
+    ),
+    (
+        &[7, 0, 5, 0, 6, 0x01, 0x00, 24, 3],
+        "0x07 route_to=0x0005 route_from=0x0006 route_seqno=256 route_cost=24 reply_hops=3",
+    ),
+    (&[8, 0, 5, 0x01, 0x00], "0x08 route_to=0x0005 route_seqno=256"),
+    (&[9, 0, 5, 0, 1, 0, 0b101], "0x09 hop_src=0x0005 hop_seq=256 hop_before=0x05"),
+    (&[10, 0xaf, 0x03, 0, 0, 0, 5], "0x0a transfer=700 nack_base=3 nack_behind=0x00000005"),
+    (&[11, 0, 1, 0, 1], "0x0b hop_seq=256 why=1"),
+    (&[12, 1, 0], "0x0c probe=256"),
+    (&[13, 1, 0], "0x0d probe=256"),
+    (&[14, 7], "0x0e probe=7"),
+    (&[15, 7, 2, 0, 5, 204], "0x0f probe=7 trace_hop=2 trace_next=0x0005 trace_link=204"),
+    (&[16, 0, 5, 0, 0, 0, 77, 0, 3], "0x10 message=77 tally_of=0x0005 tally=3"),
+    (&[1, 9], "0x01 malformed=1"),
+    (&[2, 0xaf, 0x03, 0, 0, 0, 0, 0, 5], "0x02 malformed=1"),
+    (&[4, 1, 2, 3, 4, 5, 6, 7, 8], "0x04 malformed=1"),
+    (&[6], "0x06 malformed=1"),
+    (&[8, 0x80, 5, 0x01, 0x00], "0x08 route_to=0x8005 route_seqno=256 malformed=1"),
+    (&[11, 0, 1, 0, 4], "0x0b hop_seq=256 why=4 malformed=1"),
+    (&[17, 0], "0x11 malformed=1"),
+];
+
 #[test]
 fn every_control_message_is_told_apart() {
     if !has_tshark() {
         return;
     }
     let next = Some(Address::new(0x0203));
-    // Each body, and what is shown of it. One per opcode; then those that are malformed.
-    let cases: [(&[u8], &str); 24] = [
-        (
-            &[1, 9, 0x57, 0xd2, 0x03, 0x72, 0x04],
-            "0x01 hello_count=9 hello_long=1 hello_relays=1 hello_backbone=1 hello_pace=5 neighbour=0x0203,0x0204 delivery=13,7",
-        ),
-        (&[2, 0xaf, 0x03, 0, 0, 0, 5], "0x02 transfer=700 ack_base=3 ack_behind=00000005"),
-        (&[2, 0xaf, 0x3f, 0, 0, 0, 1], "0x02 transfer=700 ack_base=64 ack_behind=00000001"),
-        (&[3, 0, 0, 0, 77, 3, 2], "0x03 message=77 verdict=0x0302"),
-        (&[4, 1, 2, 3, 4, 5, 6], "0x04 name_hash=010203040506"),
-        (&[5, 1, 2, 3, 4, 5, 6], "0x05 name_hash=010203040506"),
-        (
-            &[6, 0, 5, 0xff, 0xff, 0x01, 0x00, 24, 0x41],
-            "0x06 route_to=0x0005 route_target=0xffff route_seqno=256 route_cost=24 route_ttl=4 route_hops=1",
-        ),
-        (
-            &[7, 0, 5, 0, 6, 0x01, 0x00, 24, 3],
-            "0x07 route_to=0x0005 route_from=0x0006 route_seqno=256 route_cost=24 reply_hops=3",
-        ),
-        (&[8, 0, 5, 0x01, 0x00], "0x08 route_to=0x0005 route_seqno=256"),
-        (&[9, 0, 5, 0, 1, 0, 0b101], "0x09 hop_src=0x0005 hop_seq=256 hop_before=0x05"),
-        (&[10, 0xaf, 0x03, 0, 0, 0, 5], "0x0a transfer=700 nack_base=3 nack_behind=0x00000005"),
-        (&[11, 0, 1, 0, 1], "0x0b hop_seq=256 why=1"),
-        (&[12, 1, 0], "0x0c probe=256"),
-        (&[13, 1, 0], "0x0d probe=256"),
-        (&[14, 7], "0x0e probe=7"),
-        (&[15, 7, 2, 0, 5, 204], "0x0f probe=7 trace_hop=2 trace_next=0x0005 trace_link=204"),
-        (&[16, 0, 5, 0, 0, 0, 77, 0, 3], "0x10 message=77 tally_of=0x0005 tally=3"),
-        (&[1, 9], "0x01 malformed=1"),
-        (&[2, 0xaf, 0x03, 0, 0, 0, 0, 0, 5], "0x02 malformed=1"),
-        (&[4, 1, 2, 3, 4, 5, 6, 7, 8], "0x04 malformed=1"),
-        (&[6], "0x06 malformed=1"),
-        (&[8, 0x80, 5, 0x01, 0x00], "0x08 route_to=0x8005 route_seqno=256 malformed=1"),
-        (&[11, 0, 1, 0, 4], "0x0b hop_seq=256 why=4 malformed=1"),
-        (&[17, 0], "0x11 malformed=1"),
-    ];
-    let frames: Vec<_> = cases.map(|(body, _)| Frame { next, ..frame(Kind::Control, body) }).into();
+    let frames: Vec<_> = CONTROL.map(|(body, _)| Frame { next, ..frame(Kind::Control, body) }).into();
     let names = [
         "next",
         "long_mic",
@@ -620,6 +621,6 @@ fn every_control_message_is_told_apart() {
         "malformed",
     ];
     let expected: Vec<_> =
-        cases.iter().map(|(_, shown)| format!("next=0x0203 long_mic=1 opcode={shown}")).collect();
+        CONTROL.iter().map(|(_, shown)| format!("next=0x0203 long_mic=1 opcode={shown}")).collect();
     assert_eq!(shown("control.pcapng", &frames, &names), expected);
 }

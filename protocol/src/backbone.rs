@@ -277,7 +277,6 @@ mod tests {
     #[test]
     fn whatever_the_graph_the_members_carry_a_frame_wherever_all_would() {
         for seed in 0..12 {
-            println!("seed {seed}");
             let mut rng = Rng::new(seed);
             let places: std::vec::Vec<_> =
                 (0..60).map(|_| (rng.below(1_000) as i64, rng.below(400) as i64)).collect();
@@ -289,10 +288,10 @@ mod tests {
             for _ in 0..30 {
                 mesh.round();
                 if mesh.round < 6 || mesh.round.is_multiple_of(6) {
-                    assert!(mesh.reaches_all());
+                    assert!(mesh.reaches_all(), "seed {seed}");
                 }
             }
-            assert!(mesh.members().len() < 40, "{:?}", mesh.members());
+            assert!(mesh.members().len() < 40, "seed {seed}: {:?}", mesh.members());
         }
     }
 
