@@ -52,8 +52,8 @@ pub(super) enum Forged {
     Segment,
     /// A receipt for this message.
     Receipt(Name),
-    /// A report to this node that its frame of this SEQ was given up.
-    Undelivered(Address, u32),
+    /// A report to this node that a frame of it was given up.
+    Undelivered(Address),
     Other,
 }
 

@@ -50,6 +50,8 @@ impl Invariants {
                 TraceEvent::Accepted { delivery, bytes, by_route } => {
                     let (id, priority) = (delivery.id, delivery.priority);
                     self.messages.accepted(now, address, &delivery, &bytes, snapshot.durable)?;
+                    // By what way a message to one node goes may be known only later.
+                    let by_route = by_route || delivery.destination.is_node();
                     let by_route = by_route && priority != Priority::Critical;
                     let most = if by_route { ROUTED_SINGLE_MAX } else { SINGLE_MAX };
                     if head_len(id) + bytes.len() <= most {

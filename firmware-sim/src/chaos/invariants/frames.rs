@@ -326,7 +326,7 @@ impl Frames {
         }
         self.sealed += 1;
         (sealed.origin, sealed.at) = (node, now);
-        if let Forged::Undelivered(origin, _) = sealed.content {
+        if let Forged::Undelivered(origin) = sealed.content {
             self.undelivered.insert((node, origin), now);
         }
         self.remember(key, sealed);

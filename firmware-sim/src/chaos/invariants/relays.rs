@@ -122,9 +122,11 @@ impl Passage {
         if self.continued && ttl != Self::behind(self.heard) || !self.continued && ttl >= self.heard {
             return Err(("ttl", format!("it relayed {name} with TTL {ttl}, heard with {}", self.heard)));
         }
-        // It sends a frame again as it was, or with more hops left. With fewer, the frame has come back to it.
+        // It sends a frame again as it was before, or with more hops left. With fewer than ever, the frame has come back to it.
         let before = self.highest_sent();
-        if ttl < before || self.continued && before > 0 && ttl != before {
+        if ttl < before && self.sent[usize::from(ttl & 15)] == 0
+            || self.continued && before > 0 && ttl != before
+        {
             return Err(("loop", format!("it relayed {name} with TTL {before}, and now with {ttl}")));
         }
         self.flooded |= next.is_none() && !self.continued;

@@ -68,7 +68,7 @@ pub(super) fn open(keys: &Keyring, heads: &Heads, frame: &[u8]) -> Option<(Key, 
     let single = single.map(|(head, _)| head.message);
     let content = match (inside.kind, single, Control::parse(inside.body)) {
         (Kind::Control, _, Ok(Control::Receipt { message, .. })) => Forged::Receipt((inside.dst, message)),
-        (Kind::Control, _, Ok(Control::Undelivered { seq, .. })) => Forged::Undelivered(inside.dst, seq),
+        (Kind::Control, _, Ok(Control::Undelivered { .. })) => Forged::Undelivered(inside.dst),
         (Kind::Segment, ..) => Forged::Segment,
         (_, Some(message), _) => Forged::Message(message),
         _ => Forged::Other,
