@@ -130,15 +130,11 @@ impl Frames {
         }
         // Only where something was forgotten is it worth to look inside.
         let forgotten = self.sources.values().any(|source| source.forgotten.is_some())
-            && self.open(frame).is_some_and(|(key, ..)| {
+            && open(&self.keys, &self.heads, frame).is_some_and(|(key, ..)| {
                 let source = self.sources.get(&key.src);
                 source.and_then(|source| source.forgotten).is_some_and(|last| (key.epoch, key.seq) <= last)
             });
         if forgotten { Provenance::Forgotten } else { Provenance::Strange }
-    }
-
-    fn open(&self, frame: &[u8]) -> Option<(Key, u8, Sealed)> {
-        open(&self.keys, &self.heads, frame)
     }
 
     /// A traitor sends something: it counts as genuine if it verifies, whatever it says, but for the names of others.
@@ -153,7 +149,7 @@ impl Frames {
         if self.look_up(frame) != Provenance::Strange {
             return None;
         }
-        let (key, ttl, mut sealed) = self.open(frame)?;
+        let (key, ttl, mut sealed) = open(&self.keys, &self.heads, frame)?;
         if !members.contains(&key.src) {
             self.forged.insert(sealed.hash, (key, sealed.priority));
             self.doubled.insert(key);
@@ -301,7 +297,7 @@ impl Frames {
         reserved: u32,
         frame: &[u8],
     ) -> Result<Key, Fault> {
-        let Some((key, ttl, mut sealed)) = self.open(frame) else {
+        let Some((key, ttl, mut sealed)) = open(&self.keys, &self.heads, frame) else {
             return Err(("genuine", "it sent a frame that does not verify".into()));
         };
         let seq = key.seq;
@@ -349,28 +345,14 @@ impl Frames {
                 break;
             }
             let passages = std::mem::take(&mut old.passages);
-            // A message of ours that goes to one node: whoever took it on the way has handed it on, or said that it could not.
-            if old.dst.is_node()
-                && !old.arrived
-                && !matches!(old.content, Forged::Receipt(_) | Forged::Undelivered(..) | Forged::Other)
-            {
+            if old.is_message_to_one() && !old.arrived {
+                let after = |at: Option<&Instant>| at.is_some_and(|at| *at >= old.at);
                 let excused = |node: &u32| {
-                    let unsettled = self.unsettled.get(node).is_some_and(|at| *at >= old.at);
-                    let told = self.undelivered.get(&(*node, key.src)).is_some_and(|at| *at >= old.at);
-                    unsettled || told
+                    after(self.unsettled.get(node)) || after(self.undelivered.get(&(*node, key.src)))
                 };
                 self.custody += passages.values().filter(|passage| passage.is_entrusted()).count() as u64;
-                let silent = passages.iter().find(|(node, passage)| {
-                    let others = passages.iter().filter(|(other, _)| other != node).map(|(_, other)| other);
-                    !passage.is_handed_on(others) && !excused(node)
-                });
-                if let Some((node, passage)) = silent {
-                    let what = format!(
-                        "node {node} took SEQ {} of {} to {}, and nobody heard more of it: {passage:?}",
-                        name.1, key.src, old.dst
-                    );
-                    self.silent.get_or_insert(what);
-                }
+                self.silent =
+                    self.silent.take().or_else(|| old.unheard_of(name, key.src, &passages, excused));
             }
             source.followed = *name;
         }

@@ -126,3 +126,30 @@ fn open_continued(keys: &Keyring, heads: &Heads, frame: &[u8]) -> Option<(Key, u
     };
     Some((key, ROUND - inside.hop, sealed))
 }
+
+impl Sealed {
+    /// Whether it carries some of a message of ours that goes to one node: whoever takes it on the way hands it on, or says that it could
+    /// not.
+    pub(super) fn is_message_to_one(&self) -> bool {
+        self.dst.is_node()
+            && !matches!(self.content, Forged::Receipt(_) | Forged::Undelivered(..) | Forged::Other)
+    }
+
+    /// What is wrong if a node took it on its way and did neither.
+    pub(super) fn unheard_of(
+        &self,
+        (_, seq): &(u32, u32),
+        src: Address,
+        passages: &BTreeMap<u32, Passage>,
+        excused: impl Fn(&u32) -> bool,
+    ) -> Option<String> {
+        let (node, passage) = passages.iter().find(|(node, passage)| {
+            let others = passages.iter().filter(|(other, _)| other != node).map(|(_, other)| other);
+            !passage.is_handed_on(others) && !excused(node)
+        })?;
+        let dst = self.dst;
+        Some(format!(
+            "node {node} took SEQ {seq} of {src} to {dst}, and nobody heard more of it: {passage:?}"
+        ))
+    }
+}
