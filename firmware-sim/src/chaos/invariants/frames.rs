@@ -347,9 +347,9 @@ impl Frames {
             let passages = std::mem::take(&mut old.passages);
             if old.is_message_to_one() && !old.arrived {
                 let after = |at: Option<&Instant>| at.is_some_and(|at| *at >= old.at);
-                let excused = |node: &u32| {
-                    after(self.unsettled.get(node)) || after(self.undelivered.get(&(*node, key.src)))
-                };
+                // Whoever lost its power may be the one that it was handed to, and what that one had heard is forgotten here too.
+                let unsettled = self.unsettled.values().any(|at| after(Some(at)));
+                let excused = |node: &u32| unsettled || after(self.undelivered.get(&(*node, key.src)));
                 self.custody += passages.values().filter(|passage| passage.is_entrusted()).count() as u64;
                 self.silent =
                     self.silent.take().or_else(|| old.unheard_of(name, key.src, &passages, excused));
