@@ -112,7 +112,8 @@ pub(crate) fn message(text: &str) -> Message {
     }
 }
 
-fn receipts() -> impl Iterator<Item = Receipt> {
+/// Of each kind, and one for each thing that a message can have waited for.
+fn receipts() -> ([Receipt; 3], [Receipt; 6]) {
     let delivered = Receipt {
         cursor: Some(6),
         reference: Some(1),
@@ -157,7 +158,8 @@ fn receipts() -> impl Iterator<Item = Receipt> {
         WaitedFor::Room,
         WaitedFor::Answer,
     ];
-    [delivered, rejected.clone(), lost].into_iter().chain(reasons.map(waited))
+    let waited = reasons.map(waited);
+    ([delivered, rejected, lost], waited)
 }
 
 pub(crate) fn events() -> Vec<Event> {
@@ -202,7 +204,10 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Subscribed(Subscribed { reference: Some(7), groups: vec![name("kitchen")] }),
         Event::Goodbye(Goodbye { why: "bye".into() }),
     ];
-    events.extend(receipts().map(Event::Receipt));
+    let (kinds, waited) = receipts();
+    // The recorded contract has them in this order.
+    events.splice(3..3, kinds.map(Event::Receipt));
+    events.extend(waited.map(Event::Receipt));
     for problems in [vec![], vec!["the disk is full".to_string()]] {
         events.push(Event::Status(Box::new(status(problems))));
     }
