@@ -379,7 +379,11 @@ impl Slot {
         // its answer says which. Where nothing is missing but the receipt, the probe brings it too.
         // What follows a first segment that is not there says nothing to its receiver.
         let probe = if self.cut.is_continued() && self.held & 1 == 0 { 0 } else { count - 1 };
-        self.pending = if missing != 0 && missing.count_ones() <= RESEND_ALL { missing } else { 1 << probe };
+        // What each hop was heard to take is hardly lost. All of it again, under new SEQs, would also be something to record: when a
+        // receiver loses its power, what it took before its last write is kept from it, and no more.
+        let taken = self.cut.is_continued() && self.attempts == 1 && !self.astray;
+        let all_again = missing != 0 && missing.count_ones() <= RESEND_ALL && !taken;
+        self.pending = if all_again { missing } else { 1 << probe };
         self.next_at = self.next_at.max(now);
     }
 

@@ -36,7 +36,7 @@ pub(super) fn continued(frame: &[u8]) -> u64 {
         HOP_LOW => byte & 0x7f,
         _ => *byte,
     };
-    fnv(BASIS, frame.iter().enumerate().map(fixed))
+    fnv(BASIS.rotate_left(1), frame.iter().enumerate().map(fixed))
 }
 
 /// Its HOP as it stands.
