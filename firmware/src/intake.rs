@@ -48,8 +48,8 @@ pub struct Intake<D, S, R> {
     known: S,
     /// On their way to flash themselves.
     pending: S,
-    /// Waiting for the marks of their sources.
-    held: Deque<Held<D>, HELD>,
+    /// Waiting for the marks of their sources; and whether that was renewed.
+    held: Deque<(Held<D>, bool), HELD>,
     receipts: R,
 }
 
@@ -64,7 +64,7 @@ impl<D, S: MessageSet, R: Queue<Receipt>> Intake<D, S, R> {
         if self.known.contains(name) {
             // Its receipt was lost: it hears it again.
             Arrival::Verdict(Verdict::Delivered)
-        } else if self.pending.contains(name) || self.held.iter().any(|held| held.name == name) {
+        } else if self.pending.contains(name) || self.held.iter().any(|(held, _)| held.name == name) {
             Arrival::Waits
         } else if self.held.is_full() || self.pending.is_full() {
             Arrival::Verdict(Verdict::Rejected(Reason::InboxFull))
@@ -85,15 +85,32 @@ impl<D, S: MessageSet, R: Queue<Receipt>> Intake<D, S, R> {
 
     /// A new message waits for the mark of its source. `false` when there is no room, which [`arrival`](Self::arrival) has said before.
     pub fn hold(&mut self, held: Held<D>) -> bool {
-        self.held.push_back(held).is_ok()
+        self.held.push_back((held, false)).is_ok()
+    }
+
+    /// While a message waited, its source may have sent it again, under SEQs above its mark: who recorded those could bring it back after a
+    /// power cut. The mark as it is now, `newest`, is to be written as well before it is delivered; once, as flash may be slower than
+    /// its source. To be called before [`pop_safe`](Self::pop_safe).
+    pub fn renew<M: Marks>(
+        &mut self,
+        kept: &Kept<M>,
+        newest: impl FnOnce(Address) -> Option<ReplayMark>,
+    ) -> Option<ReplayMark> {
+        let (held, renewed) = self.held.front_mut()?;
+        if *renewed || !kept.has(held.mark) {
+            return None;
+        }
+        held.mark = newest(held.mark.src).filter(|mark| !kept.has(*mark))?;
+        *renewed = true;
+        Some(held.mark)
     }
 
     /// A message that waited, and that flash now has the mark of: it is delivered. First in, first out.
     pub fn pop_safe<M: Marks>(&mut self, kept: &Kept<M>) -> Option<Held<D>> {
-        if !self.held.front().is_some_and(|held| kept.has(held.mark)) {
+        if !self.held.front().is_some_and(|(held, _)| kept.has(held.mark)) {
             return None;
         }
-        let held = self.held.pop_front()?;
+        let (held, _) = self.held.pop_front()?;
         self.delivered(held.name);
         Some(held)
     }
@@ -149,6 +166,23 @@ mod tests {
 
     fn intake() -> Intake<u32, Known, Deque<Receipt, 2>> {
         Intake::new(Known::new(), Known::new(), Deque::new())
+    }
+
+    #[test]
+    fn what_came_again_meanwhile_is_shut_out_too_before_a_message_is_delivered() {
+        let mut chip = Ram::new();
+        let mut log = FlashLog::open(&mut chip, MarkTable::<4>::new()).unwrap();
+        let mut intake = intake();
+        assert!(intake.hold(held(1)));
+        let newest = |seq| move |src| Some(ReplayMark { src, epoch: 1, seq });
+        assert_eq!(intake.renew(log.kept(), newest(17)), None, "its own mark is not written yet");
+        log.write(&mut chip, &[Change::Mark(held(1).mark)]).unwrap();
+        let renewed = intake.renew(log.kept(), newest(17)).unwrap();
+        assert_eq!(renewed.seq, 17);
+        assert!(intake.pop_safe(log.kept()).is_none());
+        log.write(&mut chip, &[Change::Mark(renewed)]).unwrap();
+        assert_eq!(intake.renew(log.kept(), newest(99)), None, "once");
+        assert_eq!(intake.pop_safe(log.kept()).map(|held| held.message), Some(1));
     }
 
     #[test]

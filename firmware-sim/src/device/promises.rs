@@ -96,7 +96,13 @@ impl Device {
             }
         }
         // In order of arrival. Marks are written in that order too, so that none waits longer than it must.
-        while let Some(held) = self.app.intake.pop_safe(self.flash.kept()) {
+        loop {
+            let node = &self.node;
+            let newest = |source| node.replay_marks().find(|mark| mark.src == source);
+            if let Some(mark) = self.app.intake.renew(self.flash.kept(), newest) {
+                self.flash.stage(Change::Log(flash_log::Change::Mark(mark)));
+            }
+            let Some(held) = self.app.intake.pop_safe(self.flash.kept()) else { break };
             let (source, id) = held.name;
             self.app.delivered.push(Delivered { at: now, ..held.message });
             self.trace(TraceEvent::Delivered(source, id));
