@@ -204,7 +204,7 @@ fn attackers_rules_and_a_traitor_do_not_keep_messages_from_arriving() {
 #[test]
 fn what_a_device_delivered_before_a_cut_is_not_delivered_again_to_who_repeats_the_frames() {
     // Slower than its source's first repeat, and that repeat is not shut out: `docs/protocol.md`, "Replay".
-    for flash_write in [0, 100] {
+    for flash_write in [0, 150] {
         let options = Options { flash_write: Duration::from_millis(flash_write), ..Options::default() };
         let crash = fault(8_000, FaultKind::Crash { node: 2, down: secs(1), flash: Flash::Lost });
         let replay = FaultKind::Replay { near: 2, after: secs(12), rate: 50.0, lasts: secs(60) };

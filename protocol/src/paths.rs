@@ -18,6 +18,8 @@ const RELAY_DELAY: PerClass<Duration> = PerClass::new([
 ]);
 /// What the far end may take to reassemble, store and answer: some syncs to a slow card. A guess.
 const ANSWER_TIME: Duration = Duration::from_millis(80);
+/// Hops that are assumed at the least to a node that was not heard. A guess.
+const UNHEARD_HOPS: u8 = 3;
 /// No timer is shorter, whatever was measured.
 const RTO_MIN: Duration = Duration::from_millis(120);
 /// So many attempts of a CRITICAL message wait equally long.
@@ -92,7 +94,8 @@ impl<const N: usize> PathTable<N> {
     /// measured, and keeps its pace for some attempts: the others make way for it.
     pub(crate) fn timeout(&self, destination: Address, priority: Priority, ttl: u8, attempt: u8) -> Duration {
         let path = self.paths.iter().find(|path| path.destination == destination);
-        let farthest = || self.paths.iter().map(|path| path.hops).max();
+        // A node that has heard only its neighbours yet must not take all others for such.
+        let farthest = || self.paths.iter().map(|path| path.hops.max(UNHEARD_HOPS).min(ttl)).max();
         let hops = path.map(|path| path.hops).or_else(farthest).unwrap_or(ttl);
         let floor = ANSWER_TIME + RELAY_DELAY[priority].times(2 * u64::from(hops));
         let steady = if priority == Priority::Critical { STEADY_ATTEMPTS } else { 1 };
