@@ -45,9 +45,9 @@ fn nothing_breaks_over_some_seeds_and_everything_was_looked_at() {
 
 /// Seeds that need one of the allowances of members each, and together every rule that these excuse.
 const NEEDED_BY: [(&str, u64); 4] = [
-    ("MEMBER_MAY_SEND_AS_ANYONE", 13),
-    ("MEMBER_MAY_CONTEST_ADDRESS", 13),
-    ("MEMBER_MAY_SPEND_SEQ", 71),
+    ("MEMBER_MAY_SEND_AS_ANYONE", 21),
+    ("MEMBER_MAY_CONTEST_ADDRESS", 7),
+    ("MEMBER_MAY_SPEND_SEQ", 7),
     ("MEMBER_MAY_FORGE_RECEIPT", 91),
 ];
 

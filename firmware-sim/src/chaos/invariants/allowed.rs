@@ -28,9 +28,9 @@ pub(super) const MEMBER_MAY_FORGE_RECEIPT: Allowance =
 /// A node hears its own address. It says nothing for a while, and goes on behind the SEQ that it heard.
 pub(super) const MEMBER_MAY_CONTEST_ADDRESS: Allowance =
     Allowance { name: "MEMBER_MAY_CONTEST_ADDRESS", rules: &["conflict", "reservation"] };
-/// A forged SEQ shuts out genuine frames at and below it. One that has the same SEQ as a forged one may be relayed as that one.
+/// A forged SEQ shuts out genuine frames at and below it.
 pub(super) const MEMBER_MAY_SPEND_SEQ: Allowance =
-    Allowance { name: "MEMBER_MAY_SPEND_SEQ", rules: &["refused", "ttl"] };
+    Allowance { name: "MEMBER_MAY_SPEND_SEQ", rules: &["refused"] };
 
 /// All that members may do.
 pub const ALLOWANCES: [Allowance; 4] =

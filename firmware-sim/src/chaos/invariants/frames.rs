@@ -175,7 +175,7 @@ impl Frames {
     ) {
         let Some(sealed) = self.get(key) else { return };
         if now.since(sealed.at) <= FOLLOWED_FOR {
-            sealed.passages.entry(node).or_default().heard(boot, ttl, asked, copies);
+            sealed.passage_of(node, ttl).heard(boot, ttl, asked, copies);
         }
     }
 
@@ -190,7 +190,7 @@ impl Frames {
     ) {
         let Some(sealed) = self.get(key) else { return };
         if now.since(sealed.at) <= FOLLOWED_FOR {
-            sealed.passages.entry(node).or_default().heard_continued(boot, ttl, takes);
+            sealed.passage_of(node, ttl).heard_continued(boot, ttl, takes);
         }
     }
 

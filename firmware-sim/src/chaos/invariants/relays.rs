@@ -87,6 +87,11 @@ impl Passage {
     }
 
     /// The highest TTL that it went out with.
+    /// Whether the node sent it with this TTL.
+    pub(super) fn has_sent(&self, ttl: u8) -> bool {
+        self.sent[usize::from(ttl & 15)] > 0
+    }
+
     fn highest_sent(&self) -> u8 {
         (0..16).rev().find(|ttl| self.sent[usize::from(*ttl)] > 0).unwrap_or(0)
     }

@@ -52,6 +52,9 @@ pub(super) struct Sealed {
     pub(super) continued: bool,
     pub(super) content: Forged,
     pub(super) passages: BTreeMap<u32, Passage>,
+    /// Whether somebody heard it with a TTL or HOP that no node had sent: an outsider may so make the hop before believe that it was
+    /// passed on. It costs time, and the source sends it again.
+    altered: bool,
 }
 
 /// Opens a frame: which one it is, its TTL, and the rest.
@@ -92,6 +95,7 @@ pub(super) fn open(keys: &Keyring, heads: &Heads, frame: &[u8]) -> Option<(Key, 
         continued: false,
         content,
         passages: BTreeMap::new(),
+        altered: false,
     };
     Some((key, inside.ttl, sealed))
 }
@@ -123,6 +127,7 @@ fn open_continued(keys: &Keyring, heads: &Heads, frame: &[u8]) -> Option<(Key, u
         continued: true,
         content: Forged::Segment,
         passages: BTreeMap::new(),
+        altered: false,
     };
     Some((key, ROUND - inside.hop, sealed))
 }
@@ -135,6 +140,12 @@ impl Sealed {
             && !matches!(self.content, Forged::Receipt(_) | Forged::Undelivered(..) | Forged::Other)
     }
 
+    /// What `node` did with it, which hears it with this TTL now.
+    pub(super) fn passage_of(&mut self, node: u32, ttl: u8) -> &mut Passage {
+        self.altered |= ttl != self.ttl0 && !self.passages.values().any(|passage| passage.has_sent(ttl));
+        self.passages.entry(node).or_default()
+    }
+
     /// What is wrong if a node took it on its way and did neither.
     pub(super) fn unheard_of(
         &self,
@@ -143,7 +154,7 @@ impl Sealed {
         passages: &BTreeMap<u32, Passage>,
         excused: impl Fn(&u32) -> bool,
     ) -> Option<String> {
-        let (node, passage) = passages.iter().find(|(node, passage)| {
+        let (node, passage) = passages.iter().filter(|_| !self.altered).find(|(node, passage)| {
             let others = passages.iter().filter(|(other, _)| other != node).map(|(_, other)| other);
             !passage.is_handed_on(others) && !excused(node)
         })?;
