@@ -4,7 +4,7 @@
 
 use mesh_protocol::{Address, Instant, MessageId, Priority};
 
-use super::allowed::{MEMBER_MAY_SEND_AS_ANYONE, MEMBER_MAY_SPEND_SEQ};
+use super::allowed::MEMBER_MAY_SEND_AS_ANYONE;
 use super::findings::Fault;
 use super::frames::Handed;
 use super::messages::Showing;
@@ -107,16 +107,7 @@ impl Invariants {
         history: &mut NodeHistory,
     ) -> Result<(), Fault> {
         let address = snapshot.address;
-        let handed = self.frames.handed(now, (node, history.boot), address, snapshot.reserved, frame);
-        // A frame with a forged double may be taken for that one on its way, and its TTL with it.
-        let handed = handed.or_else(|fault| match self.frames.with_double(frame) {
-            Some(handed)
-                if handed.key.src != address && self.allowed.excuses(&MEMBER_MAY_SPEND_SEQ, fault.0) =>
-            {
-                Ok(Some(handed))
-            }
-            _ => Err(fault),
-        })?;
+        let handed = self.frames.handed(now, (node, history.boot), address, snapshot.reserved, frame)?;
         let Some(Handed { key, priority, single, forged }) = handed else { return Ok(()) };
         if forged && !self.allowed.excuses(&MEMBER_MAY_SEND_AS_ANYONE, "genuine") {
             return Err(("genuine", format!("it relayed what was forged of {}", key.src)));

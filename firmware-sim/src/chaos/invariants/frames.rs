@@ -3,7 +3,7 @@
 //! Owns the memory of genuine frames, which is what makes a frame genuine here: not that it verifies, but that its owner
 //! was seen to send it. So a node that wrongly takes a forged frame is found out: the checker does not share its code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use mesh_protocol::continuation::is_continuation;
 use mesh_protocol::{Address, Instant, Keyring, MessageId, Priority};
@@ -59,9 +59,8 @@ pub(super) struct Frames {
     sources: BTreeMap<Address, Source>,
     by_hash: BTreeMap<u64, Key>,
     heads: Heads,
-    /// What members sent in the names of others, by its hash; and which frames so have a double.
+    /// What members sent in the names of others, by its hash.
     forged: BTreeMap<u64, (Key, Priority)>,
-    doubled: BTreeSet<Key>,
     /// When a node last told a source that it gave up a frame: a later one takes the place of one that waits, and the source sends all
     /// again that it has not heard of.
     undelivered: BTreeMap<(u32, Address), Instant>,
@@ -85,7 +84,6 @@ impl Frames {
             by_hash: BTreeMap::new(),
             heads: Heads::new(),
             forged: BTreeMap::new(),
-            doubled: BTreeSet::new(),
             undelivered: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             silent: None,
@@ -152,7 +150,6 @@ impl Frames {
         let (key, ttl, mut sealed) = open(&self.keys, &self.heads, frame)?;
         if !members.contains(&key.src) {
             self.forged.insert(sealed.hash, (key, sealed.priority));
-            self.doubled.insert(key);
             return Some(Forgery { src: key.src, what: sealed.content });
         }
         (sealed.origin, sealed.at) = (station, now);
@@ -212,14 +209,6 @@ impl Frames {
     /// What a node had in RAM or was waiting for is not to be counted on: its power was cut, its clock jumped, or it cannot seal.
     pub(super) fn unsettled(&mut self, now: Instant, node: u32) {
         self.unsettled.insert(node, now);
-    }
-
-    /// A frame as its owner sealed it, if another was forged under its number.
-    pub(super) fn with_double(&mut self, frame: &[u8]) -> Option<Handed> {
-        match self.look_up(frame) {
-            Provenance::Genuine(key, ..) if self.doubled.contains(&key) => self.known(key, false),
-            _ => None,
-        }
     }
 
     fn known(&self, key: Key, new: bool) -> Option<Handed> {
