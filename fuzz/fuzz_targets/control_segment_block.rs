@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use mesh_protocol::{Address, segments};
 use mesh_protocol::{
-    BlockHead, CONTROL_MAX, Control, MESSAGE_MAX, LONG_SEGMENT_LEN, SEGMENTS_MAX, Segment, block_crc,
+    BlockHead, CONTROL_MAX, Control, LONG_SEGMENT_LEN, MESSAGE_MAX, SEGMENTS_MAX, Segment, block_crc,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -12,7 +12,9 @@ fuzz_target!(|input: &[u8]| {
         assert!(input.len() <= CONTROL_MAX);
         match control {
             Control::Hello { reports, .. } => {
-                assert!(reports.iter().flatten().all(|report| report.neighbour < 0x1000 && report.delivery < 16));
+                assert!(
+                    reports.iter().flatten().all(|report| report.neighbour < 0x1000 && report.delivery < 16)
+                );
             }
             Control::Ack(ack) => {
                 assert!(usize::from(ack.base) <= SEGMENTS_MAX && ack.transfer.bits() < 0x400);
