@@ -86,6 +86,9 @@ pub fn encode(frame: &Continuation<'_>, keys: &EpochKeys, out: &mut [u8]) -> Res
     if !frame.src.is_node() {
         return Err(EncodeError::Address);
     }
+    if frame.data.is_empty() {
+        return Err(EncodeError::Empty);
+    }
     let len = OVERHEAD + frame.data.len();
     if len > LEGACY_FRAME || len > out.len() || usize::from(frame.offset) >= SEGMENTS_MAX {
         return Err(EncodeError::TooLong);
@@ -246,6 +249,7 @@ mod tests {
             Err(Discard::Malformed),
             "the head says more than this"
         );
+        assert_eq!(encode(&frame(&[]), &keys(7), &mut [0; 64]), Err(EncodeError::Empty));
         let too_long = frame(&[5; CONTINUATION_LEN + 1]);
         assert_eq!(encode(&too_long, &keys(7), &mut [0; 64]), Err(EncodeError::TooLong));
     }

@@ -106,6 +106,8 @@ pub enum EncodeError {
     Address,
     /// The frame would be longer than [`MAX_FRAME`].
     TooLong,
+    /// A continuation frame without data says nothing, and is too short to be masked.
+    Empty,
 }
 
 impl core::fmt::Display for EncodeError {
@@ -115,6 +117,7 @@ impl core::fmt::Display for EncodeError {
             Self::Ttl => "TTL is above TTL0, or TTL0 above 15",
             Self::Address => "SRC must be 0x0001 to 0x7fff and DST must not be 0x0000",
             Self::TooLong => "the frame would be longer than 245 bytes: shorten the body",
+            Self::Empty => "a continuation frame carries at least one byte of data",
         })
     }
 }
