@@ -27,7 +27,7 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 const REPEAT_AFTER: Duration = Duration::from_millis(20);
 
 /// Frames that a next hop may have been asked to pass on without having been heard of: more would only wait there.
-const HOP_WINDOW: usize = 3;
+const HOP_WINDOW: usize = 6;
 /// The same where it is the destination, which says what it has of several at a time.
 pub(crate) const LAST_WINDOW: usize = 8;
 

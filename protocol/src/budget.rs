@@ -22,10 +22,19 @@ const SPAN: Duration = Duration::from_secs(1);
 const FREE: u32 = 400;
 /// The same within [`ALERT`]. Where 25 nodes hear each other, this and the rule let each send about 14 times in a second; beyond
 /// 20 the 99th percentile of CRITICAL rises steeply.
-const FREE_IN_ALERT: u32 = 100;
+const FREE_IN_ALERT: u32 = 200;
 /// From so many frames in a second on nothing that was sent before is flooded, and repeats come slower: a flood of each message that got
 /// no answer is what a busy air has no answers for.
 const BUSY: u32 = 80;
+/// From so many on an answer of a next hop is late, or collides, often enough that silence says less of that neighbour. A guess.
+const LIVELY: u32 = 40;
+/// Where so many are heard and more than this share of hops fails, in thousandths, the air is crowded: more is lost than carried, and
+/// every further repeat takes more away than it brings. Where nodes in a row send as fast as they can, fewer fail.
+const CROWDED: (u32, u16) = (150, 500);
+/// So much of a share more doubles the wait for a next hop.
+const CROWDED_STEP: u64 = 50;
+/// The share is taken over about so many hops.
+const HOPS: u32 = 16;
 /// So many more frames in a second double the pause.
 const STEP: u32 = 40;
 /// So many frames in a second double the time that is waited for an answer end to end.
@@ -45,6 +54,8 @@ pub(crate) struct Budget {
     /// Thousandths of frames in a second.
     heard: u32,
     counted_at: Instant,
+    /// The share of hops that were not answered, in thousandths.
+    unanswered: u16,
     /// Microseconds behind each frame below CRITICAL.
     pause: u32,
     /// When the pauses behind all that was sent are over.
@@ -54,7 +65,15 @@ pub(crate) struct Budget {
 impl Budget {
     pub(crate) const fn new() -> Self {
         const START: Instant = Instant::ZERO;
-        Self { held_since: START, held_until: START, heard: 0, counted_at: START, pause: 0, paid_at: START }
+        Self {
+            held_since: START,
+            held_until: START,
+            heard: 0,
+            counted_at: START,
+            unanswered: 0,
+            pause: 0,
+            paid_at: START,
+        }
     }
 
     /// A frame, whoever sent it, was on the air.
@@ -65,6 +84,12 @@ impl Budget {
         self.heard = (u64::from(self.heard) * span / (span + since)) as u32 + 1_000;
         let in_alert = self.held_until > Instant::ZERO && now < self.held_until + ALERT;
         self.pause = pause(self.heard / 1_000, if in_alert { FREE_IN_ALERT } else { FREE });
+    }
+
+    /// A next hop has answered in time, or not.
+    pub(crate) fn hop(&mut self, answered: bool) {
+        let last = if answered { 0 } else { 1_000 };
+        self.unanswered = ((u32::from(self.unanswered) * (HOPS - 1) + last) / HOPS) as u16;
     }
 
     /// This node has sent one below CRITICAL. Whether a pause follows.
@@ -107,6 +132,18 @@ impl Budget {
     /// Whether the air has no room for floods that may be needless.
     pub(crate) fn is_busy(&self, now: Instant) -> bool {
         self.load(now).0 >= BUSY
+    }
+
+    /// Whether silence of a next hop says little of it.
+    pub(crate) fn is_lively(&self, now: Instant) -> bool {
+        self.load(now).0 >= LIVELY
+    }
+
+    /// How long to wait for a next hop in crowded air where it would be `quiet` otherwise; `None` where the air is not.
+    pub(crate) fn crowded(&self, now: Instant, quiet: Duration) -> Option<Duration> {
+        let over = self.unanswered.checked_sub(CROWDED.1)?;
+        let steps = quiet.as_micros() * u64::from(over) / CROWDED_STEP;
+        (over > 0 && self.load(now).0 >= CROWDED.0).then(|| quiet + Duration::from_micros(steps))
     }
 
     /// How long to wait end to end where an answer would take `quiet` in quiet air.
@@ -160,6 +197,20 @@ mod tests {
         assert!((0..2_000).all(|heard| pause(heard, FREE) <= pause(heard, FREE_IN_ALERT)));
     }
 
+    #[test]
+    fn where_most_hops_fail_in_loud_air_a_next_hop_is_waited_for_the_longer() {
+        let mut budget = after(200);
+        let quiet = Duration::from_millis(40);
+        (0..100).for_each(|n| budget.hop(n % 5 < 3));
+        assert_eq!(budget.crowded(at(10_000), quiet), None, "two of five");
+        (0..100).for_each(|n| budget.hop(n % 5 < 2));
+        let wait = budget.crowded(at(10_000), quiet).unwrap();
+        assert!(wait > quiet.times(2) && wait < quiet.times(6), "{wait:?}");
+        assert_eq!(budget.crowded(at(12_000), quiet), None, "nothing is heard");
+        (0..100).for_each(|_| budget.hop(true));
+        assert_eq!(budget.crowded(at(10_000), quiet), None);
+    }
+
     /// A budget after ten seconds in which `rate` frames a second were heard.
     fn after(rate: u64) -> Budget {
         let mut budget = Budget::new();
@@ -197,16 +248,16 @@ mod tests {
 
     #[test]
     fn behind_a_critical_frame_the_air_is_kept_light_for_a_while() {
-        let mut budget = after(180);
+        let mut budget = after(300);
         assert_eq!(budget.load(at(10_000)).1, None);
         budget.urgent(at(10_000));
         let allowed = |budget: &mut Budget, millis| {
-            (0..100).for_each(|n| budget.on_air(at(millis - 500 + n * 5)));
+            (0..300).for_each(|n| budget.on_air(Instant::from_micros(millis * 1_000 - 900_000 + n * 3_000)));
             budget.load(at(millis)).1
         };
-        assert!(allowed(&mut budget, 10_600).is_some());
+        assert!(allowed(&mut budget, 11_000).is_some());
         assert!(allowed(&mut budget, 14_000).is_some());
-        assert_eq!(allowed(&mut budget, 14_600), None, "80 ms and ALERT behind it");
+        assert_eq!(allowed(&mut budget, 15_000), None, "80 ms and ALERT behind it");
     }
 
     #[test]

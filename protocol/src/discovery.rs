@@ -137,6 +137,11 @@ impl Discovery {
         }
     }
 
+    /// Whether a search for `target` runs.
+    pub(crate) fn searches(&self, target: Address) -> bool {
+        self.searches.iter().any(|search| search.target == target && search.phase == Phase::Runs)
+    }
+
     /// There is a route to `target` now.
     pub(crate) fn found(&mut self, now: Instant, target: Address) {
         self.searches.retain(|search| search.target != target || search.phase != Phase::Wanted);

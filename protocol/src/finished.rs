@@ -16,6 +16,10 @@ use crate::{Address, Duration, Instant, MessageId, Priority};
 /// transfer number takes to come round again (1,024 blocks of two segments at 80 frames/s: 25 s).
 const REMEMBERED_FOR: Duration = Duration::from_secs(20);
 
+/// What comes again this long after its answer, for each hop there and back, had crossed with it: no timer of a sender is as short. A
+/// guess, below the least of `paths`.
+const ANSWER_WAY: Duration = Duration::from_millis(50);
+
 /// One block that was taken whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Finished {
@@ -30,7 +34,24 @@ pub(crate) struct Finished {
     pub(crate) last: bool,
     /// What the application said so far.
     pub(crate) verdict: Option<Verdict>,
-    pub(crate) at: Instant,
+    pub(crate) at: Millis,
+    /// When it was answered last.
+    pub(crate) answered: Millis,
+}
+
+/// The low bits of a time in milliseconds: a small node has no room for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Millis(u32);
+
+impl Millis {
+    pub(crate) fn of(now: Instant) -> Self {
+        Self((now.as_micros() / 1_000) as u32)
+    }
+
+    /// How long ago it was.
+    fn ago(self, now: Instant) -> Duration {
+        Duration::from_millis(u64::from(Self::of(now).0.wrapping_sub(self.0)))
+    }
 }
 
 /// The last `N` blocks.
@@ -68,10 +89,31 @@ impl<const N: usize> FinishedList<N> {
         continued: bool,
     ) -> Option<Finished> {
         let is_it = |f: &&mut Finished| f.src == src && f.message == message && f.last;
-        let recent = self.list.iter_mut().rev().take_while(|f| now.since(f.at) < REMEMBERED_FOR);
+        let recent = self.list.iter_mut().rev().take_while(|f| f.at.ago(now) < REMEMBERED_FOR);
         let known = { recent }.find(is_it)?;
         (known.transfer, known.continued) = (transfer, continued);
         Some(*known)
+    }
+
+    /// Whether a sender that comes again is to be answered: not if the last answer can still be under way to it, over so many
+    /// `hops`. If so, it counts as answered.
+    pub(crate) fn answers(&mut self, now: Instant, finished: &Finished, hops: u8) -> bool {
+        let is_it = |f: &&mut Finished| {
+            f.src == finished.src && f.message == finished.message && f.transfer == finished.transfer
+        };
+        let Some(known) = self.list.iter_mut().rev().find(is_it) else { return true };
+        let due = known.answered.ago(now) >= ANSWER_WAY.times(u64::from(hops.max(1)));
+        if due {
+            known.answered = Millis::of(now);
+        }
+        due
+    }
+
+    /// Forgets what was finished so long ago that nobody asks for it. It has to be called once in a while, as times come round.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while self.list.front().is_some_and(|f| f.at.ago(now) >= REMEMBERED_FOR) {
+            self.list.pop_front();
+        }
     }
 
     /// Records what the application said of a message. That nobody is here by that name may change at any time, and a message whose
@@ -87,7 +129,7 @@ impl<const N: usize> FinishedList<N> {
     }
 
     fn recent(&self, now: Instant) -> impl Iterator<Item = &Finished> + '_ {
-        self.list.iter().rev().take_while(move |f| now.since(f.at) < REMEMBERED_FOR)
+        self.list.iter().rev().take_while(move |f| f.at.ago(now) < REMEMBERED_FOR)
     }
 }
 
@@ -104,8 +146,31 @@ mod tests {
             continued: false,
             last: true,
             verdict: None,
-            at,
+            at: Millis::of(at),
+            answered: Millis::of(at),
         }
+    }
+
+    #[test]
+    fn who_comes_again_is_answered_only_when_the_last_answer_must_have_come() {
+        let mut list = FinishedList::<2>::new();
+        let at = |millis| Instant::ZERO + Duration::from_millis(millis);
+        let finished = block(1, at(1_000));
+        list.push(finished);
+        let answered: std::vec::Vec<u64> =
+            (1_000..1_400).filter(|millis| list.answers(at(*millis), &finished, 3)).collect();
+        assert_eq!(answered, [1_150, 1_300], "over three hops");
+        assert!(list.answers(at(1_350), &finished, 1) && list.answers(at(1_400), &finished, 0));
+        assert!(list.answers(at(1_401), &block(2, at(0)), 3), "an unknown one");
+    }
+
+    #[test]
+    fn what_was_finished_long_ago_is_forgotten_before_its_time_comes_round() {
+        let mut list = FinishedList::<2>::new();
+        list.push(block(1, Instant::ZERO));
+        list.expire(Instant::ZERO + REMEMBERED_FOR);
+        let round = Instant::ZERO + Duration::from_millis(1 << 32);
+        assert_eq!(list.by_transfer(round, Address::new(1), TransferId::new(1)), None);
     }
 
     #[test]

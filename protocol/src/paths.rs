@@ -107,6 +107,11 @@ impl<const N: usize> PathTable<N> {
         base.times(1 << (attempt + 1).saturating_sub(steady).min(5)).min(RTO_MAX)
     }
 
+    /// Hops to a node that was heard.
+    pub(crate) fn hops(&self, of: Address) -> Option<u8> {
+        self.paths.iter().find(|path| path.destination == of).map(|path| path.hops)
+    }
+
     pub(crate) fn iter(&self) -> core::slice::Iter<'_, Path> {
         self.paths.iter()
     }

@@ -27,6 +27,8 @@ const QUIET: PerClass<Duration> = PerClass::new([
 ]);
 /// Where segments come slower than that, it waits for two of their pauses, but no more than so many times as long. A guess.
 const SLOW_MOST: u64 = 4;
+/// So many times as long where each hop on the way repeats what is lost on it. A guess.
+const CUSTODY_QUIET: u64 = 4;
 /// What is missing of a message to many is asked for when no new segment came for this long, and a random part of [`NACK_SPREAD`]
 /// more: the first who says so does it for all that lack the same. Guesses, held against the simulated air.
 const NACK_QUIET: Duration = Duration::from_millis(250);
@@ -60,6 +62,8 @@ struct Set {
     each: u8,
     /// Whether all but the first come in continuation frames.
     continued: bool,
+    /// Whether its segments come in custody: what is late is then rarely lost.
+    in_custody: bool,
     /// Bytes of the last segment, once it is there. Until the set is whole they stand at the end of `bytes`: where they
     /// belong only the others show.
     tail: u8,
@@ -85,6 +89,8 @@ pub(crate) struct Origin {
     pub(crate) dst: Address,
     pub(crate) priority: Priority,
     pub(crate) hops: u8,
+    /// Whether each hop on the way keeps it until the next has it.
+    pub(crate) in_custody: bool,
 }
 
 /// An ack that is due, or a nack.
@@ -118,6 +124,7 @@ impl<const N: usize> Reassembly<N> {
             have: 0,
             each: 0,
             continued: false,
+            in_custody: false,
             tail: 0,
             progressed: Instant::ZERO,
             ack_due: None,
@@ -151,7 +158,7 @@ impl<const N: usize> Reassembly<N> {
         if set.have & bit != 0 {
             // The sender repeats what is here: it has not heard an ack. Whole sets are the application's turn.
             if unicast && set.state == State::Open && set.ack_due.is_none() {
-                set.ack_due = Some(now + QUIET[set.priority]);
+                set.ack_due = Some(now + set.quiet());
             }
             return Err(Discard::Duplicate);
         }
@@ -170,7 +177,7 @@ impl<const N: usize> Reassembly<N> {
         set.bytes[start..start + len].copy_from_slice(segment.data);
         set.have |= bit;
         set.hops = from.hops;
-        let quiet = QUIET[set.priority];
+        let quiet = set.quiet();
         // A slow radio, or one that sends two blocks in turn, is not a silent one; after an ack, the pause was not the sender's alone.
         let pause = if set.stall_acks == 0 { now.since(set.progressed) } else { Duration::ZERO };
         let quiet = quiet.max(pause.times(2)).min(quiet.times(SLOW_MOST));
@@ -207,7 +214,13 @@ impl<const N: usize> Reassembly<N> {
     /// The block in a whole set, without its CRC, and where it came from.
     pub(crate) fn block(&self, at: SetIndex) -> (Origin, TransferId, &[u8]) {
         let set = &self.sets[at];
-        let origin = Origin { src: set.src, dst: set.dst, priority: set.priority, hops: set.hops };
+        let origin = Origin {
+            src: set.src,
+            dst: set.dst,
+            priority: set.priority,
+            hops: set.hops,
+            in_custody: set.in_custody,
+        };
         (origin, set.transfer, &set.bytes[..set.len() - CRC_LEN])
     }
 
@@ -215,7 +228,13 @@ impl<const N: usize> Reassembly<N> {
     /// comes from and goes, and which is the last one.
     pub(crate) fn continued(&self, src: Address, transfer: TransferId) -> Option<(Origin, u8)> {
         let set = &self.sets[self.find(src, transfer)?];
-        let origin = Origin { src: set.src, dst: set.dst, priority: set.priority, hops: set.hops };
+        let origin = Origin {
+            src: set.src,
+            dst: set.dst,
+            priority: set.priority,
+            hops: set.hops,
+            in_custody: set.in_custody,
+        };
         (set.continued && set.dst.is_node()).then_some((origin, set.count - 1))
     }
 
@@ -263,7 +282,7 @@ impl<const N: usize> Reassembly<N> {
                 (NACK_QUIET, Control::Feedback(Feedback::Nack(nack)), set.priority.min(Priority::Medium))
             }
             None => (
-                QUIET[set.priority],
+                set.quiet(),
                 Control::Ack(Ack::of(set.transfer, set.have, set.count)),
                 set.priority.min(Priority::High),
             ),
@@ -351,6 +370,7 @@ impl<const N: usize> Reassembly<N> {
         set.have = 0;
         set.each = 0;
         set.continued = segment.continued;
+        set.in_custody = from.in_custody;
         set.tail = 0;
         set.progressed = now;
         set.ack_due = None;
@@ -360,6 +380,11 @@ impl<const N: usize> Reassembly<N> {
 }
 
 impl Set {
+    /// For how long nothing new has come when an ack is due.
+    fn quiet(&self) -> Duration {
+        QUIET[self.priority].times(if self.in_custody { CUSTODY_QUIET } else { 1 })
+    }
+
     fn len(&self) -> usize {
         self.cut().before((self.count - 1).into()) + usize::from(self.tail)
     }
@@ -401,7 +426,7 @@ mod tests {
     const DST: Address = Address::new(9);
 
     fn from(src: u16, priority: Priority) -> Origin {
-        Origin { src: Address::new(src), dst: DST, priority, hops: 2 }
+        Origin { src: Address::new(src), dst: DST, priority, hops: 2, in_custody: false }
     }
 
     fn sealed(src: u16, block: &[u8]) -> ([u8; BLOCK_MAX], usize) {

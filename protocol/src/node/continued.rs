@@ -122,7 +122,13 @@ every_size!(
             // The block is whole, and its sender has not heard so.
             let finished = self.finished.by_transfer(now, frame.src, frame.transfer)?;
             let (_, count) = finished.transfer.filter(|_| finished.continued)?;
-            let origin = Origin { src: frame.src, dst: self.address, priority: finished.priority, hops: 0 };
+            let origin = Origin {
+                src: frame.src,
+                dst: self.address,
+                priority: finished.priority,
+                hops: 0,
+                in_custody: true,
+            };
             Some(Whom::Us(origin, count - 1))
         }
 

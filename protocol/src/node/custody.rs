@@ -53,6 +53,9 @@ every_size!(
             let wait = self.hops.timeout(custody.next).max(Duration::from_millis(custody.patience.into()));
             // In busy air the next hop sends no sooner than this node does.
             let wait = wait + self.budget.pause().times(2);
+            if let Some(wait) = self.budget.crowded(now, wait) {
+                return wait.times(1 << tries.min(BUSY_DOUBLINGS)).min(BUSY_WAIT_MAX.max(wait));
+            }
             let busy = self.budget.is_busy(now);
             if tries < SLOWER_FROM {
                 let soon = custody.urgent && (!busy || custody.next == custody.to);
@@ -124,6 +127,7 @@ every_size!(
 
         /// A neighbour has taken a frame.
         pub(super) fn taken(&mut self, now: Instant, taken: Taken) {
+            self.budget.hop(true);
             self.neighbours.sent_to(now, taken.next, true);
             self.hops.answered(taken.next, taken.after);
             self.routes.worked(now, taken.to, taken.next);
@@ -143,8 +147,9 @@ every_size!(
                     continue;
                 }
                 let known = self.hops.shuns(now, custody.next);
-                let busy = self.budget.is_busy(now);
-                let shunned = self.hops.missed(now, custody.next, tries, busy);
+                let lively = self.budget.is_lively(now);
+                let shunned = self.hops.missed(now, custody.next, tries, lively);
+                self.budget.hop(false);
                 self.neighbours.sent_to(now, custody.next, false);
                 if !shunned && tries < TRIES_MAX {
                     self.queue.repeat(now, at);
@@ -267,6 +272,6 @@ every_size!(
 );
 
 /// Whether the hop before keeps a frame until it hears what became of it.
-fn is_entrusted(frame: &Frame<'_>) -> bool {
+pub(super) fn is_entrusted(frame: &Frame<'_>) -> bool {
     frame.dst.is_node() && (frame.next.is_some() || frame.ttl0 == 1)
 }

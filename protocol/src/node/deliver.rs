@@ -3,10 +3,11 @@
 use heapless::Vec;
 
 use super::Node;
+use super::custody::is_entrusted;
 use super::events::PendingEvent;
 use crate::block::BlockHead;
 use crate::control::{Ack, Control, Verdict};
-use crate::finished::Finished;
+use crate::finished::{Finished, Millis};
 use crate::frame::{Frame, Kind};
 use crate::reassembly::{NACK_SPREAD, Origin, Taken};
 use crate::seen::FrameKey;
@@ -26,7 +27,13 @@ every_size!(
             match frame.kind {
                 Kind::Single => self.take_single(now, frame, hops),
                 Kind::Segment => {
-                    let origin = Origin { src: frame.src, dst: frame.dst, priority: frame.priority, hops };
+                    let origin = Origin {
+                        src: frame.src,
+                        dst: frame.dst,
+                        priority: frame.priority,
+                        hops,
+                        in_custody: is_entrusted(frame),
+                    };
                     self.take_segment(now, origin, &Segment::parse(frame.body)?)
                 }
                 Kind::Control => self.take_control(now, key, frame, hops),
@@ -39,8 +46,14 @@ every_size!(
             let known = head.part.is_none();
             let known = known.then(|| self.finished.cut_anew(now, frame.src, head.message, None, false));
             if let Some(finished) = known.flatten() {
-                let origin = Origin { src: frame.src, dst: frame.dst, priority: frame.priority, hops };
-                self.answer(&finished, origin, true);
+                let origin = Origin {
+                    src: frame.src,
+                    dst: frame.dst,
+                    priority: frame.priority,
+                    hops,
+                    in_custody: false,
+                };
+                self.answer(now, &finished, origin, true);
                 return Err(Discard::Duplicate);
             }
             let body = Vec::from_slice(frame.body).map_err(|_| Discard::TooLong)?;
@@ -64,7 +77,8 @@ every_size!(
                 continued: false,
                 last: true,
                 verdict: None,
-                at: now,
+                at: Millis::of(now),
+                answered: Millis::of(now),
             });
             Ok(())
         }
@@ -76,7 +90,7 @@ every_size!(
             segment: &Segment<'_>,
         ) -> Result<(), Discard> {
             if let Some(finished) = self.finished.by_transfer(now, origin.src, segment.transfer).copied() {
-                self.answer(&finished, origin, true);
+                self.answer(now, &finished, origin, true);
                 return Err(Discard::Duplicate);
             }
             // Its sender did not hear that the block is here, and has cut it anew: its head says so.
@@ -122,12 +136,13 @@ every_size!(
                 continued: segment.continued && origin.dst == self.address,
                 last,
                 verdict: None,
-                at: now,
+                at: Millis::of(now),
+                answered: Millis::of(now),
             };
             self.finished.push(finished);
             if !last {
                 // The last block is answered by the application's verdict, the others at once.
-                self.answer(&finished, origin, false);
+                self.answer(now, &finished, origin, false);
             }
             Ok(())
         }
@@ -141,14 +156,18 @@ every_size!(
                 .then(|| self.finished.cut_anew(now, origin.src, head.message, transfer, continued))
                 .flatten();
             if let Some(finished) = known {
-                self.answer(&finished, origin, true);
+                self.answer(now, &finished, origin, true);
             }
             known.is_some()
         }
 
         /// Tells the sender of a finished block the verdict, or that the block is whole; `again` if it has not heard it.
-        fn answer(&mut self, finished: &Finished, origin: Origin, again: bool) {
+        fn answer(&mut self, now: Instant, finished: &Finished, origin: Origin, again: bool) {
             if origin.dst != self.address {
+                return;
+            }
+            let hops = self.paths.hops(origin.src).unwrap_or(origin.hops);
+            if again && !self.finished.answers(now, finished, hops) {
                 return;
             }
             match (finished.verdict, finished.transfer) {

@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::forwarding::Egress;
+use super::relay::DENSE;
 use crate::air_queue::{Custody, Piece};
 use crate::control::{CONTROL_MAX, Control};
 use crate::control_queue::OwnControl;
@@ -9,7 +10,10 @@ use crate::crypto::Mic;
 use crate::feedback::Feedback;
 use crate::frame::{Kind, overhead};
 use crate::outbox::{Delivery, Form, NextSegment, SINGLE_MAX};
-use crate::{Address, Instant, LEGACY_FRAME, LinkId, MessageId, Priority};
+use crate::{Address, Duration, Instant, LEGACY_FRAME, LinkId, MessageId, Priority};
+
+/// A long block without a route looks for one so often while one is searched for.
+const HELD_FOR: Duration = Duration::from_millis(50);
 
 /// What an own frame is made of.
 #[derive(Clone, Copy)]
@@ -44,17 +48,30 @@ every_size!(
     impl Node {
         /// By whom an own segment goes on now. The first of a block in continuation frames says so for the others; when there is no
         /// such neighbour any more, the block is cut anew.
-        pub(super) fn way(&mut self, now: Instant, next: &mut NextSegment) -> Egress {
-            let Some(Delivery { id, destination: to, priority, .. }) = self.outbox.delivery(*next) else {
-                return Egress::Flood;
-            };
+        ///
+        /// `None`: not yet. A long block waits for a route while one is searched for.
+        pub(super) fn way(&mut self, now: Instant, next: &mut NextSegment) -> Option<Egress> {
+            let Delivery { id, destination: to, priority, .. } = self.outbox.delivery(*next)?;
             let by_egress = self.egress(now, to, priority);
+            let (long, unsent) = self.outbox.is_long(*next);
+            let long = long && to.is_node() && priority != Priority::Critical;
+            if long && by_egress == Egress::Flood {
+                self.wants_route(now, to, true);
+                if self.neighbours.alive(now) >= DENSE && self.discovery.searches(to) {
+                    self.outbox.hold(*next, now + HELD_FOR);
+                    return None;
+                }
+            }
             let continued = self.outbox.continued_by(*next);
             let is_lost = continued.is_some() && next.index == 0 && by_egress == Egress::Flood;
             let for_all = self.cut_for_all();
             let cut = match self.outbox.wants_cut(*next, for_all) {
                 // Long ones that came back were too long for somebody on the way.
                 Some(false) => Some(self.cut(now, to, priority, true)),
+                // It was cut before there was a route.
+                None if long && unsent && continued.is_none() && by_egress != Egress::Flood => {
+                    Some(self.cut(now, to, priority, self.outbox.goes_to(id)?.2))
+                }
                 None if !is_lost => None,
                 _ => Some(for_all),
             };
@@ -66,7 +83,7 @@ every_size!(
             // the same way as before; and all does in busy air, which floods would only make busier.
             let unanswered =
                 self.outbox.again(*next) && self.outbox.is_unanswered(*next) && !self.budget.is_busy(now);
-            match self.outbox.continued_by(*next) {
+            Some(match self.outbox.continued_by(*next) {
                 None if unanswered || cut == Some(for_all) => Egress::Flood,
                 None => by_egress,
                 Some(via) if next.index > 0 && via == to => Egress::Direct,
@@ -75,7 +92,7 @@ every_size!(
                     self.outbox.continue_by(*next, if let Egress::Over(by) = by_egress { by } else { to });
                     by_egress
                 }
-            }
+            })
         }
 
         pub(super) fn custody_of(

@@ -158,7 +158,7 @@ every_size!(
             let mut own = self.pick_own(now, link, class)?;
             let mut way = Egress::Flood;
             if let Own::Segment(next) = &mut own {
-                way = self.way(now, next);
+                way = self.way(now, next)?;
             }
             let mut body = [0; SINGLE_MAX];
             let draft = match own {

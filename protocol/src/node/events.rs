@@ -50,7 +50,13 @@ every_size!(
             // A block is queued only after its head was read, so none is lost here.
             Some(match self.lent.as_ref()? {
                 PendingEvent::Single { source, destination, priority, hops, body } => {
-                    let origin = Origin { src: *source, dst: *destination, priority: *priority, hops: *hops };
+                    let origin = Origin {
+                        src: *source,
+                        dst: *destination,
+                        priority: *priority,
+                        hops: *hops,
+                        in_custody: false,
+                    };
                     Event::Received(received(origin, self.replay.mark_of(*source), body)?)
                 }
                 PendingEvent::Block(set) => {

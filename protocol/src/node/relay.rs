@@ -10,7 +10,7 @@ use crate::seen::FrameKey;
 use crate::{Discard, Duration, Instant, LEGACY_FRAME, LinkId, PerClass};
 
 /// With fewer neighbours than this nobody's relay is left out: each may be the only path on. A guess.
-const DENSE: usize = 6;
+pub(super) const DENSE: usize = 6;
 /// Copies heard from others that make an own relay needless where it is dense. With one, MEDIUM and LOW lose more by
 /// missed relays than they gain in air; three save little (`mesh-sim run scenarios/bulk.toml`).
 const ENOUGH_HEARD: u8 = 2;

@@ -42,6 +42,7 @@ every_size!(
 
         fn hello(&mut self, now: Instant) {
             self.routes.expire(now);
+            self.finished.expire(now);
             let (changed, alive) = (self.neighbours.changed(now), self.neighbours.alive(now));
             if self.links.is_empty() {
                 // Nobody could hear it: it is not counted as lost.

@@ -205,6 +205,19 @@ impl<const N: usize> Outbox<N> {
         }
     }
 
+    /// Whether a block is too long to be flooded while there is hope of a route; and whether none of it has been on the air.
+    pub(crate) fn is_long(&self, next: NextSegment) -> (bool, bool) {
+        let slot = self.slots.get(next.slot).and_then(Option::as_ref);
+        slot.map_or((false, false), |slot| (slot.is_long(), slot.is_unsent()))
+    }
+
+    /// Nothing of a message is sent before that.
+    pub(crate) fn hold(&mut self, next: NextSegment, until: Instant) {
+        if let Some(Some(slot)) = self.slots.get_mut(next.slot) {
+            slot.next_at = until;
+        }
+    }
+
     /// Whether the block is to be cut anew, and if so whether for everyone.
     pub(crate) fn wants_cut(&self, next: NextSegment, for_all: Cut) -> Option<bool> {
         self.slots.get(next.slot)?.as_ref()?.wants_cut(for_all)

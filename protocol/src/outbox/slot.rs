@@ -20,6 +20,8 @@ const RESEND_ALL: u32 = 8;
 /// Timeouts in a row after which a block is cut for frames that everyone takes: somebody on the way may take no long ones. A
 /// guess: by then it was sent twice.
 const RECUT_AFTER: u8 = 2;
+/// Of a long block, so many times anew for the route before it is cut for everyone and flooded. A guess.
+const CUTS_BY_ROUTE: u8 = 3;
 /// Timeouts in a row after which a receiver counts as silent, and other transfers go before. A guess: by then four
 /// times the longest round trip has passed.
 pub(super) const SILENT_AFTER: u8 = 3;
@@ -34,8 +36,8 @@ pub(super) struct Slot {
     pub(super) cut: Cut,
     /// The neighbour that the first segment was sent to last, and that takes those in continuation frames.
     pub(super) via: Address,
-    /// Whether it was cut anew.
-    cut_anew: bool,
+    /// How often it was cut anew.
+    cuts: u8,
     /// Whether somebody on the way takes no long frames.
     pub(super) legacy: bool,
     pub(super) transfer: TransferId,
@@ -86,7 +88,7 @@ impl Slot {
             part_len: 0,
             cut,
             via: Address::NONE,
-            cut_anew: false,
+            cuts: 0,
             legacy: false,
             transfer: TransferId::new(0),
             single: false,
@@ -134,7 +136,7 @@ impl Slot {
         self.next_at = self.next_at.max(now);
         self.timeout_at = None;
         self.attempts = 0;
-        self.cut_anew = false;
+        self.cuts = 0;
         self.astray = false;
         self.frames = 0;
         self.retransmitted = false;
@@ -164,12 +166,24 @@ impl Slot {
         let continued = self.cut.is_continued() && !self.single;
         let is_long = self.cut.first() > for_all.first();
         if !is_long && !continued {
-            None
-        } else if self.attempts >= RECUT_AFTER {
-            Some(true)
-        } else {
-            self.astray.then_some(self.cut_anew && !is_long)
+            return None;
         }
+        let by_route = if self.is_long() { CUTS_BY_ROUTE } else { 0 };
+        if self.attempts >= RECUT_AFTER * (self.cuts.min(by_route) + 1) {
+            Some(self.cuts >= by_route)
+        } else {
+            self.astray.then_some(self.cuts > by_route && !is_long)
+        }
+    }
+
+    /// Whether it takes so many segments that a flood of it would fill the air.
+    pub(super) fn is_long(&self) -> bool {
+        !self.single && u32::from(self.count()) > RESEND_ALL
+    }
+
+    /// Whether nothing of the block has been on the air.
+    pub(super) const fn is_unsent(&self) -> bool {
+        self.sent == 0
     }
 
     /// Cuts the block so, as another transfer.
@@ -179,7 +193,7 @@ impl Slot {
         }
         self.legacy |= self.cut.first() > cut.first();
         self.cut = cut;
-        self.cut_anew = true;
+        self.cuts = self.cuts.saturating_add(1);
         self.frames = 0;
         self.astray = false;
         self.number(own, next_transfer, self.part_len == self.total);

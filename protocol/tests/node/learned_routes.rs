@@ -104,6 +104,28 @@ fn the_second_message_to_a_node_without_a_route_searches_for_one() {
 }
 
 #[test]
+fn a_long_block_waits_for_a_route_where_many_would_flood_it() {
+    let mut net = grid(5, 4);
+    net.run(secs(4));
+    net.air.clear();
+    let id = net.send(6, address(19), Priority::Low, secs(60), &text(379)).unwrap();
+    net.run_until(secs(20), |net| net.outcome(6, id).is_some());
+    assert_eq!(net.outcome(6, id).unwrap().1, SendOutcome::Delivered);
+    // Continuation frames show no destination.
+    let flooded = said(&net, |frame| frame.kind == Kind::Segment && frame.dst == 20 && frame.next.is_none());
+    assert_eq!(flooded, [], "all of it went by the route that was searched for first");
+
+    // Where nobody answers it is flooded in the end: whoever it is for may hear it.
+    net.air.clear();
+    net.send(6, Address::new(0x700), Priority::Low, secs(60), &text(379)).unwrap();
+    net.run(secs(2));
+    let segments = |net: &Net| said(net, |frame| frame.kind == Kind::Segment && frame.src == 7).len();
+    assert_eq!(segments(&net), 0, "while it is searched for");
+    net.run(secs(8));
+    assert!(segments(&net) > 30, "{}", segments(&net));
+}
+
+#[test]
 fn many_segments_are_reason_enough() {
     let mut net = grid(6, 2);
     net.run(secs(4));
