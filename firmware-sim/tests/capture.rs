@@ -471,10 +471,9 @@ fn what_messages_are_made_of_is_told_apart() {
         return;
     }
     // Type QUERY with everything, from a to bc, in answer to message 9 of node 3, and a text.
-    let whole = [&[0x05, 0x00, 0xf1, 1][..], b"a", &[2], b"bc", &[3, 9], b"hi"].concat();
+    let whole = [&[0x05, 0xf1, 1][..], b"a", &[2], b"bc", &[3, 9], b"hi"].concat();
     // Context 9: from d to e; used, and used in answer to message 12.
-    let defining = [&[0x06, 0x00, 0x4e, 0x10, 1][..], b"d", &[1], b"e", &[0xaa]].concat();
-    let part = [0x05, 0xac, 0x02, 0x80, 0x01, 0xaa, 0xbb];
+    let defining = [&[0x06, 0x4e, 0x10, 1][..], b"d", &[1], b"e", &[0xaa]].concat();
     // Segment 0 of 0 to 6, of transfer 700, and what comes behind it: here, or in continuation frames.
     let segment = |first: u8, last: u8, len| [&[first, 0xc0, last][..], &[0x11; 226][..len]].concat();
     let [flooded, routed] = [segment(0x2b, 6, 10), segment(0xab, 6, 8)];
@@ -483,10 +482,12 @@ fn what_messages_are_made_of_is_told_apart() {
     let frames = [
         frame(Kind::Single, &whole),
         frame(Kind::Single, &defining),
-        frame(Kind::Single, &[0x07, 0x00, 0x4f, 0xaa, 0xbb]),
-        frame(Kind::Single, &[0x08, 0x00, 0x4d, 12, 0xcc]),
-        frame(Kind::Single, &[0x09, 0x00, 0x08]),
-        Frame { next, ..frame(Kind::Single, &part) },
+        frame(Kind::Single, &[0x07, 0x4f, 0xaa, 0xbb]),
+        frame(Kind::Single, &[0x88, 0x01, 0x4d, 12, 0xcc]),
+        frame(Kind::Single, &[0x09, 0x08]),
+        Frame { next, ..frame(Kind::Single, &[0x05, 0x4f, 0xaa, 0xbb]) },
+        // A number without an end.
+        frame(Kind::Single, &[0x85]),
         frame(Kind::Segment, &flooded),
         Frame { next, ..frame(Kind::Segment, &routed) },
         // Segment 5, which says that it comes in continuation frames and is none, and one that is too short.
@@ -509,9 +510,6 @@ fn what_messages_are_made_of_is_told_apart() {
         "reply_message",
         "text",
         "content",
-        "part_total",
-        "part_offset",
-        "part",
         "continued",
         "transfer",
         "segment",
@@ -524,9 +522,10 @@ fn what_messages_are_made_of_is_told_apart() {
         "message=5 type=1 processed=1 from=a to=bc reply_node=0x00000003 reply_message=9 text=hi",
         "message=6 defines=9 type=0 processed=0 from=d to=e content=aa",
         "message=7 context=9 content=aabb",
-        "message=8 context=9 reply_message=12 content=cc",
+        "message=136 context=9 reply_message=12 content=cc",
         "message=9 type=0 processed=0 malformed=1",
-        "next=0x0203 message=5 part_total=300 part_offset=128 part=aabb",
+        "next=0x0203 message=5 context=9 content=aabb",
+        "malformed=1",
         &format!("continued=0 transfer=700 segment=0 last_segment=6 segment_data={ten}"),
         &format!("next=0x0203 continued=1 transfer=700 segment=0 last_segment=6 segment_data={eight}"),
         "continued=1 transfer=700 segment=5 last_segment=6 segment_data=0001020304050607 malformed=1",

@@ -44,5 +44,8 @@ fuzz_target!(|input: &[u8]| {
             assert!(part.offset as usize + bytes.len() <= part.total as usize);
         }
     }
+    if let Ok((head, bytes)) = BlockHead::of_single(input) {
+        assert!(bytes.len() < input.len() && head.part.is_none());
+    }
     let _ = block_crc(Address::EVERYONE, Address::NONE, input);
 });

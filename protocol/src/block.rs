@@ -50,6 +50,17 @@ impl BlockHead {
         len
     }
 
+    /// Splits the body of a single frame into its head and the bytes of the message. The message's number is all of the head: a
+    /// single frame holds the whole of one.
+    ///
+    /// # Errors
+    /// [`Discard::Malformed`] when there is no number.
+    pub fn of_single(body: &[u8]) -> Result<(Self, &[u8]), Discard> {
+        let mut bytes = body;
+        let number = varint::take(&mut bytes, u32::BITS).ok_or(Discard::Malformed)?;
+        Ok((Self { message: MessageId(number), part: None }, bytes))
+    }
+
     /// Splits a block into its head and the bytes of the message.
     ///
     /// # Errors
@@ -72,6 +83,13 @@ impl BlockHead {
     }
 }
 
+/// What of a block with the whole of a message goes into a single frame: the number, and the bytes.
+pub(crate) fn single(block: &[u8]) -> (&[u8], &[u8]) {
+    let number = block.iter().position(|byte| byte & 0x80 == 0).map_or(block.len(), |last| last + 1);
+    let (number, rest) = block.split_at(number);
+    (number, rest.get(1..).unwrap_or_default())
+}
+
 /// Room for any head.
 pub(crate) const fn head_buffer() -> [u8; HEAD_MAX] {
     [0; HEAD_MAX]
@@ -87,6 +105,20 @@ mod tests {
         let mut out = head_buffer();
         assert_eq!(head.write(&mut out), 2);
         assert_eq!(BlockHead::parse(&[100, 0, b'h', b'i']), Ok((head, &b"hi"[..])));
+    }
+
+    #[test]
+    fn in_a_single_frame_the_number_is_all_of_the_head() {
+        for number in [0, 100, 128, 16_383, u32::MAX] {
+            let head = BlockHead { message: MessageId(number), part: None };
+            let mut out = head_buffer();
+            let len = head.write(&mut out);
+            let block = [&out[..len], b"hi"].concat();
+            let (number, bytes) = single(&block);
+            assert_eq!(bytes, b"hi");
+            assert_eq!(BlockHead::of_single(&[number, bytes].concat()), Ok((head, bytes)));
+        }
+        assert_eq!(BlockHead::of_single(&[0x80]), Err(Discard::Malformed));
     }
 
     #[test]

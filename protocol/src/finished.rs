@@ -157,7 +157,7 @@ mod tests {
         let at = |millis| Instant::ZERO + Duration::from_millis(millis);
         let finished = block(1, at(1_000));
         list.push(finished);
-        let answered: std::vec::Vec<u64> =
+        let answered: Vec<u64> =
             (1_000..1_400).filter(|millis| list.answers(at(*millis), &finished, 3)).collect();
         assert_eq!(answered, [1_150, 1_300], "over three hops");
         assert!(list.answers(at(1_350), &finished, 1) && list.answers(at(1_400), &finished, 0));

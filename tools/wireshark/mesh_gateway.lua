@@ -336,9 +336,6 @@ field("bytes", "body", "Body")
 field("bytes", "mic", "MIC")
 field("bool", "mic_ok", "MIC verifies")
 field("uint32", "message", "Message number", base.DEC)
-field("uint32", "part_total", "Length of the message", base.DEC)
-field("uint32", "part_offset", "Offset of this part", base.DEC)
-field("bytes", "part", "Part of the message")
 field("uint16", "transfer", "Transfer", base.DEC)
 field("uint8", "segment", "Segment", base.DEC)
 field("uint8", "last_segment", "Last segment", base.DEC)
@@ -473,18 +470,9 @@ local function envelope(tvb, at, tree)
     return true
 end
 
-local function block(tvb, tree)
+local function single(tvb, tree)
     local at = add_varint(tree, f.message, tvb, 0)
-    if not at then return false end
-    local total, after = varint(tvb, at)
-    if not total then return false end
-    if total == 0 then return envelope(tvb, after, tree) end
-    local offset, begin = varint(tvb, after)
-    if not offset or begin >= tvb:len() or offset + tvb:len() - begin > total then return false end
-    tree:add(f.part_total, tvb(at, after - at), total)
-    tree:add(f.part_offset, tvb(after, begin - after), offset)
-    tree:add(f.part, tvb(begin))
-    return true
+    return at ~= nil and envelope(tvb, at, tree)
 end
 
 local function segment(tvb, tree)
@@ -591,7 +579,7 @@ end
 
 -- ---- the frame ----
 
-local BODIES = { [0] = block, segment, control }
+local BODIES = { [0] = single, segment, control }
 
 local function show_opened(tree, pinfo, found, clear)
     local tvb = ByteArray.new(clear, true):tvb("Mesh frame in the clear")

@@ -147,7 +147,7 @@ pub(super) fn learn(
         let mut bytes = pick(heard, rng)?.clone();
         let verified = decode(&mut bytes, &keys).ok()?;
         let inside = verified.frame();
-        let single = (inside.kind == Kind::Single).then(|| BlockHead::parse(inside.body).ok()).flatten();
+        let single = (inside.kind == Kind::Single).then(|| BlockHead::of_single(inside.body).ok()).flatten();
         let message = single.map(|(head, _)| head.message);
         Some(Learned { src: inside.src, dst: inside.dst, seq: inside.seq, message })
     });

@@ -41,11 +41,9 @@ every_size!(
         }
 
         fn take_single(&mut self, now: Instant, frame: &Frame<'_>, hops: u8) -> Result<(), Discard> {
-            let (head, _) = BlockHead::parse(frame.body)?;
+            let (head, _) = BlockHead::of_single(frame.body)?;
             // It comes again because the answer was lost: the answer goes again, and the application hears nothing.
-            let known = head.part.is_none();
-            let known = known.then(|| self.finished.cut_anew(now, frame.src, head.message, None, false));
-            if let Some(finished) = known.flatten() {
+            if let Some(finished) = self.finished.cut_anew(now, frame.src, head.message, None, false) {
                 let origin = Origin {
                     src: frame.src,
                     dst: frame.dst,

@@ -57,11 +57,19 @@ every_size!(
                         hops: *hops,
                         in_custody: false,
                     };
-                    Event::Received(received(origin, self.replay.mark_of(*source), body)?)
+                    Event::Received(received(
+                        origin,
+                        self.replay.mark_of(*source),
+                        BlockHead::of_single(body).ok()?,
+                    ))
                 }
                 PendingEvent::Block(set) => {
                     let (origin, _, block) = self.reassembly.block(*set);
-                    Event::Received(received(origin, self.replay.mark_of(origin.src), block)?)
+                    Event::Received(received(
+                        origin,
+                        self.replay.mark_of(origin.src),
+                        BlockHead::parse(block).ok()?,
+                    ))
                 }
                 &PendingEvent::NextPart { id, offset, len } => Event::NextPart { id, offset, len },
                 &PendingEvent::Done { id, outcome, hops } => Event::Done { id, outcome, hops },
@@ -139,9 +147,8 @@ enum Reply {
     Part(MessageId, u32, usize),
 }
 
-fn received(origin: Origin, mark: Option<ReplayMark>, block: &[u8]) -> Option<Received<'_>> {
-    let (head, bytes) = BlockHead::parse(block).ok()?;
-    Some(Received {
+fn received(origin: Origin, mark: Option<ReplayMark>, (head, bytes): (BlockHead, &[u8])) -> Received<'_> {
+    Received {
         source: origin.src,
         destination: origin.dst,
         id: head.message,
@@ -150,5 +157,5 @@ fn received(origin: Origin, mark: Option<ReplayMark>, block: &[u8]) -> Option<Re
         part: head.part,
         mark,
         bytes,
-    })
+    }
 }

@@ -14,6 +14,7 @@ mod turns;
 pub(crate) use outcome::Progress;
 pub use outcome::{Delivery, SendOutcome};
 
+use crate::block::single;
 use crate::per_class::sooner;
 use crate::segment::{Cut, LONG_SEGMENT_LEN, SEGMENT_HEADER, Segment, TransferId};
 use crate::{Address, Duration, Instant, MessageId, PerClass, Priority};
@@ -168,8 +169,10 @@ impl<const N: usize> Outbox<N> {
     ) -> Option<(usize, Form, Delivery)> {
         let slot = self.slots.get(next.slot)?.as_ref()?;
         let (len, form) = if slot.single {
-            out[..slot.block.len()].copy_from_slice(&slot.block);
-            (slot.block.len(), Form::Single)
+            let (number, bytes) = single(&slot.block);
+            out[..number.len()].copy_from_slice(number);
+            out[number.len()..][..bytes.len()].copy_from_slice(bytes);
+            (number.len() + bytes.len(), Form::Single)
         } else if slot.cut.is_continued() && next.index > 0 {
             let piece = slot.cut.piece(&slot.block, next.index);
             out[..piece.len()].copy_from_slice(piece);

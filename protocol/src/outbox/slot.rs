@@ -145,7 +145,8 @@ impl Slot {
 
     /// Makes a transfer of the block, or a single frame if it fits one; nobody holds any of it.
     fn number(&mut self, own: Address, next_transfer: &mut TransferId, whole: bool) {
-        self.single = whole && self.block.len() <= SEGMENT_HEADER + self.cut.first();
+        // A single frame needs no mark that it holds the whole.
+        self.single = whole && self.block.len() - 1 <= SEGMENT_HEADER + self.cut.first();
         if !self.single {
             let crc = block_crc(own, self.delivery.destination, &self.block);
             let _ = self.block.extend_from_slice(&crc);

@@ -27,7 +27,7 @@ fn a_single_frame_is_delivered_and_receipted() {
     );
     assert_eq!(net.log(0), [Log::Done { id, outcome: SendOutcome::Delivered, hops: Some(1) }]);
     let first = &net.sent_by(0)[0];
-    assert_eq!((first.kind, first.dst, &first.body[..]), (Kind::Single, 2, &[1, 0, b'h', b'i'][..]));
+    assert_eq!((first.kind, first.dst, &first.body[..]), (Kind::Single, 2, &[1, b'h', b'i'][..]));
 }
 
 #[test]

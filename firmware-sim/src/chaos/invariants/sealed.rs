@@ -67,7 +67,7 @@ pub(super) fn open(keys: &Keyring, heads: &Heads, frame: &[u8]) -> Option<(Key, 
     bytes.copy_from_slice(frame);
     let verified = decode(bytes, keys).ok()?;
     let inside = verified.frame();
-    let single = (inside.kind == Kind::Single).then(|| BlockHead::parse(inside.body).ok()).flatten();
+    let single = (inside.kind == Kind::Single).then(|| BlockHead::of_single(inside.body).ok()).flatten();
     let single = single.map(|(head, _)| head.message);
     let content = match (inside.kind, single, Control::parse(inside.body)) {
         (Kind::Control, _, Ok(Control::Receipt { message, .. })) => Forged::Receipt((inside.dst, message)),
