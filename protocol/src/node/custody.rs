@@ -15,6 +15,9 @@ use crate::{Address, Discard, Duration, Instant, MessageId, PerClass, Priority};
 const TRIES_MAX: u8 = 12;
 /// What is urgent and stands alone is said again so soon, whatever was measured: little is lost if that was needless.
 const URGENT_WAIT: Duration = Duration::from_millis(24);
+/// In quiet air so many tries in vain are enough to ask the second next hop, where there is one: the first may have taken the frame, and
+/// one more way of it costs less than the wait.
+const SECOND_AFTER: u8 = 2;
 /// From this try on each waits half as long again as the first.
 const SLOWER_FROM: u8 = 2;
 /// In busy air each from there on waits twice as long as the one before, up to this.
@@ -151,6 +154,10 @@ every_size!(
                 let shunned = self.hops.missed(now, custody.next, tries, lively);
                 self.budget.hop(false);
                 self.neighbours.sent_to(now, custody.next, false);
+                let soon = custody.named && tries >= SECOND_AFTER && !self.budget.is_busy(now);
+                if soon && self.ask_second(now, &late) {
+                    continue;
+                }
                 if !shunned && tries < TRIES_MAX {
                     self.queue.repeat(now, at);
                     if let Some(id) = piece.and_then(|piece| self.message_of(piece)) {
@@ -169,7 +176,7 @@ every_size!(
 
         /// The next hop does not take a frame: another one is asked, or all.
         fn fail_over(&mut self, now: Instant, late: &Overdue) {
-            let Overdue { at, custody, piece, src, tries, .. } = *late;
+            let Overdue { at, custody, piece, tries, .. } = *late;
             let id = piece.and_then(|piece| self.message_of(piece));
             if self.routes.failed(now, custody.to, custody.next) {
                 self.tell_broken(now, custody.to);
@@ -182,13 +189,10 @@ every_size!(
                 let gone = self.queue.give_up(at);
                 return self.gone(gone, Why::NoNextHop);
             }
-            let second = if custody.second { None } else { self.second_hop(now, custody, src) };
-            if let Some(next) = second {
-                self.queue.ask(now, at, Custody { next, second: true, ..custody });
-                if let Some(id) = id {
-                    self.steps.push(id, Step::SecondHop(next));
-                }
-            } else if !self.budget.is_busy(now) && self.hops.may_flood(now) {
+            if self.ask_second(now, late) {
+                return;
+            }
+            if !self.budget.is_busy(now) && self.hops.may_flood(now) {
                 let copies = self.copies(now, Egress::Flood, custody.to, late.priority);
                 self.queue.flood(now, at, copies);
                 if let Some(id) = id {
@@ -200,6 +204,18 @@ every_size!(
                 let wait = self.hops.timeout(custody.next).max(ASKED_AGAIN).times(1 << doublings);
                 self.queue.repeat(now + wait + self.rng.jitter(ASKED_AGAIN), at);
             }
+        }
+
+        /// Asks another neighbour to take a frame, if there is one that was not asked yet.
+        fn ask_second(&mut self, now: Instant, late: &Overdue) -> bool {
+            let Overdue { at, custody, piece, src, .. } = *late;
+            let second = if custody.second { None } else { self.second_hop(now, custody, src) };
+            let Some(next) = second else { return false };
+            self.queue.ask(now, at, Custody { next, second: true, ..custody });
+            if let Some(id) = piece.and_then(|piece| self.message_of(piece)) {
+                self.steps.push(id, Step::SecondHop(next));
+            }
+            true
         }
 
         /// Who else may pass on what the first next hop does not take.

@@ -1,7 +1,7 @@
 //! Learned routes: how they are found, what they save, and what becomes of them when a node goes.
 
 use mesh_protocol::frame::{Frame, Kind};
-use mesh_protocol::{Address, Discard, Mic, Priority, RouteOrigin, SendOutcome, SmallNode};
+use mesh_protocol::{Address, Discard, Mic, Priority, RouteOrigin, SendOutcome, SmallNode, Step};
 
 use crate::net::{Net, Opened, address, ms, seal, secs, text};
 
@@ -172,6 +172,23 @@ fn who_goes_is_gone_around_after_two_timeouts() {
     net.send(0, address(11), Priority::Medium, secs(5), &text(8)).unwrap();
     net.run(secs(1));
     assert_eq!(net.stations[0].node.stats().retransmissions, again);
+}
+
+#[test]
+fn in_quiet_air_another_next_hop_is_asked_before_the_first_is_given_up() {
+    let mut net = grid(6, 3);
+    net.run(secs(60));
+    let before = way(&net, 6, 11);
+    net.switch_off(before[1]);
+    let id = net.send(6, address(11), Priority::Medium, secs(5), &text(8)).unwrap();
+    net.run(secs(1));
+    assert_eq!(net.outcome(6, id).unwrap().1, SendOutcome::Delivered);
+    let steps: Vec<Step> =
+        net.stations[6].app.steps.iter().filter(|(of, _)| *of == id).map(|(_, step)| *step).collect();
+    let first = address(before[1]);
+    assert_eq!(steps[..2], [Step::SentTo(first), Step::Repeated(first)]);
+    assert!(matches!(steps[2], Step::SecondHop(next) if next != first), "{steps:?}");
+    assert!(!steps.contains(&Step::Repair) && !steps.contains(&Step::Flooded), "{steps:?}");
 }
 
 fn from_neighbour(seq: u32, ttl0: u8, body: &[u8]) -> Vec<u8> {
