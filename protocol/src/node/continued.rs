@@ -100,11 +100,15 @@ every_size!(
 
         /// A copy of a known frame came: its next hop passes it on, or the hop before asks again.
         fn continued_again(&mut self, now: Instant, key: FrameKey, frame: &Continuation<'_>, whom: Whom) {
-            let (mine, priority) = match whom {
-                Whom::Us(origin, _) => (true, origin.priority),
-                Whom::Others(context) => (frame.hop == context.hop, context.priority),
+            // This node sends it with one HOP more than it comes with, and its next hop with two. The hop before the one before has one
+            // less, and repeats it while it has not heard that it went on; modulo 4, only who is further back yet looks like the next hop.
+            let (mine, passed, priority) = match whom {
+                Whom::Us(origin, _) => (true, false, origin.priority),
+                Whom::Others(Context { hop, priority, .. }) => {
+                    (frame.hop == hop, frame.hop == (hop + 2) % ROUND, priority)
+                }
             };
-            if !mine && let Some(taken) = self.queue.passed_on(now, key, ROUND - 2) {
+            if passed && let Some(taken) = self.queue.passed_on(now, key, ROUND - 2) {
                 self.taken(now, taken);
             }
             if mine && self.seen.is_kept(key) {

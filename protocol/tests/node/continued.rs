@@ -114,6 +114,30 @@ fn a_head_that_is_lost_costs_no_timeout() {
 }
 
 #[test]
+fn a_repeat_from_further_back_does_not_say_that_the_next_hop_has_a_frame() {
+    let mut net = routed_line(5);
+    net.run(secs(12));
+    let mut lost = false;
+    net.rule(move |frame, to| {
+        let first = (frame.from, to) == (2, 3) && is_continuation(&frame.bytes);
+        if first && !std::mem::replace(&mut lost, true) { Reception::Lose } else { Reception::Pass }
+    });
+    net.air.clear();
+    let id = net.send(0, address(4), Priority::High, secs(5), &text(25)).unwrap();
+    let sent = |net: &Net, from: usize| {
+        let mut sent = net.air.iter().filter(|frame| frame.from == from && is_continuation(&frame.bytes));
+        sent.next().map(|frame| frame.bytes.clone())
+    };
+    net.run_until(secs(1), |net| sent(net, 2).is_some());
+    // The source did not hear that it went on, and is heard as far as there.
+    let repeat = sent(&net, 0).unwrap();
+    assert_eq!(net.inject(2, &repeat), Err(Discard::Duplicate));
+    net.run_until(secs(5), |net| net.outcome(0, id).is_some());
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
+    assert_eq!(net.stations[0].node.stats().retransmissions, 0, "it goes again from where it was lost");
+}
+
+#[test]
 fn hop_can_be_changed_and_a_frame_said_again_and_nothing_comes_of_it() {
     let mut net = routed_line(3);
     net.run(secs(12));
