@@ -2,7 +2,7 @@
 //!
 //! Owns which rule each event is held against. The rules themselves are in `frames`, `messages` and `order`; receptions, in `reception`.
 
-use mesh_protocol::{Address, Instant, MessageId, Priority};
+use mesh_protocol::{Address, Instant, MessageId, Priority, SendOutcome};
 
 use super::allowed::MEMBER_MAY_SEND_AS_ANYONE;
 use super::findings::Fault;
@@ -70,6 +70,13 @@ impl Invariants {
                 TraceEvent::Done(id, outcome) => {
                     history.order.done(id);
                     let done = self.messages.done(now, snapshot.clock, (address, id), outcome);
+                    let done = done.or_else(|fault| {
+                        // What a member says in its own name of what was sent to it, as of the rest, need not make sense.
+                        let to = self.messages.destination((address, id));
+                        let its_word = to.is_some_and(|to| self.members.contains(&to));
+                        let answered = fault.0 == "receipt" && outcome != SendOutcome::Sent;
+                        if answered && its_word { Ok(()) } else { Err(fault) }
+                    });
                     self.allowed.reported((address, id), done)?;
                 }
                 TraceEvent::Jumped => {

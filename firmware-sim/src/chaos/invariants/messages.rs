@@ -242,6 +242,11 @@ impl Messages {
         }
     }
 
+    /// For whom a message is.
+    pub(super) fn destination(&self, name: Name) -> Option<Address> {
+        self.posts.get(&name).map(|post| post.to)
+    }
+
     /// A node's power was cut.
     pub(super) fn cut(&mut self, node: Address, durable: bool) {
         let holder = self.holders.entry(node).or_default();
