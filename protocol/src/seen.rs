@@ -13,6 +13,10 @@ const WAYS: usize = 4;
 const RELAYS_MAX: u8 = 2;
 /// Of the count of relays: whether it was taken from the hop before, to be passed on or for this node.
 const KEPT: u8 = 0x80;
+/// And whether it has come round to this node.
+const CAME_ROUND: u8 = 0x40;
+/// The count itself.
+const COUNT: u8 = 0x3f;
 
 /// What is known of one frame.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,7 +82,7 @@ impl<const N: usize> SeenCache<N> {
     pub(crate) fn relay(&mut self, key: FrameKey, ttl: u8, gain: u8) -> bool {
         let Some(entry) = self.find(key) else { return false };
         // TTL 1 has reached its last node.
-        let relays = entry.relays & !KEPT;
+        let relays = entry.relays & COUNT;
         let gained = relays == 0 || ttl >= entry.ttl_relayed.saturating_add(gain);
         if ttl < 2 || !gained || relays >= RELAYS_MAX {
             return false;
@@ -105,9 +109,9 @@ impl<const N: usize> SeenCache<N> {
     /// Records that one which was to be relayed was not: there was no room.
     pub(crate) fn refused(&mut self, key: FrameKey) {
         if let Some(entry) = self.find(key) {
-            entry.relays = entry.relays.saturating_sub(u8::from(entry.relays & !KEPT > 0));
+            entry.relays = entry.relays.saturating_sub(u8::from(entry.relays & COUNT > 0));
             // What went before still says that a copy with a lower TTL has come back.
-            if entry.relays & !KEPT == 0 {
+            if entry.relays & COUNT == 0 {
                 entry.ttl_relayed = 0;
             }
         }
@@ -118,6 +122,18 @@ impl<const N: usize> SeenCache<N> {
         let (start, source) = (Self::set(key), source(key));
         let mut set = self.entries[start..start + WAYS].iter();
         set.any(|entry| entry.source == source && entry.seq == key.seq && entry.relays & KEPT != 0)
+    }
+
+    /// Whether a frame that was relayed comes back from where it went, as a TTL lower than it left with says. Once for each: an
+    /// outsider could say it again and again.
+    pub(crate) fn comes_round(&mut self, key: FrameKey, ttl: u8) -> bool {
+        let Some(entry) = self.find(key) else { return false };
+        let back = entry.relays & COUNT > 0 && ttl.saturating_add(1) < entry.ttl_relayed;
+        let first = back && entry.relays & CAME_ROUND == 0;
+        if first {
+            entry.relays |= CAME_ROUND;
+        }
+        first
     }
 
     fn find(&mut self, key: FrameKey) -> Option<&mut Entry> {
@@ -184,6 +200,20 @@ mod tests {
         cache.refused(key(1));
         assert!(!cache.relay(key(1), 4, 1), "it has come round");
         assert!(cache.is_kept(key(1)));
+    }
+
+    #[test]
+    fn what_comes_back_with_a_lower_ttl_than_it_left_with_has_come_round_once() {
+        let mut cache = SeenCache::<4>::new();
+        cache.insert(key(1));
+        assert!(!cache.comes_round(key(1), 3), "it was not relayed");
+        assert!(cache.relay(key(1), 5, 1));
+        cache.keep(key(1));
+        assert!(!cache.comes_round(key(1), 5), "the hop before asks again");
+        assert!(!cache.comes_round(key(1), 4), "another one between, which that hop asked too");
+        assert!(cache.comes_round(key(1), 3) && !cache.comes_round(key(1), 3));
+        assert!(cache.is_kept(key(1)) && !cache.relay(key(1), 5, 1) && cache.relay(key(1), 6, 1));
+        assert!(!cache.relay(key(1), 9, 1), "it does not count as a relay, nor hide one");
     }
 
     #[test]

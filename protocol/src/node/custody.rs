@@ -98,7 +98,13 @@ every_size!(
             }
             let mine = frame.dst == self.address && is_entrusted(frame) || frame.next == Some(self.address);
             let higher = self.queue.holds(key).is_none_or(|ttl| frame.ttl > ttl);
-            if mine && higher && self.seen.is_kept(key) {
+            if !mine || !higher || !self.seen.is_kept(key) {
+                return;
+            }
+            if frame.kind != Kind::Control && self.seen.comes_round(key, frame.ttl) {
+                // Ways lead in a circle: each node on it has handed the frame on, and none of them would keep it.
+                self.give_back(now, key, frame.priority);
+            } else {
                 self.hop_acks.add(now, key, frame.priority, Duration::ZERO, false);
             }
         }

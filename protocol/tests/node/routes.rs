@@ -402,6 +402,33 @@ fn a_frame_is_relayed_at_most_twice_whatever_its_next_hop() {
 }
 
 #[test]
+fn what_comes_round_in_a_circle_is_given_back_to_its_source_once() {
+    let mut net = Net::<SmallNode>::new(1);
+    route(&mut net, 0, 60, 80);
+    let frame = entrusted(9, Priority::High);
+    assert_eq!(net.inject(0, &frame), Ok(()));
+    net.run(ms(30));
+    let given_back = |net: &Net| {
+        let is_undelivered =
+            |frame: &&Opened| frame.kind == Kind::Control && frame.body[..] == [0x0b, 0, 0, 9, 1];
+        said(net, 0).iter().filter(is_undelivered).count()
+    };
+    let back = |net: &mut Net, ttl| {
+        let mut copy = frame.clone();
+        retarget_ttl(&mut copy, 7, ttl);
+        assert_eq!(net.inject(0, &copy), Err(Discard::Duplicate));
+        net.run(ms(100));
+    };
+    back(&mut net, 7);
+    back(&mut net, 6);
+    assert_eq!(given_back(&net), 0, "the hop before asks again, itself or by another one");
+    back(&mut net, 5);
+    assert_eq!(given_back(&net), 1, "80 has sent it on to this node, and neither would keep it");
+    back(&mut net, 5);
+    assert_eq!(given_back(&net), 1);
+}
+
+#[test]
 fn what_one_node_is_asked_to_pass_on_it_does_not_leave_to_others() {
     let mut net = Net::<SmallNode>::new(1);
     for n in 20..27 {

@@ -36,6 +36,10 @@ pub(super) struct Passage {
     entrusted: bool,
     /// Whether it sent it to all.
     flooded: bool,
+    /// The node's own address, and whom it asked last to pass it on.
+    asked_by: Option<(Address, Address)>,
+    /// The TTL with which it was handed back to the node, lower than any that went out there: ways lead in a circle.
+    came_round: Option<u8>,
     /// Whether it is a continuation frame: its HOP, counted down, stands for TTL.
     continued: bool,
 }
@@ -62,6 +66,9 @@ impl Passage {
     pub(super) fn heard(&mut self, boot: u32, ttl: u8, asked: bool, copies: u8) {
         if !self.is_of(boot) {
             *self = Self { boot, ..Self::default() };
+        }
+        if asked && !self.continued && ttl < self.highest_sent() {
+            self.came_round = Some(ttl);
         }
         self.heard = self.heard.max(ttl);
         self.asked |= asked;
@@ -101,6 +108,18 @@ impl Passage {
         self.entrusted
     }
 
+    /// Whether the other one handed it back to this node.
+    pub(super) fn has_back_from(&self, other: &Self) -> bool {
+        self.came_round.is_some_and(|ttl| other.has_sent(ttl))
+    }
+
+    /// Whether the other one handed it back to this node, and the air lost that: then each takes what the other says to the hop before it
+    /// for its own answer, as hop acks do not say whose they are.
+    pub(super) fn has_missed(&self, other: &Self) -> bool {
+        let (Some((by, _)), Some((_, next))) = (self.asked_by, other.asked_by) else { return false };
+        by == next && self.came_round.is_none() && self.highest_sent() > other.highest_sent()
+    }
+
     /// Whether the node has done what it can for a frame that it was entrusted with, or was excused: `others` are what the rest did with it.
     pub(super) fn is_handed_on<'a>(&self, mut others: impl Iterator<Item = &'a Self>) -> bool {
         let sent = self.highest_sent();
@@ -135,6 +154,7 @@ impl Passage {
             return Err(("loop", format!("it relayed {name} with TTL {before}, and now with {ttl}")));
         }
         self.flooded |= next.is_none() && !self.continued;
+        self.asked_by = next.map(|next| (by, next)).or(self.asked_by);
         let same = &mut self.sent[usize::from(ttl & 15)];
         *same += 1;
         let (same, all) = (*same, self.sent.iter().sum::<u8>());

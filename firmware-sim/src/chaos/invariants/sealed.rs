@@ -154,9 +154,14 @@ impl Sealed {
         passages: &BTreeMap<u32, Passage>,
         excused: impl Fn(&u32) -> bool,
     ) -> Option<String> {
+        // Where ways lead in a circle, who hands it back to a node that had it before cannot know. That one tells its source, if it hears it.
+        let handed_back = |passage: &Passage| {
+            let told = |(node, other): (&u32, &Passage)| other.has_back_from(passage) && excused(node);
+            passages.iter().any(|(node, other)| told((node, other)) || other.has_missed(passage))
+        };
         let (node, passage) = passages.iter().filter(|_| !self.altered).find(|(node, passage)| {
             let others = passages.iter().filter(|(other, _)| other != node).map(|(_, other)| other);
-            !passage.is_handed_on(others) && !excused(node)
+            !passage.is_handed_on(others) && !excused(node) && !handed_back(passage)
         })?;
         let dst = self.dst;
         Some(format!(
