@@ -162,8 +162,8 @@ impl Invariants {
         marks: &[(Address, u32, u32)],
         history: &mut NodeHistory,
     ) -> Result<(), Fault> {
-        if seq < history.next_seq {
-            let before = history.next_seq;
+        if seq < history.used_below {
+            let before = history.used_below;
             return Err(("backwards", format!("it starts at SEQ {seq}, and had come to {before}")));
         }
         history.boot += 1;

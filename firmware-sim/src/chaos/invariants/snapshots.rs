@@ -45,6 +45,7 @@ impl Invariants {
             return Err(("backwards", format!("it went back to epoch {epoch}, SEQ {seq}")));
         }
         (history.epoch, history.next_seq) = (snapshot.epoch, snapshot.next_seq);
+        history.used_below = snapshot.next_seq.min(snapshot.reserved);
         // A node whose address is contested may go on beyond what it has reserved, once that is reserved too.
         let waits = !snapshot.can_seal
             && snapshot.next_seq > snapshot.reserved

@@ -23,6 +23,8 @@ pub(super) struct NodeHistory {
     pub(super) order: Order,
     pub(super) epoch: u32,
     pub(super) next_seq: u32,
+    /// Below it lies all that it can have used: a node whose address is contested goes on further ahead only once that is reserved.
+    pub(super) used_below: u32,
     pub(super) could_seal: bool,
     pub(super) paced: bool,
 }
