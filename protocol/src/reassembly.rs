@@ -6,10 +6,14 @@
 //! Full: two sets per source and `N` in all. A segment of a further transfer is dropped, unless a less urgent set
 //! (of that source, or of any when all are taken) can give way.
 
+mod set;
+
+use set::{Set, State};
+
 use crate::control::{Ack, Control};
 use crate::feedback::{Feedback, Nack};
-use crate::segment::{BLOCK_MAX, CONTINUATION_LEN, CRC_LEN, Cut, Segment, TransferId, all, block_crc};
-use crate::{Address, Discard, Duration, Instant, PerClass, Priority};
+use crate::segment::{BLOCK_MAX, CRC_LEN, Segment, TransferId, all, block_crc};
+use crate::{Address, Discard, Duration, Instant, Priority};
 
 /// A set without a new segment for this long is given up; `docs/protocol.md`, "Receiving a message".
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
@@ -17,18 +21,8 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 const STANDS_STILL: Duration = Duration::from_millis(300);
 /// A set of a source is at most one of two.
 const SETS_PER_SOURCE: usize = 2;
-/// An ack goes out when no new segment came for this long, by priority: three segments at their pace, and the spread
-/// of relay delays. A guess, held against the simulated air.
-const QUIET: PerClass<Duration> = PerClass::new([
-    Duration::from_millis(60),
-    Duration::from_millis(60),
-    Duration::from_millis(100),
-    Duration::from_millis(100),
-]);
 /// Where segments come slower than that, it waits for two of their pauses, but no more than so many times as long. A guess.
 const SLOW_MOST: u64 = 4;
-/// So many times as long where each hop on the way repeats what is lost on it. A guess.
-const CUSTODY_QUIET: u64 = 4;
 /// What is missing of a message to many is asked for when no new segment came for this long, and a random part of [`NACK_SPREAD`]
 /// more: the first who says so does it for all that lack the same. Guesses, held against the simulated air.
 const NACK_QUIET: Duration = Duration::from_millis(250);
@@ -39,39 +33,6 @@ const STALL_ACKS: u8 = 3;
 
 /// A place in the table.
 pub(crate) type SetIndex = usize;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Free,
-    Open,
-    /// Whole, waiting for the application.
-    Whole,
-}
-
-#[derive(Clone, Debug)]
-struct Set {
-    state: State,
-    src: Address,
-    dst: Address,
-    transfer: TransferId,
-    priority: Priority,
-    hops: u8,
-    count: u8,
-    have: u64,
-    /// Bytes of each segment but the last, once one is there; of a set in continuation frames, those of the first.
-    each: u8,
-    /// Whether all but the first come in continuation frames.
-    continued: bool,
-    /// Whether its segments come in custody: what is late is then rarely lost.
-    in_custody: bool,
-    /// Bytes of the last segment, once it is there. Until the set is whole they stand at the end of `bytes`: where they
-    /// belong only the others show.
-    tail: u8,
-    progressed: Instant,
-    ack_due: Option<Instant>,
-    stall_acks: u8,
-    bytes: [u8; BLOCK_MAX],
-}
 
 /// What a segment did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -379,49 +340,10 @@ impl<const N: usize> Reassembly<N> {
     }
 }
 
-impl Set {
-    /// For how long nothing new has come when an ack is due.
-    fn quiet(&self) -> Duration {
-        QUIET[self.priority].times(if self.in_custody { CUSTODY_QUIET } else { 1 })
-    }
-
-    fn len(&self) -> usize {
-        self.cut().before((self.count - 1).into()) + usize::from(self.tail)
-    }
-
-    fn cut(&self) -> Cut {
-        Cut::of(self.each.into(), self.continued)
-    }
-
-    /// Whether a segment has the length of those that are here. The last one may be shorter. It waits at the end of `bytes`, where no
-    /// other may reach.
-    fn fits(&self, segment: &Segment<'_>) -> bool {
-        if self.continued != segment.continued {
-            return false;
-        }
-        let len = segment.data.len() as u8;
-        if self.continued && segment.offset != 0 {
-            // The head is here, or there were no set.
-            let most = CONTINUATION_LEN;
-            let last = segment.offset == segment.last;
-            return if last {
-                self.cut().before(segment.last.into()) + len as usize <= BLOCK_MAX && len as usize <= most
-            } else {
-                len as usize == most
-            };
-        }
-        let (each, tail) = if segment.offset == segment.last { (self.each, len) } else { (len, self.tail) };
-        let same = self.each == 0 || self.each == each;
-        same && (each == 0 || self.continued || tail <= each)
-            && Cut::of(each.into(), self.continued).before(segment.last.into()) + usize::from(tail)
-                <= BLOCK_MAX
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::{LONG_SEGMENT_LEN, SEGMENT_HEADER, SEGMENT_LEN, SHORT_SEGMENT_LEN, segments};
+    use crate::segment::{Cut, LONG_SEGMENT_LEN, SEGMENT_HEADER, SEGMENT_LEN, SHORT_SEGMENT_LEN, segments};
 
     const DST: Address = Address::new(9);
 

@@ -6,6 +6,7 @@
 //! Full: a new message is refused, never an old one dropped.
 
 mod answers;
+mod cutting;
 mod many;
 mod outcome;
 mod slot;

@@ -7,7 +7,7 @@ use heapless::Vec;
 use super::outcome::{Delivery, Progress, SendOutcome};
 use crate::block::{BlockHead, PART_LEN, Part, head_buffer};
 use crate::control::{Ack, Verdict};
-use crate::segment::{BLOCK_MAX, CRC_LEN, Cut, SEGMENT_HEADER, TransferId, all, block_crc};
+use crate::segment::{BLOCK_MAX, Cut, TransferId, all};
 use crate::{Address, Duration, Instant, PerClass, Priority};
 
 /// Segments of one message follow each other at this pace, by priority. The urgent go as fast as the link lets
@@ -16,12 +16,7 @@ use crate::{Address, Duration, Instant, PerClass, Priority};
 const PACE: PerClass<Duration> =
     PerClass::new([Duration::ZERO, Duration::ZERO, Duration::from_millis(24), Duration::from_millis(36)]);
 /// With at most this many segments missing all are sent again at a timeout, otherwise the last one as a probe.
-const RESEND_ALL: u32 = 8;
-/// Timeouts in a row after which a block is cut for frames that everyone takes: somebody on the way may take no long ones. A
-/// guess: by then it was sent twice.
-const RECUT_AFTER: u8 = 2;
-/// Of a long block, so many times anew for the route before it is cut for everyone and flooded. A guess.
-const CUTS_BY_ROUTE: u8 = 3;
+pub(super) const RESEND_ALL: u32 = 8;
 /// Timeouts in a row after which a receiver counts as silent, and other transfers go before. A guess: by then four
 /// times the longest round trip has passed.
 pub(super) const SILENT_AFTER: u8 = 3;
@@ -37,7 +32,7 @@ pub(super) struct Slot {
     /// The neighbour that the first segment was sent to last, and that takes those in continuation frames.
     pub(super) via: Address,
     /// How often it was cut anew.
-    cuts: u8,
+    pub(super) cuts: u8,
     /// Whether somebody on the way takes no long frames.
     pub(super) legacy: bool,
     pub(super) transfer: TransferId,
@@ -141,64 +136,6 @@ impl Slot {
         self.frames = 0;
         self.retransmitted = false;
         self.wants_part = false;
-    }
-
-    /// Makes a transfer of the block, or a single frame if it fits one; nobody holds any of it.
-    fn number(&mut self, own: Address, next_transfer: &mut TransferId, whole: bool) {
-        // A single frame needs no mark that it holds the whole.
-        self.single = whole && self.block.len() - 1 <= SEGMENT_HEADER + self.cut.first();
-        if !self.single {
-            let crc = block_crc(own, self.delivery.destination, &self.block);
-            let _ = self.block.extend_from_slice(&crc);
-            self.transfer = *next_transfer;
-            *next_transfer = self.transfer.next();
-        }
-        self.via = Address::NONE;
-        self.held = 0;
-        self.sent = 0;
-        self.passed = 0;
-        self.pending = if self.single { 1 } else { all(self.count()) };
-        self.last_ack = None;
-    }
-
-    /// Whether the block is to be cut anew, and if so whether for everyone: because its long segments get no answer, or because the
-    /// neighbour that took the first of its continuation frames takes no more.
-    pub(super) fn wants_cut(&self, for_all: Cut) -> Option<bool> {
-        let continued = self.cut.is_continued() && !self.single;
-        let is_long = self.cut.first() > for_all.first();
-        if !is_long && !continued {
-            return None;
-        }
-        let by_route = if self.is_long() { CUTS_BY_ROUTE } else { 0 };
-        if self.attempts >= RECUT_AFTER * (self.cuts.min(by_route) + 1) {
-            Some(self.cuts >= by_route)
-        } else {
-            self.astray.then_some(self.cuts > by_route && !is_long)
-        }
-    }
-
-    /// Whether it takes so many segments that a flood of it would fill the air.
-    pub(super) fn is_long(&self) -> bool {
-        !self.single && u32::from(self.count()) > RESEND_ALL
-    }
-
-    /// Whether nothing of the block has been on the air.
-    pub(super) const fn is_unsent(&self) -> bool {
-        self.sent == 0
-    }
-
-    /// Cuts the block so, as another transfer.
-    pub(super) fn cut_anew(&mut self, own: Address, next_transfer: &mut TransferId, cut: Cut) {
-        if !self.single {
-            self.block.truncate(self.block.len() - CRC_LEN);
-        }
-        self.legacy |= self.cut.first() > cut.first();
-        self.cut = cut;
-        self.cuts = self.cuts.saturating_add(1);
-        self.frames = 0;
-        self.astray = false;
-        self.number(own, next_transfer, self.part_len == self.total);
-        self.retransmitted = true;
     }
 
     /// Segment `index` was sealed for the radio; see [`Outbox::sent`](super::Outbox::sent).
