@@ -185,6 +185,29 @@ fn messages_queries_and_reports_go_over_the_command_line() {
 }
 
 #[test]
+fn a_receipt_of_a_message_to_everyone_says_how_many_nodes_have_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path());
+    // The devices are known and have routes back once they have said hello.
+    let counted = (0..ATTEMPTS).find_map(|_| {
+        let receipt = daemon.ask(&["send", "--as", "alice", "--to", "everyone", "--wait", "fire"]);
+        assert_eq!(receipt["outcome"], json!("sent"));
+        let detail = receipt.get("detail")?.clone();
+        let known = detail["known"].as_u64().filter(|known| *known > 1)?;
+        Some((detail["reached"].as_u64().unwrap(), known))
+    });
+    let (reached, known) = counted.unwrap();
+    // One of the five stations is the gateway itself.
+    assert!((1..=known).contains(&reached) && known <= 5, "{reached} of {known}");
+    let said = daemon.run(&["send", "--as", "alice", "--to", "everyone", "--wait", "it is out"]);
+    let said = text(&said.stdout);
+    assert!(said.contains(" sent at 0x0001; reached at least ") && said.contains(" known node"), "{said}");
+
+    let receipt = daemon.ask(&["send", "--as", "alice", "--to", "group:nobody", "--wait", "soup"]);
+    assert_eq!((&receipt["outcome"], receipt.get("detail")), (&json!("sent"), None));
+}
+
+#[test]
 fn a_send_that_waits_outlives_a_killed_gateway() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path());

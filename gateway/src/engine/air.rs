@@ -2,12 +2,13 @@
 //!
 //! Owns what the engine knows of its radio, and the exchange with the node: commands in, frames out, and what waits for room in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ble_bearer::{Bearer, BearerError, BearerEvent, Clock, airtime};
 use mesh_agent::api::{Airtime, StepKind};
 use mesh_protocol::{
-    Answer, Delivery, Duration, Event, Host, Instant, LinkId, LinkInfo, MessageId, Reach, SendError,
+    Answer, Delivery, Duration, Event, GatewayNode, Host, Instant, LinkId, LinkInfo, MessageId, Reach,
+    SendError,
 };
 
 use super::state::EngineState;
@@ -146,6 +147,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             let (bearer, air) = (&mut self.bearer, &mut self.air);
             let send = |link: LinkId, frame: &[u8]| air.send(bearer, link, frame);
             let node_deadline = self.node.drive(now, &mut Shell { state: &mut self.state, send });
+            self.state.known_nodes.get_or_insert_with(|| known_nodes(&self.node, now));
             // What the node said may have asked for more of it, or made room for what waits.
             if self.state.commands.is_empty() {
                 self.deadline = [node_deadline, self.state.next_timeout()].into_iter().flatten().min();
@@ -192,6 +194,15 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             }
         }
     }
+}
+
+/// How many other nodes are known: those that `peers` and `routes` list.
+fn known_nodes(node: &GatewayNode, now: Instant) -> u16 {
+    let near = node.neighbours().map(|neighbour| neighbour.address);
+    let heard = node.paths().map(|path| path.destination);
+    let given = node.routes(now).map(|route| route.destination);
+    let others = near.chain(heard).chain(given).filter(|other| *other != node.address());
+    others.collect::<BTreeSet<_>>().len() as u16
 }
 
 /// The node's host: the state for what it says, a bearer for what it sends.

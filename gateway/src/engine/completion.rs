@@ -3,7 +3,7 @@
 //! Owns how a message may end. It is completed exactly once: whatever comes first takes it out of the outbox, and what comes later finds it
 //! there no more.
 
-use mesh_agent::api::{Name, Outcome, Receipt, StepKind, WaitedFor};
+use mesh_agent::api::{Destination, Detail, Name, Outcome, Receipt, StepKind, WaitedFor};
 use mesh_protocol::{Address, MessageId, Priority, Reason, SendOutcome};
 
 use super::accepted::Accepted;
@@ -133,6 +133,8 @@ impl EngineState {
         });
         let receipt = self.receipt(accepted.reference, id, outcome);
         let detail = self.timelines.end(self.now, id, outcome, why.as_deref(), waited_for);
+        let known = self.known_nodes.filter(|_| accepted.to == Destination::Everyone);
+        let detail = detail.map(|detail| of_known(detail, known));
         let receipt = Receipt { at_node: at.or(receipt.at_node), hops, why, detail, ..receipt };
         self.notify(accepted.from, receipt, accepted.durable);
         // It may have left a place in the node.
@@ -205,10 +207,32 @@ impl EngineState {
     }
 }
 
+/// Holds a count against the nodes that are known. Where more have the message, some of them are not, and *all* would be too much said.
+fn of_known(detail: Detail, known: Option<u16>) -> Detail {
+    Detail { known: known.filter(|known| detail.reached.is_some_and(|reached| reached <= *known)), ..detail }
+}
+
 /// The receiver's node has refused a message.
 fn rejected(reason: Reason, completion: Completion) -> Completion {
     // That an agent is missing or reads nothing is not its node's fault: the path there has just been shown to work.
     let of_the_agent = matches!(reason, Reason::NoSuchAgent | Reason::InboxFull);
     let figures_of = if of_the_agent { FiguresOf::Nobody } else { FiguresOf::Receiver };
     Completion { figures_of, ..completion.because(reason.text()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_never_more_than_what_it_is_held_against() {
+        let counted = |reached| Detail { reached, ..Detail::default() };
+        let known_of = |reached, known| of_known(counted(reached), known).known;
+        assert_eq!(known_of(Some(3), Some(4)), Some(4));
+        assert_eq!(known_of(Some(4), Some(4)), Some(4));
+        assert_eq!(known_of(Some(5), Some(4)), None, "one is not known");
+        assert_eq!(known_of(None, Some(4)), None, "nothing was counted");
+        assert_eq!(known_of(Some(5), None), None);
+        assert_eq!(of_known(counted(Some(5)), Some(4)).reached, Some(5));
+    }
 }

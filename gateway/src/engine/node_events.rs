@@ -1,7 +1,7 @@
 //! Events of the node: one arm each.
 
 use mesh_agent::api::Name;
-use mesh_protocol::{Answer, Event};
+use mesh_protocol::{Answer, Event, Step};
 
 use super::state::EngineState;
 use crate::store::NEW_ADDRESS;
@@ -12,7 +12,12 @@ impl EngineState {
         match event {
             Event::Received(received) => return self.received(&received),
             Event::Done { id, outcome, hops } => self.done(id, outcome, hops),
-            Event::Progress { id, step } => self.timelines.progress(self.now, id, step),
+            Event::Progress { id, step } => {
+                if let Step::Reached { .. } = step {
+                    self.known_nodes = None;
+                }
+                self.timelines.progress(self.now, id, step);
+            }
             Event::Pong { source, id, hops } => self.node_pong(source, id, hops),
             Event::Traced { source, hop } => self.node_traced(source, hop),
             Event::Processed { id, .. } => self.acknowledged(id),

@@ -15,6 +15,9 @@ use super::records;
 use super::state::EngineState;
 use crate::store::{AgentKey, Op};
 
+/// Of a message to many, whose sender is not answered: the node does not count itself as one that has it, or not once more.
+const NOT_COUNTED: Answer = Answer::Verdict(Verdict::Restart);
+
 /// Type, names and body of a message; type and names stand in it or in a context that it refers to.
 struct Meaning<'a> {
     /// Type, flags and names.
@@ -38,10 +41,12 @@ impl EngineState {
             None => None,
             Some(part) => {
                 match self.incoming.part(self.now, received.source, received.id, part, received.bytes) {
+                    // Nobody answers a message to many.
+                    Assembled::Waiting | Assembled::Restart if !received.destination.is_node() => {
+                        return NOT_COUNTED;
+                    }
                     Assembled::Waiting => return Answer::None,
                     Assembled::Complete(bytes) => Some(bytes),
-                    // Nobody answers a message to many.
-                    Assembled::Restart if !received.destination.is_node() => return Answer::None,
                     Assembled::Restart if received.is_last() => return Answer::Verdict(Verdict::Restart),
                     // The node asks for a verdict with the last part only: this one goes by itself.
                     Assembled::Restart => {
@@ -53,12 +58,15 @@ impl EngineState {
             }
         };
         let bytes = all.as_deref().unwrap_or(received.bytes);
+        let is_new = matches!(self.incoming.known(received.source, received.id), Known::No);
         let verdict = self.take_in(received, bytes).unwrap_or_else(|reason| {
             self.count_refused(reason);
             Some(Verdict::Rejected(reason))
         });
         match verdict {
             Some(verdict) if received.destination.is_node() => Answer::Verdict(verdict),
+            Some(Verdict::Rejected(_)) => NOT_COUNTED,
+            _ if !received.destination.is_node() && !is_new => NOT_COUNTED,
             _ => Answer::None,
         }
     }
@@ -94,7 +102,9 @@ impl EngineState {
         if let Some(from) = meaning.context.from {
             self.learn(NameHash::of(from.as_str()), Some(from), source);
         }
-        let Some(receivers) = self.receivers_of(received, &meaning.context)? else { return Ok(None) };
+        let for_nobody = Ok(Some(Verdict::Rejected(Reason::NoSuchAgent)));
+        let Some(receivers) = self.receivers_of(received, &meaning.context)? else { return for_nobody };
+        let is_for_nobody = received.destination.is_group() && receivers.agents.is_empty();
         // Nothing on the disk speaks of one that is there for its session.
         let lasting = receivers.agents.iter().any(|key| self.registry.is_lasting(*key));
         let failed = self.journal.failure().is_some();
@@ -106,7 +116,7 @@ impl EngineState {
         self.put_in(received, &meaning, receivers, durable);
         self.remember_delivery(received, &meaning, durable);
         self.counts.count("messages_received");
-        Ok(self.verdict_of(received, durable))
+        if is_for_nobody { for_nobody } else { Ok(self.verdict_of(received, durable)) }
     }
 
     /// Who gets it; `None` for a message to a group that does not say which.

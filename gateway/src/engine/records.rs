@@ -292,12 +292,14 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use mesh_agent::api::{Detail, Receipt, WaitedFor};
     use mesh_protocol::frame::SEQ_MAX;
     use mesh_protocol::{Config, EpochKeys, Event, Instant, Keyring, SmallNode};
 
     use super::super::Membership;
     use super::super::agent::Types;
     use super::super::blocks::{Reservations, SEQ_LEAP};
+    use super::super::item::samples::receipt;
     use super::*;
 
     const OWN: Address = Address::new(2);
@@ -385,6 +387,24 @@ mod tests {
         let found = recover(raw, membership.fingerprint, OWN);
         assert_eq!((found.floors, found.delivered), (vec![(from, MessageId(3))], vec![(from, MessageId(4))]));
         assert_eq!(found.marks, [mark]);
+    }
+
+    #[test]
+    fn a_receipt_of_before_nodes_were_counted_is_read() {
+        let read = |bytes: &[u8]| decode_grown::<(Item, Option<Name>)>(bytes).unwrap();
+        let Item::Receipt(receipt) = receipt() else { panic!("no receipt") };
+        let waited = Detail { waited_for: WaitedFor::Name, since_ms: Some(900), ..Detail::default() };
+        let counted = Detail { reached: Some(3), known: Some(4), ..Detail::default() };
+        let stored = |detail| encode(&(Item::Receipt(Receipt { detail, ..receipt.clone() }), None::<Name>));
+        let detail = |bytes: &[u8]| match read(bytes) {
+            (Item::Receipt(receipt), None) => receipt.detail,
+            other => panic!("{other:?}"),
+        };
+        let now = stored(Some(waited));
+        assert_eq!(detail(&now[..now.len() - 2]), Some(waited), "without the two last fields of `detail`");
+        assert_eq!(detail(&now), Some(waited));
+        assert_eq!(detail(&stored(Some(counted))), Some(counted));
+        assert_eq!(detail(&stored(None)), None);
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub(super) struct EngineState {
     pub(super) counts: Counts,
     /// What happened to the last messages.
     pub(super) timelines: Timelines,
+    /// How many other nodes were known when it was last counted who has a message to many; `None` until the node is asked.
+    pub(super) known_nodes: Option<u16>,
     /// Questions to nodes.
     pub(super) probes: Probes,
     /// What waits of the messages that came with each token.
@@ -111,6 +113,7 @@ impl EngineState {
             receipt_requests: ReceiptRequests::default(),
             counts: Counts::default(),
             timelines: Timelines::default(),
+            known_nodes: None,
             probes: Probes::default(),
             accounts: recovered.accounts,
             audit: Audit::off(),

@@ -50,6 +50,8 @@ struct Timeline {
     rows: Vec<Row>,
     left_out: u32,
     custodian: Option<Custodian>,
+    /// Of a message to many: so many other nodes at least have it.
+    reached: Option<u16>,
     end: Option<(Instant, Outcome, Option<String>)>,
 }
 
@@ -72,7 +74,7 @@ impl Timeline {
         self.rows.iter().rev().find(|row| row.what.kind == kind).map(|row| row.first)
     }
 
-    /// What the receipt of a message says that was not delivered.
+    /// What the receipt of a message says that was not delivered, or that was for many.
     fn detail(&self, now: Instant, outcome: Outcome, waited_for: Option<WaitedFor>) -> Option<Detail> {
         let waited_for = match (outcome, self.custodian.and_then(|last| last.gave_up)) {
             (Outcome::Expired | Outcome::Unknown, Some((why, _))) => match why {
@@ -81,6 +83,10 @@ impl Timeline {
                 Why::Stale => WaitedFor::Air,
             },
             (Outcome::Expired | Outcome::Unknown, None) => waited_for?,
+            (Outcome::Sent, _) => {
+                let reached = Some(self.reached?);
+                return Some(Detail { reached, ..Detail::default() });
+            }
             _ => return None,
         };
         let began = match waited_for {
@@ -91,12 +97,14 @@ impl Timeline {
             WaitedFor::Turn => self.since(StepKind::Queued),
             WaitedFor::Disk => self.since(StepKind::Accepted),
             WaitedFor::Air | WaitedFor::Answer => self.since(StepKind::Started),
+            WaitedFor::Nothing => None,
         };
         Some(Detail {
             waited_for,
             since_ms: began.map(|began| now.since(began).as_millis()),
             last_hop: self.custodian.map(|last| last.node),
             hops_on: self.custodian.map(|last| last.hops),
+            ..Detail::default()
         })
     }
 }
@@ -159,12 +167,17 @@ impl Timelines {
                 timeline.custodian = Some(Custodian { node: at, hops, gave_up: Some((why, since)) });
                 return timeline.add(now, what);
             }
+            Progress::Reached { at_least, .. } => {
+                // The node counts anew if it has to begin again.
+                timeline.reached = timeline.reached.max(Some(at_least));
+                return;
+            }
             _ => return,
         };
         timeline.add(now, What { kind, node, given_up: None });
     }
 
-    /// A story ends; what is known of where the message stood, if it was not delivered.
+    /// A story ends; what is known of where the message stood, if it was not delivered, and of how many have it, if it was for many.
     pub(super) fn end(
         &mut self,
         now: Instant,
@@ -281,8 +294,7 @@ mod tests {
         let mut timelines = begun();
         timelines.add(at(10), ID, StepKind::Started, Some(B));
         let detail = timelines.clone_end(at(110), Outcome::Unknown, Some(WaitedFor::Answer));
-        let nothing =
-            Detail { waited_for: WaitedFor::Answer, since_ms: Some(100), last_hop: None, hops_on: None };
+        let nothing = Detail { waited_for: WaitedFor::Answer, since_ms: Some(100), ..Detail::default() };
         assert_eq!(detail, Some(nothing));
         timelines.progress(at(20), ID, Progress::Custody(A));
         let detail = timelines.clone_end(at(110), Outcome::Unknown, Some(WaitedFor::Answer));
@@ -292,8 +304,13 @@ mod tests {
             timelines.progress(at(ms), ID, Progress::Undelivered { at: B, hops: 2, why });
         }
         let detail = timelines.clone_end(at(110), Outcome::Unknown, Some(WaitedFor::Answer));
-        let no_route =
-            Detail { waited_for: WaitedFor::Route, since_ms: Some(80), last_hop: Some(B), hops_on: Some(2) };
+        let no_route = Detail {
+            waited_for: WaitedFor::Route,
+            since_ms: Some(80),
+            last_hop: Some(B),
+            hops_on: Some(2),
+            ..Detail::default()
+        };
         assert_eq!(detail, Some(no_route));
         let full = Progress::Undelivered { at: A, hops: 1, why: Why::QueueFull };
         timelines.progress(at(90), ID, full);
@@ -305,6 +322,20 @@ mod tests {
         for outcome in [Outcome::Delivered, Outcome::Sent, Outcome::Rejected, Outcome::Processed] {
             assert_eq!(timelines.clone_end(at(110), outcome, None), None, "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn of_a_message_to_many_a_receipt_says_the_highest_count_and_nothing_without_one() {
+        let mut timelines = begun();
+        assert_eq!(timelines.clone_end(at(9), Outcome::Sent, None), None);
+        for at_least in [2, 5, 3] {
+            timelines.progress(at(5), ID, Progress::Reached { at_least, known: 9 });
+        }
+        let counted = Detail { reached: Some(5), ..Detail::default() };
+        assert_eq!(timelines.clone_end(at(9), Outcome::Sent, None), Some(counted));
+        assert_eq!(timelines.clone_end(at(9), Outcome::Rejected, None), None);
+        let waited = timelines.clone_end(at(9), Outcome::Expired, Some(WaitedFor::Air)).unwrap();
+        assert_eq!((waited.waited_for, waited.reached), (WaitedFor::Air, None));
     }
 
     impl Timelines {

@@ -48,8 +48,16 @@ pub(super) fn show(receipt: &Receipt) -> String {
     format!("{} {}{at}{hops}{why}{detail}", receipt.id, word(receipt.outcome))
 }
 
-/// Where it stood: `; it waited for a route for 3.4 s; 0x0003, 2 hops on, had custody last`.
+/// How many have it: `; reached at least 12 of 14 known nodes`. Where it stood: `; it waited for a route for 3.4 s; 0x0003, 2 hops on, had
+/// custody last`.
 fn show_detail(detail: &Detail) -> String {
+    let reached = detail.reached.map(|reached| match (reached, detail.known) {
+        (_, Some(1)) => format!("; reached at least {reached} of 1 known node"),
+        (_, Some(known)) => format!("; reached at least {reached} of {known} known nodes"),
+        (1, None) => "; reached at least 1 node".to_owned(),
+        (_, None) => format!("; reached at least {reached} nodes"),
+    });
+    let reached = reached.unwrap_or_default();
     let what = match detail.waited_for {
         WaitedFor::Disk => "for the disk",
         WaitedFor::Name => "for its receiver's node to be known",
@@ -58,6 +66,7 @@ fn show_detail(detail: &Detail) -> String {
         WaitedFor::Route => "for a route",
         WaitedFor::Room => "for room in a queue",
         WaitedFor::Answer => "for an answer",
+        WaitedFor::Nothing => return reached,
     };
     let since = detail.since_ms.map(|ms| format!(" for {:.1} s", ms as f64 / 1e3)).unwrap_or_default();
     let place = detail.last_hop.map(|node| match detail.hops_on {
@@ -65,7 +74,7 @@ fn show_detail(detail: &Detail) -> String {
         Some(hops) => format!("; {node}, {hops} hops on, had custody last"),
         None => format!("; {node} had custody last"),
     });
-    format!("; it waited {what}{since}{}", place.unwrap_or_default())
+    format!("{reached}; it waited {what}{since}{}", place.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -82,6 +91,7 @@ mod tests {
             since_ms: Some(3_400),
             last_hop: Some(Address::new(3)),
             hops_on: Some(2),
+            ..Detail::default()
         };
         let receipt = Receipt {
             cursor: None,
@@ -98,8 +108,21 @@ mod tests {
             show(&receipt),
             "0x0001/17 unknown: it was late; it waited for a route for 3.4 s; 0x0003, 2 hops on, had custody last"
         );
-        let bare = Detail { waited_for: WaitedFor::Name, since_ms: None, last_hop: None, hops_on: None };
+        let bare = Detail { waited_for: WaitedFor::Name, ..Detail::default() };
         let said = show(&Receipt { detail: Some(bare), ..receipt });
         assert!(said.ends_with("; it waited for its receiver's node to be known"), "{said}");
+    }
+
+    #[test]
+    fn a_receipt_says_how_many_nodes_have_it() {
+        for (reached, known, said) in [
+            (12, Some(14), "; reached at least 12 of 14 known nodes"),
+            (1, Some(1), "; reached at least 1 of 1 known node"),
+            (1, None, "; reached at least 1 node"),
+            (3, None, "; reached at least 3 nodes"),
+        ] {
+            let detail = Detail { reached: Some(reached), known, ..Detail::default() };
+            assert_eq!(show_detail(&detail), said);
+        }
     }
 }

@@ -229,7 +229,7 @@ pub struct Receipt {
     pub hops: Option<u8>,
     /// When, in microseconds on the gateway's clock.
     pub at_us: u64,
-    /// What it waited for and where, if it was not delivered and that is known.
+    /// What it waited for and where, if it was not delivered, or how many nodes have it, if it was for many; where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Detail>,
 }

@@ -45,7 +45,7 @@ const fn usual_timeout() -> u32 {
 }
 
 /// What a message waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WaitedFor {
@@ -63,14 +63,26 @@ pub enum WaitedFor {
     Room,
     /// An answer of its receiver's node.
     Answer,
+    /// For nothing: it was *sent*. In JSON, the field is left out.
+    #[default]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    Nothing,
 }
 
-/// Where a message stood when it ended otherwise than delivered, as far as its gateway knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+impl WaitedFor {
+    fn is_nothing(&self) -> bool {
+        *self == Self::Nothing
+    }
+}
+
+/// What is known of a message beyond its outcome: where it stood when it ended otherwise than delivered, and how many nodes have it if
+/// it was for many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "Self")]
 pub struct Detail {
     /// What it waited for.
+    #[serde(default, skip_serializing_if = "WaitedFor::is_nothing")]
     pub waited_for: WaitedFor,
     /// How long it had waited for that, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,8 +94,14 @@ pub struct Detail {
     /// How many hops from this gateway that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hops_on: Option<u8>,
+    /// Of one to a group or everyone: so many other nodes at least have it. Absent where nothing was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<u16>,
+    /// Of one to everyone that was counted: how many other nodes this gateway knows. Absent where more than that have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<u16>,
 }
-two_forms!(Detail { waited_for, since_ms, last_hop, hops_on });
+two_forms!(Detail { waited_for, since_ms, last_hop, hops_on, reached, known });
 
 /// What happened to a message, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -112,8 +112,8 @@ pub(crate) fn message(text: &str) -> Message {
     }
 }
 
-/// Of each kind, and one for each thing that a message can have waited for.
-fn receipts() -> ([Receipt; 3], [Receipt; 6]) {
+/// Of each kind, one for each thing that a message can have waited for, and of messages to many that were counted.
+fn receipts() -> ([Receipt; 3], [Receipt; 6], [Receipt; 2]) {
     let delivered = Receipt {
         cursor: Some(6),
         reference: Some(1),
@@ -142,12 +142,13 @@ fn receipts() -> ([Receipt; 3], [Receipt; 6]) {
             since_ms: Some(900),
             last_hop: Some(Address::new(4)),
             hops_on: Some(3),
+            ..Detail::default()
         }),
         ..delivered.clone()
     };
     let waited = |waited_for| Receipt {
         outcome: Outcome::Expired,
-        detail: Some(Detail { waited_for, since_ms: None, last_hop: None, hops_on: None }),
+        detail: Some(Detail { waited_for, ..Detail::default() }),
         ..rejected.clone()
     };
     let reasons = [
@@ -159,7 +160,14 @@ fn receipts() -> ([Receipt; 3], [Receipt; 6]) {
         WaitedFor::Answer,
     ];
     let waited = reasons.map(waited);
-    ([delivered, rejected, lost], waited)
+    let reached = |known| Receipt {
+        outcome: Outcome::Sent,
+        detail: Some(Detail { reached: Some(12), known, ..Detail::default() }),
+        why: None,
+        ..rejected.clone()
+    };
+    let counted = [reached(Some(14)), reached(None)];
+    ([delivered, rejected, lost], waited, counted)
 }
 
 pub(crate) fn events() -> Vec<Event> {
@@ -204,10 +212,11 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Subscribed(Subscribed { reference: Some(7), groups: vec![name("kitchen")] }),
         Event::Goodbye(Goodbye { why: "bye".into() }),
     ];
-    let (kinds, waited) = receipts();
+    let (kinds, waited, counted) = receipts();
     // The recorded contract has them in this order.
     events.splice(3..3, kinds.map(Event::Receipt));
     events.extend(waited.map(Event::Receipt));
+    events.extend(counted.map(Event::Receipt));
     for problems in [vec![], vec!["the disk is full".to_string()]] {
         events.push(Event::Status(Box::new(status(problems))));
     }
