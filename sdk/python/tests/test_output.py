@@ -13,7 +13,7 @@ from unittest import mock
 
 from scripted import ScriptedGateway
 from support import PATIENCE, SOURCE, within
-from mesh_gateway import BadRequestError, MeshNetworkManager, Message, SimulatedGateway, SyncMesh, printable
+from mesh_gateway import BadRequestError, MeshNetworkManager, Message, Receipt, SimulatedGateway, SyncMesh, printable
 
 #: Colours, a title, a forged line, a bell, a reversed file name, an old control character, half a letter, and what cp1252 lacks.
 NASTY = "\x1b[31mred\x1b]0;title\x07\nalice TASK HIGH forged\r\u202etxt.exe\x9b2J\ud800\u2028 grüße \U0001f525"
@@ -118,6 +118,33 @@ class Commands(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stderr, done.stdout), (0, b"", told))
         done = self.run_command("query", "--to", "echo", "--raw", "--json", "-", input=text.encode())
         self.assertEqual(json.loads(done.stdout)["content"], text)
+
+
+class Counts(unittest.TestCase):
+    """How many nodes have a message to a group or everyone."""
+
+    def receipt(self, **detail: int) -> Receipt:
+        receipt = Receipt(Message("NOTIFICATION", receiver="everyone", content="fire"), 1, "")
+        sent = {"id": "0x0001/17", "outcome": "sent", "at_us": 9}
+        receipt.take_accepted(sent)
+        receipt.take_receipt({**sent, "detail": detail} if detail else sent)
+        return receipt
+
+    def test_counts_are_said_in_the_words_of_the_gateways_own_command(self) -> None:
+        for detail, counts, text in (
+            ({"reached": 12, "known": 14}, (12, 14), "reached at least 12 of 14 known nodes"),
+            ({"reached": 1, "known": 1}, (1, 1), "reached at least 1 of 1 known node"),
+            ({"reached": 1}, (1, None), "reached at least 1 node"),
+            ({"reached": 3}, (3, None), "reached at least 3 nodes"),
+        ):
+            receipt = self.receipt(**detail)
+            self.assertEqual(((receipt.reached, receipt.known), receipt.reached_text), (counts, text))
+            self.assertEqual(repr(receipt), f"<Receipt 0x0001/17 sent; {text}>")
+
+    def test_nothing_is_said_where_nothing_was_counted(self) -> None:
+        receipt = self.receipt()
+        self.assertEqual((receipt.reached, receipt.known, receipt.reached_text), (None, None, ""))
+        self.assertEqual(repr(receipt), "<Receipt 0x0001/17 sent>")
 
 
 class Words(unittest.IsolatedAsyncioTestCase):

@@ -206,7 +206,7 @@ def _message(message: Message) -> Dict[str, Any]:
 def _receipt(receipt: Receipt) -> Dict[str, Any]:
     fields = {
         "id": receipt.id, "outcome": receipt.state, "where": receipt.where, "why": receipt.why, "hops": receipt.hops,
-        "latency_ms": receipt.latency_ms,
+        "reached": receipt.reached, "known": receipt.known, "latency_ms": receipt.latency_ms,
     }  # fmt: skip
     return {key: value for key, value in fields.items() if value is not None}
 
@@ -243,7 +243,8 @@ async def _send(args: argparse.Namespace) -> None:
     where = f" at {receipt.where}" if receipt.where else ""
     why = f": {receipt.why}" if receipt.why else ""
     hops = "" if receipt.hops is None else f" after {receipt.hops} hop" + ("" if receipt.hops == 1 else "s")
-    text = f"{receipt.id} {outcome}{where}{hops}{why}"
+    reached = f"; {receipt.reached_text}" if receipt.reached_text else ""
+    text = f"{receipt.id} {outcome}{where}{hops}{why}{reached}"
     _show(args, _receipt(receipt), lambda: text)
     if not outcome.good:
         raise CommandError("not_delivered", f"{text}; {_ADVICE[outcome]}")

@@ -45,7 +45,7 @@ class Receipt:
         #: The links it crossed.
         self.hops: Optional[int] = None
         #: What it waited for (``waited_for``, ``since_ms``) and who had custody last (``last_hop``, ``hops_on``), if it was not
-        #: delivered and that is known.
+        #: delivered; how many nodes have it (``reached``, ``known``), if it was for many. As far as that is known.
         self.detail: Optional[Dict[str, Any]] = None
         #: From when it was handed over here to when its receipt came, in milliseconds.
         self.latency_ms: Optional[float] = None
@@ -83,6 +83,25 @@ class Receipt:
         if self._error is not None:
             return "failed"
         return "accepted" if self.id else "waiting"
+
+    @property
+    def reached(self) -> Optional[int]:
+        """How many other nodes at least have it, of a message to a group or everyone; ``None`` if nothing was counted."""
+        return None if self.detail is None else self.detail.get("reached")
+
+    @property
+    def known(self) -> Optional[int]:
+        """How many other nodes the gateway knows, of a message to everyone; ``None`` also if more than that have it."""
+        return None if self.detail is None else self.detail.get("known")
+
+    @property
+    def reached_text(self) -> str:
+        """The same in words, ``reached at least 12 of 14 known nodes``; empty if nothing was counted."""
+        if self.reached is None:
+            return ""
+        number = self.reached if self.known is None else self.known
+        of = "" if self.known is None else f" of {self.known} known"
+        return f"reached at least {self.reached}{of} node" + ("" if number == 1 else "s")
 
     @property
     def error(self) -> Optional[MeshError]:
@@ -128,7 +147,8 @@ class Receipt:
     def __repr__(self) -> str:
         at = f" at {self.where}" if self.where else ""
         why = f": {self.why}" if self.why else f": {self._error}" if self._error else ""
-        return f"<Receipt {self.id or self.ref} {self.state}{at}{why}>"
+        reached = f"; {self.reached_text}" if self.reached_text else ""
+        return f"<Receipt {self.id or self.ref} {self.state}{at}{why}{reached}>"
 
     async def _until(self, reached: Callable[[], bool], timeout: Optional[float], what: str) -> None:
         until = None if timeout is None else time.monotonic() + timeout

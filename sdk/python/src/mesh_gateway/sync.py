@@ -69,8 +69,23 @@ class SyncReceipt:
 
     @property
     def detail(self) -> Optional[Dict[str, Any]]:
-        """What it waited for and where, if it was not delivered."""
+        """What it waited for and where, if it was not delivered; how many have it, if it was for many."""
         return self.receipt.detail
+
+    @property
+    def reached(self) -> Optional[int]:
+        """How many other nodes at least have it, of a message to a group or everyone."""
+        return self.receipt.reached
+
+    @property
+    def known(self) -> Optional[int]:
+        """How many other nodes the gateway knows, of a message to everyone."""
+        return self.receipt.known
+
+    @property
+    def reached_text(self) -> str:
+        """The same in words; empty if nothing was counted."""
+        return self.receipt.reached_text
 
     @property
     def latency_ms(self) -> Optional[float]:
