@@ -197,7 +197,7 @@ fn a_receipt_of_a_message_to_everyone_says_how_many_nodes_have_it() {
         Some((detail["reached"].as_u64().unwrap(), known))
     });
     let (reached, known) = counted.unwrap();
-    // One of the five stations is the gateway itself.
+    // Beside the gateway there are five devices.
     assert!((1..=known).contains(&reached) && known <= 5, "{reached} of {known}");
     let said = daemon.run(&["send", "--as", "alice", "--to", "everyone", "--wait", "it is out"]);
     let said = text(&said.stdout);
