@@ -5,6 +5,7 @@ use super::Node;
 use super::forwarding::Egress;
 use crate::air_queue::{Custody, Gone, LAST_WINDOW, Overdue, Piece, Taken, Whose};
 use crate::control::{Control, HopAck, Why};
+use crate::feedback::NACK;
 use crate::frame::{Frame, Kind};
 use crate::hop_acks::GATHER;
 use crate::seen::FrameKey;
@@ -96,7 +97,8 @@ every_size!(
             if let Some(taken) = self.queue.passed_on(now, key, frame.ttl) {
                 self.taken(now, taken);
             }
-            let mine = frame.dst == self.address && is_entrusted(frame) || frame.next == Some(self.address);
+            let to_me = frame.dst == self.address || frame.next == Some(self.address);
+            let mine = to_me && is_entrusted(frame);
             let higher = self.queue.holds(key).is_none_or(|ttl| frame.ttl > ttl);
             if !mine || !higher || !self.seen.is_kept(key) {
                 return;
@@ -293,7 +295,15 @@ every_size!(
     }
 );
 
+/// Whether a frame is a nack, which comes again by itself as long as something is missing: no hop keeps it, and no ack of it takes the
+/// air of the source that all receivers ask.
+pub(super) fn says_itself_again(kind: Kind, body: &[u8]) -> bool {
+    kind == Kind::Control && body.first() == Some(&NACK)
+}
+
 /// Whether the hop before keeps a frame until it hears what became of it.
 pub(super) fn is_entrusted(frame: &Frame<'_>) -> bool {
-    frame.dst.is_node() && (frame.next.is_some() || frame.ttl0 == 1)
+    frame.dst.is_node()
+        && (frame.next.is_some() || frame.ttl0 == 1)
+        && !says_itself_again(frame.kind, frame.body)
 }

@@ -3,6 +3,7 @@
 use heapless::Vec;
 
 use super::continued::ROUND;
+use super::custody::says_itself_again;
 use super::drafting::{Draft, Own, OwnForm};
 use super::forwarding::Egress;
 use super::links::Link;
@@ -214,6 +215,9 @@ every_size!(
             }
             let custody = match draft.wire {
                 Some(_) => Custody::NONE,
+                None if matches!(own, Own::Control(_)) && says_itself_again(Kind::Control, &body) => {
+                    Custody::NONE
+                }
                 None => self.custody_of(egress, dst, draft.form, class),
             };
             let rest = Rest { class, seq, ttl, copies, piece: draft.piece, links, custody };

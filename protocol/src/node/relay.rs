@@ -3,6 +3,7 @@
 use heapless::Vec;
 
 use super::Node;
+use super::custody::says_itself_again;
 use super::forwarding::Egress;
 use crate::air_queue::{Custody, Heard, Waiting, Whose, link_bit};
 use crate::frame::{Frame, Kind, retarget_next, retarget_ttl};
@@ -147,6 +148,9 @@ every_size!(
                 copies = self.copies(now, egress, frame.dst, frame.priority);
                 custody = self.custody(egress, frame.dst, frame.kind, frame.priority);
                 custody.data = frame.kind != Kind::Control;
+                if says_itself_again(frame.kind, frame.body) {
+                    custody = Custody::NONE;
+                }
                 jitter = Duration::ZERO;
             }
             let links = self.links_for(sealed.len()) & !except.map_or(0, link_bit);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_protocol::frame::Kind;
 use mesh_protocol::{Address, Control, Feedback, PART_LEN, Priority, Segment, SendOutcome, SmallNode, Step};
 
-use crate::net::{Log, Net, OnAir, Reception, address, open, secs, text};
+use crate::net::{Log, Net, OnAir, Opened, Reception, address, open, secs, text};
 
 const GROUP: Address = Address::new(0x8123);
 
@@ -122,6 +122,30 @@ fn who_lacks_segments_asks_for_them_and_nothing_else_is_sent_again() {
         }
         assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Sent);
         assert_eq!(sent_and_asked(&net), (vec![1, 1, 2, 1, 1, 2, 1, 1], vec![4]), "{priority}");
+    }
+}
+
+#[test]
+fn no_hop_keeps_a_nack_and_so_its_source_acks_none() {
+    // Where all of many ask a source with a slow radio, acks of what they ask took all of it, and nobody got what was missing.
+    let mut net = Net::<SmallNode>::line(4);
+    net.run(secs(60));
+    net.rule(lose_once(&[2, 5], |to| to == 3));
+    net.air.clear();
+    let id = net.send(0, Address::EVERYONE, Priority::Low, secs(20), &text(72)).unwrap();
+    net.run(secs(10));
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Sent);
+    let is_nack = |frame: &Opened| frame.kind == Kind::Control && frame.body[0] == 0x0a;
+    let asked: Vec<_> =
+        net.sent_by(3).into_iter().filter(is_nack).map(|frame| (frame.next, frame.seq)).collect();
+    assert!(!asked.is_empty() && asked.iter().all(|(next, _)| *next == Some(3)), "by its route: {asked:?}");
+    let named = |frame: &Opened| u32::from_be_bytes([0, frame.body[3], frame.body[4], frame.body[5]]);
+    for at in 0..4 {
+        let acks =
+            net.sent_by(at).into_iter().filter(|frame| frame.kind == Kind::Control && frame.body[0] == 9);
+        let of_nacks =
+            acks.filter(|ack| ack.body[1..3] == [0, 4] && asked.iter().any(|(_, seq)| *seq == named(ack)));
+        assert_eq!(of_nacks.count(), 0, "station {at}");
     }
 }
 
