@@ -118,6 +118,19 @@ impl<const N: usize, const FRAME: usize> AirQueue<N, FRAME> {
         })
     }
 
+    /// Whether the next hop of a frame has not been heard to take an earlier one of the same source either.
+    pub(crate) fn follows_unheard(&self, at: usize) -> bool {
+        let late = &self.entries[at].frame;
+        let is_earlier = |e: &Entry<FRAME>| {
+            let FrameKey { src, epoch, seq } = e.frame.key;
+            (src, epoch) == (late.key.src, late.key.epoch)
+                && seq < late.key.seq
+                && e.is_asked()
+                && e.frame.custody.next == late.custody.next
+        };
+        self.entries.iter().any(is_earlier)
+    }
+
     /// When one is.
     pub(crate) fn next_overdue(&self) -> Option<Instant> {
         self.entries.iter().filter(|e| e.is_asked() && e.pending == 0).map(|e| e.frame.due).min()

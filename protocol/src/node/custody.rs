@@ -158,10 +158,15 @@ every_size!(
                     continue;
                 }
                 let known = self.hops.shuns(now, custody.next);
-                let lively = self.budget.is_lively(now);
-                let shunned = self.hops.missed(now, custody.next, tries, lively);
-                self.budget.hop(false);
-                self.neighbours.sent_to(now, custody.next, false);
+                // Of frames in a row the silence is one loss: of the answer to all, or of the first of a block, without which none of the others
+                // can be taken.
+                let shunned = if self.queue.follows_unheard(at) {
+                    known
+                } else {
+                    self.budget.hop(false);
+                    self.neighbours.sent_to(now, custody.next, false);
+                    self.hops.missed(now, custody.next, tries, self.budget.is_lively(now))
+                };
                 let soon = custody.named && tries >= SECOND_AFTER && !self.budget.is_busy(now);
                 if soon && self.ask_second(now, &late) {
                     continue;

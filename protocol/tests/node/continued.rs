@@ -194,3 +194,27 @@ fn a_member_that_opens_contexts_without_end_takes_no_others_place() {
     assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
     assert_eq!(net.received(2), [(1, id, text(379))]);
 }
+
+#[test]
+fn a_first_segment_that_is_lost_again_and_again_does_not_make_its_receiver_one_that_is_gone() {
+    let mut net = Net::<SmallNode>::line(2);
+    net.run(secs(60));
+    // Whoever has not had the first says nothing of the others, of which eight go in a row: all of that silence is one loss.
+    let mut lost = 0;
+    net.rule(move |frame, _| {
+        let frame = open(&frame.bytes);
+        let is_first = frame.kind == Kind::Segment && frame.dst == 2;
+        lost += u32::from(is_first);
+        if is_first && lost <= 3 { Reception::Lose } else { Reception::Pass }
+    });
+    net.air.clear();
+    let id = net.send(0, address(1), Priority::Low, secs(20), &text(379)).unwrap();
+    net.run_until(secs(20), |net| net.outcome(0, id).is_some());
+    assert_eq!(net.outcome(0, id).unwrap().1, SendOutcome::Delivered);
+    let firsts: Vec<_> =
+        net.sent_by(0).into_iter().filter(|frame| frame.kind == Kind::Segment && frame.dst == 2).collect();
+    assert!(
+        firsts.iter().all(|frame| (frame.ttl, frame.seq) == (1, firsts[0].seq)),
+        "none is cut anew: {firsts:?}"
+    );
+}
