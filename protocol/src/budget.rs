@@ -28,13 +28,15 @@ const FREE_IN_ALERT: u32 = 200;
 const BUSY: u32 = 80;
 /// From so many on an answer of a next hop is late, or collides, often enough that silence says less of that neighbour. A guess.
 const LIVELY: u32 = 40;
-/// Where so many are heard and more than this share of hops fails, in thousandths, the air is crowded: more is lost than carried, and
-/// every further repeat takes more away than it brings. Where nodes in a row send as fast as they can, fewer fail.
-const CROWDED: (u32, u16) = (150, 500);
-/// So much of a share more doubles the wait for a next hop.
-const CROWDED_STEP: u64 = 50;
-/// The share is taken over about so many hops.
-const HOPS: u32 = 16;
+/// Where so many are heard and more than [`UNANSWERED`] of the next hops do not answer, the air is crowded: more is lost than carried, and
+/// every further repeat takes more away than it brings. A guess, held against the simulated air.
+const CROWDED: u32 = 150;
+/// In thousandths. Where nodes in a row send as fast as they can, fewer do not answer.
+const UNANSWERED: u16 = 500;
+/// So many thousandths more add the wait for a next hop once more.
+const UNANSWERED_STEP: u64 = 50;
+/// The share is taken over about so many answers.
+const ANSWERS: u32 = 16;
 /// So many more frames in a second double the pause.
 const STEP: u32 = 40;
 /// So many frames in a second double the time that is waited for an answer end to end.
@@ -89,7 +91,7 @@ impl Budget {
     /// A next hop has answered in time, or not.
     pub(crate) fn hop(&mut self, answered: bool) {
         let last = if answered { 0 } else { 1_000 };
-        self.unanswered = ((u32::from(self.unanswered) * (HOPS - 1) + last) / HOPS) as u16;
+        self.unanswered = ((u32::from(self.unanswered) * (ANSWERS - 1) + last) / ANSWERS) as u16;
     }
 
     /// This node has sent one below CRITICAL. Whether a pause follows.
@@ -141,9 +143,9 @@ impl Budget {
 
     /// How long to wait for a next hop in crowded air where it would be `quiet` otherwise; `None` where the air is not.
     pub(crate) fn crowded(&self, now: Instant, quiet: Duration) -> Option<Duration> {
-        let over = self.unanswered.checked_sub(CROWDED.1)?;
-        let steps = quiet.as_micros() * u64::from(over) / CROWDED_STEP;
-        (over > 0 && self.load(now).0 >= CROWDED.0).then(|| quiet + Duration::from_micros(steps))
+        let over = self.unanswered.checked_sub(UNANSWERED)?;
+        let steps = quiet.as_micros() * u64::from(over) / UNANSWERED_STEP;
+        (over > 0 && self.load(now).0 >= CROWDED).then(|| quiet + Duration::from_micros(steps))
     }
 
     /// How long to wait end to end where an answer would take `quiet` in quiet air.

@@ -20,8 +20,8 @@ const HOP_TIME_MAX: Duration = Duration::from_millis(250);
 /// Unanswered transmissions in a row, of whatever frames, after which a neighbour is shunned: the more, the more are lost otherwise
 /// (for each eighth of them), so that about one in a thousand times it is there.
 const MISSES: [u8; 8] = [3, 4, 5, 6, 8, 10, 12, 14];
-/// So many more where the air is busy, and answers are late or collide.
-const MISSES_BUSY: u8 = 8;
+/// So many more where the air is lively, and answers are late or collide.
+const MISSES_LIVELY: u8 = 8;
 /// The share that is taken to be lost before any answer was counted: an eighth.
 const UNKNOWN_LOSS: u8 = 32;
 /// For how long a neighbour is not asked that has not answered, the first time; twice as long each further time.
@@ -96,14 +96,14 @@ impl Hops {
         hop.variation = (hop.variation + hop.smooth / 16).min(hop.smooth);
     }
 
-    /// `next` was not heard in time, the `tries`th time it was asked for the same, in air that is `busy` or not; whether it is not to be
+    /// `next` was not heard in time, the `tries`th time it was asked for the same, in air that is `lively` or not; whether it is not to be
     /// asked any more.
-    pub(crate) fn missed(&mut self, now: Instant, next: Address, tries: u8, busy: bool) -> bool {
+    pub(crate) fn missed(&mut self, now: Instant, next: Address, tries: u8, lively: bool) -> bool {
         let hop = self.entry(next);
         // Frames that went in a row are missed in a row: one answer that is lost stands for several of them. Each that is asked for
         // again is answered by itself.
         hop.misses = hop.misses.saturating_add(u8::from(tries > 1));
-        let enough = MISSES[usize::from(hop.lost / 32)] + if busy { MISSES_BUSY } else { 0 };
+        let enough = MISSES[usize::from(hop.lost / 32)] + if lively { MISSES_LIVELY } else { 0 };
         if hop.misses >= enough && hop.shunned_until <= now {
             hop.shunned_until = now + SHUNNED_FOR.times(1 << hop.failures.min(SHUNNED_MOST));
             hop.failures = hop.failures.saturating_add(1);
@@ -207,10 +207,10 @@ mod tests {
             hops.missed(at(5_000), A, 2, false);
             hops.answered(A, None);
         }
-        // And in busy air still more.
-        let misses = [false, true].map(|busy| {
+        // And in lively air still more.
+        let misses = [false, true].map(|lively| {
             let mut hops = hops.clone();
-            (1..30).find(|_| hops.missed(at(5_000), A, 2, busy))
+            (1..30).find(|_| hops.missed(at(5_000), A, 2, lively))
         });
         assert_eq!(misses, [Some(6), Some(14)]);
     }

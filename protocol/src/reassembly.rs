@@ -175,28 +175,14 @@ impl<const N: usize> Reassembly<N> {
     /// The block in a whole set, without its CRC, and where it came from.
     pub(crate) fn block(&self, at: SetIndex) -> (Origin, TransferId, &[u8]) {
         let set = &self.sets[at];
-        let origin = Origin {
-            src: set.src,
-            dst: set.dst,
-            priority: set.priority,
-            hops: set.hops,
-            in_custody: set.in_custody,
-        };
-        (origin, set.transfer, &set.bytes[..set.len() - CRC_LEN])
+        (set.origin(), set.transfer, &set.bytes[..set.len() - CRC_LEN])
     }
 
     /// What the head of this transfer to one node has said of it, if its further segments come in continuation frames: where it
     /// comes from and goes, and which is the last one.
     pub(crate) fn continued(&self, src: Address, transfer: TransferId) -> Option<(Origin, u8)> {
         let set = &self.sets[self.find(src, transfer)?];
-        let origin = Origin {
-            src: set.src,
-            dst: set.dst,
-            priority: set.priority,
-            hops: set.hops,
-            in_custody: set.in_custody,
-        };
-        (set.continued && set.dst.is_node()).then_some((origin, set.count - 1))
+        (set.continued && set.dst.is_node()).then(|| (set.origin(), set.count - 1))
     }
 
     /// How many segments the block in a whole set came in.

@@ -53,8 +53,7 @@ every_size!(
         pub(super) fn way(&mut self, now: Instant, next: &mut NextSegment) -> Option<Egress> {
             let Delivery { id, destination: to, priority, .. } = self.outbox.delivery(*next)?;
             let by_egress = self.egress(now, to, priority);
-            let (long, unsent) = self.outbox.is_long(*next);
-            let long = long && to.is_node() && priority != Priority::Critical;
+            let long = self.outbox.is_long(*next) && to.is_node() && priority != Priority::Critical;
             if long && by_egress == Egress::Flood {
                 self.wants_route(now, to, true);
                 if self.neighbours.alive(now) >= DENSE && self.discovery.searches(to) {
@@ -69,7 +68,7 @@ every_size!(
                 // Long ones that came back were too long for somebody on the way.
                 Some(false) => Some(self.cut(now, to, priority, true)),
                 // It was cut before there was a route.
-                None if long && unsent && continued.is_none() && by_egress != Egress::Flood => {
+                None if long && by_egress != Egress::Flood && self.outbox.is_unsent_for_all(*next) => {
                     Some(self.cut(now, to, priority, self.outbox.goes_to(id)?.2))
                 }
                 None if !is_lost => None,

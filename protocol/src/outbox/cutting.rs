@@ -6,8 +6,8 @@ use super::slot::{RESEND_ALL, Slot};
 use crate::Address;
 use crate::segment::{CRC_LEN, Cut, SEGMENT_HEADER, TransferId, all, block_crc};
 
-/// Timeouts in a row after which a block is cut for frames that everyone takes: somebody on the way may take no long ones. A
-/// guess: by then it was sent twice.
+/// Timeouts in a row after which a block is cut anew: a relay may have lost what the first segment said, or somebody on the way takes
+/// no long ones. A guess: by then it was sent twice.
 const RECUT_AFTER: u8 = 2;
 /// Of a long block, so many times anew for the route before it is cut for everyone and flooded. A guess.
 const CUTS_BY_ROUTE: u8 = 3;

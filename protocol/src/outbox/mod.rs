@@ -209,10 +209,15 @@ impl<const N: usize> Outbox<N> {
         }
     }
 
-    /// Whether a block is too long to be flooded while there is hope of a route; and whether none of it has been on the air.
-    pub(crate) fn is_long(&self, next: NextSegment) -> (bool, bool) {
+    /// Whether a block is too long to be flooded while there is hope of a route.
+    pub(crate) fn is_long(&self, next: NextSegment) -> bool {
+        self.slots.get(next.slot).and_then(Option::as_ref).is_some_and(Slot::is_long)
+    }
+
+    /// Whether a block was cut for everyone, and none of it has been on the air.
+    pub(crate) fn is_unsent_for_all(&self, next: NextSegment) -> bool {
         let slot = self.slots.get(next.slot).and_then(Option::as_ref);
-        slot.map_or((false, false), |slot| (slot.is_long(), slot.is_unsent()))
+        slot.is_some_and(|slot| slot.is_unsent() && !slot.cut.is_continued())
     }
 
     /// Nothing of a message is sent before that.

@@ -2,6 +2,7 @@
 //!
 //! Owns what a set knows of itself. When it is opened, acked and given up is for the table.
 
+use super::Origin;
 use crate::segment::{BLOCK_MAX, CONTINUATION_LEN, Cut, Segment, TransferId};
 use crate::{Address, Duration, Instant, PerClass, Priority};
 
@@ -50,6 +51,12 @@ pub(super) struct Set {
 }
 
 impl Set {
+    /// Where its segments come from.
+    pub(super) const fn origin(&self) -> Origin {
+        let Self { src, dst, priority, hops, in_custody, .. } = *self;
+        Origin { src, dst, priority, hops, in_custody }
+    }
+
     /// For how long nothing new has come when an ack is due.
     pub(super) fn quiet(&self) -> Duration {
         QUIET[self.priority].times(if self.in_custody { CUSTODY_QUIET } else { 1 })
