@@ -27,8 +27,8 @@ const NAMES: u8 = 0x10;
 const PROCESSED: u8 = 0x20;
 const REPLY: u8 = 0x40;
 const TEXT: u8 = 0x80;
-/// Reserved, zero.
-const RESERVED: u8 = 0x08;
+/// Zero. With it, what follows is [`carried`](crate::Carried).
+pub(crate) const RESERVED: u8 = 0x08;
 /// Definition, type, two names and a reference, each as long as it can be.
 pub const ENVELOPE_HEAD_MAX: usize = 1 + 1 + 2 * (1 + NAME_MAX) + 3 + 5;
 
@@ -271,6 +271,15 @@ impl<'a> Envelope<'a> {
         }
     }
 
+    /// Reads a message that says all: it neither defines nor names a context.
+    pub(crate) fn parse_whole(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
+        let envelope = Self::take(bytes)?;
+        if envelope.body.len() > BODY_MAX {
+            return Err(EnvelopeError::BodyTooLong);
+        }
+        Ok(envelope)
+    }
+
     fn take(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
         let (&flags, mut rest) = bytes.split_first().ok_or(EnvelopeError::Malformed)?;
         let kind = MessageType::from_bits(flags & FORM_BITS).ok_or(EnvelopeError::Malformed)?;
@@ -296,11 +305,11 @@ impl<'a> Envelope<'a> {
     }
 }
 
-fn put_number(value: u32, out: &mut [u8]) -> Result<usize, EnvelopeError> {
+pub(crate) fn put_number(value: u32, out: &mut [u8]) -> Result<usize, EnvelopeError> {
     varint::put(value, out).ok_or(EnvelopeError::NoRoom)
 }
 
-fn take_number(bytes: &mut &[u8], bits: u32) -> Result<u32, EnvelopeError> {
+pub(crate) fn take_number(bytes: &mut &[u8], bits: u32) -> Result<u32, EnvelopeError> {
     varint::take(bytes, bits).ok_or(EnvelopeError::Malformed)
 }
 

@@ -97,6 +97,8 @@ mod block;
 #[cfg(feature = "node")]
 mod budget;
 #[cfg(feature = "node")]
+mod carried;
+#[cfg(feature = "node")]
 mod contest;
 #[cfg(feature = "node")]
 mod contexts;
@@ -164,6 +166,8 @@ mod varint;
 #[cfg(feature = "node")]
 pub use block::{BlockHead, MESSAGE_MAX, PART_LEN, Part};
 #[cfg(feature = "node")]
+pub use carried::{CARRIED_HEAD_MAX, Carried};
+#[cfg(feature = "node")]
 pub use contest::Conflict;
 #[cfg(feature = "node")]
 pub use control::{
@@ -172,7 +176,6 @@ pub use control::{
 };
 #[cfg(feature = "node")]
 pub use crypto::{EpochKeys, Keyring, Mic, NONCE_LEN, NetKey};
-#[cfg(feature = "node")]
 pub use envelope::{
     BODY_MAX, CONTEXTS, ContextId, ENVELOPE_HEAD_MAX, EncodedEnvelope, Envelope, EnvelopeError, MessageRef,
     NAME_MAX,

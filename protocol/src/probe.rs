@@ -9,6 +9,9 @@ const PONG: u8 = 0x0d;
 const TRACE: u8 = 0x0e;
 const TRACED: u8 = 0x0f;
 
+/// Of the place of a node that keeps messages for others.
+const KEEPS: u8 = 0x80;
+
 /// The longest of them.
 const PROBE_MAX: usize = 6;
 
@@ -37,6 +40,8 @@ pub struct TracedHop {
     pub id: u8,
     /// How many hops from the origin it is.
     pub hop: u8,
+    /// Whether it keeps messages for others until their receivers can be reached.
+    pub keeps: bool,
     /// Whom it has asked to pass the trace on; everyone where it floods, nobody at the destination.
     pub next: Address,
     /// The share of its hellos that arrive there, in 255ths, as that one has reported; 0 if it has not.
@@ -53,9 +58,10 @@ impl Probe {
                 ([op, i0, i1, 0, 0, 0], 3)
             }
             Self::Trace(id) => ([TRACE, id, 0, 0, 0, 0], 2),
-            Self::Traced(TracedHop { id, hop, next, quality }) => {
+            Self::Traced(TracedHop { id, hop, keeps, next, quality }) => {
                 let [n0, n1] = next.bits().to_be_bytes();
-                ([TRACED, id, hop, n0, n1, quality], PROBE_MAX)
+                let place = if keeps { hop | KEEPS } else { hop };
+                ([TRACED, id, place, n0, n1, quality], PROBE_MAX)
             }
         }
     }
@@ -65,12 +71,13 @@ impl Probe {
             [PING, i0, i1] => Ok(Self::Ping(u16::from_be_bytes([i0, i1]))),
             [PONG, i0, i1] => Ok(Self::Pong(u16::from_be_bytes([i0, i1]))),
             [TRACE, id] => Ok(Self::Trace(id)),
-            [TRACED, id, hop, n0, n1, quality] => {
+            [TRACED, id, place, n0, n1, quality] => {
+                let (hop, keeps) = (place & !KEEPS, place & KEEPS != 0);
                 let next = Address::new(u16::from_be_bytes([n0, n1]));
                 if hop > crate::frame::TTL_MAX || next.is_group() {
                     return Err(Discard::Malformed);
                 }
-                Ok(Self::Traced(TracedHop { id, hop, next, quality }))
+                Ok(Self::Traced(TracedHop { id, hop, keeps, next, quality }))
             }
             _ => Err(Discard::Malformed),
         }
@@ -111,11 +118,13 @@ mod tests {
 
     #[test]
     fn every_probe_returns_as_it_was_and_fits_beside_a_next_hop() {
-        let hop = |next| Probe::Traced(TracedHop { id: 255, hop: 15, next, quality: 230 });
+        let hop = |next| Probe::Traced(TracedHop { id: 255, hop: 15, keeps: false, next, quality: 230 });
+        let keeps = TracedHop { id: 1, hop: 0, keeps: true, next: Address::NONE, quality: 0 };
         for probe in [
             Probe::Ping(0),
             Probe::Pong(u16::MAX),
             Probe::Trace(9),
+            Probe::Traced(keeps),
             hop(Address::new(0x7fff)),
             hop(Address::NONE),
             hop(Address::EVERYONE),
@@ -124,9 +133,14 @@ mod tests {
             assert!(len <= 7, "{probe:?}");
             assert_eq!(Probe::parse(&bytes[..len]), Ok(probe));
         }
-        for body in
-            [&[PING, 1][..], &[TRACE], &[TRACED, 0, 16, 0, 1, 0], &[TRACED, 0, 1, 0x80, 1, 0], &[0x10, 0]]
-        {
+        for body in [
+            &[PING, 1][..],
+            &[TRACE],
+            &[TRACED, 0, 16, 0, 1, 0],
+            &[TRACED, 0, 0x90, 0, 1, 0],
+            &[TRACED, 0, 1, 0x80, 1, 0],
+            &[0x10, 0],
+        ] {
             assert_eq!(Probe::parse(body), Err(Discard::Malformed), "{body:?}");
         }
     }

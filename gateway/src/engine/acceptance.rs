@@ -134,6 +134,7 @@ impl EngineState {
             receipt: request.receipt,
             body: request.body.clone(),
             token: holder.map(|holder| holder.token),
+            carriage: None,
         }
     }
 

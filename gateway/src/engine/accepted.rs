@@ -4,6 +4,7 @@ use mesh_agent::api::{Body, Destination, Message, MessageRef, Name, ReceiptReque
 use mesh_protocol::{Address, Instant, MessageId, MessageType, Priority};
 use serde::{Deserialize, Serialize};
 
+use super::carriage::Carriage;
 use super::item::Requester;
 
 /// A message as it was accepted; also what the store keeps of it.
@@ -23,13 +24,20 @@ pub(super) struct Accepted {
     pub(super) body: Body,
     /// The token that it came with. Absent in records of before.
     pub(super) token: Option<Name>,
+    /// How it goes on otherwise than straight to its receiver. Absent in records of before.
+    pub(super) carriage: Option<Carriage>,
 }
 
 impl Accepted {
     /// Whether one agent is to acknowledge it, and the sender to be notified.
     pub(super) fn wants_ack(&self) -> bool {
         let one = matches!(self.to, Destination::Agent { .. } | Destination::Node(_));
-        one && self.receipt == ReceiptRequest::Processed
+        one && self.receipt == ReceiptRequest::Processed && !self.is_of_others()
+    }
+
+    /// Whether another gateway's agent has sent it, or a gateway itself: no agent here is told of it, and none has it on its account.
+    pub(super) const fn is_of_others(&self) -> bool {
+        matches!(self.carriage, Some(Carriage::OnBehalf { .. } | Carriage::Settled { .. }))
     }
 
     /// Who is to be notified when the receiving agent has processed it, if its sender asked for that. For an agent of this gateway.

@@ -159,7 +159,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
     /// Gives the node what it has room for. What nobody has answered for long makes room for what waits.
     fn fill_node(&mut self, now: Instant) {
         loop {
-            let next = if self.node.has_room() { self.state.outgoing.dequeue() } else { None };
+            let next = if self.node.has_room() { self.state.outgoing.dequeue(now) } else { None };
             let Some((dequeued, envelope)) = next else {
                 // Without anything that waits, a silent receiver costs nobody a place, and the node may go on trying.
                 let silent = self.node.unanswered().next();

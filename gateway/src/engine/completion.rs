@@ -53,6 +53,12 @@ impl Completion {
 impl EngineState {
     /// The node is done with a message.
     pub(super) fn done(&mut self, id: MessageId, outcome: SendOutcome, hops: Option<u8>) {
+        if let Some(handover) = self.outgoing.handover(id) {
+            return self.handed_over(id, handover, outcome);
+        }
+        if self.outgoing.get(id).is_some_and(Accepted::is_of_others) {
+            return self.carried(id, outcome, hops);
+        }
         let to = self.outgoing.receiver(id);
         if let (Some(node), SendOutcome::Delivered | SendOutcome::Processed | SendOutcome::Rejected(_)) =
             (to, outcome)
@@ -60,6 +66,12 @@ impl EngineState {
             // Whoever answers is there: what was deferred for its silence need not stay behind.
             self.outgoing.resume(node);
         }
+        self.ended(id, outcome, hops);
+    }
+
+    /// A message was answered by its receiver's node, or its time is over.
+    pub(super) fn ended(&mut self, id: MessageId, outcome: SendOutcome, hops: Option<u8>) {
+        let to = self.outgoing.receiver(id);
         if matches!(outcome, SendOutcome::Delivered | SendOutcome::Processed) {
             self.outgoing.delivered(id);
         }
@@ -104,6 +116,9 @@ impl EngineState {
 
     /// A message reaches its end.
     pub(super) fn complete(&mut self, id: MessageId, completion: Completion) {
+        if self.outgoing.get(id).is_some_and(Accepted::is_of_others) {
+            return self.carried(id, SendOutcome::Unknown, None);
+        }
         let Completion { outcome, hops, at, why, waited_for, figures_of } = completion;
         let to = match figures_of {
             FiguresOf::Nobody => None,
@@ -112,6 +127,10 @@ impl EngineState {
         };
         // *Expired* says that it was not delivered. Of one that was on the air before, nobody can say that.
         let (outcome, why) = match outcome {
+            Outcome::Expired if self.outgoing.handover(id).is_some() => {
+                let why = "another gateway kept it, and has not said that it was delivered; it may have been";
+                (Outcome::Unknown, Some(why.to_owned()))
+            }
             Outcome::Expired if self.outgoing.was_sent_before(id) => {
                 let why = "the deadline passed without an answer; it was sent before, or may have been by an earlier run of the gateway";
                 (Outcome::Unknown, Some(why.to_owned()))

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use mesh_agent::api::Event;
-use mesh_protocol::{Address, MessageId, Priority, Verdict};
+use mesh_protocol::{Address, MessageId, MessageRef, Priority, Verdict};
 use tokio::sync::watch;
 
 use super::keys::First;
@@ -28,8 +28,10 @@ pub(super) enum After {
     CursorsReserved(AgentKey, u64),
     /// Start a message on its way through the mesh.
     Launch(MessageId),
-    /// Tell a node what became of its message.
-    Report { to: Address, id: MessageId, priority: Priority, verdict: Verdict },
+    /// Tell a node what became of what it sent, and know from now on that this message came.
+    Report { to: Address, id: MessageId, priority: Priority, verdict: Verdict, message: MessageRef },
+    /// Tell a node that this message of its is kept here, and start it on its way under this number.
+    Kept { of: MessageRef, id: MessageId, priority: Priority },
     /// Use SEQs below this one.
     SeqReserved(u32),
     /// Use message numbers below this one.

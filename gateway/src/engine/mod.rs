@@ -14,6 +14,8 @@
 //!   `directory`, `names`.
 //! - What lasts: `journal` is what has to be on disk, `promises` what may be said behind it; `numbers` and `blocks` reserve numbers;
 //!   `records`, `accepted` and `encoding` are the bytes; `start` begins from them, in the network of `membership`.
+//! - Receivers that are away: `handover` has another gateway keep a message, `keepers` finds out which; `keeping` keeps those of others,
+//!   within the bounds of `kept`; `leaving` and `resting` leave both alone meanwhile, `carriage` is what the disk keeps of it.
 //! - What is known of ways: `timelines` has the stories of messages, `probes` who waits for nodes; `questions` answers.
 //! - What is counted and reported: `counts`, `report`, `problems`, `refusals`, `air_watch`; what is charged to whom: `accounts`,
 //!   `outbox_usage`. Gateways over IP: `peers`. What the node is to do: `node_commands`.
@@ -26,6 +28,7 @@ mod agent;
 mod air;
 mod air_watch;
 mod blocks;
+mod carriage;
 mod completion;
 mod contexts;
 mod counts;
@@ -36,13 +39,18 @@ mod directory;
 mod encoding;
 mod forgetting;
 mod groups;
+mod handover;
 mod inbox;
 mod inbox_requests;
 mod incoming;
 mod item;
 mod journal;
+mod keepers;
+mod keeping;
+mod kept;
 mod keys;
 mod lanes;
+mod leaving;
 mod membership;
 mod names;
 mod node_commands;
@@ -65,6 +73,7 @@ mod refusals;
 mod registry;
 mod report;
 mod requests;
+mod resting;
 mod sessions;
 mod start;
 mod state;
@@ -172,6 +181,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         self.look_at_the_air(now);
         self.state.timeout();
         self.state.doubt(self.node.unanswered());
+        self.mind_the_silent();
         self.drain_node(now);
         // With other writes only: marks are not worth a sync of their own.
         if now >= self.marks_at && self.state.journal.is_waiting() {

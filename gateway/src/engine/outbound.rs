@@ -1,10 +1,14 @@
 //! One message of a local agent on its way into the mesh: what it waits for, and how it says its names.
 
 use mesh_agent::api::{Destination, ReceiptRequest};
-use mesh_protocol::{Address, ENVELOPE_HEAD_MAX, EncodedEnvelope, Envelope, Instant, MessageId, NameHash};
+use mesh_protocol::{
+    Address, CARRIED_HEAD_MAX, Carried, Duration, ENVELOPE_HEAD_MAX, EncodedEnvelope, Envelope, Instant,
+    MessageId, NameHash, Verdict,
+};
 
 use super::accepted::Accepted;
 use super::accounts::Charge;
+use super::carriage::{Carriage, Handover};
 use super::contexts::{Context, Form, SenderContexts};
 use super::queues::Slot;
 use crate::agents::is_passing;
@@ -24,6 +28,8 @@ pub(super) enum Phase {
     Queued(Address),
     /// The node has it, for this destination.
     InFlight(Address),
+    /// It is left alone for a while, or until its receiver is heard; then it goes to this destination.
+    Resting(Address),
 }
 
 /// A message on its way.
@@ -50,6 +56,8 @@ pub(super) struct Outbound {
     in_full: bool,
     /// How often it was answered that it lacks them though it does not.
     late_answers: u8,
+    /// How often it was left alone for its receiver's silence.
+    pub(super) rests: u8,
 }
 
 impl Outbound {
@@ -77,6 +85,15 @@ impl Outbound {
             form: Form::Whole,
             in_full: false,
             late_answers: 0,
+            rests: 0,
+        }
+    }
+
+    /// Who is to keep it or does, and for whom.
+    pub(super) const fn handover(&self) -> Option<Handover> {
+        match self.accepted.carriage {
+            Some(Carriage::KeptBy(handover)) => Some(handover),
+            _ => None,
         }
     }
 
@@ -133,7 +150,13 @@ impl Outbound {
     }
 
     /// Writes the message as it crosses the mesh.
-    pub(super) fn write(&mut self, id: MessageId, destination: Address, contexts: &mut SenderContexts) {
+    pub(super) fn write(
+        &mut self,
+        now: Instant,
+        id: MessageId,
+        destination: Address,
+        contexts: &mut SenderContexts,
+    ) {
         let accepted = &self.accepted;
         let to = match &accepted.to {
             Destination::Agent { name, .. } | Destination::Group(name) => name.as_str(),
@@ -142,15 +165,26 @@ impl Outbound {
         let reply_to = accepted
             .reply_to
             .map(|reply_to| mesh_protocol::MessageRef { node: reply_to.node, id: reply_to.id });
+        let processed = match accepted.carriage {
+            Some(Carriage::OnBehalf { processed, .. }) => processed,
+            _ => accepted.receipt == ReceiptRequest::Processed,
+        };
         let envelope = Envelope {
             kind: accepted.kind,
             from: accepted.from.as_str(),
             to,
-            processed: accepted.receipt == ReceiptRequest::Processed && destination.is_node(),
+            processed: processed && destination.is_node(),
             reply_to,
             text: accepted.body.is_text(),
             body: accepted.body.bytes(),
         };
+        if let Some(carried) = carried(accepted.carriage, destination, envelope, self.deadline.since(now)) {
+            self.form = Form::Whole;
+            let mut head = [0; CARRIED_HEAD_MAX];
+            let len = carried.write_head(&mut head).unwrap_or(0);
+            self.encoded = [&head[..len], envelope.body].concat();
+            return;
+        }
         // What may have been sent before may meet its own repeat: nothing of it is to depend on the order.
         let plain = self.in_full || self.sent_before || !destination.is_node();
         // A name that is there for one question is not worth a number, which another name would lose for it.
@@ -176,5 +210,24 @@ impl Outbound {
         // Names and bodies were bounded when the message was accepted.
         let len = encoded.write_head(&mut head).unwrap_or(0);
         self.encoded = [&head[..len], envelope.body].concat();
+    }
+}
+
+/// What a message says that does not go from its sender's gateway straight to its receiver, in the place of its envelope.
+fn carried<'a>(
+    carriage: Option<Carriage>,
+    destination: Address,
+    envelope: Envelope<'a>,
+    left: Duration,
+) -> Option<Carried<'a>> {
+    match carriage? {
+        Carriage::OnBehalf { of, .. } => Some(Carried::OnBehalf { of, envelope }),
+        Carriage::Settled { id, hops, verdict } => {
+            Some(Carried::Settled { id, hops, verdict: Verdict::from_codes(verdict)? })
+        }
+        Carriage::KeptBy(Handover { keeper, receiver }) => (destination == keeper).then(|| {
+            let seconds = u32::try_from(left.as_millis() / 1_000).unwrap_or(u32::MAX);
+            Carried::Keep { to: receiver, seconds, envelope }
+        }),
     }
 }

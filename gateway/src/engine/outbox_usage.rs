@@ -32,6 +32,9 @@ impl OutboxUsage {
     pub(super) fn add(&mut self, accepted: &Accepted) {
         self.messages += 1;
         self.bytes += accepted.body.len();
+        if accepted.is_of_others() {
+            return;
+        }
         let of_agent = self.of_agent.entry(accepted.from).or_default();
         *of_agent = (of_agent.0 + 1, of_agent.1 + accepted.body.len());
         if accepted.wants_ack() {
@@ -44,6 +47,9 @@ impl OutboxUsage {
         let (from, len) = (accepted.from, accepted.body.len());
         self.messages -= 1;
         self.bytes -= len;
+        if accepted.is_of_others() {
+            return;
+        }
         if let Some(of_agent) = self.of_agent.get_mut(&from) {
             *of_agent = (of_agent.0 - 1, of_agent.1 - len);
             if of_agent.0 == 0 {

@@ -15,6 +15,7 @@ use super::outbound::{Outbound, Phase};
 use super::outbox_usage::OutboxUsage;
 use super::queues::Queues;
 use super::recent::Recent;
+use super::resting::Resting;
 
 /// What the node is to send next.
 #[derive(Debug)]
@@ -39,13 +40,15 @@ pub(super) struct Overdue {
 /// Everything accepted for the mesh and not completed.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    messages: BTreeMap<MessageId, Outbound>,
+    pub(super) messages: BTreeMap<MessageId, Outbound>,
     /// Deadlines of what is not in flight; the node watches the others.
     deadlines: BTreeSet<(Instant, MessageId)>,
     queues: Queues,
     usage: OutboxUsage,
     contexts: SenderContexts,
     recent: Recent,
+    /// What is left alone for a while.
+    pub(super) resting: Resting,
 }
 
 impl Outgoing {
@@ -143,7 +146,9 @@ impl Outgoing {
 
     /// What came with these tokens and waits for a name or for room.
     pub(super) fn of_tokens(&self, tokens: &[Name]) -> Vec<MessageId> {
-        let waits = |outbound: &Outbound| matches!(outbound.phase, Phase::Naming(_) | Phase::Queued(_));
+        let waits = |outbound: &Outbound| {
+            matches!(outbound.phase, Phase::Naming(_) | Phase::Queued(_) | Phase::Resting(_))
+        };
         let is_theirs =
             |outbound: &Outbound| outbound.accepted.token.is_some_and(|token| tokens.contains(&token));
         let theirs = self.messages.iter().filter(|(_, outbound)| waits(outbound) && is_theirs(outbound));
@@ -176,14 +181,14 @@ impl Outgoing {
     }
 
     /// The most urgent message that the node may have now, and its envelope.
-    pub(super) fn dequeue(&mut self) -> Option<(Dequeued, &[u8])> {
+    pub(super) fn dequeue(&mut self, now: Instant) -> Option<(Dequeued, &[u8])> {
         let (id, destination) = self.queues.pop()?;
         let outbound = self.messages.get_mut(&id)?;
         let priority = outbound.accepted.priority;
         self.deadlines.remove(&(outbound.deadline, id));
         outbound.phase = Phase::InFlight(destination);
         // Only now: which contexts its receiver has is known best when it leaves.
-        outbound.write(id, destination, &mut self.contexts);
+        outbound.write(now, id, destination, &mut self.contexts);
         let dequeued = Dequeued { id, destination, priority, deadline: outbound.deadline };
         Some((dequeued, outbound.encoded()))
     }
@@ -274,25 +279,42 @@ impl Outgoing {
         }
     }
 
-    /// The one node that a message in flight goes to.
+    /// The one node that a message under way is for.
     pub(super) fn receiver(&self, id: MessageId) -> Option<Address> {
-        match self.messages.get(&id)?.phase {
+        let outbound = self.messages.get(&id)?;
+        if let Some(handover) = outbound.handover() {
+            return Some(handover.receiver);
+        }
+        match outbound.phase {
             Phase::InFlight(node) => Some(node).filter(|node| node.is_node()),
             _ => None,
+        }
+    }
+
+    /// It is neither in the node nor in a queue any more.
+    pub(super) fn pause(&mut self, id: MessageId) {
+        let Some(outbound) = self.messages.get_mut(&id) else { return };
+        self.resting.remove(id);
+        match outbound.phase {
+            Phase::InFlight(destination) => {
+                outbound.forget_encoded();
+                let form = outbound.form();
+                self.deadlines.insert((outbound.deadline, id));
+                self.release(id, destination, form);
+            }
+            Phase::Queued(destination) => self.queues.forget(outbound.slot(destination), id),
+            _ => {}
         }
     }
 
     /// The destination does not know the agent: the first time, and where the mesh was to find the node, the name is
     /// looked for again. `None` when that is not so.
     pub(super) fn misdirected(&mut self, id: MessageId) -> Option<NameHash> {
-        let outbound = self.messages.get_mut(&id)?;
-        let name = outbound.misdirected()?;
-        let before = std::mem::replace(&mut outbound.phase, Phase::Naming(name));
-        if let Phase::InFlight(destination) = before {
-            self.deadlines.insert((outbound.deadline, id));
-            outbound.forget_encoded();
-            let form = outbound.form();
-            self.release(id, destination, form);
+        let name = self.messages.get_mut(&id)?.misdirected()?;
+        self.pause(id);
+        if let Some(outbound) = self.messages.get_mut(&id) {
+            outbound.accepted.carriage = None;
+            outbound.phase = Phase::Naming(name);
         }
         Some(name)
     }
@@ -307,8 +329,11 @@ impl Outgoing {
                 self.queues.forget(outbound.slot(destination), id);
                 self.deadlines.remove(&(outbound.deadline, id));
             }
-            Phase::Storing | Phase::Naming(_) => drop(self.deadlines.remove(&(outbound.deadline, id))),
+            Phase::Storing | Phase::Naming(_) | Phase::Resting(_) => {
+                self.deadlines.remove(&(outbound.deadline, id));
+            }
         }
+        self.resting.remove(id);
         Some(outbound.accepted)
     }
 
@@ -323,6 +348,11 @@ impl Outgoing {
                 ("no node answered for that name before the deadline", WaitedFor::Name, Some(name))
             }
             Phase::Storing => ("the deadline passed before it was stored", WaitedFor::Disk, None),
+            Phase::Resting(_) => (
+                "the deadline passed while its receiver was away; it may have been delivered",
+                WaitedFor::Answer,
+                None,
+            ),
             Phase::Queued(_) | Phase::InFlight(_) => {
                 ("the deadline passed while other messages went before it", WaitedFor::Turn, None)
             }

@@ -56,18 +56,24 @@ impl Probes {
             let why = format!("cannot ask {}: too many questions to nodes at a time", ask.node);
             return Err(Refusal::new(ErrorCode::Busy, why).hint("ask again in a second"));
         }
-        self.numbers = self.numbers.wrapping_add(1);
+        let number = self.number();
         self.paced_until = paced_until;
         self.waiting.push(Waiting {
             session,
             reference: ask.reference,
             node: ask.node,
-            number: self.numbers,
+            number,
             began: now,
             until: now + Duration::from_millis(ask.timeout_ms.into()),
             asked,
         });
-        Ok(self.numbers)
+        Ok(number)
+    }
+
+    /// A number for a question of the gateway's own.
+    pub(super) const fn number(&mut self) -> u16 {
+        self.numbers = self.numbers.wrapping_add(1);
+        self.numbers
     }
 
     /// An answer to a ping: who waited for it, and what is said.
@@ -148,7 +154,7 @@ mod tests {
     }
 
     fn hop(id: u16, hop: u8, next: u16) -> TracedHop {
-        TracedHop { id: id as u8, hop, next: Address::new(next), quality: 255 }
+        TracedHop { id: id as u8, hop, keeps: false, next: Address::new(next), quality: 255 }
     }
 
     #[test]

@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use mesh_agent::api::{ErrorCode, Event, MessageRef, Refusal, StepKind};
-use mesh_protocol::{Address, MessageId, Priority, Reason, Verdict};
+use mesh_protocol::{MessageId, Reason, Verdict};
 
 use super::journal::After;
 use super::keys::First;
@@ -44,11 +44,12 @@ impl EngineState {
                 self.timelines.add(self.now, id, StepKind::Stored, None);
                 self.launch(id);
             }
-            After::Report { to, id, priority, verdict } => {
+            After::Report { to, id, priority, verdict, message } => {
                 // From here on a repeat is answered at once, and no longer by this promise.
-                self.incoming.synced(to, id);
+                self.incoming.synced(message.node, message.id);
                 self.commands.report(to, id, priority, verdict);
             }
+            After::Kept { of, id, priority } => self.is_kept(of, id, priority),
             After::SeqReserved(up_to) => {
                 if self.numbers.seqs_synced(up_to, &mut self.journal) {
                     self.commands.seq_reserved(up_to);
@@ -69,7 +70,7 @@ impl EngineState {
             .iter()
             .filter_map(|after| match *after {
                 After::Accepted { id, .. } => Some(MessageRef { node: own, id }),
-                After::Report { to, id, .. } => Some(MessageRef { node: to, id }),
+                After::Report { message, .. } => Some(MessageRef { node: message.node, id: message.id }),
                 _ => None,
             })
             .collect();
@@ -99,7 +100,11 @@ impl EngineState {
             // An answer that lasts nowhere: it only waited for its turn.
             After::Tell { session, event } => self.tell(session, event),
             After::Show(key, _) | After::CursorsReserved(key, _) => self.take_back_shown(key, refused),
-            After::Report { to, id, priority, .. } => self.take_back_delivered(to, id, priority),
+            After::Report { to, id, priority, message, .. } => {
+                self.take_back_delivered(message);
+                self.commands.report(to, id, priority, Verdict::Rejected(Reason::Storage));
+            }
+            After::Kept { of, id, priority } => self.take_back_kept(of, id, priority),
             After::Detach(session) => self.let_go(session),
             // What was to be launched is refused with its *accepted*; reservations are made when the store writes again.
             After::Launch(_) | After::SeqReserved(_) | After::IdsReserved(_) => {}
@@ -136,13 +141,13 @@ impl EngineState {
         }
     }
 
-    /// A message from the mesh is refused, and forgotten, so that its sender may send it again.
-    fn take_back_delivered(&mut self, source: Address, id: MessageId, priority: Priority) {
+    /// A message from the mesh is forgotten, so that its sender may send it again.
+    fn take_back_delivered(&mut self, message: mesh_protocol::MessageRef) {
+        let mesh_protocol::MessageRef { node: source, id } = message;
         let floor = self.incoming.forget(source, id);
         self.journal.stage(Op::DeleteDelivered { source, id });
         if let Some(id) = floor {
             self.journal.stage(Op::PutDelivered { source, id, record: records::FLOOR.to_vec() });
         }
-        self.commands.report(source, id, priority, Verdict::Rejected(Reason::Storage));
     }
 }

@@ -68,6 +68,7 @@ impl EngineState {
 
     pub(super) fn node_traced(&mut self, source: Address, hop: TracedHop) {
         self.probes.traced(self.now, source, hop);
+        self.keepers.traced(self.config.address, source, hop);
         self.probes_over();
     }
 

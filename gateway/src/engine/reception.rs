@@ -4,7 +4,9 @@
 //! behind the same sync stands that this number was delivered, or a repeat after a power cut would be a second message.
 
 use mesh_agent::api::{Body, Destination, Message, MessageRef};
-use mesh_protocol::{Address, Answer, ContextId, EncodedEnvelope, NameHash, Reason, Received, Verdict};
+use mesh_protocol::{
+    Address, Answer, Carried, ContextId, EncodedEnvelope, NameHash, Reason, Received, Verdict,
+};
 
 use super::contexts::{Context, Definition};
 use super::encoding::encode;
@@ -85,8 +87,31 @@ impl EngineState {
 
     /// Puts a message where it belongs, and says the verdict, unless that waits for the disk.
     fn take_in(&mut self, received: &Received<'_>, bytes: &[u8]) -> Result<Option<Verdict>, Reason> {
+        match Carried::parse(bytes).filter(|_| received.destination.is_node()) {
+            None => {
+                let encoded = EncodedEnvelope::parse(bytes).map_err(|_| Reason::Malformed)?;
+                self.take_message(received, encoded, received)
+            }
+            Some(Err(_)) => Err(Reason::Malformed),
+            Some(Ok(Carried::Keep { to, seconds, envelope })) => self.keep(received, to, seconds, &envelope),
+            Some(Ok(Carried::Settled { id, hops, verdict })) => self.settled(received, id, hops, verdict),
+            Some(Ok(Carried::OnBehalf { of, envelope })) => {
+                // The mark is that of who brings it, and nothing of it is remembered.
+                let original = Received { source: of.node, id: of.id, mark: None, ..*received };
+                let whole = EncodedEnvelope::Whole { defines: None, envelope };
+                self.take_message(&original, whole, received)
+            }
+        }
+    }
+
+    /// Takes a message that `bearer` has brought: what its source has sent, or another gateway has kept.
+    fn take_message(
+        &mut self,
+        received: &Received<'_>,
+        encoded: EncodedEnvelope<'_>,
+        bearer: &Received<'_>,
+    ) -> Result<Option<Verdict>, Reason> {
         let &Received { source, id, .. } = received;
-        let encoded = EncodedEnvelope::parse(bytes).map_err(|_| Reason::Malformed)?;
         match self.incoming.known(source, id) {
             Known::Yes => {
                 self.counts.count("messages_repeated");
@@ -116,7 +141,7 @@ impl EngineState {
         self.put_in(received, &meaning, receivers, durable);
         self.remember_delivery(received, &meaning, durable);
         self.counts.count("messages_received");
-        if is_for_nobody { for_nobody } else { Ok(self.verdict_of(received, durable)) }
+        if is_for_nobody { for_nobody } else { Ok(self.verdict_of(received, bearer, durable)) }
     }
 
     /// Who gets it; `None` for a message to a group that does not say which.
@@ -216,14 +241,20 @@ impl EngineState {
 
     /// *Delivered*, at once for what needs no disk. Otherwise nothing yet: it is promised behind the sync, and a sender that hears nothing
     /// asks again.
-    fn verdict_of(&mut self, received: &Received<'_>, durable: bool) -> Option<Verdict> {
-        let &Received { source, id, priority, destination, .. } = received;
+    fn verdict_of(
+        &mut self,
+        received: &Received<'_>,
+        bearer: &Received<'_>,
+        durable: bool,
+    ) -> Option<Verdict> {
         let verdict = Verdict::Delivered;
         if !durable {
             return Some(verdict);
         }
-        if destination.is_node() {
-            self.journal.after(After::Report { to: source, id, priority, verdict });
+        if bearer.destination.is_node() {
+            let message = mesh_protocol::MessageRef { node: received.source, id: received.id };
+            let &Received { source: to, id, priority, .. } = bearer;
+            self.journal.after(After::Report { to, id, priority, verdict, message });
         }
         None
     }

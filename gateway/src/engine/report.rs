@@ -102,6 +102,7 @@ impl Sources<'_> {
                 ("silences", stats.silences),
                 ("frames_paced", stats.frames_paced),
                 ("frames_overrun", adapter.overrun),
+                ("messages_kept_now", self.state.kept.messages() as u64),
             ]
             .map(|(name, count)| (name.to_owned(), count)),
         );

@@ -189,6 +189,7 @@ fn first_id(recovered: &records::Recovered, membership: &Membership, seed: u64) 
 
 fn node(now: Instant, config: Config, recovered: &records::Recovered) -> Box<GatewayNode> {
     let mut node = Box::new(GatewayNode::new(now, config));
+    node.keeps_for_others();
     node.restore_transfers(recovered.transfers_ahead);
     for mark in &recovered.marks {
         node.restore_mark(*mark);

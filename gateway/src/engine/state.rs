@@ -14,6 +14,8 @@ use super::directory::Directory;
 use super::inbox::InboxBound;
 use super::incoming::Incoming;
 use super::journal::Journal;
+use super::keepers::Keepers;
+use super::kept::Kept;
 use super::node_commands::NodeCommands;
 use super::numbers::{NumberSource, Start};
 use super::outgoing::Outgoing;
@@ -81,6 +83,10 @@ pub(super) struct EngineState {
     pub(super) known_nodes: Option<u16>,
     /// Questions to nodes.
     pub(super) probes: Probes,
+    /// Who keeps messages for nodes that are away.
+    pub(super) keepers: Keepers,
+    /// Messages of other gateways that are kept here.
+    pub(super) kept: Kept,
     /// What waits of the messages that came with each token.
     pub(super) accounts: Accounts,
     pub(super) audit: Audit,
@@ -115,6 +121,8 @@ impl EngineState {
             timelines: Timelines::default(),
             known_nodes: None,
             probes: Probes::default(),
+            keepers: Keepers::default(),
+            kept: Kept::default(),
             accounts: recovered.accounts,
             audit: Audit::off(),
         };
@@ -169,7 +177,7 @@ impl EngineState {
             let charge = self.accounts.charge(accepted.token, accepted.body.len());
             self.outgoing.insert(id, accepted, charge, deadline, true);
             self.timelines.begin(self.now, id, StepKind::Recovered);
-            self.launch(id);
+            self.go_on(id);
         }
     }
 }

@@ -99,7 +99,7 @@ fn what_was_set_aside_for_a_silent_node_is_urgent_again_when_that_says_who_is_th
     }
     let ids: Vec<MessageId> = [1, 2].map(MessageId).into();
     state.launch(ids[0]);
-    let next = |state: &mut EngineState| state.outgoing.dequeue().map(|(dequeued, _)| dequeued.id);
+    let next = |state: &mut EngineState| state.outgoing.dequeue(state.now).map(|(dequeued, _)| dequeued.id);
     assert_eq!(next(&mut state), Some(ids[0]));
     state.outgoing.defer(ids[0]);
     state.launch(ids[1]);

@@ -50,6 +50,8 @@ struct Timeline {
     rows: Vec<Row>,
     left_out: u32,
     custodian: Option<Custodian>,
+    /// The node furthest from here that has had custody of it, and how many hops that is.
+    furthest: Option<(u8, Address)>,
     /// Of a message to many: so many other nodes at least have it.
     reached: Option<u16>,
     end: Option<(Instant, Outcome, Option<String>)>,
@@ -141,6 +143,19 @@ impl Timelines {
         }
     }
 
+    /// Another gateway keeps it, so many hops from here.
+    pub(super) fn kept(&mut self, now: Instant, id: MessageId, keeper: Address, hops: Option<u8>) {
+        if let Some(timeline) = self.messages.get_mut(&id) {
+            timeline.custodian = hops.map(|hops| Custodian { node: keeper, hops, gave_up: None });
+            timeline.add(now, What { kind: StepKind::Kept, node: Some(keeper), given_up: None });
+        }
+    }
+
+    /// The node furthest from here that is known to have had custody of a message.
+    pub(super) fn furthest(&self, id: MessageId) -> Option<Address> {
+        self.messages.get(&id)?.furthest.map(|(_, node)| node)
+    }
+
     /// The node tells how it goes on.
     pub(super) fn progress(&mut self, now: Instant, id: MessageId, step: Progress) {
         let Some(timeline) = self.messages.get_mut(&id) else { return };
@@ -152,6 +167,7 @@ impl Timelines {
             Progress::Repeated(node) => (StepKind::Repeated, Some(node)),
             Progress::Custody(node) => {
                 timeline.custodian = Some(Custodian { node, hops: 1, gave_up: None });
+                timeline.furthest = timeline.furthest.max(Some((1, node)));
                 (StepKind::Custody, Some(node))
             }
             Progress::SecondHop(node) => (StepKind::SecondHop, Some(node)),
@@ -165,6 +181,7 @@ impl Timelines {
                 let before = timeline.custodian.filter(|last| last.node == at).and_then(|last| last.gave_up);
                 let since = before.filter(|(known, _)| *known == why).map_or(now, |(_, since)| since);
                 timeline.custodian = Some(Custodian { node: at, hops, gave_up: Some((why, since)) });
+                timeline.furthest = timeline.furthest.max(Some((hops, at)));
                 return timeline.add(now, what);
             }
             Progress::Reached { at_least, .. } => {

@@ -23,6 +23,7 @@ impl EngineState {
             self.commands.find(name, priority);
         }
         self.probes_over();
+        self.keepers.timeout(self.now);
         for _ in 0..self.incoming.expire(self.now) {
             self.counts.count("assemblies_given_up");
         }
@@ -42,6 +43,8 @@ impl EngineState {
             self.directory.next_timeout(),
             self.incoming.next_timeout(),
             self.probes.next_timeout(),
+            self.keepers.next_timeout(),
+            self.outgoing.resting.next(),
         ];
         timers.into_iter().flatten().min()
     }

@@ -94,7 +94,9 @@ impl Reason {
 }
 
 impl Verdict {
-    pub(super) const fn codes(self) -> [u8; 2] {
+    /// Two bytes that say it.
+    #[must_use]
+    pub const fn codes(self) -> [u8; 2] {
         match self {
             Self::Delivered => [1, 0],
             Self::Processed => [2, 0],
@@ -103,7 +105,9 @@ impl Verdict {
         }
     }
 
-    pub(super) fn from_codes(codes: [u8; 2]) -> Option<Self> {
+    /// What two bytes say.
+    #[must_use]
+    pub fn from_codes(codes: [u8; 2]) -> Option<Self> {
         Some(match codes {
             [1, 0] => Self::Delivered,
             [2, 0] => Self::Processed,

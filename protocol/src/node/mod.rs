@@ -76,6 +76,8 @@ every_size!(
         address: Address,
         ttl: u8,
         relay: bool,
+        /// Whether it says that it keeps messages for others.
+        keeps: bool,
         keys: Keyring,
         rng: Rng,
         seq: SeqCounter,
@@ -139,6 +141,7 @@ every_size!(
                 address: config.address,
                 ttl: config.ttl.clamp(1, crate::frame::TTL_MAX),
                 relay: config.relay,
+                keeps: false,
                 keys: config.keys,
                 rng,
                 seq: SeqCounter::new(config.seq_start, config.seq_block),

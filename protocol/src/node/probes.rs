@@ -30,9 +30,14 @@ every_size!(
                 Egress::Direct => (to, self.quality(to)),
                 Egress::Over(next) => (next, self.quality(next)),
             };
-            let hop = TracedHop { id, hop: 0, next, quality };
+            let hop = TracedHop { id, hop: 0, keeps: self.keeps, next, quality };
             self.push_event(PendingEvent::Traced { source: self.address, hop });
             self.control(to, PRIORITY, Control::Probe(Probe::Trace(id)), false)
+        }
+
+        /// Says in traces that this node keeps messages for others until their receivers can be reached.
+        pub const fn keeps_for_others(&mut self) {
+            self.keeps = true;
         }
 
         /// A probe for this node.
@@ -50,7 +55,7 @@ every_size!(
             match probe {
                 Probe::Ping(id) => self.answer_probe(now, source, Probe::Pong(id)),
                 Probe::Trace(id) => {
-                    let hop = TracedHop { id, hop: hops, next: Address::NONE, quality: 0 };
+                    let hop = TracedHop { id, hop: hops, keeps: self.keeps, next: Address::NONE, quality: 0 };
                     self.answer_probe(now, source, Probe::Traced(hop))
                 }
                 Probe::Pong(id) => {
@@ -72,7 +77,7 @@ every_size!(
             let Ok(Control::Probe(Probe::Trace(id))) = Control::parse(frame.body) else { return };
             let quality = next.map_or(0, |next| self.quality(next));
             let next = next.unwrap_or(Address::EVERYONE);
-            let hop = TracedHop { id, hop: frame.ttl0 - frame.ttl + 1, next, quality };
+            let hop = TracedHop { id, hop: frame.ttl0 - frame.ttl + 1, keeps: self.keeps, next, quality };
             if let Err(why) = self.answer_probe(now, frame.src, Probe::Traced(hop)) {
                 self.stats.count(why);
             }

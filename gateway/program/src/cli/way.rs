@@ -136,6 +136,7 @@ fn describe(step: &Step) -> String {
         StepKind::Repair => "no next hop takes it: looking for a route".to_owned(),
         StepKind::Undelivered => format!("{node} gave a frame up"),
         StepKind::SetAside => "set aside: its receiver is silent, and others wait".to_owned(),
+        StepKind::Kept => format!("its receiver is away: {node} keeps it"),
         StepKind::SaidInFull => format!("{node} does not know its names: sent again with them"),
         StepKind::Moved => format!("its agent is not at {node} any more: the mesh is asked again"),
         StepKind::Ended => format!("ended: {}", step.outcome.map_or("unknown", receipt::word)),

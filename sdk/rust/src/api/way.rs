@@ -140,6 +140,8 @@ pub enum StepKind {
     Undelivered,
     /// Its receiver was silent for long: it goes behind all that waits.
     SetAside,
+    /// Its receiver was away: the gateway `node` keeps it, and brings it there when it is back.
+    Kept,
     /// Its receiver did not know the names that it refers to: it goes again with all of them.
     SaidInFull,
     /// The agent was not on that node any more: the mesh is asked again.

@@ -76,6 +76,7 @@ pub(super) fn timeline() -> Timeline {
         StepKind::Repair,
         StepKind::Undelivered,
         StepKind::SetAside,
+        StepKind::Kept,
         StepKind::SaidInFull,
         StepKind::Moved,
     ];

@@ -1,0 +1,119 @@
+//! Receivers that are away: the last gateway on the way keeps what is for them, brings it when they are back, and says so.
+
+use firmware_sim::scenario::Scenario;
+use mesh_agent::api::codec::Codec;
+use mesh_agent::api::{Hello, Name, Outcome, SendRequest, StepKind};
+use mesh_agent::{Client, MessageType};
+use mesh_protocol::{Address, Duration};
+use mesh_testbed::{Testbed, run_in};
+
+/// Gateways west, hut and east in a row, and a device between west and hut.
+const ROW: &str = r#"
+    settle = "30s"
+    offered = "40m"
+    nodes = [
+        { number = 0, name = "west", gateway = true },
+        { number = 1 },
+        { number = 2, name = "hut", gateway = true },
+        { number = 3, name = "east", gateway = true },
+    ]
+    links.given = [
+        { a = 0, b = 1, attenuation = 50 }, { a = 1, b = 2, attenuation = 50 }, { a = 2, b = 3, attenuation = 50 },
+    ]
+    layout.line = { nodes = 4, spacing = 5 }
+    traffic = [ { from = 1, to = 2, bytes = 4, periodic = { every = "1h" } } ]
+"#;
+
+const WEST: usize = 0;
+const HUT: usize = 1;
+const EAST: usize = 2;
+const SEED: u64 = 7;
+
+fn address(node: u16) -> Address {
+    Address::new(node + 1)
+}
+
+async fn attach(testbed: &Testbed, gateway: usize, name: &str) -> Client {
+    testbed.connect(gateway, Hello::new(Name::new(name).unwrap()), Codec::Json).await.unwrap()
+}
+
+fn task(text: &str, within_s: u64) -> SendRequest {
+    SendRequest::new("bob@0x0004".parse().unwrap(), MessageType::Task, text)
+        .with_durable(true)
+        .within(std::time::Duration::from_secs(within_s))
+}
+
+fn run<F, Fut>(script: F)
+where
+    F: FnOnce(Testbed) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let scenario = Scenario::parse("row.toml", ROW).unwrap_or_else(|error| panic!("{error}"));
+    run_in(&scenario, SEED, script).unwrap();
+}
+
+async fn counter(client: &Client, name: &str) -> u64 {
+    client.handle().status().await.unwrap().counters.get(name).copied().unwrap_or(0)
+}
+
+#[test]
+fn the_gateway_before_a_receiver_that_is_away_keeps_a_message_and_brings_it_when_its_sender_is_away() {
+    run(async |testbed| {
+        let (alice, hut) = (attach(&testbed, WEST, "alice").await, attach(&testbed, HUT, "warden").await);
+        let bob = attach(&testbed, EAST, "bob").await;
+        testbed.pause(Duration::from_secs(60)).await;
+        let first = alice.handle().send(task("while all are there", 60)).await.unwrap();
+        assert_eq!(first.receipt().await.unwrap().outcome, Outcome::Delivered);
+        drop(bob);
+        testbed.cut(EAST).await.unwrap();
+        let mut pending = alice.handle().send(task("water the roses", 1_200)).await.unwrap();
+        let id = pending.accepted().await.unwrap().id;
+        let mut seconds = 0;
+        while counter(&alice, "messages_kept_elsewhere").await == 0 {
+            testbed.pause(Duration::from_secs(1)).await;
+            seconds += 1;
+            assert!(seconds < 120, "{:#?}", alice.handle().why(id).await);
+        }
+        println!("kept after {seconds} s: {:#?}", alice.handle().why(id).await.unwrap());
+        assert_eq!(counter(&hut, "messages_kept_now").await, 1);
+
+        // Now its sender is away, and its receiver comes back.
+        drop(alice);
+        testbed.cut(WEST).await.unwrap();
+        testbed.restart(EAST).unwrap();
+        let mut bob = attach(&testbed, EAST, "bob").await;
+        let mut texts = Vec::new();
+        while texts.last().is_none_or(|text| text != "water the roses") {
+            let message = bob.inbox().next_message().await.unwrap();
+            assert_eq!(message.id.node, address(0));
+            texts.push(message.body.as_text().unwrap().to_owned());
+        }
+        while counter(&hut, "messages_brought").await == 0 {
+            testbed.pause(Duration::from_secs(1)).await;
+        }
+        // And its sender hears of it, once it is back itself.
+        testbed.restart(WEST).unwrap();
+        let mut alice = attach(&testbed, WEST, "alice").await;
+        let receipt = loop {
+            match alice.inbox().next().await.unwrap() {
+                mesh_agent::Incoming::Receipt(receipt) if receipt.id == id => break receipt,
+                _ => {}
+            }
+        };
+        assert_eq!(
+            (receipt.outcome, receipt.at_node, receipt.hops),
+            (Outcome::Delivered, Some(address(3)), Some(3))
+        );
+        let story = alice.handle().why(id).await.unwrap();
+        assert!(story.steps.iter().any(|step| step.what == StepKind::Kept && step.node == Some(address(2))));
+        testbed.pause(Duration::from_secs(60)).await;
+        assert_eq!(counter(&hut, "messages_kept_now").await, 0);
+        assert_eq!(hut.handle().status().await.unwrap().outbox, 0, "nothing is left of it");
+        assert_eq!(alice.handle().status().await.unwrap().outbox, 0);
+        let again = tokio::select! {
+            message = bob.inbox().next_message() => Some(message),
+            () = testbed.pause(Duration::from_secs(120)) => None,
+        };
+        assert!(again.is_none(), "once: {again:?}");
+    });
+}
