@@ -4,14 +4,17 @@
 //! Owns the script: who speaks when, and which gateway goes when. How an agent lives on meanwhile is `agent`'s business; what was
 //! seen goes into `record`, which judges it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use mesh_agent::api::{Body, Destination, Message, Name, NameError, SendRequest};
+use firmware_sim::scenario::Scenario;
+use mesh_agent::api::{Body, Destination, Hello, Message, Name, NameError, SendRequest};
 use mesh_protocol::{Duration, Instant, MessageType, Priority};
 use tokio::task::JoinSet;
 
 use super::agent::{Agent, codec};
 use super::error::TestbedError;
+use super::play::{PlayError, run_in};
 use super::record::Record;
 use super::report::RunReport;
 use super::site::Site;
@@ -43,6 +46,8 @@ pub struct Workload {
     pub deadline_ms: u32,
     /// Bytes of one large message from the first agent to the last; 0 for none.
     pub large: usize,
+    /// Whether the gateways' first agents ask a device that is called `echo`.
+    pub echo: bool,
     /// Gateways that are away for a while.
     pub absences: Vec<Absence>,
 }
@@ -81,6 +86,7 @@ impl Default for Workload {
             gap: Duration::from_millis(750),
             deadline_ms: 60_000,
             large: 2_000,
+            echo: true,
             absences: Vec::new(),
         }
     }
@@ -108,6 +114,26 @@ impl Workload {
         let ran = site.run(|testbed| async move { workload.live(testbed).await })?;
         let record = ran.result?;
         Ok(record.report((ran.trace, ran.transmitted, ran.received, ran.commits), ran.ended))
+    }
+
+    /// Runs it among the gateways and devices of a scenario; and says what the gateways that are there at the end have counted since
+    /// their last start.
+    ///
+    /// # Errors
+    /// As [`super::play`].
+    pub fn run_in(
+        &self,
+        scenario: &Scenario,
+        seed: u64,
+    ) -> Result<(RunReport, BTreeMap<String, u64>), PlayError> {
+        let workload = self.clone();
+        let ran = run_in(scenario, seed, |testbed| async move {
+            let record = workload.live(testbed.clone()).await?;
+            Ok::<_, TestbedError>((record, counted(&testbed).await))
+        })?;
+        let (record, counters) = ran.result?;
+        let report = record.report((ran.trace, ran.transmitted, ran.received, ran.commits), ran.ended);
+        Ok((report, counters))
     }
 
     async fn live(self, testbed: Testbed) -> Result<Record, TestbedError> {
@@ -180,7 +206,8 @@ impl Workload {
         if agent < gateways {
             let name = |text: &str| Name::new(text).ok();
             let text = |to: &str| Body::text(format!("{agent} to {to}"));
-            let (group, echo) = (name(GROUP).map(Destination::Group), name(ECHO).map(Destination::agent));
+            let group = name(GROUP).map(Destination::Group);
+            let echo = name(ECHO).map(Destination::agent).filter(|_| self.echo);
             let everyone = Some(Destination::Everyone);
             said.extend([
                 (group, MessageType::Notification, Priority::Medium, text("the group")),
@@ -205,6 +232,20 @@ impl Workload {
 }
 
 type Shared = Arc<Mutex<Record>>;
+
+/// The counters of all gateways that have power, added up.
+async fn counted(testbed: &Testbed) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for gateway in 0..testbed.gateways() {
+        let Ok(name) = Name::new("counter") else { continue };
+        let Ok(client) = testbed.connect(gateway, Hello::new(name), codec(0)).await else { continue };
+        for (name, count) in client.handle().status().await.map(|status| status.counters).unwrap_or_default()
+        {
+            *sums.entry(name).or_default() += count;
+        }
+    }
+    sums
+}
 
 /// Says what the plan has for an agent. What it cannot say as its gateway is away, it does not say.
 async fn speak(agent: Agent, plan: Plan) -> Result<(), TestbedError> {

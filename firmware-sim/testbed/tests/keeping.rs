@@ -1,11 +1,13 @@
 //! Receivers that are away: the last gateway on the way keeps what is for them, brings it when they are back, and says so.
 
+use std::collections::BTreeMap;
+
 use firmware_sim::scenario::Scenario;
 use mesh_agent::api::codec::Codec;
 use mesh_agent::api::{Hello, Name, Outcome, SendRequest, StepKind};
 use mesh_agent::{Client, MessageType};
-use mesh_protocol::{Address, Duration};
-use mesh_testbed::{Testbed, run_in};
+use mesh_protocol::{Address, Duration, Rng};
+use mesh_testbed::{Absence, Ending, Testbed, Workload, run_in};
 
 /// Gateways west, hut and east in a row, and a device between west and hut.
 const ROW: &str = r#"
@@ -116,4 +118,81 @@ fn the_gateway_before_a_receiver_that_is_away_keeps_a_message_and_brings_it_when
         };
         assert!(again.is_none(), "once: {again:?}");
     });
+}
+
+/// Everyone is back long before.
+const DEADLINE_MS: u32 = 1_200_000;
+
+/// Seeds of the random test: `KEEPING_RUNS`, from `KEEPING_SEED` on.
+fn seeds() -> std::ops::Range<u64> {
+    let number =
+        |name: &str, usual| std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(usual);
+    let first = number("KEEPING_SEED", 1);
+    first..first + number("KEEPING_RUNS", 6)
+}
+
+/// Each gateway is away now and then: east for long, so that what is for it is kept, the others at any moment of that, amid a sentence or
+/// a write. All have power at the end.
+fn absences(rng: &mut Rng) -> Vec<Absence> {
+    let mut absences = Vec::new();
+    for gateway in [WEST, HUT, EAST] {
+        let (times, longest) =
+            if gateway == EAST { (1 + rng.below(3), 200_000) } else { (rng.below(3), 40_000) };
+        let mut after = 0;
+        for _ in 0..times {
+            after += 500 + rng.below(30_000);
+            let lasts = 500 + rng.below(longest);
+            let how = [Ending::Cut, Ending::MidSentence, Ending::Stop][rng.below(3) as usize];
+            absences.push(Absence {
+                gateway,
+                after: Duration::from_millis(after),
+                lasts: Duration::from_millis(lasts),
+                how,
+            });
+            after += lasts;
+        }
+    }
+    absences
+}
+
+#[test]
+fn nothing_is_lost_or_comes_twice_though_everyone_loses_its_power_while_messages_are_kept() {
+    let scenario = Scenario::parse("row.toml", ROW).unwrap_or_else(|error| panic!("{error}"));
+    let mut all = BTreeMap::<String, u64>::new();
+    let mut accepted = 0;
+    for seed in seeds() {
+        let absences = absences(&mut Rng::stream(seed, "absences"));
+        let gap = Duration::from_secs(6);
+        let usual = Workload::default();
+        let workload = Workload {
+            agents: 1,
+            messages: 16,
+            gap,
+            deadline_ms: DEADLINE_MS,
+            echo: false,
+            absences,
+            ..usual
+        };
+        let (report, counters) = workload.run_in(&scenario, seed).unwrap();
+        let found = (&report.problems, report.open);
+        assert_eq!(found, (&Vec::new(), 0), "seed {seed}, KEEPING_SEED to repeat it");
+        // It ends when all is completed: but for answers to queries, which are wanted for a minute, nothing waited for its deadline.
+        assert!(report.ended_us < u64::from(DEADLINE_MS) * 1_000, "seed {seed}: {} µs", report.ended_us);
+        accepted += report.accepted;
+        for (name, count) in counters {
+            *all.entry(name).or_default() += count;
+        }
+    }
+    let count = |name: &str| all.get(name).copied().unwrap_or(0);
+    println!(
+        "seeds {:?}: {accepted} accepted; of the last runs of their gateways: {} kept elsewhere, {} kept, {} brought, {} settled twice",
+        seeds(),
+        count("messages_kept_elsewhere"),
+        count("messages_kept"),
+        count("messages_brought"),
+        count("settlements_of_nothing"),
+    );
+    assert!(
+        ["messages_kept_elsewhere", "messages_kept", "messages_brought"].iter().all(|name| count(name) > 0)
+    );
 }
