@@ -3,8 +3,10 @@
 //! Owns the decision. Where an answer waits is `posting`'s business, when the message itself counts as delivered `intake`'s.
 
 use mesh_protocol::{
-    Duration, Envelope, EnvelopeError, MessageRef, MessageType, NameHash, Part, Reason, Received,
+    Carried, Duration, Envelope, EnvelopeError, MessageRef, MessageType, NameHash, Part, Reason, Received,
 };
+
+use crate::tables::MessageName;
 
 /// How long anyone wants an answer.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -22,24 +24,40 @@ pub enum Decision<'a> {
     Answer {
         /// The message.
         query: Envelope<'a>,
-        /// What is to be sent to its source, as urgent as it was, [within](ANSWER_WITHIN) so long.
+        /// What is to be sent to whose it is, as urgent as it was, [within](ANSWER_WITHIN) so long.
         answer: Envelope<'a>,
     },
 }
 
-/// Decides about a message whose bytes are all of it, at a node whose agents bear `names`. A query is answered with its own body, as an
+/// Whose a message is, and its number there, and what it says: also where another node has kept it and brings it now. To that one goes the
+/// verdict, and by this name the message is known, whoever brings it.
+///
+/// # Errors
+/// Why it is refused.
+pub fn original<'a>(received: &Received<'a>) -> Result<(MessageName, Envelope<'a>), Reason> {
+    match Carried::parse(received.bytes) {
+        Some(Ok(Carried::OnBehalf { of, envelope })) if received.destination.is_node() => {
+            Ok(((of.node, of.id), envelope))
+        }
+        // It keeps nothing for others, and nobody keeps anything for it.
+        Some(_) => Err(Reason::Malformed),
+        None => match Envelope::parse(received.bytes) {
+            Ok(envelope) => Ok(((received.source, received.id), envelope)),
+            // It keeps no contexts of senders: a source that hears this says the names again.
+            Err(EnvelopeError::UnknownContext) => Err(Reason::UnknownContext),
+            Err(_) => Err(Reason::Malformed),
+        },
+    }
+}
+
+/// Decides about a message of this [name](original), at a node whose agents bear `names`. A query is answered with its own body, as an
 /// echo; `waiting` messages of this node wait already.
 pub fn decide<'a>(
-    received: &Received<'a>,
+    (node, id): MessageName,
+    envelope: Envelope<'a>,
     mut names: impl Iterator<Item: AsRef<str>>,
     waiting: usize,
 ) -> Decision<'a> {
-    let envelope = match Envelope::parse(received.bytes) {
-        Ok(envelope) => envelope,
-        // It keeps no contexts of senders: a source that hears this says the names again.
-        Err(EnvelopeError::UnknownContext) => return Decision::Refuse(Reason::UnknownContext),
-        Err(_) => return Decision::Refuse(Reason::Malformed),
-    };
     // Without a name it is for the node itself.
     if !envelope.to.is_empty() && !names.any(|name| name.as_ref() == envelope.to) {
         return Decision::Refuse(Reason::NoSuchAgent);
@@ -56,7 +74,7 @@ pub fn decide<'a>(
         from: envelope.to,
         to: envelope.from,
         processed: false,
-        reply_to: Some(MessageRef { node: received.source, id: received.id }),
+        reply_to: Some(MessageRef { node, id }),
         text: envelope.text,
         body: envelope.body,
     };
@@ -91,7 +109,7 @@ pub const fn take_part(taken: u32, part: Part, len: usize) -> PartStep {
 
 #[cfg(test)]
 mod tests {
-    use mesh_protocol::{Address, MessageId, Priority};
+    use mesh_protocol::{Address, CARRIED_HEAD_MAX, MessageId, Priority};
 
     use super::*;
 
@@ -105,17 +123,41 @@ mod tests {
         body: b"hello",
     };
 
+    const ASKER: MessageName = (Address::new(3), MessageId(7));
+
     fn decided(envelope: &Envelope<'_>, waiting: usize, test: impl FnOnce(Decision<'_>)) {
         let mut bytes = [0; 64];
         let len = envelope.write(&mut bytes).unwrap();
-        decided_of(&bytes[..len], waiting, test);
+        let (name, envelope) = original(&received(&bytes[..len])).unwrap();
+        assert_eq!(name, ASKER);
+        test(decide(name, envelope, ["lamp", "echo"].iter(), waiting));
     }
 
-    fn decided_of(bytes: &[u8], waiting: usize, test: impl FnOnce(Decision<'_>)) {
-        let (source, destination) = (Address::new(3), Address::new(4));
-        let (id, priority) = (MessageId(7), Priority::Low);
-        let received = Received { source, destination, id, priority, hops: 1, part: None, mark: None, bytes };
-        test(decide(&received, ["lamp", "echo"].iter(), waiting));
+    const fn received(bytes: &[u8]) -> Received<'_> {
+        let (source, id) = ASKER;
+        let (destination, priority) = (Address::new(4), Priority::Low);
+        Received { source, destination, id, priority, hops: 1, part: None, mark: None, bytes }
+    }
+
+    #[test]
+    fn a_message_that_another_node_has_kept_is_known_and_answered_as_its_senders() {
+        let of = MessageRef { node: Address::new(9), id: MessageId(70) };
+        let mut head = [0; CARRIED_HEAD_MAX];
+        let len = Carried::OnBehalf { of, envelope: ENVELOPE }.write_head(&mut head).unwrap();
+        let mut bytes = [0; CARRIED_HEAD_MAX + 5];
+        bytes[..len].copy_from_slice(&head[..len]);
+        bytes[len..len + 5].copy_from_slice(b"hello");
+        let brought = received(&bytes[..len + 5]);
+        let (name, envelope) = original(&brought).unwrap();
+        assert_eq!((name, envelope), ((of.node, of.id), ENVELOPE));
+        let decision = decide(name, envelope, ["echo"].iter(), 0);
+        let Decision::Answer { answer, .. } = decision else { panic!("{decision:?}") };
+        assert_eq!(answer.reply_to, Some(of));
+        let to_all = Received { destination: Address::EVERYONE, ..brought };
+        assert_eq!(original(&to_all), Err(Reason::Malformed), "it is brought to one");
+        let len =
+            Carried::Keep { to: of.node, seconds: 60, envelope: ENVELOPE }.write_head(&mut head).unwrap();
+        assert_eq!(original(&received(&head[..len])), Err(Reason::Malformed), "it keeps nothing for others");
     }
 
     #[test]
@@ -145,7 +187,7 @@ mod tests {
         decided(&other, 0, |decision| assert_eq!(decision, Decision::Refuse(Reason::NoSuchAgent)));
         let own = Envelope { to: "", ..ENVELOPE };
         decided(&own, 0, |decision| assert!(matches!(decision, Decision::Answer { .. })));
-        decided_of(&[], 0, |decision| assert_eq!(decision, Decision::Refuse(Reason::Malformed)));
+        assert_eq!(original(&received(&[])), Err(Reason::Malformed));
         let hash = NameHash::of("echo");
         assert!(is_wanted(["lamp", "echo"].iter(), hash) && !is_wanted(["lamp"].iter(), hash));
     }

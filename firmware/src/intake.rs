@@ -35,8 +35,8 @@ pub struct Held<D> {
     pub priority: Priority,
     /// What flash must have first.
     pub mark: ReplayMark,
-    /// Whether its source waits for a receipt.
-    pub wants_receipt: bool,
+    /// Who waits for a receipt, if anyone does, and of which message of its: its source, or who has kept it for this node.
+    pub receipt: Option<MessageName>,
     /// What its agent is to have.
     pub message: D,
 }
@@ -161,7 +161,7 @@ mod tests {
 
     const fn held(id: u32) -> Held<u32> {
         let mark = ReplayMark { src: Address::new(5), epoch: 1, seq: 10 * id };
-        Held { name: name(id), priority: Priority::High, mark, wants_receipt: true, message: id }
+        Held { name: name(id), priority: Priority::High, mark, receipt: Some(name(id)), message: id }
     }
 
     fn intake() -> Intake<u32, Known, Deque<Receipt, 2>> {

@@ -25,7 +25,7 @@
 //! A board: flash in RAM here, a node, and a host between the two. A message of another node comes in, is kept, and answered.
 //! ```
 //! use heapless::{Deque, Vec};
-//! use mesh_firmware::answers::{ANSWER_WITHIN, ANSWERS, Decision, decide, is_wanted};
+//! use mesh_firmware::answers::{ANSWER_WITHIN, ANSWERS, Decision, decide, is_wanted, original};
 //! use mesh_firmware::flash::Flash;
 //! use mesh_firmware::intake::{Arrival, Intake, Receipt};
 //! use mesh_firmware::flash_log::{Change, FlashLog, MarkTable};
@@ -126,13 +126,16 @@
 //!         if received.part.is_some() {
 //!             return Some(Verdict::Rejected(Reason::TooLarge)); // no room to put the parts together
 //!         }
-//!         let name = (received.source, received.id);
+//!         let (name, envelope) = match original(received) {
+//!             Ok(opened) => opened,
+//!             Err(reason) => return Some(Verdict::Rejected(reason)),
+//!         };
 //!         match self.intake.arrival(name) {
 //!             Arrival::New => {}
 //!             Arrival::Waits => return None,
 //!             Arrival::Verdict(verdict) => return Some(verdict),
 //!         }
-//!         let answer = match decide(received, NAMES.iter(), self.postings.waiting()) {
+//!         let answer = match decide(name, envelope, NAMES.iter(), self.postings.waiting()) {
 //!             Decision::Refuse(reason) => return Some(Verdict::Rejected(reason)),
 //!             Decision::Deliver(_) => None,
 //!             Decision::Answer { answer, .. } => {
@@ -141,7 +144,7 @@
 //!                     return Some(Verdict::Rejected(Reason::TooLarge));
 //!                 };
 //!                 envelope.truncate(len);
-//!                 let (to, priority) = (received.source, received.priority);
+//!                 let (to, priority) = (name.0, received.priority);
 //!                 let Ok(id) = self.postings.number() else {
 //!                     return Some(Verdict::Rejected(Reason::InboxFull));
 //!                 };

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ble_bearer::sim::Radio;
-use mesh_firmware::answers::{ANSWER_WITHIN, Decision, PartStep, decide, is_wanted, take_part};
+use mesh_firmware::answers::{ANSWER_WITHIN, Decision, PartStep, decide, is_wanted, original, take_part};
 use mesh_firmware::flash_log;
 use mesh_firmware::intake::{Arrival, Held, Intake, Receipt};
 use mesh_firmware::posting::{self, Postings};
@@ -165,7 +165,7 @@ impl Shell<'_, '_> {
     /// What to say of a part; `None` for nothing yet.
     fn take_part(&mut self, received: &Received<'_>, part: Part) -> Option<Verdict> {
         let &Received { source, id, .. } = received;
-        if let Some(verdict) = self.already(received) {
+        if let Some(verdict) = self.already((source, id)) {
             return verdict;
         }
         let Some(parts) = &mut self.app.parts else { return Some(Verdict::Rejected(Reason::TooLarge)) };
@@ -178,20 +178,25 @@ impl Shell<'_, '_> {
             }
             PartStep::Complete => {
                 parts.remove(&(source, id));
-                self.deliver(received, Vec::new(), None)
+                self.deliver(received, (source, id), Vec::new(), None)
             }
         }
     }
 
     fn take(&mut self, received: &Received<'_>) -> Option<Verdict> {
-        if let Some(verdict) = self.already(received) {
+        let (name, envelope) = match original(received) {
+            Ok(opened) => opened,
+            Err(reason) => return Some(Verdict::Rejected(reason)),
+        };
+        if let Some(verdict) = self.already(name) {
             return verdict;
         }
-        let envelope = match decide(received, self.app.names.iter(), self.app.waiting(received.priority)) {
+        let waiting = self.app.waiting(received.priority);
+        let envelope = match decide(name, envelope, self.app.names.iter(), waiting) {
             Decision::Refuse(reason) => return Some(Verdict::Rejected(reason)),
             Decision::Deliver(envelope) => envelope,
             Decision::Answer { query, answer } => {
-                let answer = posting(received.source, received.priority, ANSWER_WITHIN, &answer);
+                let answer = posting(name.0, received.priority, ANSWER_WITHIN, &answer);
                 // `decide` lets fewer wait than there is room for.
                 if self.app.post(self.local, self.flash, answer).is_err() {
                     return Some(Verdict::Rejected(Reason::InboxFull));
@@ -199,12 +204,12 @@ impl Shell<'_, '_> {
                 query
             }
         };
-        self.deliver(received, envelope.body.to_vec(), envelope.reply_to)
+        self.deliver(received, name, envelope.body.to_vec(), envelope.reply_to)
     }
 
     /// What to say of a message that was taken before, or that there is no room for: `Some(None)` while it is on its way to flash.
-    fn already(&self, received: &Received<'_>) -> Option<Option<Verdict>> {
-        match self.app.intake.arrival((received.source, received.id)) {
+    fn already(&self, name: MessageName) -> Option<Option<Verdict>> {
+        match self.app.intake.arrival(name) {
             Arrival::New => None,
             Arrival::Waits => Some(None),
             Arrival::Verdict(verdict) => Some(Some(verdict)),
@@ -214,11 +219,13 @@ impl Shell<'_, '_> {
     fn deliver(
         &mut self,
         received: &Received<'_>,
+        name: MessageName,
         body: Vec<u8>,
         reply_to: Option<MessageRef>,
     ) -> Option<Verdict> {
-        let &Received { source, id, hops, priority, mark, .. } = received;
-        let name = (source, id);
+        let &Received { hops, priority, mark, .. } = received;
+        let (source, id) = name;
+        let receipt = received.wants_verdict().then_some((received.source, received.id));
         // It goes in the same write as the message, or ahead of the delivery: frames that brought it bring nothing after a cut.
         if let Some(mark) = mark {
             self.flash.stage(Change::Log(flash_log::Change::Mark(mark)));
@@ -226,15 +233,13 @@ impl Shell<'_, '_> {
         if self.app.durable {
             // Its table has room without end.
             let _ = self.app.intake.expect(name);
-            let wants_receipt = received.wants_verdict();
-            self.flash.stage(Change::Inbox { source, id, priority, hops, body, reply_to, wants_receipt });
+            self.flash.stage(Change::Inbox { source, id, priority, hops, body, reply_to, receipt });
             return None;
         }
         self.app.safe.extend(self.flash.poll(self.now));
         let message = Delivered { at: self.now, source, id, hops, body, reply_to };
         if let Some(mark) = mark.filter(|mark| !self.flash.kept().has(*mark)) {
-            let wants_receipt = received.wants_verdict();
-            self.app.intake.hold(Held { name, priority, mark, wants_receipt, message });
+            self.app.intake.hold(Held { name, priority, mark, receipt, message });
             return None;
         }
         self.app.intake.delivered(name);

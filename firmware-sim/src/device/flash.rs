@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_firmware::flash_log::{self, FlashLog, Kept};
+use mesh_firmware::tables::MessageName;
 use mesh_protocol::{Address, Duration, Instant, MessageId, MessageRef, Priority};
 
 use super::Posting;
@@ -28,7 +29,8 @@ pub(super) enum Change {
         hops: u8,
         body: Vec<u8>,
         reply_to: Option<MessageRef>,
-        wants_receipt: bool,
+        /// Who waits for a receipt, and of which message of its.
+        receipt: Option<MessageName>,
     },
     /// An own message, and when the device was given it by its clock.
     Outbox { id: MessageId, posting: Posting, posted: Instant },
@@ -218,7 +220,7 @@ mod tests {
             hops: 3,
             body: vec![7; 5],
             reply_to: None,
-            wants_receipt: true,
+            receipt: Some((source, id)),
         }
     }
 

@@ -81,13 +81,13 @@ impl Device {
                 Change::Log(flash_log::Change::Seq { up_to, .. }) => {
                     self.node.seq_reserved(up_to);
                 }
-                Change::Inbox { source, id, priority, hops, body, reply_to, wants_receipt } => {
+                Change::Inbox { source, id, priority, hops, body, reply_to, receipt } => {
                     self.app.intake.delivered((source, id));
                     self.app.delivered.push(Delivered { at: now, source, id, hops, body, reply_to });
                     self.trace(TraceEvent::Delivered(source, id));
                     // From the receipt on its source forgets the message: so it comes behind the write. Who calls to many wants none.
-                    if wants_receipt {
-                        self.app.intake.owe_receipt((source, id, priority));
+                    if let Some((to, id)) = receipt {
+                        self.app.intake.owe_receipt((to, id, priority));
                     }
                 }
                 Change::Outbox { id, posting, posted } => self.app.written(id, posting, posted),
@@ -106,8 +106,8 @@ impl Device {
             let (source, id) = held.name;
             self.app.delivered.push(Delivered { at: now, ..held.message });
             self.trace(TraceEvent::Delivered(source, id));
-            if held.wants_receipt {
-                self.app.intake.owe_receipt((source, id, held.priority));
+            if let Some((to, id)) = held.receipt {
+                self.app.intake.owe_receipt((to, id, held.priority));
             }
         }
         let node = &mut self.node;

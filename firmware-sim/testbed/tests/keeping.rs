@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use ble_bearer::sim::StationId;
 use firmware_sim::scenario::Scenario;
 use mesh_agent::api::codec::Codec;
-use mesh_agent::api::{Hello, Name, Outcome, SendRequest, StepKind};
+use mesh_agent::api::{Destination, Hello, Name, Outcome, SendRequest, StepKind};
 use mesh_agent::{Client, MessageType};
 use mesh_protocol::{Address, Duration, Rng};
 use mesh_testbed::{Absence, Ending, Testbed, Workload, run_in};
@@ -45,13 +46,26 @@ fn task(text: &str, within_s: u64) -> SendRequest {
         .within(std::time::Duration::from_secs(within_s))
 }
 
+fn row() -> Scenario {
+    Scenario::parse("row.toml", ROW).unwrap_or_else(|error| panic!("{error}"))
+}
+
 fn run<F, Fut>(script: F)
 where
     F: FnOnce(Testbed) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let scenario = Scenario::parse("row.toml", ROW).unwrap_or_else(|error| panic!("{error}"));
-    run_in(&scenario, SEED, script).unwrap();
+    run_in(&row(), SEED, script).unwrap();
+}
+
+/// Waits until a counter of a gateway has come so far.
+async fn until(testbed: &Testbed, client: &Client, name: &str, count: u64) {
+    let mut seconds = 0;
+    while counter(client, name).await < count {
+        testbed.pause(Duration::from_secs(1)).await;
+        seconds += 1;
+        assert!(seconds < 300, "{name}: {:#?}", client.handle().status().await.unwrap().counters);
+    }
 }
 
 async fn counter(client: &Client, name: &str) -> u64 {
@@ -70,13 +84,7 @@ fn the_gateway_before_a_receiver_that_is_away_keeps_a_message_and_brings_it_when
         testbed.cut(EAST).await.unwrap();
         let mut pending = alice.handle().send(task("water the roses", 1_200)).await.unwrap();
         let id = pending.accepted().await.unwrap().id;
-        let mut seconds = 0;
-        while counter(&alice, "messages_kept_elsewhere").await == 0 {
-            testbed.pause(Duration::from_secs(1)).await;
-            seconds += 1;
-            assert!(seconds < 120, "{:#?}", alice.handle().why(id).await);
-        }
-        println!("kept after {seconds} s: {:#?}", alice.handle().why(id).await.unwrap());
+        until(&testbed, &alice, "messages_kept_elsewhere", 1).await;
         assert_eq!(counter(&hut, "messages_kept_now").await, 1);
 
         // Now its sender is away, and its receiver comes back.
@@ -90,9 +98,7 @@ fn the_gateway_before_a_receiver_that_is_away_keeps_a_message_and_brings_it_when
             assert_eq!(message.id.node, address(0));
             texts.push(message.body.as_text().unwrap().to_owned());
         }
-        while counter(&hut, "messages_brought").await == 0 {
-            testbed.pause(Duration::from_secs(1)).await;
-        }
+        until(&testbed, &hut, "messages_brought", 1).await;
         // And its sender hears of it, once it is back itself.
         testbed.restart(WEST).unwrap();
         let mut alice = attach(&testbed, WEST, "alice").await;
@@ -117,6 +123,93 @@ fn the_gateway_before_a_receiver_that_is_away_keeps_a_message_and_brings_it_when
             () = testbed.pause(Duration::from_secs(120)) => None,
         };
         assert!(again.is_none(), "once: {again:?}");
+    });
+}
+
+#[test]
+fn a_device_gets_what_was_kept_for_it_and_its_answer_goes_to_who_has_asked() {
+    let mut scenario = ROW.replace("{ number = 3, name = \"east\", gateway = true },", "");
+    scenario = scenario.replace("settle", "# Not a gateway, number 3 is a device.\n    settle");
+    let scenario = Scenario::parse("device.toml", &scenario).unwrap_or_else(|error| panic!("{error}"));
+    run_in(&scenario, SEED, async |testbed: Testbed| {
+        let (mut alice, hut) = (attach(&testbed, WEST, "alice").await, attach(&testbed, HUT, "warden").await);
+        testbed.pause(Duration::from_secs(60)).await;
+        testbed.with(|world| world.set_powered(StationId(3), false));
+        let ask = SendRequest::new(Destination::Node(address(3)), MessageType::Query, "how warm is it?");
+        let ask = ask.with_durable(true).within(std::time::Duration::from_secs(600));
+        let pending = alice.handle().send(ask).await.unwrap();
+        until(&testbed, &hut, "messages_kept_now", 1).await;
+        testbed.with(|world| world.set_powered(StationId(3), true));
+        let receipt = pending.receipt().await.unwrap();
+        assert_eq!((receipt.outcome, receipt.at_node), (Outcome::Delivered, Some(address(3))), "{receipt:?}");
+        let answer = alice.inbox().next_message().await.unwrap();
+        assert_eq!((answer.reply_to, answer.body.as_text()), (Some(receipt.id), Some("how warm is it?")));
+        testbed.pause(Duration::from_secs(60)).await;
+        assert_eq!(hut.handle().status().await.unwrap().outbox, 0);
+    })
+    .unwrap();
+}
+
+#[test]
+fn when_who_keeps_a_message_is_gone_it_goes_straight_to_a_receiver_that_is_heard() {
+    let aside = "{ a = 2, b = 3, attenuation = 50 }, { a = 1, b = 4, attenuation = 50 }, { a = 4, b = 3, attenuation = 50 },";
+    let text = ROW.replace("{ a = 2, b = 3, attenuation = 50 },", aside).replace("nodes = 4", "nodes = 5");
+    let scenario = Scenario::parse("two-ways.toml", &text).unwrap_or_else(|error| panic!("{error}"));
+    run_in(&scenario, SEED, async |testbed: Testbed| {
+        let alice = attach(&testbed, WEST, "alice").await;
+        testbed.pause(Duration::from_secs(60)).await;
+        testbed.with(|world| world.set_powered(StationId(4), false));
+        testbed.cut(EAST).await.unwrap();
+        let pending = alice.handle().send(task("it takes two ways", 1_200)).await.unwrap();
+        until(&testbed, &alice, "messages_kept_elsewhere", 1).await;
+        testbed.cut(HUT).await.unwrap();
+        testbed.with(|world| world.set_powered(StationId(4), true));
+        testbed.restart(EAST).unwrap();
+        let mut bob = attach(&testbed, EAST, "bob").await;
+        let receipt = pending.receipt().await.unwrap();
+        assert_eq!((receipt.outcome, receipt.hops), (Outcome::Delivered, Some(3)), "{receipt:?}");
+        assert_eq!(bob.inbox().next_message().await.unwrap().body.as_text(), Some("it takes two ways"));
+        // And once, though the other one comes back with it.
+        testbed.restart(HUT).unwrap();
+        let hut = attach(&testbed, HUT, "warden").await;
+        until(&testbed, &hut, "messages_brought", 1).await;
+        assert_eq!(counter(&bob, "messages_repeated").await, 1);
+        let again = tokio::select! {
+            message = bob.inbox().next_message() => Some(message),
+            () = testbed.pause(Duration::from_secs(60)) => None,
+        };
+        assert!(again.is_none(), "{again:?}");
+        until(&testbed, &alice, "settlements_of_nothing", 1).await;
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_a_gateway_has_no_room_to_keep_goes_on_by_itself() {
+    run(async |testbed| {
+        const MESSAGES: usize = 70;
+        let (alice, hut) = (attach(&testbed, WEST, "alice").await, attach(&testbed, HUT, "warden").await);
+        drop(attach(&testbed, EAST, "bob").await);
+        testbed.pause(Duration::from_secs(60)).await;
+        testbed.cut(EAST).await.unwrap();
+        let mut pending = Vec::new();
+        for n in 0..MESSAGES {
+            pending.push(alice.handle().send(task(&n.to_string(), 1_800)).await.unwrap());
+        }
+        until(&testbed, &hut, "messages_not_kept", 1).await;
+        assert_eq!(counter(&hut, "messages_kept_now").await, 64, "of one agent");
+        testbed.restart(EAST).unwrap();
+        let mut bob = attach(&testbed, EAST, "bob").await;
+        let mut came = std::collections::BTreeSet::new();
+        while came.len() < MESSAGES {
+            let text = bob.inbox().next_message().await.unwrap().body.as_text().unwrap().to_owned();
+            assert!(came.insert(text.clone()), "{text} came twice");
+        }
+        for pending in pending {
+            assert_eq!(pending.receipt().await.unwrap().outcome, Outcome::Delivered);
+        }
+        testbed.pause(Duration::from_secs(60)).await;
+        assert_eq!(counter(&hut, "messages_kept_now").await, 0);
     });
 }
 
@@ -157,7 +250,7 @@ fn absences(rng: &mut Rng) -> Vec<Absence> {
 
 #[test]
 fn nothing_is_lost_or_comes_twice_though_everyone_loses_its_power_while_messages_are_kept() {
-    let scenario = Scenario::parse("row.toml", ROW).unwrap_or_else(|error| panic!("{error}"));
+    let scenario = row();
     let mut all = BTreeMap::<String, u64>::new();
     let mut accepted = 0;
     for seed in seeds() {

@@ -11,6 +11,8 @@ use mesh_protocol::{
     SendError,
 };
 
+use super::carriage::Handover;
+use super::keepers::Keeper;
 use super::state::EngineState;
 use super::{Engine, records};
 use crate::store::Op;
@@ -174,6 +176,13 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
                     None => return,
                 }
             };
+            let receiver = dequeued.destination;
+            if dequeued.may_be_kept
+                && let Keeper::Found(_, keeper) = self.state.keepers.of(now, receiver)
+            {
+                self.state.outgoing.hand_over(dequeued.id, Some(Handover { keeper, receiver }));
+                continue;
+            }
             let delivery = Delivery {
                 id: dequeued.id,
                 destination: dequeued.destination,

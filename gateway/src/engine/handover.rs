@@ -5,7 +5,7 @@
 
 use ble_bearer::{Bearer, Clock};
 use mesh_agent::api::{Outcome, StepKind, WaitedFor};
-use mesh_protocol::{Duration, MessageId, Reason, Received, SendOutcome, Verdict};
+use mesh_protocol::{MessageId, Reason, Received, SendOutcome, Verdict};
 
 use super::Engine;
 use super::accepted::Accepted;
@@ -16,9 +16,6 @@ use super::journal::After;
 use super::keepers::Keeper;
 use super::state::EngineState;
 use crate::store::Op;
-
-/// What has less time left is not worth to be kept elsewhere: it would cross the mesh for a wait that is over soon. A guess.
-const WORTH: Duration = Duration::from_secs(20);
 
 impl<B: Bearer, C: Clock> Engine<B, C> {
     /// What nobody answers is left alone or handed over, and whoever is heard again gets what waits.
@@ -35,6 +32,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             let far = self.node.paths().find(|path| path.destination == node).map(|path| path.last_heard);
             if let Some(at) = near.max(far).filter(|at| *at > since) {
                 self.state.outgoing.heard(node, at);
+                self.state.keepers.heard(node);
             }
         }
         self.state.wake();
@@ -54,8 +52,10 @@ impl EngineState {
             self.take_over_again(id);
             return true;
         }
-        let lasts = accepted.durable && self.outgoing.left(id, self.now).is_some_and(|left| left >= WORTH);
-        let Some(receiver) = self.outgoing.receiver(id).filter(|_| lasts) else { return false };
+        let Some(receiver) = self.outgoing.receiver(id).filter(|_| self.outgoing.may_be_kept(id, self.now))
+        else {
+            return false;
+        };
         match self.keepers.of(self.now, receiver) {
             Keeper::NotNow => false,
             Keeper::Unknown => {

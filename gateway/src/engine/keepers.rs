@@ -50,7 +50,7 @@ pub(super) struct Keepers {
 
 impl Keepers {
     /// Who keeps what is for a node.
-    pub(super) fn of(&mut self, now: Instant, receiver: Address) -> Keeper {
+    pub(super) fn of(&self, now: Instant, receiver: Address) -> Keeper {
         let Some(&(until, search)) = self.searches.get(&receiver) else {
             return if self.searches.len() < NODES { Keeper::Unknown } else { Keeper::NotNow };
         };
@@ -91,6 +91,11 @@ impl Keepers {
                 (*until, *search) = (now + NOBODY_FOR, Search::Nobody);
             }
         }
+    }
+
+    /// A node was heard: what is for it goes straight there.
+    pub(super) fn heard(&mut self, receiver: Address) {
+        self.searches.remove(&receiver);
     }
 
     /// What is over by now: answers are no longer waited for, and what was found or was not holds no more.
@@ -151,6 +156,8 @@ mod tests {
         assert_eq!(keepers.of(at(3), FAR), Keeper::Found(3, Address::new(4)));
         assert_eq!(keepers.next_timeout(), None);
         assert_eq!(keepers.of(at(123), FAR), Keeper::Unknown, "the way may be another by now");
+        keepers.heard(FAR);
+        assert_eq!(keepers.of(at(3), FAR), Keeper::Unknown, "it is back");
     }
 
     #[test]

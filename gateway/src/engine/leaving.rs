@@ -18,6 +18,11 @@ const ASKED_AGAIN: Duration = Duration::from_secs(60);
 const KEEPERS_TURN: Duration = Duration::from_secs(60);
 
 impl Outgoing {
+    /// Whether another gateway may be asked to keep it.
+    pub(super) fn may_be_kept(&self, id: MessageId, now: Instant) -> bool {
+        self.messages.get(&id).is_some_and(|outbound| outbound.may_be_kept(now))
+    }
+
     /// Who is to keep a message, or keeps it.
     pub(super) fn handover(&self, id: MessageId) -> Option<Handover> {
         self.messages.get(&id)?.handover()

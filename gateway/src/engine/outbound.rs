@@ -17,6 +17,9 @@ use crate::agents::is_passing;
 /// About as many as there were such tries. A guess.
 const LATE_ANSWERS: u8 = 4;
 
+/// What has less time left is not worth to be kept elsewhere: it would cross the mesh for a wait that is over soon. A guess.
+const WORTH_KEEPING: Duration = Duration::from_secs(20);
+
 /// What a message waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -95,6 +98,11 @@ impl Outbound {
             Some(Carriage::KeptBy(handover)) => Some(handover),
             _ => None,
         }
+    }
+
+    /// Whether another gateway may be asked to keep it: nobody has been so far, and it lasts.
+    pub(super) fn may_be_kept(&self, now: Instant) -> bool {
+        self.accepted.durable && self.accepted.carriage.is_none() && self.deadline.since(now) >= WORTH_KEEPING
     }
 
     /// Where it waits for room in the node, on its way to `destination`.

@@ -24,6 +24,8 @@ pub(super) struct Dequeued {
     pub(super) destination: Address,
     pub(super) priority: Priority,
     pub(super) deadline: Instant,
+    /// Whether another gateway may be asked to keep it.
+    pub(super) may_be_kept: bool,
 }
 
 /// A message whose deadline has passed before the node had it.
@@ -189,7 +191,8 @@ impl Outgoing {
         outbound.phase = Phase::InFlight(destination);
         // Only now: which contexts its receiver has is known best when it leaves.
         outbound.write(now, id, destination, &mut self.contexts);
-        let dequeued = Dequeued { id, destination, priority, deadline: outbound.deadline };
+        let may_be_kept = outbound.may_be_kept(now);
+        let dequeued = Dequeued { id, destination, priority, deadline: outbound.deadline, may_be_kept };
         Some((dequeued, outbound.encoded()))
     }
 

@@ -93,6 +93,10 @@ impl EngineState {
                 self.take_message(received, encoded, received)
             }
             Some(Err(_)) => Err(Reason::Malformed),
+            // What this node has sent comes back to nobody here.
+            Some(Ok(Carried::OnBehalf { of, .. })) if of.node == self.config.address => {
+                Err(Reason::Malformed)
+            }
             Some(Ok(Carried::Keep { to, seconds, envelope })) => self.keep(received, to, seconds, &envelope),
             Some(Ok(Carried::Settled { id, hops, verdict })) => self.settled(received, id, hops, verdict),
             Some(Ok(Carried::OnBehalf { of, envelope })) => {
