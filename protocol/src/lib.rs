@@ -176,6 +176,7 @@ pub use control::{
 };
 #[cfg(feature = "node")]
 pub use crypto::{EpochKeys, Keyring, Mic, NONCE_LEN, NetKey};
+#[cfg(feature = "node")]
 pub use envelope::{
     BODY_MAX, CONTEXTS, ContextId, ENVELOPE_HEAD_MAX, EncodedEnvelope, Envelope, EnvelopeError, MessageRef,
     NAME_MAX,

@@ -107,6 +107,7 @@ impl Probes {
                 next_hop: hop.next.is_node().then_some(hop.next),
                 link: (hop.quality > 0).then(|| f32::from(hop.quality) / 255.0),
                 after_us: now.since(waiting.began).as_micros(),
+                keeps: hop.keeps,
             });
             if source == waiting.node {
                 *reached = true;

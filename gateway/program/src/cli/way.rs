@@ -182,21 +182,22 @@ fn show_trace(trace: &Trace) -> String {
         rows.extend((before.map_or(hop.hop, |before| before + 1)..hop.hop).map(unknown_hop));
         rows.push(hop_row(hop, trace.node));
     }
-    table(["HOP", "NODE", "NEXT HOP", "LINK", "AFTER"], &rows)
+    table(["HOP", "NODE", "NEXT HOP", "LINK", "AFTER", "KEEPS"], &rows)
 }
 
-fn unknown_hop(hop: u8) -> [String; 5] {
-    [hop.to_string(), "?".to_owned(), "?".to_owned(), "-".to_owned(), "-".to_owned()]
+fn unknown_hop(hop: u8) -> [String; 6] {
+    [hop.to_string(), "?".to_owned(), "?".to_owned(), "-".to_owned(), "-".to_owned(), "?".to_owned()]
 }
 
-fn hop_row(hop: &TraceHop, end: Address) -> [String; 5] {
+fn hop_row(hop: &TraceHop, end: Address) -> [String; 6] {
     let next = match hop.next_hop {
         Some(next) => next.to_string(),
         None if hop.node == end => "-".to_owned(),
         None => "(flooded)".to_owned(),
     };
     let link = hop.link.map_or_else(|| "-".to_owned(), |link| format!("{:.0} %", link * 100.0));
-    [hop.hop.to_string(), hop.node.to_string(), next, link, ms(hop.after_us)]
+    let keeps = if hop.keeps { "yes" } else { "-" };
+    [hop.hop.to_string(), hop.node.to_string(), next, link, ms(hop.after_us), keeps.to_owned()]
 }
 
 #[cfg(test)]
@@ -250,6 +251,7 @@ mod tests {
             next_hop: next.map(Address::new),
             link: next.map(|_| 0.9),
             after_us: 12_340,
+            keeps: node == 2,
         };
         let hops = vec![hop(0, 1, Some(2)), hop(1, 2, None), hop(3, 6, None)];
         let text = show_trace(&Trace { reference: None, node: Address::new(6), reached: true, hops });
@@ -258,11 +260,11 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "HOP NODE NEXT HOP LINK AFTER",
-                "0 0x0001 0x0002 90 % 12.3 ms",
-                "1 0x0002 (flooded) - 12.3 ms",
-                "2 ? ? - -",
-                "3 0x0006 - - 12.3 ms",
+                "HOP NODE NEXT HOP LINK AFTER KEEPS",
+                "0 0x0001 0x0002 90 % 12.3 ms -",
+                "1 0x0002 (flooded) - 12.3 ms yes",
+                "2 ? ? - - ?",
+                "3 0x0006 - - 12.3 ms -",
             ]
         );
     }

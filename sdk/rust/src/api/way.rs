@@ -140,14 +140,14 @@ pub enum StepKind {
     Undelivered,
     /// Its receiver was silent for long: it goes behind all that waits.
     SetAside,
-    /// Its receiver was away: the gateway `node` keeps it, and brings it there when it is back.
-    Kept,
     /// Its receiver did not know the names that it refers to: it goes again with all of them.
     SaidInFull,
     /// The agent was not on that node any more: the mesh is asked again.
     Moved,
     /// It has ended; `outcome` says how.
     Ended,
+    /// Its receiver was away: the gateway `node` keeps it, and brings it there when it is back.
+    Kept,
 }
 
 /// One thing that happened to a message, or several of a kind.
@@ -235,8 +235,11 @@ pub struct TraceHop {
     pub link: Option<f32>,
     /// When its answer came, in microseconds after the question.
     pub after_us: u64,
+    /// Whether it keeps messages for others while their receivers are away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps: bool,
 }
-two_forms!(TraceHop { hop, node, next_hop, link, after_us });
+two_forms!(TraceHop { hop, node, next_hop, link, after_us, keeps });
 
 /// The way to a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

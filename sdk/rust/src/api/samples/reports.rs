@@ -96,8 +96,10 @@ pub(super) fn trace() -> Trace {
         next_hop: Some(Address::new(2)),
         link: Some(0.75),
         after_us: 0,
+        keeps: true,
     };
-    let end = TraceHop { hop: 1, node: Address::new(2), next_hop: None, link: None, after_us: 9_000 };
+    let end =
+        TraceHop { hop: 1, node: Address::new(2), next_hop: None, link: None, after_us: 9_000, keeps: false };
     Trace { reference: Some(7), node: Address::new(2), reached: true, hops: vec![own, end] }
 }
 
