@@ -68,3 +68,46 @@ fn who_is_down_takes_nothing_and_a_gateway_forgets_nothing() {
         assert_eq!((message.reached, message.outcome.as_deref()), (1, Some("delivered")), "{message:?}");
     }
 }
+
+/// A source that sent three times what goes through begun each message with too little of its time left: 2 % arrived in time, and what
+/// another one sent over the same relay was lost with them.
+#[test]
+fn past_what_goes_through_goodput_stays_and_another_source_is_heard() {
+    let source = |rate: u32| {
+        format!(
+            r#"
+            settle = "60s"
+            offered = "60s"
+            drain = "5s"
+            layout.line = {{ nodes = 4, spacing = 5 }}
+            links.given = [
+                {{ a = 0, b = 2, attenuation = 50 }}, {{ a = 1, b = 2, attenuation = 50 }}, {{ a = 2, b = 3, attenuation = 50 }},
+            ]
+            traffic = [
+                {{ from = 0, to = 3, bytes = 48, priority = "MEDIUM", deadline = "2s", poisson = {{ rate = {rate} }} }},
+                {{ from = 1, to = 3, bytes = 8, priority = "MEDIUM", deadline = "2s", poisson = {{ rate = 1 }} }},
+            ]
+            "#
+        )
+    };
+    let delivered = |rate: u32, seed: u64| {
+        let scenario = Scenario::parse("greedy.toml", &source(rate)).unwrap();
+        let run = play(&scenario, StackKind::Mesh, seed, false);
+        [0, 1].map(|from| {
+            let of = || run.messages.iter().filter(|message| message.from == from);
+            (of().filter(|message| message.reached == 1).count(), of().count())
+        })
+    };
+    for seed in 1..=2 {
+        let [(most, _), _] = delivered(6, seed);
+        let [(greedy, asked), (modest, all)] = delivered(20, seed);
+        println!(
+            "seed {seed}: {greedy} of {asked} at 20 a second, {most} at 6; {modest} of {all} of the other source"
+        );
+        assert!(
+            asked > 2 * most && greedy * 2 > most,
+            "seed {seed}: {greedy} of {asked}, {most} at 6 a second"
+        );
+        assert!(modest * 10 >= all * 9, "seed {seed}: {modest} of {all}");
+    }
+}

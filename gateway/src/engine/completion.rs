@@ -84,7 +84,7 @@ impl EngineState {
                 .because("the deadline passed without an answer; it may have been delivered")
                 .waiting_for(WaitedFor::Answer),
             SendOutcome::Expired => Completion::new(Outcome::Expired)
-                .because("the deadline passed before all of it was on the air")
+                .because("the deadline passed before all of it was on the air, or was too near for what else is on its way")
                 .waiting_for(WaitedFor::Air),
             SendOutcome::Rejected(Reason::NoSuchAgent) => match self.outgoing.misdirected(id) {
                 // The agent has moved since its node was learned: the message is not over, it looks for it again.

@@ -71,6 +71,9 @@ impl<const N: usize> Outbox<N> {
         let slot = self.slots.iter_mut().find(|slot| slot.as_ref().is_some_and(asked))?;
         let found = slot.as_mut()?;
         let (progress, sample) = found.decided(now, verdict)?;
+        if matches!(verdict, Verdict::Delivered | Verdict::Processed) && found.shows_service() {
+            self.usual.took(found.total, found.began.until(now));
+        }
         release_if_done(slot, progress);
         Some((progress, sample))
     }

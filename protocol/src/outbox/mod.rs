@@ -11,6 +11,7 @@ mod many;
 mod outcome;
 mod slot;
 mod turns;
+mod usual;
 
 pub(crate) use outcome::Progress;
 pub use outcome::{Delivery, SendOutcome};
@@ -21,6 +22,7 @@ use crate::segment::{Cut, LONG_SEGMENT_LEN, SEGMENT_HEADER, Segment, TransferId}
 use crate::{Address, Duration, Instant, MessageId, PerClass, Priority};
 
 use slot::{SILENT_AFTER, Slot};
+use usual::Usual;
 
 /// The longest body of a frame of a message; 13 bytes fit a legacy frame with the short MIC.
 pub(crate) const SINGLE_MAX: usize = SEGMENT_HEADER + LONG_SEGMENT_LEN;
@@ -49,6 +51,7 @@ pub(crate) struct Outbox<const N: usize> {
     next_transfer: TransferId,
     turns: u32,
     births: u32,
+    usual: Usual,
 }
 
 impl<const N: usize> Outbox<N> {
@@ -60,6 +63,7 @@ impl<const N: usize> Outbox<N> {
             next_transfer: TransferId::new(first_transfer),
             turns: 0,
             births: 0,
+            usual: Usual::new(),
         }
     }
 
@@ -109,6 +113,15 @@ impl<const N: usize> Outbox<N> {
         self.births = self.births.wrapping_add(1);
         self.slots[at] = Some(Slot::new(now, delivery, total, cut, self.births));
         self.load(now, at, first);
+        let usual = self.usual;
+        if let Some(slot) = &mut self.slots[at]
+            && !slot.single
+            && !slot.to_many()
+            && usual.is_too_late(total, delivery.deadline.since(now))
+        {
+            // It ends at once, and says so.
+            slot.delivery.deadline = now;
+        }
         true
     }
 
@@ -268,7 +281,11 @@ impl<const N: usize> Outbox<N> {
     /// ready; only ends are returned.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Progress> {
         for slot in &mut self.slots {
-            if let Some(progress) = slot.as_mut().and_then(|slot| slot.handle_timeout(now)) {
+            let Some(found) = slot else { continue };
+            if let Some(progress) = found.handle_timeout(now) {
+                if matches!(progress, Progress::Done(..)) && found.shows_service() {
+                    self.usual.was_late(found.total, found.began.until(now));
+                }
                 release_if_done(slot, progress);
                 return Some(progress);
             }

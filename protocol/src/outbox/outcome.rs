@@ -47,7 +47,7 @@ pub enum SendOutcome {
     Sent,
     /// The destination did not take it.
     Rejected(Reason),
-    /// The deadline passed before all of it was on the air: it cannot have been delivered.
+    /// The deadline passed before all of it was on the air, or was too near for all that is on its way: it cannot have been delivered.
     Expired,
     /// The deadline passed without an answer: it may have been delivered.
     Unknown,

@@ -5,6 +5,7 @@
 use heapless::Vec;
 
 use super::outcome::{Delivery, Progress, SendOutcome};
+use super::usual::Ticks;
 use crate::block::{BlockHead, PART_LEN, Part, head_buffer};
 use crate::control::{Ack, Verdict};
 use crate::segment::{BLOCK_MAX, Cut, TransferId, all};
@@ -55,6 +56,8 @@ pub(super) struct Slot {
     pub(super) last_seq: u32,
     pub(super) frames: u16,
     pub(super) last_sent: Instant,
+    /// When the first of all its frames left.
+    pub(super) began: Ticks,
     /// Whether a segment of this block went twice: an answer then does not say to which of the two, and shows no round trip.
     pub(super) retransmitted: bool,
     /// Epoch and SEQ of the newest ack.
@@ -99,6 +102,7 @@ impl Slot {
             last_seq: 0,
             frames: 0,
             last_sent: now,
+            began: Ticks::of(now),
             retransmitted: false,
             last_ack: None,
             wants_part: false,
@@ -142,6 +146,9 @@ impl Slot {
     pub(super) fn sent(&mut self, now: Instant, index: u8, timeout: Duration, paced: bool) -> bool {
         let again = self.was_sent(index);
         let bit = 1u64 << index;
+        if !self.has_begun() {
+            self.began = Ticks::of(now);
+        }
         self.retransmitted |= again;
         self.sent |= bit;
         self.passed |= bit;
@@ -315,6 +322,11 @@ impl Slot {
 
     pub(super) fn has_begun(&self) -> bool {
         self.sent != 0 || self.offset != 0
+    }
+
+    /// Whether the time it takes says how long such messages take: it is in segments to one node, and has been on the air.
+    pub(super) fn shows_service(&self) -> bool {
+        !self.single && !self.to_many() && self.has_begun()
     }
 
     /// Whether it only waits for a verdict, or for a sign of life of a receiver that has long been silent.
