@@ -165,6 +165,7 @@ mod tests {
         let mut keepers = Keepers::default();
         let keeper = Address::new(4);
         let search = |keepers: &mut Keepers, s, number| {
+            keepers.timeout(at(s));
             keepers.asked(at(s), FAR, number);
             keepers.traced(OWN, keeper, hop(number, 1, true));
             keepers.timeout(at(s + 3));
