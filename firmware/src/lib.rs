@@ -104,8 +104,8 @@
 //!                 Answer::None
 //!             }
 //!             Event::Received(received) => {
-//!                 let verdict = self.received(&received).filter(|_| received.wants_verdict());
-//!                 verdict.map_or(Answer::None, Answer::Verdict)
+//!                 // Of a message to many nobody hears a verdict; with one that refuses, the node is not counted.
+//!                 self.received(&received).map_or(Answer::None, Answer::Verdict)
 //!             }
 //!             _ => Answer::None,
 //!         }

@@ -42,13 +42,13 @@ impl Tallies {
         Self { waiting: Vec::new() }
     }
 
-    /// So many more nodes have a message of `origin`, which is `hops` away.
+    /// So many more nodes have a message of `origin`: this one, which is `hops` away from there, or `None` for others.
     pub(crate) fn add(
         &mut self,
         now: Instant,
         (origin, message): (Address, MessageId),
         count: u16,
-        hops: u8,
+        hops: Option<u8>,
         spread: Duration,
     ) {
         let known = |tally: &&mut Tally| tally.origin == origin && tally.message == message;
@@ -56,7 +56,9 @@ impl Tallies {
             tally.count = tally.count.saturating_add(count);
             return;
         }
-        let due = now + EACH_HOP.times(u64::from(FAR.saturating_sub(hops))) + spread;
+        // Those further away have had their turn already when a sum of theirs comes.
+        let turns = hops.map_or(1, |hops| FAR.saturating_sub(hops));
+        let due = now + EACH_HOP.times(u64::from(turns)) + spread;
         let _ = self.waiting.push(Tally { origin, message, count, due });
     }
 
@@ -81,9 +83,9 @@ mod tests {
         let mut tallies = Tallies::new();
         let of = |n| (Address::new(1), MessageId(n));
         let far = Instant::ZERO + EACH_HOP.times(3);
-        tallies.add(Instant::ZERO, of(1), 1, 2, Duration::ZERO);
-        tallies.add(Instant::ZERO, of(2), 1, 5, Duration::ZERO);
-        tallies.add(far, of(1), 7, 2, Duration::ZERO);
+        tallies.add(Instant::ZERO, of(1), 1, Some(2), Duration::ZERO);
+        tallies.add(Instant::ZERO, of(2), 1, Some(5), Duration::ZERO);
+        tallies.add(far, of(1), 7, None, Duration::ZERO);
         assert_eq!(tallies.next_due(), Some(far));
         assert_eq!(tallies.due(far).map(|tally| (tally.message.0, tally.count)), Some((2, 1)));
         assert_eq!(tallies.due(far), None);
@@ -92,11 +94,19 @@ mod tests {
         assert_eq!(tallies.next_due(), None);
     }
 
+    /// Each hop once waited as for those further away, whose sum it had: over five of them it came when nobody listened any more.
+    #[test]
+    fn a_sum_of_others_waits_for_one_turn_where_nothing_waits() {
+        let mut tallies = Tallies::new();
+        tallies.add(Instant::ZERO, (Address::new(1), MessageId(1)), 3, None, Duration::ZERO);
+        assert_eq!(tallies.next_due(), Some(Instant::ZERO + EACH_HOP));
+    }
+
     #[test]
     fn a_further_message_is_not_counted() {
         let mut tallies = Tallies::new();
         for n in 0..=TALLIES as u32 {
-            tallies.add(Instant::ZERO, (Address::new(1), MessageId(n)), 1, 9, Duration::ZERO);
+            tallies.add(Instant::ZERO, (Address::new(1), MessageId(n)), 1, Some(9), Duration::ZERO);
         }
         assert_eq!(core::iter::from_fn(|| tallies.due(Instant::ZERO)).count(), TALLIES);
     }

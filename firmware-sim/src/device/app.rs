@@ -159,7 +159,9 @@ impl Shell<'_, '_> {
         if verdict != Verdict::Delivered {
             self.trace(TraceEvent::Verdict(source, id, verdict));
         }
-        if received.wants_verdict() { Answer::Verdict(verdict) } else { Answer::None }
+        // Who refuses a message to many says nothing, and is not counted as one that has it.
+        let counts = verdict == Verdict::Delivered && !received.wants_verdict();
+        if counts { Answer::None } else { Answer::Verdict(verdict) }
     }
 
     /// What to say of a part; `None` for nothing yet.

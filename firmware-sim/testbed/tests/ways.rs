@@ -4,7 +4,9 @@
 use ble_bearer::sim::StationId;
 use firmware_sim::scenario::Scenario;
 use mesh_agent::api::codec::Codec;
-use mesh_agent::api::{Hello, Name, Outcome, Receipt, SendRequest, StepKind, Timeline, WaitedFor};
+use mesh_agent::api::{
+    Body, Destination, Hello, Name, Outcome, Receipt, SendRequest, StepKind, Timeline, WaitedFor,
+};
 use mesh_agent::{Client, MessageType};
 use mesh_protocol::{Address, Duration};
 use mesh_testbed::{Testbed, run_in};
@@ -176,6 +178,28 @@ fn why_and_receipt_tell_where_a_message_stood_that_did_not_arrive() {
         // What another gateway took over, and what nobody knows of.
         for id in ["0x0006/1", "0x0001/999999"] {
             assert!(west.handle().why(id.parse().unwrap()).await.is_err(), "{id}");
+        }
+    });
+}
+
+/// Devices once counted themselves among those that have a message to everyone, though they had no room to put its parts together.
+#[test]
+fn who_refuses_a_message_to_everyone_is_not_counted_as_one_that_has_it() {
+    run(async |testbed| {
+        let (west, mut east) = (attach(&testbed, 0, "alice").await, attach(&testbed, 1, "bob").await);
+        testbed.pause(Duration::from_secs(70)).await;
+        let send = |bytes| {
+            SendRequest::new(Destination::Everyone, MessageType::Notification, Body::data(vec![7; bytes]))
+        };
+        for (bytes, reached) in [(8, 6), (1_500, 1)] {
+            let receipt = west.handle().send(send(bytes)).await.unwrap().receipt().await.unwrap();
+            assert_eq!(receipt.outcome, Outcome::Sent);
+            assert_eq!(
+                receipt.detail.and_then(|detail| detail.reached),
+                Some(reached),
+                "{bytes}: {receipt:?}"
+            );
+            assert_eq!(east.inbox().next_message().await.unwrap().body.bytes().len(), bytes);
         }
     });
 }

@@ -23,7 +23,8 @@ every_size!(
                     Ok(())
                 }
                 Feedback::Tally(Tallied { origin, message, count }) => {
-                    self.tally(now, (origin, message), count);
+                    let spread = self.rng.jitter(TALLY_SPREAD);
+                    self.tallies.add(now, (origin, message), count, None, spread);
                     Ok(())
                 }
             }
@@ -31,13 +32,9 @@ every_size!(
 
         /// The application has all of a message to many, and did not refuse it.
         pub(super) fn has_taken(&mut self, now: Instant, source: Address, id: MessageId) {
-            self.tally(now, (source, id), 1);
-        }
-
-        fn tally(&mut self, now: Instant, of: (Address, MessageId), count: u16) {
-            let hops = self.paths.iter().find(|path| path.destination == of.0).map_or(1, |path| path.hops);
+            let hops = self.paths.iter().find(|path| path.destination == source).map_or(1, |path| path.hops);
             let spread = self.rng.jitter(TALLY_SPREAD);
-            self.tallies.add(now, of, count, hops, spread);
+            self.tallies.add(now, (source, id), 1, Some(hops), spread);
         }
 
         /// Hands on the sums that are due: to the next hop, or to their origin where that is a neighbour. Without a route
