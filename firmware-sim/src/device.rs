@@ -11,6 +11,7 @@ mod checks;
 mod chip;
 mod class_queue;
 mod clock;
+mod dropping;
 mod flash;
 mod memory;
 mod power;
@@ -71,7 +72,7 @@ impl Device {
         let node = boot.node(clock.local(now), &flash);
         let mut device = Self {
             node,
-            app: App::new(&boot.options),
+            app: App::new(&boot.options, boot.address, &boot.keys),
             flash,
             clock,
             up: false,

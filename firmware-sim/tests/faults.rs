@@ -111,3 +111,33 @@ fn past_what_goes_through_goodput_stays_and_another_source_is_heard() {
         assert!(modest * 10 >= all * 9, "seed {seed}: {modest} of {all}");
     }
 }
+
+/// A fifth of the members takes what it is to pass on, says that it has it, and drops it.
+#[test]
+fn messages_find_honest_ways_around_members_that_drop_what_they_took_custody_of() {
+    let nodes = 50;
+    let drops = |node: &u32| node % 5 == 2;
+    let droppers: String =
+        (0..nodes).filter(drops).map(|node| format!("{{ number = {node}, drops = true }}, ")).collect();
+    let honest: Vec<u32> = (0..nodes).filter(|node| !drops(node)).collect();
+    let source = format!(
+        r#"
+        settle = "60s"
+        offered = "20s"
+        drain = "35s"
+        nodes = [ {droppers} ]
+        layout.office = {{ nodes = {nodes}, width = 80, depth = 30, floors = 1, height = 3.5 }}
+        links.propagation = {{ exponent = 3.0, fading = 2, floor_loss = 15, shadowing = 4 }}
+        radio.tx_dbm = -12
+        traffic = [
+            {{ from = {honest:?}, to = {honest:?}, bytes = 8, priority = "HIGH", deadline = "30s", poisson = {{ rate = 1 }} }},
+            {{ from = {honest:?}, to = {honest:?}, bytes = 48, priority = "MEDIUM", deadline = "30s", poisson = {{ rate = 1 }} }},
+        ]
+        "#
+    );
+    let scenario = Scenario::parse("droppers.toml", &source).unwrap_or_else(|error| panic!("{error}"));
+    let run = play(&scenario, StackKind::Mesh, 1, false);
+    let reached = run.messages.iter().filter(|message| message.reached == 1).count();
+    println!("{reached} of {}", run.messages.len());
+    assert!(run.messages.len() > 20 && reached * 100 >= run.messages.len() * 99);
+}

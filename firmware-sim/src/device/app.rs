@@ -11,12 +11,13 @@ use mesh_firmware::intake::{Arrival, Held, Intake, Receipt};
 use mesh_firmware::posting::{self, Postings};
 use mesh_firmware::tables::MessageName;
 use mesh_protocol::{
-    Address, Answer, Duration, Envelope, Event, Host, Instant, LinkId, MessageId, MessageRef, NameHash, Part,
-    PerClass, Priority, Reason, Received, SendOutcome, Verdict,
+    Address, Answer, Duration, Envelope, EpochKeys, Event, Host, Instant, Keyring, LinkId, MessageId,
+    MessageRef, NameHash, Part, PerClass, Priority, Reason, Received, SendOutcome, Verdict,
 };
 
 use super::boot::Options;
 use super::class_queue::ClassQueue;
+use super::dropping::Dropping;
 use super::flash::{Change, Flash};
 use super::memory::{AllMessages, Unbounded};
 use super::trace_events::{Audit, TraceEvent};
@@ -76,6 +77,8 @@ pub(super) struct App {
     pub(super) outcomes: Vec<(Instant, MessageId, SendOutcome)>,
     /// What has become safe in flash and is not yet acted on.
     pub(super) safe: VecDeque<Change>,
+    /// Whether it drops what it is to pass on.
+    dropping: Option<Dropping>,
 }
 
 /// What stands between a node and its device while the node is driven.
@@ -94,6 +97,9 @@ impl Host for Shell<'_, '_> {
     fn transmit(&mut self, _link: LinkId, frame: &[u8]) {
         if self.audit.is_some() {
             self.trace(TraceEvent::Handed(frame.to_vec()));
+        }
+        if self.app.dropping.as_ref().is_some_and(|dropping| dropping.drops(frame)) {
+            return;
         }
         // A frame the controller has no room for is lost, as on the air.
         let _ = self.radio.send(frame, 1);
@@ -252,7 +258,7 @@ impl Shell<'_, '_> {
 }
 
 impl App {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &Options, own: Address, keys: &EpochKeys) -> Self {
         let names = options.names.clone();
         let announce = names.iter().map(|name| (Address::EVERYONE, NameHash::of(name))).collect();
         Self {
@@ -268,6 +274,7 @@ impl App {
             delivered: Vec::new(),
             outcomes: Vec::new(),
             safe: VecDeque::new(),
+            dropping: options.drops.then(|| Dropping::new(own, Keyring::new(keys.clone()))),
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Options {
     pub ttl: u8,
     /// Whether it relays.
     pub relay: bool,
+    /// Whether it takes what it is to pass on, and drops it.
+    pub drops: bool,
     /// Whether it has the node of a gateway, and room for messages of any length; it counts their bytes and keeps none.
     pub gateway: bool,
     /// Names of its agents; it answers queries to them with the same body.
@@ -51,6 +53,7 @@ impl Default for Options {
         Self {
             ttl: TTL,
             relay: true,
+            drops: false,
             gateway: false,
             names: Vec::new(),
             seq_block: SEQ_BLOCK,

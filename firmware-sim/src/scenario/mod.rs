@@ -184,6 +184,8 @@ pub struct NodeOptions {
     pub gateway: bool,
     /// Whether it relays; nodes do by default.
     pub relay: Option<bool>,
+    /// Whether it takes what it is to pass on, and drops it; only our own stack does.
+    pub drops: bool,
     /// Its place, instead of the layout's.
     pub place: Option<Place>,
     /// How much its clock runs fast, in parts per million; negative is slow.

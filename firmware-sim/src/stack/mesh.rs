@@ -67,6 +67,7 @@ pub(crate) fn options(scenario: &Scenario, number: u32) -> Options {
     Options {
         ttl: scenario.stacks.mesh_ttl,
         relay: relays(scenario, number),
+        drops: node.drops,
         gateway: node.gateway,
         // As the real ones: what a gateway has accepted survives a power cut.
         durable: node.gateway,

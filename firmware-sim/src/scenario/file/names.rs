@@ -69,6 +69,7 @@ pub(super) fn nodes(
             name: table.name.map(Spanned::into_inner),
             gateway: table.gateway.unwrap_or_default(),
             relay: table.relay,
+            drops: table.drops.unwrap_or_default(),
             place: table.place.as_ref().map(|table| place(table, |floor| layout.ground(floor))),
             drift_ppm: table.drift_ppm.map_or(0.0, |ppm| ppm.0),
             tx_dbm: table.tx_dbm.map(|dbm| dbm.0),

@@ -155,6 +155,7 @@ tables! {
         name: Option<Spanned<String>>,
         gateway: Option<bool>,
         relay: Option<bool>,
+        drops: Option<bool>,
         drift_ppm: Option<Real<-1_000, 1_000>>,
         tx_dbm: Option<Dbm>,
         extended: Option<bool>,

@@ -717,6 +717,7 @@ impl Dice {
                 name: self.maybe(|_| format!("n{number}-\u{fc}.x")),
                 gateway: self.below(2) == 0,
                 relay: self.maybe(|dice| dice.below(2) == 0),
+                drops: self.below(2) == 0,
                 place: self.maybe(Self::place),
                 drift_ppm: self.real(-1_000.0, 1_000.0),
                 tx_dbm: self.maybe(|dice| dice.real(-150.0, 50.0)),

@@ -91,6 +91,7 @@ fn nodes(scenario: &Scenario) -> Vec<NodeTable> {
         name: node.name.clone().map(spanned),
         gateway: Some(node.gateway),
         relay: node.relay,
+        drops: Some(node.drops),
         drift_ppm: Some(Real(node.drift_ppm)),
         tx_dbm: node.tx_dbm.map(Real),
         extended: node.extended,
