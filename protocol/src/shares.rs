@@ -26,8 +26,11 @@ impl Shares {
     pub(crate) fn pick(&self, ready: PerClass<bool>) -> Option<Priority> {
         let waiting = |class: &Priority| ready[*class];
         let starved = |class: &Priority| ready[*class] && self.is_starved(*class);
-        // The least urgent of the starved first: it waits the longest.
-        Priority::ALL.into_iter().rev().find(starved).or_else(|| Priority::ALL.into_iter().find(waiting))
+        // Of the starved the one that has waited the longest for its patience, the least urgent first. In busy air all of them are
+        // at each pause's end: were it always the least urgent's turn, the others would get none.
+        let overdue = |class: &Priority| u32::from(self.passed[*class]) * 1_000 / u32::from(PATIENCE[*class]);
+        let longest = Priority::ALL.into_iter().filter(starved).max_by_key(overdue);
+        longest.or_else(|| Priority::ALL.into_iter().find(waiting))
     }
 
     /// Records that a frame of `served` was sent while the classes in `waiting` had one, be it due or held back by its
@@ -89,6 +92,21 @@ mod tests {
             })
             .count();
         assert_eq!(low, 100);
+    }
+
+    #[test]
+    fn where_pauses_starve_all_classes_alike_none_of_them_is_left_out() {
+        let mut shares = Shares::default();
+        let mut sent = PerClass::all(0u32);
+        for slot in 0..2_100 {
+            let open = slot % 20 == 19;
+            let class = shares.pick(PerClass::new([true, open, open, open])).unwrap();
+            shares.served(class, PerClass::all(true));
+            sent[class] += 1;
+        }
+        let [_, high, medium, low] = Priority::ALL.map(|class| sent[class]);
+        assert_eq!(high + medium + low, 105, "{sent:?}");
+        assert!(high > medium && medium > low && low >= 10, "{sent:?}");
     }
 
     #[test]
