@@ -86,6 +86,9 @@ impl Budget {
         self.heard = (u64::from(self.heard) * span / (span + since)) as u32 + 1_000;
         let in_alert = self.held_until > Instant::ZERO && now < self.held_until + ALERT;
         self.pause = pause(self.heard / 1_000, if in_alert { FREE_IN_ALERT } else { FREE });
+        // What was sent in busier air is paid for at the price of now: in air that is quiet again nothing is left to wait for.
+        let most = Duration::from_micros((AHEAD + 1) * u64::from(self.pause));
+        self.paid_at = self.paid_at.min(now + most);
     }
 
     /// A next hop has answered in time, or not.
@@ -246,6 +249,19 @@ mod tests {
             sent += 1;
         }
         assert_eq!(sent, 5 + 42, "so many at once, then one every 24 ms");
+    }
+
+    #[test]
+    fn in_air_that_is_quiet_again_nothing_waits_for_pauses_of_busier_air() {
+        let mut budget = after(600);
+        for _ in 0..=AHEAD {
+            assert!(budget.paused_until() <= at(10_000));
+            assert!(budget.sent(at(10_000)));
+        }
+        assert!(budget.paused_until() > at(10_200), "{:?}", budget.paused_until());
+        budget.on_air(at(10_600));
+        assert_eq!(budget.pause(), Duration::ZERO);
+        assert!(budget.paused_until() <= at(10_600), "{:?}", budget.paused_until());
     }
 
     #[test]
