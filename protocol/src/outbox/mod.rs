@@ -113,11 +113,10 @@ impl<const N: usize> Outbox<N> {
         self.births = self.births.wrapping_add(1);
         self.slots[at] = Some(Slot::new(now, delivery, total, cut, self.births));
         self.load(now, at, first);
-        let usual = self.usual;
         if let Some(slot) = &mut self.slots[at]
             && !slot.single
             && !slot.to_many()
-            && usual.is_too_late(total, delivery.deadline.since(now))
+            && self.usual.is_too_late(total, delivery.deadline.since(now))
         {
             // It ends at once, and says so.
             slot.delivery.deadline = now;

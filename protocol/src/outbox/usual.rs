@@ -76,9 +76,15 @@ impl Usual {
     }
 
     /// Whether a message of so many bytes that has so much time left would be too late, of late: half of what it takes is for what goes
-    /// before it.
-    pub(super) fn is_too_late(&self, bytes: u32, left: Duration) -> bool {
-        self.wary() > 0 && left.as_micros() * 2 < u64::from(self.of(bytes)) * TICK * 3
+    /// before it. Each time it would be, a little less is believed: where none is begun, nothing else says that they are faster again.
+    pub(super) fn is_too_late(&mut self, bytes: u32, left: Duration) -> bool {
+        let is_late = self.wary() > 0 && left.as_micros() * 2 < u64::from(self.of(bytes)) * TICK * 3;
+        if is_late {
+            // Then it is two at least.
+            let known = self.message & LONGEST;
+            self.message -= known / 64 + 1;
+        }
+        is_late
     }
 
     const fn wary(&self) -> u16 {
@@ -128,6 +134,15 @@ mod tests {
         usual.took(1, u16::MAX);
         usual.was_late(50, 1);
         assert!(usual.is_too_late(10_000, ms(1_000)), "no number is too large");
+    }
+
+    #[test]
+    fn what_one_took_that_nobody_answered_keeps_shorter_ones_back_for_a_while_only() {
+        let mut usual = Usual::new();
+        usual.took(50, 62);
+        usual.was_late(50, 3_750);
+        assert!(usual.is_too_late(50, ms(10_000)));
+        assert!((0..100).any(|_| !usual.is_too_late(50, ms(10_000))), "none is ever begun again");
     }
 
     #[test]
