@@ -57,6 +57,11 @@ impl EngineState {
             return self.handed_over(id, handover, outcome);
         }
         if self.outgoing.get(id).is_some_and(Accepted::is_of_others) {
+            // Whose message it was cannot write down what became of it. It will, or its time will be over.
+            if outcome == SendOutcome::Rejected(Reason::Storage) && self.outgoing.is_settlement(id) {
+                self.outgoing.rest(self.now, id);
+                return self.commands.refill();
+            }
             return self.carried(id, outcome, hops);
         }
         let to = self.outgoing.receiver(id);

@@ -168,6 +168,8 @@ impl EngineState {
             return Err(Reason::Storage);
         }
         let hops = Some(received.hops.saturating_add(hops));
+        // It may be asked to keep it just now. *Delivered* would be its answer to that, and no longer mean that it is kept.
+        self.commands.cancel(id);
         match verdict {
             Verdict::Delivered | Verdict::Processed => self.ended(id, SendOutcome::Delivered, hops),
             // The receiver understands only what comes straight from here.

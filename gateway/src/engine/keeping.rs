@@ -123,7 +123,13 @@ impl EngineState {
     }
 
     /// Tells a gateway what became of its message, behind what is staged.
-    fn tell_settled(&mut self, to: Address, carriage: Carriage, priority: Priority, within: Duration) {
+    pub(super) fn tell_settled(
+        &mut self,
+        to: Address,
+        carriage: Carriage,
+        priority: Priority,
+        within: Duration,
+    ) {
         let Ok(id) = self.numbers.take_id(true, &mut self.journal) else {
             // Who asked for it to be kept asks again.
             return self.counts.count("settlements_unsaid");

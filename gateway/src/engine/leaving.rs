@@ -23,6 +23,11 @@ impl Outgoing {
         self.messages.get(&id).is_some_and(|outbound| outbound.may_be_kept(now))
     }
 
+    /// Whether it says what became of a message that was kept here.
+    pub(super) fn is_settlement(&self, id: MessageId) -> bool {
+        self.get(id).is_some_and(|accepted| matches!(accepted.carriage, Some(Carriage::Settled { .. })))
+    }
+
     /// Who is to keep a message, or keeps it.
     pub(super) fn handover(&self, id: MessageId) -> Option<Handover> {
         self.messages.get(&id)?.handover()

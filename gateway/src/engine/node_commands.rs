@@ -18,6 +18,7 @@ enum Command {
     SeqReserved(u32),
     Ping { to: Address, number: u16 },
     Trace { to: Address, number: u8 },
+    Cancel(MessageId),
 }
 
 /// A verdict for the node that a message came from.
@@ -76,6 +77,11 @@ impl NodeCommands {
         self.push(Command::Trace { to, number });
     }
 
+    /// Sends a message no more.
+    pub(super) fn cancel(&mut self, id: MessageId) {
+        self.push(Command::Cancel(id));
+    }
+
     /// SEQs below this one may be used.
     pub(super) fn seq_reserved(&mut self, up_to: u32) {
         self.push(Command::SeqReserved(up_to));
@@ -105,6 +111,7 @@ impl NodeCommands {
                 }
                 Command::Leave(group) => node.leave_group(group),
                 Command::SeqReserved(up_to) => node.seq_reserved(up_to),
+                Command::Cancel(id) => node.cancel(id),
                 // Without room it is as if the air had lost it.
                 Command::Ping { to, number } => drop(node.ping(to, number)),
                 Command::Trace { to, number } => drop(node.trace(now, to, number)),
@@ -117,6 +124,12 @@ impl NodeCommands {
             }
             self.verdicts.pop_front();
         }
+    }
+
+    /// Whether the node is to send this one no more.
+    #[cfg(test)]
+    pub(super) fn cancels(&self, id: MessageId) -> bool {
+        self.commands.iter().any(|command| matches!(command, Command::Cancel(cancelled) if *cancelled == id))
     }
 
     /// As if all had been carried out.

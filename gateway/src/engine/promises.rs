@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use mesh_agent::api::{ErrorCode, Event, MessageRef, Refusal, StepKind};
 use mesh_protocol::{MessageId, Reason, Verdict};
 
+use super::accepted::Accepted;
 use super::journal::After;
 use super::keys::First;
 use super::records;
@@ -106,6 +107,8 @@ impl EngineState {
             }
             After::Kept { of, id, priority } => self.take_back_kept(of, id, priority),
             After::Detach(session) => self.let_go(session),
+            // No agent hears of it, so none is refused it: it is written with the rest, and what it says is true without that.
+            After::Launch(id) if self.outgoing.get(id).is_some_and(Accepted::is_of_others) => self.launch(id),
             // What was to be launched is refused with its *accepted*; reservations are made when the store writes again.
             After::Launch(_) | After::SeqReserved(_) | After::IdsReserved(_) => {}
         }

@@ -2,10 +2,12 @@
 
 use mesh_agent::api::{Body, Destination, ErrorCode, Event, Hello, Name, Pong, ReceiptRequest, SendRequest};
 use mesh_protocol::{
-    Address, Duration, Event as NodeEvent, Instant, MessageId, MessageType, NameHash, Priority,
+    Address, Duration, Event as NodeEvent, Instant, MessageId, MessageType, NameHash, Priority, Reason,
+    Received, SendOutcome, Verdict,
 };
 
-use super::journal::Journal;
+use super::carriage::{Carriage, Handover};
+use super::journal::{After, Journal};
 use super::numbers::Start;
 use super::receipt_requests::{Delivered, OF_ONE};
 use super::state::{EngineConfig, EngineState};
@@ -115,4 +117,59 @@ fn what_was_set_aside_for_a_silent_node_is_urgent_again_when_that_says_who_is_th
         [Some(ids[0]), Some(ids[1])],
         "the urgent one first again"
     );
+}
+
+#[test]
+fn who_has_settled_a_message_is_not_asked_any_more_to_keep_it() {
+    let (mut state, _dir) = state();
+    let (bob, session) = (Name::new("bob").unwrap(), SessionId(1));
+    let _events = attach(&mut state, bob, session, 100);
+    let key = state.agent_of(session).unwrap();
+    let (receiver, keeper, id) = (Address::new(9), Address::new(8), MessageId(1));
+    let to = Destination::agent_on(Name::new("eve").unwrap(), receiver);
+    let mut send = SendRequest::new(to, MessageType::Task, Body::text("x"));
+    send.durable = true;
+    state.try_send(session, key, &send).unwrap();
+    state.launch(id);
+    state.outgoing.hand_over(id, Some(Handover { keeper, receiver }));
+    let asked = state.outgoing.dequeue(state.now).map(|(asked, _)| asked.destination);
+    assert_eq!(asked, Some(keeper));
+    let (destination, number, priority) = (OWN, MessageId(70), Priority::High);
+    let received = Received {
+        source: keeper,
+        destination,
+        id: number,
+        priority,
+        hops: 1,
+        part: None,
+        mark: None,
+        bytes: &[],
+    };
+    state.settled(&received, id, 1, Verdict::Rejected(Reason::UnknownContext)).unwrap();
+    assert!(state.commands.cancels(id), "its answer to that would be taken for its receiver's");
+    assert!(state.outgoing.get(id).is_some());
+}
+
+#[test]
+fn what_became_of_a_kept_message_is_said_though_a_store_fails_here_or_there() {
+    let (mut state, _dir) = state();
+    let id = MessageId(1);
+    state.tell_settled(
+        Address::new(9),
+        Carriage::settled(MessageId(5), 1, Verdict::Delivered),
+        Priority::High,
+        Duration::from_secs(600),
+    );
+    let leaves = |state: &mut EngineState| state.outgoing.dequeue(state.now).map(|(dequeued, _)| dequeued.id);
+    assert_eq!(leaves(&mut state), None, "not before it is on the disk");
+    state.break_promises(vec![After::Launch(id)]);
+    assert_eq!(leaves(&mut state), Some(id), "this store failed");
+    state.done(id, SendOutcome::Rejected(Reason::Storage), Some(1));
+    assert!(state.outgoing.get(id).is_some() && state.outgoing.resting.next().is_some(), "that one did");
+    state.outgoing.heard(Address::new(9), state.now + Duration::from_secs(1));
+    state.now = state.now + Duration::from_secs(2);
+    state.wake();
+    assert_eq!(leaves(&mut state), Some(id));
+    state.done(id, SendOutcome::Delivered, Some(1));
+    assert!(state.outgoing.get(id).is_none());
 }
