@@ -4,7 +4,7 @@
 //! completes it. Bytes: [`Carried`](mesh_protocol::Carried); why so: the decision on store and forward.
 
 use ble_bearer::{Bearer, Clock};
-use mesh_agent::api::{Outcome, StepKind, WaitedFor};
+use mesh_agent::api::{Destination, Outcome, StepKind, WaitedFor};
 use mesh_protocol::{MessageId, Reason, Received, SendOutcome, Verdict};
 
 use super::Engine;
@@ -133,7 +133,13 @@ impl EngineState {
                 }
                 self.launch(id);
             }
-            Some(Carriage::Settled { .. }) | None => self.launch(id),
+            Some(Carriage::Settled { .. }) => {
+                if let Some(Accepted { to: Destination::Node(node), .. }) = self.outgoing.get(id) {
+                    self.kept.owe(*node);
+                }
+                self.launch(id);
+            }
+            None => self.launch(id),
         }
     }
 

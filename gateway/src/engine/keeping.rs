@@ -113,7 +113,12 @@ impl EngineState {
         };
         self.timelines.end(self.now, id, end, None, None);
         self.commands.refill();
-        let Some(Carriage::OnBehalf { of, .. }) = accepted.carriage else { return };
+        let Some(Carriage::OnBehalf { of, .. }) = accepted.carriage else {
+            if let Destination::Node(node) = accepted.to {
+                self.kept.told(node);
+            }
+            return;
+        };
         self.kept.remove(of, accepted.from, accepted.body.len());
         // Without a verdict its time is over, for its sender as well.
         let Some(verdict) = verdict else { return self.counts.count("messages_kept_in_vain") };
@@ -149,6 +154,7 @@ impl EngineState {
             carriage: Some(carriage),
         };
         self.put_out(id, accepted, within);
+        self.kept.owe(to);
         self.journal.after(After::Launch(id));
     }
 }

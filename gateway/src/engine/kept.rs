@@ -95,9 +95,25 @@ impl Kept {
         }
     }
 
+    /// A gateway is to hear what became of a message of its. Until it has, that takes the place of one: who never answers has no more kept.
+    pub(super) fn owe(&mut self, node: Address) {
+        self.all.add(0);
+        self.of_node.entry(node).or_default().add(0);
+    }
+
+    /// It has heard it, or its time is over.
+    pub(super) fn told(&mut self, node: Address) {
+        if let Some(usage) = self.of_node.get_mut(&node) {
+            self.all.remove(0);
+            if usage.remove(0) {
+                self.of_node.remove(&node);
+            }
+        }
+    }
+
     /// How many are kept.
-    pub(super) const fn messages(&self) -> usize {
-        self.all.messages
+    pub(super) fn messages(&self) -> usize {
+        self.ids.len()
     }
 }
 
@@ -149,6 +165,23 @@ mod tests {
             kept.remove(of(node as u16, id), name(agent as usize), 8);
         }
         assert_eq!((kept.messages(), kept.of_node.len(), kept.of_agent.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn who_does_not_take_what_became_of_its_messages_has_no_more_of_them_kept() {
+        let mut kept = Kept::default();
+        let node = Address::new(1);
+        for _ in 0..MESSAGES_OF_NODE {
+            assert!(kept.has_room(node, name(0), 8, Priority::High));
+            kept.owe(node);
+        }
+        assert!(!kept.has_room(node, name(0), 8, Priority::High));
+        kept.told(node);
+        assert!(kept.has_room(node, name(0), 8, Priority::High));
+        for _ in 0..MESSAGES_OF_NODE {
+            kept.told(node);
+        }
+        assert_eq!((kept.all, kept.of_node.len(), kept.messages()), (Usage::default(), 0, 0));
     }
 
     #[test]
