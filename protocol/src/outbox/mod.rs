@@ -282,7 +282,7 @@ impl<const N: usize> Outbox<N> {
         for slot in &mut self.slots {
             let Some(found) = slot else { continue };
             if let Some(progress) = found.handle_timeout(now) {
-                if matches!(progress, Progress::Done(..)) && found.shows_service() {
+                if matches!(progress, Progress::Done(..)) && found.shows_service() && !found.is_unheard() {
                     self.usual.was_late(found.total, found.began.until(now));
                 }
                 release_if_done(slot, progress);

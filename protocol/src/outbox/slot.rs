@@ -329,6 +329,11 @@ impl Slot {
         !self.single && !self.to_many() && self.has_begun()
     }
 
+    /// Whether its receiver may be away: it was silent more than once.
+    pub(super) const fn is_unheard(&self) -> bool {
+        self.attempts > 1
+    }
+
     /// Whether it only waits for a verdict, or for a sign of life of a receiver that has long been silent.
     pub(super) fn is_idle(&self) -> bool {
         !self.wants_part && (self.held == all(self.count()) || self.attempts >= SILENT_AFTER)
