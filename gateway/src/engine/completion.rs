@@ -186,7 +186,12 @@ impl EngineState {
     }
 
     /// The receiving agent, on another node, has acknowledged a message.
-    pub(super) fn acknowledged(&mut self, id: MessageId) {
+    pub(super) fn acknowledged(&mut self, source: Address, id: MessageId) {
+        // Before whoever keeps it has said that it was brought there.
+        if self.outgoing.handover(id).is_some_and(|handover| handover.receiver == source) {
+            self.commands.cancel(id);
+            return self.ended(id, SendOutcome::Processed, None);
+        }
         let Some((Delivered { from, reference }, durable)) = self.receipt_requests.take(id) else { return };
         if durable {
             self.journal.stage(Op::DeleteOutbox { id });

@@ -185,6 +185,8 @@ impl EngineState {
             }
             Verdict::Rejected(reason) => self.ended(id, SendOutcome::Rejected(reason), hops),
         }
+        // If it looks for its agent again, nobody keeps it any more.
+        self.stage_outbox(id);
         // Behind the same sync: who keeps it would not say it again.
         let message = mesh_protocol::MessageRef { node: source, id: number };
         let report = After::Report { to: source, id: number, priority, verdict: Verdict::Delivered, message };

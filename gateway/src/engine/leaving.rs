@@ -12,6 +12,8 @@ use super::outgoing::Outgoing;
 /// Whoever is heard gets it at once. Guesses: a try is a few frames, and a receiver may be back without being heard here.
 const PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// Whoever is heard and did not answer the last times gets it so much later for each of them. A guess.
+const HEARD_IN_VAIN: Duration = Duration::from_secs(5);
 /// Who keeps a message is asked again when half of its time is over, and not sooner than this: its disk may be lost, or what it said.
 const ASKED_AGAIN: Duration = Duration::from_secs(60);
 /// When the receiver is heard here, who keeps its message has so long to bring it.
@@ -72,8 +74,12 @@ impl Outgoing {
     /// A node was heard then: what rests for it goes on.
     pub(super) fn heard(&mut self, node: Address, at: Instant) {
         let messages = &self.messages;
-        let is_kept = |id: MessageId| messages.get(&id).is_some_and(|outbound| outbound.handover().is_some());
-        self.resting.heard(node, at, |id| if is_kept(id) { KEEPERS_TURN } else { Duration::ZERO });
+        self.resting.heard(node, at, |id| match messages.get(&id) {
+            Some(outbound) if outbound.handover().is_some() => KEEPERS_TURN,
+            // Who is heard and does not answer may not hear.
+            Some(outbound) => HEARD_IN_VAIN.times(outbound.rests.saturating_sub(1).into()).min(LONGEST_PAUSE),
+            None => Duration::ZERO,
+        });
     }
 
     /// How long a message still has.

@@ -20,7 +20,7 @@ impl EngineState {
             }
             Event::Pong { source, id, hops } => self.node_pong(source, id, hops),
             Event::Traced { source, hop } => self.node_traced(source, hop),
-            Event::Processed { id, .. } => self.acknowledged(id),
+            Event::Processed { source, id } => self.acknowledged(source, id),
             Event::NameWanted { source, name } => self.name_wanted(source, name),
             Event::NameAt { source, name } => {
                 // A hash is no name that could be shown: the message that waits for it knows that.

@@ -173,3 +173,27 @@ fn what_became_of_a_kept_message_is_said_though_a_store_fails_here_or_there() {
     state.done(id, SendOutcome::Delivered, Some(1));
     assert!(state.outgoing.get(id).is_none());
 }
+
+/// An ack of the receiving agent that came before the keeper's word was once dropped, as the message was not known to be delivered.
+#[test]
+fn an_ack_of_the_receiver_ends_a_message_that_is_kept_and_one_of_others_does_not() {
+    let (mut state, _dir) = state();
+    let (bob, session) = (Name::new("bob").unwrap(), SessionId(1));
+    let _events = attach(&mut state, bob, session, 100);
+    let key = state.agent_of(session).unwrap();
+    let (receiver, keeper, id) = (Address::new(9), Address::new(8), MessageId(1));
+    let to = Destination::agent_on(Name::new("eve").unwrap(), receiver);
+    let mut send = SendRequest::new(to, MessageType::Task, Body::text("x"));
+    (send.receipt, send.durable) = (ReceiptRequest::Processed, true);
+    state.try_send(session, key, &send).unwrap();
+    state.launch(id);
+    state.outgoing.hand_over(id, Some(Handover { keeper, receiver }));
+    state.outgoing.rest(state.now, id);
+    for source in [keeper, Address::new(7)] {
+        let _ = state.node_event(NodeEvent::Processed { source, id });
+        assert!(state.outgoing.get(id).is_some(), "{source}");
+    }
+    let _ = state.node_event(NodeEvent::Processed { source: receiver, id });
+    assert!(state.outgoing.get(id).is_none());
+    assert_eq!(state.counts.events().get("messages_processed"), Some(&1));
+}
