@@ -167,7 +167,7 @@ fn what_became_of_a_kept_message_is_said_though_a_store_fails_here_or_there() {
     state.done(id, SendOutcome::Rejected(Reason::Storage), Some(1));
     assert!(state.outgoing.get(id).is_some() && state.outgoing.resting.next().is_some(), "that one did");
     state.outgoing.heard(Address::new(9), state.now + Duration::from_secs(1));
-    state.now = state.now + Duration::from_secs(2);
+    state.now += Duration::from_secs(2);
     state.wake();
     assert_eq!(leaves(&mut state), Some(id));
     state.done(id, SendOutcome::Delivered, Some(1));
