@@ -10,6 +10,9 @@ use super::findings::Fault;
 
 /// The bytes of a message are kept for so long after its end: a frame that is held back comes much earlier. A guess.
 const BYTES_KEPT: Duration = Duration::from_secs(300);
+/// A message may be given up with so many times as much time left as the longest took: a half more than it took in vain, and a half of that for
+/// what goes before it, rounded up.
+const GIVEN_UP_BELOW: u64 = 3;
 /// `REMEMBERED_FOR` in `docs/protocol.md`, less what a clock may gain or lose.
 const WINDOW: Duration = Duration::from_millis(19_300);
 
@@ -28,6 +31,8 @@ pub(super) struct Post {
     priority: Priority,
     /// By its sender's clock.
     deadline: Instant,
+    /// When it was taken last.
+    at: Instant,
     /// How often it was taken: again after each restart, where flash keeps it.
     times: u32,
     pub(super) outcome: Option<(Instant, SendOutcome)>,
@@ -51,6 +56,8 @@ struct Holder {
     shown: VecDeque<Shown>,
     taken: BTreeSet<Name>,
     booted: Option<Instant>,
+    /// The longest that a message of its took to its end.
+    longest: Duration,
 }
 
 /// All messages.
@@ -98,7 +105,7 @@ impl Messages {
         match self.posts.get_mut(&name) {
             Some(post) if durable && new && post.bytes == bytes && post.to == to => {
                 post.times += 1;
-                post.deadline = deadline;
+                (post.deadline, post.at) = (deadline, now);
                 (post.outcome, post.lost) = (None, false);
             }
             Some(_) => return Err(("numbers", format!("it gave the number {id} to two messages"))),
@@ -108,6 +115,7 @@ impl Messages {
                     to,
                     priority,
                     deadline,
+                    at: now,
                     times: 1,
                     outcome: None,
                     lost: false,
@@ -220,6 +228,9 @@ impl Messages {
         }
         let Some(post) = self.posts.get_mut(&name) else { return Ok(()) };
         post.outcome = Some((now, outcome));
+        let holder = self.holders.entry(source).or_default();
+        let longest = holder.longest;
+        holder.longest = now.since(post.at).max(longest);
         self.ended.push_back((now, name));
         let text = |why: &str| format!("it was told that message {id} was {why}");
         match outcome {
@@ -231,6 +242,12 @@ impl Messages {
             }
             SendOutcome::Expired if !post.delivered.is_empty() && post.times == 1 => {
                 Err(("expired", text("never wholly sent, and it has arrived")))
+            }
+            // Too little time is left, by what others took: it is given up before any of it is on the air.
+            SendOutcome::Expired
+                if post.to.is_node() && post.deadline.since(clock) < longest.times(GIVEN_UP_BELOW) =>
+            {
+                Ok(())
             }
             SendOutcome::Expired | SendOutcome::Unknown if clock < post.deadline => {
                 Err(("expired", text("too old, and it was not")))
@@ -270,7 +287,10 @@ impl Messages {
     /// The node's clock jumped ahead: what it remembers for a time may be out of it.
     pub(super) fn jumped(&mut self, node: Address) {
         // The list of what it finished goes by time: behind a jump all of it may be too old to be remembered.
-        self.holders.entry(node).or_default().shown.clear();
+        let holder = self.holders.entry(node).or_default();
+        holder.shown.clear();
+        // By its clock a message took as much longer as it jumped.
+        holder.longest = Duration::from_secs(1 << 20);
     }
 
     /// A message that a node holds though its deadline, by its clock, is over.
