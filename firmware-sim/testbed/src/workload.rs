@@ -120,7 +120,7 @@ impl Workload {
     /// their last start.
     ///
     /// # Errors
-    /// As [`super::play`].
+    /// As [`super::play()`].
     pub fn run_in(
         &self,
         scenario: &Scenario,
