@@ -485,6 +485,11 @@ fn what_messages_are_made_of_is_told_apart() {
         frame(Kind::Single, &[0x07, 0x4f, 0xaa, 0xbb]),
         frame(Kind::Single, &[0x88, 0x01, 0x4d, 12, 0xcc]),
         frame(Kind::Single, &[0x09, 0x08]),
+        // What gateways keep for each other.
+        frame(Kind::Single, &[0x05, 0x08, 3, 60, 0x00, 0xaa]),
+        frame(Kind::Single, &[0x06, 0x09, 3, 9, 0x00, 0xaa]),
+        frame(Kind::Single, &[0x07, 0x0a, 2, 9, 1, 0]),
+        frame(Kind::Single, &[0x08, 0x0a, 2, 9, 9, 9]),
         Frame { next, ..frame(Kind::Single, &[0x05, 0x4f, 0xaa, 0xbb]) },
         // A number without an end.
         frame(Kind::Single, &[0x85]),
@@ -502,6 +507,13 @@ fn what_messages_are_made_of_is_told_apart() {
         "message",
         "defines",
         "context",
+        "kept",
+        "kept_hops",
+        "kept_for",
+        "kept_seconds",
+        "kept_of",
+        "kept_message",
+        "verdict",
         "type",
         "processed",
         "from",
@@ -523,7 +535,11 @@ fn what_messages_are_made_of_is_told_apart() {
         "message=6 defines=9 type=0 processed=0 from=d to=e content=aa",
         "message=7 context=9 content=aabb",
         "message=136 context=9 reply_message=12 content=cc",
-        "message=9 type=0 processed=0 malformed=1",
+        "message=9 kept=8 malformed=1",
+        "message=5 kept=8 kept_for=0x00000003 kept_seconds=60 type=0 processed=0 content=aa",
+        "message=6 kept=9 kept_of=0x00000003 kept_message=9 type=0 processed=0 content=aa",
+        "message=7 kept=10 kept_hops=2 kept_message=9 verdict=0x0100",
+        "message=8 kept=10 kept_hops=2 kept_message=9 verdict=0x0909 malformed=1",
         "next=0x0203 message=5 context=9 content=aabb",
         "malformed=1",
         &format!("continued=0 transfer=700 segment=0 last_segment=6 segment_data={ten}"),
@@ -537,7 +553,7 @@ fn what_messages_are_made_of_is_told_apart() {
 }
 
 /// Each body, and what is shown of it. Every opcode; then those that are malformed.
-const CONTROL: [(&[u8], &str); 24] = [
+const CONTROL: [(&[u8], &str); 25] = [
     (
         &[1, 9, 0x57, 0xd2, 0x03, 0x72, 0x04],
         "0x01 hello_count=9 hello_long=1 hello_relays=1 hello_backbone=1 hello_pace=5 neighbour=0x0203,0x0204 delivery=13,7",
@@ -562,7 +578,8 @@ const CONTROL: [(&[u8], &str); 24] = [
     (&[12, 1, 0], "0x0c probe=256"),
     (&[13, 1, 0], "0x0d probe=256"),
     (&[14, 7], "0x0e probe=7"),
-    (&[15, 7, 2, 0, 5, 204], "0x0f probe=7 trace_hop=2 trace_next=0x0005 trace_link=204"),
+    (&[15, 7, 2, 0, 5, 204], "0x0f probe=7 trace_hop=2 trace_keeps=0 trace_next=0x0005 trace_link=204"),
+    (&[15, 7, 0x82, 0, 0, 0], "0x0f probe=7 trace_hop=2 trace_keeps=1 trace_next=0x0000 trace_link=0"),
     (&[16, 0, 5, 0, 0, 0, 77, 0, 3], "0x10 message=77 tally_of=0x0005 tally=3"),
     (&[1, 9], "0x01 malformed=1"),
     (&[2, 0xaf, 0x03, 0, 0, 0, 0, 0, 5], "0x02 malformed=1"),
@@ -613,6 +630,7 @@ fn every_control_message_is_told_apart() {
         "why",
         "probe",
         "trace_hop",
+        "trace_keeps",
         "trace_next",
         "trace_link",
         "tally_of",

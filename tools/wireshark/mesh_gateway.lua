@@ -303,6 +303,7 @@ local KINDS = { [0] = "single", "segment", "control", "reserved" }
 local OPCODES = { "hello", "ack", "receipt", "who-has", "here", "route request", "route reply", "route broken", [9] = "hop ack", [10] = "nack",
     [11] = "undelivered", [12] = "ping", [13] = "pong", [14] = "trace", [15] = "trace answer", [16] = "tally" }
 local WHYS = { "no next hop passes it on", "it has waited too long", "it had to give way to others" }
+local KEPT = { [8] = "keep", [9] = "on behalf", [10] = "settled" }
 local TYPES = { [0] = "TASK", "QUERY", "RESPONSE", "NOTIFICATION", "PARAMETER_UPDATE" }
 local VERDICTS = {
     [0x0100] = "delivered", [0x0200] = "processed", [0x0301] = "rejected: no such agent",
@@ -361,7 +362,8 @@ field("bytes", "ack_behind", "Held behind that")
 field("uint8", "nack_base", "First segment missing", base.DEC)
 field("uint32", "nack_behind", "Missing behind that", base.HEX)
 field("uint16", "probe", "Question", base.DEC)
-field("uint8", "trace_hop", "Hops from the origin", base.DEC)
+field("uint8", "trace_hop", "Hops from the origin", base.DEC, nil, 0x7f)
+field("bool", "trace_keeps", "Keeps messages for others", 8, nil, 0x80)
 field("uint16", "trace_next", "Passed on to", base.HEX)
 field("uint8", "trace_link", "Its frames that arrive there, in 255ths", base.DEC)
 field("uint16", "tally_of", "Message of node", base.HEX)
@@ -376,6 +378,12 @@ field("uint8", "type", "Type of message", base.DEC, TYPES, 0x07)
 field("bool", "processed", "Wants to hear when processed", 8, nil, 0x20)
 field("uint8", "defines", "Defines context", base.DEC, nil, 0xf8)
 field("uint8", "context", "By context", base.DEC, nil, 0xf8)
+field("uint8", "kept", "Kept message", base.DEC, KEPT)
+field("uint32", "kept_for", "For node", base.HEX)
+field("uint32", "kept_seconds", "For so many seconds", base.DEC)
+field("uint32", "kept_of", "Of node", base.HEX)
+field("uint32", "kept_message", "Message number there", base.DEC)
+field("uint32", "kept_hops", "Hops from here", base.DEC)
 field("string", "from", "Sending agent")
 field("string", "to", "Receiving agent")
 field("uint32", "reply_node", "Answers a message of node", base.HEX)
@@ -424,29 +432,11 @@ end
 
 -- Each of these says whether what it shows is as it should be.
 
-local function envelope(tvb, at, tree)
+-- An envelope that says all, from its type on.
+local function whole(tvb, at, tree)
     if at >= tvb:len() then return false end
     local flags = tvb(at, 1):uint()
     local function has(bit) return floor(flags / bit) % 2 == 1 end
-    tree = tree:add(proto, tvb(at), "Envelope")
-    local form = flags % 8
-    if form == 5 or form == 7 then
-        -- Type, flags and names were said in an earlier message; whether this is text, too.
-        tree:add(f.context, tvb(at, 1))
-        at = at + 1
-        if form == 5 then
-            at = add_varint(tree, f.reply_message, tvb, at)
-            if not at then return false end
-        end
-        add_rest(tree, f.content, tvb, at)
-        return true
-    end
-    if form == 6 then
-        tree:add(f.defines, tvb(at, 1))
-        at = at + 1
-        if at >= tvb:len() then return false end
-        flags = tvb(at, 1):uint()
-    end
     tree:add(f.type, tvb(at, 1))
     tree:add(f.processed, tvb(at, 1))
     if flags % 8 > 4 or has(8) then return false end
@@ -468,6 +458,43 @@ local function envelope(tvb, at, tree)
     end
     add_rest(tree, has(128) and f.text or f.content, tvb, at)
     return true
+end
+
+local function envelope(tvb, at, tree)
+    if at >= tvb:len() then return false end
+    local flags = tvb(at, 1):uint()
+    tree = tree:add(proto, tvb(at), "Envelope")
+    local form = flags % 8
+    if form == 5 or form == 7 then
+        -- Type, flags and names were said in an earlier message; whether this is text, too.
+        tree:add(f.context, tvb(at, 1))
+        at = at + 1
+        if form == 5 then
+            at = add_varint(tree, f.reply_message, tvb, at)
+            if not at then return false end
+        end
+        add_rest(tree, f.content, tvb, at)
+        return true
+    end
+    if form == 6 then
+        tree:add(f.defines, tvb(at, 1))
+        at = at + 1
+    end
+    if KEPT[flags] then
+        tree:add(f.kept, tvb(at, 1))
+        at = at + 1
+        local first = ({ [8] = f.kept_for, [9] = f.kept_of, [10] = f.kept_hops })[flags]
+        for _, which in ipairs({ first, flags == 8 and f.kept_seconds or f.kept_message }) do
+            at = add_varint(tree, which, tvb, at)
+            if not at then return false end
+        end
+        if flags == 10 then
+            if at + 2 ~= tvb:len() then return false end
+            tree:add(f.verdict, tvb(at, 2))
+            return VERDICTS[tvb(at, 2):uint()] ~= nil
+        end
+    end
+    return whole(tvb, at, tree)
 end
 
 local function single(tvb, tree)
@@ -564,10 +591,11 @@ local function control(tvb, tree)
     elseif opcode == 15 and len == 6 then
         tree:add(f.probe, tvb(1, 1))
         tree:add(f.trace_hop, tvb(2, 1))
+        tree:add(f.trace_keeps, tvb(2, 1))
         tree:add(f.trace_next, tvb(3, 2))
         tree:add(f.trace_link, tvb(5, 1))
         local next_hop = tvb(3, 2):uint()
-        return tvb(2, 1):uint() <= 15 and (next_hop < 0x8000 or next_hop == 0xffff)
+        return tvb(2, 1):uint() % 128 <= 15 and (next_hop < 0x8000 or next_hop == 0xffff)
     elseif opcode == 16 and len == 9 then
         tree:add(f.tally_of, tvb(1, 2))
         tree:add(f.message, tvb(3, 4))

@@ -7,7 +7,6 @@ use ble_bearer::{Bearer, Clock};
 use mesh_agent::api::{Destination, Outcome, StepKind, WaitedFor};
 use mesh_protocol::{MessageId, Reason, Received, SendOutcome, Verdict};
 
-use super::Engine;
 use super::accepted::Accepted;
 use super::carriage::{Carriage, Handover};
 use super::completion::Completion;
@@ -15,6 +14,7 @@ use super::encoding::encode;
 use super::journal::After;
 use super::keepers::Keeper;
 use super::state::EngineState;
+use super::{Engine, last_heard};
 use crate::store::Op;
 
 impl<B: Bearer, C: Clock> Engine<B, C> {
@@ -28,9 +28,7 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
             }
         }
         for (node, since) in self.state.outgoing.resting.awaited() {
-            let near = self.node.neighbours().find(|near| near.address == node).map(|near| near.last_heard);
-            let far = self.node.paths().find(|path| path.destination == node).map(|path| path.last_heard);
-            if let Some(at) = near.max(far).filter(|at| *at > since) {
+            if let Some(at) = last_heard(&self.node, node).filter(|at| *at > since) {
                 self.state.outgoing.heard(node, at);
                 self.state.keepers.heard(node);
             }

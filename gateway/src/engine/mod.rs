@@ -85,7 +85,7 @@ mod timers;
 use std::sync::Arc;
 
 use ble_bearer::{Bearer, Clock};
-use mesh_protocol::{Duration, GatewayNode, Instant};
+use mesh_protocol::{Address, Duration, GatewayNode, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::agents::{Counters, ToEngine};
@@ -218,12 +218,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
 
     fn look_at_the_air(&mut self, now: Instant) {
         self.watch.look(now, self.node.neighbours(), &mut self.bearer);
-        let taken = |src| {
-            let near = self.node.neighbours().find(|near| near.address == src).map(|near| near.last_heard);
-            let far = self.node.paths().find(|path| path.destination == src).map(|path| path.last_heard);
-            near.max(far)
-        };
-        self.watch.count(now, self.node.refusals().map(|(src, count)| (src, count, taken(src))));
+        self.watch
+            .count(now, self.node.refusals().map(|(src, count)| (src, count, last_heard(&self.node, src))));
     }
 
     fn stage_marks(&mut self) {
@@ -245,4 +241,11 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         self.state.audit.finish();
         Ok(self.state.journal.close()?)
     }
+}
+
+/// When `node` last took a frame of `src`, from near or from afar.
+fn last_heard(node: &GatewayNode, src: Address) -> Option<Instant> {
+    let near = node.neighbours().find(|near| near.address == src).map(|near| near.last_heard);
+    let far = node.paths().find(|path| path.destination == src).map(|path| path.last_heard);
+    near.max(far)
 }

@@ -119,19 +119,25 @@ fn what_was_set_aside_for_a_silent_node_is_urgent_again_when_that_says_who_is_th
     );
 }
 
+/// A message of an agent here that another gateway is to keep, and the agent's events.
+fn handed_over(state: &mut EngineState) -> (Handover, MessageId, SessionEvents) {
+    let (bob, session) = (Name::new("bob").unwrap(), SessionId(1));
+    let events = attach(state, bob, session, 100);
+    let key = state.agent_of(session).unwrap();
+    let (handover, id) = (Handover { keeper: Address::new(8), receiver: Address::new(9) }, MessageId(1));
+    let to = Destination::agent_on(Name::new("eve").unwrap(), handover.receiver);
+    let mut send = SendRequest::new(to, MessageType::Task, Body::text("x"));
+    (send.receipt, send.durable) = (ReceiptRequest::Processed, true);
+    state.try_send(session, key, &send).unwrap();
+    state.launch(id);
+    state.outgoing.hand_over(id, Some(handover));
+    (handover, id, events)
+}
+
 #[test]
 fn who_has_settled_a_message_is_not_asked_any_more_to_keep_it() {
     let (mut state, _dir) = state();
-    let (bob, session) = (Name::new("bob").unwrap(), SessionId(1));
-    let _events = attach(&mut state, bob, session, 100);
-    let key = state.agent_of(session).unwrap();
-    let (receiver, keeper, id) = (Address::new(9), Address::new(8), MessageId(1));
-    let to = Destination::agent_on(Name::new("eve").unwrap(), receiver);
-    let mut send = SendRequest::new(to, MessageType::Task, Body::text("x"));
-    send.durable = true;
-    state.try_send(session, key, &send).unwrap();
-    state.launch(id);
-    state.outgoing.hand_over(id, Some(Handover { keeper, receiver }));
+    let (Handover { keeper, .. }, id, _events) = handed_over(&mut state);
     let asked = state.outgoing.dequeue(state.now).map(|(asked, _)| asked.destination);
     assert_eq!(asked, Some(keeper));
     let (destination, number, priority) = (OWN, MessageId(70), Priority::High);
@@ -178,16 +184,7 @@ fn what_became_of_a_kept_message_is_said_though_a_store_fails_here_or_there() {
 #[test]
 fn an_ack_of_the_receiver_ends_a_message_that_is_kept_and_one_of_others_does_not() {
     let (mut state, _dir) = state();
-    let (bob, session) = (Name::new("bob").unwrap(), SessionId(1));
-    let _events = attach(&mut state, bob, session, 100);
-    let key = state.agent_of(session).unwrap();
-    let (receiver, keeper, id) = (Address::new(9), Address::new(8), MessageId(1));
-    let to = Destination::agent_on(Name::new("eve").unwrap(), receiver);
-    let mut send = SendRequest::new(to, MessageType::Task, Body::text("x"));
-    (send.receipt, send.durable) = (ReceiptRequest::Processed, true);
-    state.try_send(session, key, &send).unwrap();
-    state.launch(id);
-    state.outgoing.hand_over(id, Some(Handover { keeper, receiver }));
+    let (Handover { keeper, receiver }, id, _events) = handed_over(&mut state);
     state.outgoing.rest(state.now, id);
     for source in [keeper, Address::new(7)] {
         let _ = state.node_event(NodeEvent::Processed { source, id });

@@ -361,7 +361,8 @@ class MeshNetworkManager:
         return await ways.ping_node(self._agent, node, timeout)
 
     async def trace_node(self, node: str, timeout: float = ways.NODE_ANSWERS_WITHIN) -> Dict[str, Any]:
-        """Over which nodes a node is reached: ``hops``, each ``hop``, ``node``, ``next_hop``, ``link``, ``after_us``; ``reached``."""
+        """Over which nodes a node is reached: ``reached``, and ``hops``, each ``hop``, ``node``, ``next_hop``, ``link``, ``after_us``,
+        and ``keeps`` where it keeps messages for others while their receivers are away."""
         return await ways.trace_node(self._agent, node, timeout)
 
     def get_network_statistics(self) -> Dict[str, Any]:
