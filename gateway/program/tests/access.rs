@@ -87,7 +87,7 @@ fn a_token_is_shown_once_listed_with_its_limits_and_taken_back() {
     assert_eq!(listed, json!({ "tokens": [sensor, plain] }));
     let shown = good(&dir, &["list"]);
     assert!(
-        shown.contains("sensor  sensor-*  MEDIUM    5/s   100   68        64      16      1000      4194304  3600s     no         no        bob,node:0x0003"),
+        shown.contains("sensor  ever   sensor-*  MEDIUM    5/s   100   68        64      16      1000      4194304  3600s     no         no        bob,node:0x0003"),
         "{shown}"
     );
 
@@ -104,6 +104,19 @@ fn a_token_is_shown_once_listed_with_its_limits_and_taken_back() {
         serde_json::from_str(&good(&dir, &["add", "op", "--operator", "--rate", "9/s", "--json"])).unwrap();
     assert!(operator["as"].is_null() && operator["max_sessions"].is_null(), "{operator}");
 
+    // One for some time says until when; one whose time is over stays in the list, as what it is.
+    let guest: Value =
+        serde_json::from_str(&good(&dir, &["add", "guest", "--expires", "2999-12-31", "--json"])).unwrap();
+    assert_eq!((&guest["expires"], &guest["expired"]), (&json!("2999-12-31T00:00:00Z"), &json!(false)));
+    assert!(good(&dir, &["list"]).contains("guest   2999-12-31T00:00:00Z  *"), "{}", good(&dir, &["list"]));
+    let file = fs::read_to_string(dir.join("tokens.toml")).unwrap();
+    assert!(file.contains("expires = \"2999-12-31T00:00:00Z\""), "{file}");
+    fs::write(dir.join("tokens.toml"), file.replace("2999-12-31T", "1999-12-31T")).unwrap();
+    let listed: Value = serde_json::from_str(&good(&dir, &["list", "--json"])).unwrap();
+    let guest = &listed["tokens"][4];
+    assert_eq!((&guest["expires"], &guest["expired"]), (&json!("1999-12-31T00:00:00Z"), &json!(true)));
+    assert!(good(&dir, &["list"]).contains("guest   expired  *"), "{}", good(&dir, &["list"]));
+
     good(&dir, &["remove", "sensor"]);
     for (wrong, code, said) in [
         (&["remove", "sensor"][..], 1, "there is none of that name"),
@@ -111,6 +124,8 @@ fn a_token_is_shown_once_listed_with_its_limits_and_taken_back() {
         (&["add", "x", "--no-broadcast", "--to", "group:*"], 2, "leave one of the two out"),
         (&["add", "x", "--rate", "5"], 2, "as in 5/s"),
         (&["add", "x", "--to", "a*b"], 2, "stands at the end"),
+        (&["add", "x", "--expires", "soon"], 2, "as in 30d"),
+        (&["add", "x", "--expires", "2001-01-01"], 2, "2001-01-01T00:00:00Z is over"),
     ] {
         let output = run(&dir, wrong);
         let told = String::from_utf8(output.stderr).unwrap();

@@ -1,18 +1,20 @@
 //! Access for agents: what a token allows, the file of tokens, and the log of who sent what where.
 //!
 //! Owns [`Grant`], what one token allows, and the words that say so. The file is `file`'s, what may be written behind
-//! `--to` and `--as` is `pattern`'s, how often is `rate`'s. Who has to show a token, and comparing it, is
+//! `--to` and `--as` is `pattern`'s, how often is `rate`'s, how long `expiry`'s. Who has to show a token, and comparing it, is
 //! [`crate::agents`]' business.
 
 mod audit;
 mod audit_entry;
 mod audit_file;
+mod expiry;
 mod file;
 mod pattern;
 mod quota;
 mod rate;
 
 use std::fmt;
+use std::time::SystemTime;
 
 use mesh_agent::api::{Destination, ErrorCode, Name, Refusal, Request, SendRequest};
 use mesh_protocol::Priority;
@@ -21,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use audit::{AUDIT_FILE, Audit, AuditError};
 pub use audit_entry::{AuditVerdict, Entry, NotLetIn};
+pub use expiry::{Calendar, Expiry, ExpiryError};
 pub use file::{AccessError, Secret, TOKENS_FILE, TokenFile, add, read_dir, read_file, remove};
 pub use pattern::{DestinationPattern, NamePattern, PatternError};
 pub use quota::{Holder, Quota};
@@ -83,6 +86,9 @@ pub struct Grant {
     pub name: Name,
     /// The digest of the token.
     pub sha256: Digest,
+    /// From when on it is not let in any more; always good if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Expiry>,
     /// What its holder's agents may be called; anything if empty.
     #[serde(rename = "as", default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<NamePattern>,
@@ -135,6 +141,7 @@ impl Grant {
         Self {
             name,
             sha256,
+            expires: None,
             names: Vec::new(),
             to: Vec::new(),
             max_priority: None,
@@ -148,6 +155,22 @@ impl Grant {
             max_deadline_s: None,
             broadcast: true,
             operator: false,
+        }
+    }
+
+    /// Whether it is good at that time.
+    ///
+    /// # Errors
+    /// Since when it is not.
+    pub fn is_good(&self, now: SystemTime) -> Result<(), Refusal> {
+        match self.expires {
+            Some(expires) if expires.is_over(now) => {
+                let why = format!("the access token {} has expired, at {expires}", self.name);
+                let hint =
+                    "ask for another one; if that time is not over, set the clock of the gateway's machine";
+                Err(Refusal::new(ErrorCode::TokenExpired, why).hint(hint).field("token"))
+            }
+            _ => Ok(()),
         }
     }
 

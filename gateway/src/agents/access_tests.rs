@@ -1,6 +1,9 @@
 //! Tokens with limits, over real sockets: what their holders are told, and what happens when one is taken back.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use mesh_agent::api::Name;
 use serde_json::{Value, json};
@@ -9,7 +12,7 @@ use tokio::net::TcpStream;
 use super::fake::{Gateway, Seen, name};
 use super::tests::Lines;
 use super::{Limits, TokenCheck};
-use crate::access::{self, AUDIT_FILE, Audit, Grant};
+use crate::access::{self, AUDIT_FILE, Audit, Calendar, Grant};
 
 /// A gateway that goes by the tokens of this folder.
 async fn gateway(dir: &Path) -> Gateway {
@@ -173,6 +176,48 @@ async fn a_token_that_is_taken_back_ends_its_sessions_and_no_others() {
     alice.say(r#"{"op":"ping","ref":1}"#).await;
     assert_eq!(alice.hear().await, Some(json!({"ev": "pong", "ref": 1})));
     assert_eq!(gateway.count("agents_taken_back"), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_expires_ends_its_sessions_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let over = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&over);
+    let expires: access::Expiry = "2027-01-31T00:00:00Z".parse().unwrap();
+    // The last second before it, and the one.
+    let (before, after) = (1_801_353_599, 1_801_353_600);
+    let calendar = Calendar::new(move || {
+        let seconds = if told.load(Ordering::Relaxed) { after } else { before };
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    });
+    let audit = Audit::open(dir).unwrap();
+    let check = TokenCheck::open().with_tokens_until(dir, calendar).unwrap().with_audit(audit.clone());
+    let mut gateway = Gateway::tcp(Limits::default(), check).await;
+    let good = token(dir, "good", |grant| grant);
+    let guest = token(dir, "guest", |grant| Grant { expires: Some(expires), ..grant });
+    let mut alice = attach(&gateway, "alice", &good).await;
+    // One that only listens, and one that asks at that very moment.
+    let mut listens = attach(&gateway, "listens", &guest).await;
+    let mut asks = attach(&gateway, "asks", &guest).await;
+    over.store(true, Ordering::Relaxed);
+    asks.say(r#"{"op":"ping","ref":1}"#).await;
+    for agent in [&mut asks, &mut listens] {
+        let why = agent.is_refused("token_expired").await;
+        assert!(why.contains("guest has expired, at 2027-01-31T00:00:00Z"), "{why}");
+    }
+    gateway.until(Seen::Detach(name("listens"))).await;
+    let mut again = Lines::to(&gateway).await;
+    again.say(&json!({"op": "hello", "name": "late", "token": guest}).to_string()).await;
+    again.is_refused("token_expired").await;
+    alice.say(r#"{"op":"ping","ref":1}"#).await;
+    assert_eq!(alice.hear().await, Some(json!({"ev": "pong", "ref": 1})));
+    assert_eq!(gateway.count("agents_expired"), 3);
+    audit.finish();
+    let text = std::fs::read_to_string(dir.join(AUDIT_FILE)).unwrap();
+    let entry: Value = serde_json::from_str(text.trim()).unwrap();
+    let fields = ["agent", "token", "not_let_in"].map(|field| &entry[field]);
+    assert_eq!(fields, ["late", "guest", "token_expired"], "{text}");
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ pub struct Counters {
     pub(super) refused_limits: AtomicU64,
     /// Sessions that ended because their token was taken back.
     pub(super) taken_back: AtomicU64,
+    /// Sessions that ended because their token expired, and hellos with one that had.
+    pub(super) expired: AtomicU64,
     /// Connections that sent no hello in time.
     pub(super) refused_silent: AtomicU64,
     /// Connections that had sent no hello when too many others came.
@@ -36,13 +38,14 @@ pub struct Counters {
 impl Counters {
     /// The counts under the names they have in `status`.
     #[must_use]
-    pub fn snapshot(&self) -> [(&'static str, u64); 13] {
+    pub fn snapshot(&self) -> [(&'static str, u64); 14] {
         [
             ("agents_connections", &self.connections),
             ("agents_refused_full", &self.refused_full),
             ("agents_refused_token", &self.refused_token),
             ("agents_refused_limits", &self.refused_limits),
             ("agents_taken_back", &self.taken_back),
+            ("agents_expired", &self.expired),
             ("agents_refused_silent", &self.refused_silent),
             ("agents_refused_crowd", &self.refused_crowd),
             ("agents_refused_tls", &self.refused_tls),

@@ -15,7 +15,7 @@ use super::counters::count;
 use super::inbound::{Inbound, Over};
 use super::passing::{PASSING, is_passing, passing_name};
 use super::presence::Presence;
-use super::token::Pass;
+use super::token::{NotAdmitted, Pass};
 
 /// Who was let in.
 pub(super) struct Admitted {
@@ -105,25 +105,30 @@ impl<C: Clock> Inbound<'_, C> {
     /// What its token allows; one of this gateway's own user is asked for none.
     fn check_token(&self, transport: Transport, hello: &Hello) -> Result<Pass, Over> {
         let admitted = match transport {
-            Transport::Unix => Some(Pass::free()),
+            Transport::Unix => return Ok(Pass::free()),
             Transport::Tcp | Transport::Full => self.common.token.admit(hello.token.as_ref()),
         };
-        let Some(pass) = admitted else {
-            count(&self.common.counters.refused_token);
-            self.note_not_let_in(hello.name, None, ErrorCode::Unauthorised);
-            let (message, hint) = match hello.token {
-                None => (
-                    "this gateway asks for an access token",
-                    "give it as `token` in the hello, on the command line with --token-file",
-                ),
-                Some(_) => (
-                    "the access token is wrong",
-                    "give one that `mesh-gateway token add` printed, or the one in the gateway's settings",
-                ),
-            };
-            return self.end(Refusal::new(ErrorCode::Unauthorised, message).hint(hint).field("token"));
+        let (counter, token, refusal) = match admitted {
+            Ok(pass) => return Ok(pass),
+            Err(NotAdmitted::Expired { token, refusal }) => (&self.common.counters.expired, token, refusal),
+            Err(why) => {
+                let (message, hint) = match why {
+                    NotAdmitted::Missing => (
+                        "this gateway asks for an access token",
+                        "give it as `token` in the hello, on the command line with --token-file",
+                    ),
+                    _ => (
+                        "the access token is wrong",
+                        "give one that `mesh-gateway token add` printed, or the one in the gateway's settings",
+                    ),
+                };
+                let refusal = Refusal::new(ErrorCode::Unauthorised, message).hint(hint).field("token");
+                (&self.common.counters.refused_token, None, refusal)
+            }
         };
-        Ok(pass)
+        count(counter);
+        self.note_not_let_in(hello.name, token, refusal.code);
+        self.end(refusal)
     }
 
     /// Whether its token allows the name, and whether anybody may have it.

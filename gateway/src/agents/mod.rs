@@ -29,6 +29,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod token;
+mod tokens;
 mod unauthenticated;
 mod unix_socket;
 
@@ -40,4 +41,4 @@ pub use memory_listener::MemoryListener;
 pub use passing::is_passing;
 pub use port::{PushError, QueueBound, SessionEvents, SessionId, SessionPort, ToEngine, port};
 pub use requests::MAX_BATCH;
-pub use token::{Pass, TokenCheck};
+pub use token::{NotAdmitted, Pass, TokenCheck};

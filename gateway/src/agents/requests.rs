@@ -3,11 +3,11 @@
 use std::pin::pin;
 
 use ble_bearer::Clock;
-use mesh_agent::api::{ErrorEvent, Name, Request};
+use mesh_agent::api::{ErrorCode, ErrorEvent, Name, Refusal, Request};
 use tokio::io::AsyncRead;
 
 use super::common::Common;
-use super::counters::count;
+use super::counters::{Counters, count};
 use super::inbound::{Inbound, Over};
 use super::port::ToEngine;
 use super::rules::keeps_the_rules;
@@ -24,7 +24,7 @@ impl<C: Clock> Inbound<'_, C> {
         mut pass: Pass,
         reader: &mut R,
     ) -> Result<std::convert::Infallible, Over> {
-        let mut taken_back = pin!(pass.taken_back());
+        let mut token_over = pin!(pass.over());
         let mut told = pass.holder();
         loop {
             let mut batch = Vec::with_capacity(self.batch_size);
@@ -76,13 +76,13 @@ impl<C: Clock> Inbound<'_, C> {
             if !full {
                 let refused = tokio::select! {
                     biased;
-                    refused = &mut taken_back => refused,
+                    refused = &mut token_over => refused,
                     filled = self.fill(reader) => {
                         filled?;
                         continue;
                     }
                 };
-                count(&self.common.counters.taken_back);
+                self.count_end(&refused);
                 return self.end(refused);
             }
         }
@@ -92,7 +92,7 @@ impl<C: Clock> Inbound<'_, C> {
     fn admit(&self, agent: Name, pass: &mut Pass, request: &Request) -> Result<(), ErrorEvent> {
         let Common { counters, clock, .. } = self.common;
         if let Err(refusal) = pass.renew() {
-            count(&counters.taken_back);
+            self.count_end(&refusal);
             return Err(ErrorEvent::fatal(refusal));
         }
         keeps_the_rules(request).inspect_err(|_| count(&counters.bad_requests))?;
@@ -100,5 +100,11 @@ impl<C: Clock> Inbound<'_, C> {
             count(&counters.refused_limits);
             ErrorEvent::about(request.reference(), refusal)
         })
+    }
+
+    /// Counts a session that ends because its token is good no longer.
+    fn count_end(&self, refusal: &Refusal) {
+        let Counters { expired, taken_back, .. } = &*self.common.counters;
+        count(if refusal.code == ErrorCode::TokenExpired { expired } else { taken_back });
     }
 }

@@ -1,27 +1,25 @@
 //! Who is let in: the tokens that agents show over TCP, and what each of them may do here.
 //!
-//! Owns comparing them in constant time, noticing that the file of tokens has changed, and [`Pass`], what a session carries of
-//! all that; and hands on the log of what they send. Which listener asks for a token is the listener's rule; what a token allows is [`crate::access`]'s, the form of
-//! the one that is in a file of its own the settings'.
+//! Owns [`Pass`], what a session carries of its token, and hands on the log of what they send. The tokens themselves are [`super::tokens`]'.
+//! Which listener asks for one is the listener's rule; what a token allows is [`crate::access`]'s, the form of the one that is in a file of
+//! its own the settings'.
 
 use std::fmt;
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use mesh_agent::api::{ErrorCode, Name, Refusal, Request, Token};
 use mesh_protocol::Instant;
-use subtle::{ConditionallySelectable, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
-use crate::access::{self, AccessError, Audit, Bucket, Digest, Grant, Holder, TokenFile};
-use crate::settings::{AccessToken, TokenError};
-
 use super::port::SessionId;
-use super::presence::{Presence, Present};
+use super::presence::Presence;
+use super::tokens::{Held, Tokens, Watched, find};
+use crate::access::{self, AccessError, Audit, Calendar, Digest, Grant, Holder};
+use crate::settings::{AccessToken, TokenError};
 
 /// How often a running gateway looks whether the file of tokens has changed, beside every hello. A guess: soon for a person who
 /// takes a token back, and nothing for a computer.
@@ -62,7 +60,15 @@ impl TokenCheck {
     /// # Errors
     /// As [`access::read_file`].
     pub fn with_tokens_of(self, data_dir: &Path) -> Result<Self, AccessError> {
-        let watched = Watched::open(data_dir.join(access::TOKENS_FILE))?;
+        self.with_tokens_until(data_dir, Calendar::default())
+    }
+
+    /// The same, where what time it is is told by this calendar and not by the machine's.
+    ///
+    /// # Errors
+    /// As [`access::read_file`].
+    pub fn with_tokens_until(self, data_dir: &Path, calendar: Calendar) -> Result<Self, AccessError> {
+        let watched = Watched::open(data_dir.join(access::TOKENS_FILE), calendar)?;
         Ok(Self { file: Some(Arc::new(watched)), ..self })
     }
 
@@ -104,22 +110,30 @@ impl TokenCheck {
             .unwrap_or_default()
     }
 
-    /// What whoever shows this may do; `None` if it is not let in. The time it takes tells how many tokens there are and how long
-    /// the one shown is, and nothing of which is nearly right.
-    #[must_use]
-    pub fn admit(&self, shown: Option<&Token>) -> Option<Pass> {
+    /// What whoever shows this may do. The time it takes tells how many tokens there are and how long the one shown is, and nothing
+    /// of which is nearly right.
+    ///
+    /// # Errors
+    /// [`NotAdmitted`].
+    pub fn admit(&self, shown: Option<&Token>) -> Result<Pass, NotAdmitted> {
         self.refresh();
         if !self.is_required() {
-            return Some(Pass::free());
+            return Ok(Pass::free());
         }
-        let shown = Digest::of(shown?.reveal());
+        let shown = Digest::of(shown.ok_or(NotAdmitted::Missing)?.reveal());
         let is_master = self.master.is_some_and(|master| master.bytes().ct_eq(shown.bytes()).into());
         let held = self.file.as_ref().and_then(|file| {
             let tokens = file.now.subscribe();
             let held = find(&tokens.borrow(), &shown)?;
-            Some(Pass(Some((held, tokens))))
+            Some(Pass(Some(Holds { held, tokens, calendar: file.calendar.clone() })))
         });
-        if is_master { Some(Pass::free()) } else { held }
+        if is_master {
+            return Ok(Pass::free());
+        }
+        let mut pass = held.ok_or(NotAdmitted::Wrong)?;
+        let token = pass.token();
+        pass.renew().map_err(|refusal| NotAdmitted::Expired { token, refusal })?;
+        Ok(pass)
     }
 }
 
@@ -129,115 +143,31 @@ impl fmt::Debug for TokenCheck {
     }
 }
 
-type Tokens = Vec<Arc<Held>>;
-
-/// A token in use.
-struct Held {
-    grant: Grant,
-    /// What was taken of its rate, by all sessions with it.
-    bucket: Option<Mutex<Bucket>>,
-    /// The sessions with it.
-    present: Present,
-}
-
-/// The token of this digest. All are compared, whichever it is.
-fn find(tokens: &[Arc<Held>], digest: &Digest) -> Option<Arc<Held>> {
-    // Its place, counted from 1.
-    let mut place = 0_u32;
-    for (at, held) in (1_u32..).zip(tokens) {
-        place.conditional_assign(&at, held.grant.sha256.bytes().ct_eq(digest.bytes()));
-    }
-    tokens.get((place as usize).checked_sub(1)?).cloned()
-}
-
-/// The file of tokens, and what it said last.
-struct Watched {
-    path: PathBuf,
-    stamp: Mutex<Option<Stamp>>,
-    /// Whether it was ever there.
-    asked: AtomicBool,
-    now: watch::Sender<Tokens>,
-    /// Tokens that were removed together with what they sent.
-    purged: Mutex<Vec<Name>>,
-}
-
-/// What tells a file from the one that was there before: each change by `mesh-gateway token` makes another file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    len: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> io::Result<Option<Self>> {
-        match std::fs::metadata(path) {
-            Ok(about) => Ok(Some(Self {
-                inode: about.ino(),
-                len: about.len(),
-                modified: (about.mtime(), about.mtime_nsec()),
-                changed: (about.ctime(), about.ctime_nsec()),
-            })),
-            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(why) => Err(why),
-        }
-    }
-}
-
-impl Watched {
-    fn open(path: PathBuf) -> Result<Self, AccessError> {
-        // Before reading: what changes in between is read again.
-        let stamp = Stamp::of(&path).ok().flatten();
-        let found = access::read_file(&path)?;
-        let asked = AtomicBool::new(found.is_some());
-        let TokenFile { tokens: grants, purged } = found.unwrap_or_default();
-        let now = watch::Sender::new(held(grants, &[]));
-        Ok(Self { path, stamp: Mutex::new(stamp), asked, now, purged: Mutex::new(purged) })
-    }
-
-    /// Reads the file if it is another one than before. Small and rarely changed: it is not worth a thread of its own.
-    fn refresh(&self) {
-        let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
-        // What cannot be looked at now is as it was.
-        let Ok(found) = Stamp::of(&self.path) else { return };
-        if found == *stamp {
-            return;
-        }
-        *stamp = found;
-        match access::read_file(&self.path) {
-            Ok(found) => {
-                if found.is_some() {
-                    self.asked.store(true, Ordering::Relaxed);
-                }
-                let TokenFile { tokens: grants, purged } = found.unwrap_or_default();
-                *self.purged.lock().unwrap_or_else(PoisonError::into_inner) = purged;
-                tracing::info!(tokens = grants.len(), "the access tokens have changed");
-                let tokens = held(grants, &self.now.borrow());
-                self.now.send_replace(tokens);
-            }
-            // Cutting everyone off for a slip of the pen helps nobody; the commands make none.
-            Err(why) => tracing::error!(%why, "the access tokens stay as they were"),
-        }
-    }
-}
-
-/// The tokens with what was taken of their rates before.
-fn held(grants: Vec<Grant>, before: &[Arc<Held>]) -> Tokens {
-    let kept = |grant: &Grant| {
-        before.iter().find(|held| held.grant == *grant).cloned().unwrap_or_else(|| {
-            let bucket = grant.rate.map(|rate| Mutex::new(Bucket::new(rate)));
-            // Whatever was changed of it, its sessions are there.
-            let known = before.iter().find(|held| held.grant.sha256 == grant.sha256);
-            let present = known.map(|held| held.present.clone()).unwrap_or_default();
-            Arc::new(Held { grant: grant.clone(), bucket, present })
-        })
-    };
-    grants.iter().map(kept).collect()
+/// Why somebody is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// No token was shown, and one is asked for.
+    Missing,
+    /// There is no such token.
+    Wrong,
+    /// It was good, and is so no longer.
+    Expired {
+        /// What it is called.
+        token: Option<Name>,
+        /// What to say.
+        refusal: Refusal,
+    },
 }
 
 /// What a session may do: everything, or what its token allows now.
-pub struct Pass(Option<(Arc<Held>, watch::Receiver<Tokens>)>);
+pub struct Pass(Option<Holds>);
+
+/// The token that a session came with, and where it is seen what becomes of it.
+struct Holds {
+    held: Arc<Held>,
+    tokens: watch::Receiver<Tokens>,
+    calendar: Calendar,
+}
 
 impl Pass {
     /// To everything, as over the Unix socket.
@@ -249,13 +179,13 @@ impl Pass {
     /// What the token is called, if it is one of those with limits.
     #[must_use]
     pub fn token(&self) -> Option<Name> {
-        self.0.as_ref().map(|(held, _)| held.grant.name)
+        self.0.as_ref().map(|holds| holds.held.grant.name)
     }
 
     /// The token it came with, and how much its holders may take.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
-        let (held, _) = self.0.as_ref()?;
+        let held = &self.0.as_ref()?.held;
         Some(Holder { token: held.grant.name, quota: held.grant.quota() })
     }
 
@@ -264,7 +194,7 @@ impl Pass {
     /// # Errors
     /// That there are too many.
     pub(super) fn enter(&self, session: SessionId, agent: Name) -> Result<Option<Presence>, Refusal> {
-        let Some((held, _)) = &self.0 else { return Ok(None) };
+        let Some(Holds { held, .. }) = &self.0 else { return Ok(None) };
         let Some(quota) = held.grant.quota() else { return Ok(None) };
         let presence = held.present.enter(session, agent, quota.sessions);
         presence.map(Some).ok_or_else(|| {
@@ -279,9 +209,9 @@ impl Pass {
     /// Goes by what the file of tokens says now.
     ///
     /// # Errors
-    /// When the token is not there any more.
+    /// When the token is not there any more, or its time is over.
     pub fn renew(&mut self) -> Result<(), Refusal> {
-        let Some((held, tokens)) = &mut self.0 else { return Ok(()) };
+        let Some(Holds { held, tokens, calendar }) = &mut self.0 else { return Ok(()) };
         // A list that is gone changes no more.
         if tokens.has_changed().unwrap_or(false) {
             match find(&tokens.borrow_and_update(), &held.grant.sha256) {
@@ -289,20 +219,37 @@ impl Pass {
                 None => return Err(gone(&held.grant)),
             }
         }
-        Ok(())
+        match held.grant.expires {
+            Some(_) => held.grant.is_good(calendar.now()),
+            None => Ok(()),
+        }
     }
 
-    /// Waits until the token is taken back; what to say then.
-    pub(super) fn taken_back(&self) -> impl Future<Output = Refusal> + use<> {
-        let watched = self.0.as_ref().map(|(held, tokens)| (Arc::clone(held), tokens.clone()));
+    /// Waits until the token is taken back or expires; what to say then.
+    pub(super) fn over(&self) -> impl Future<Output = Refusal> + use<> {
+        let watched = self
+            .0
+            .as_ref()
+            .map(|holds| (Arc::clone(&holds.held), holds.tokens.clone(), holds.calendar.clone()));
         async move {
-            let Some((held, mut tokens)) = watched else { return std::future::pending().await };
-            let left = tokens.wait_for(|tokens| find(tokens, &held.grant.sha256).is_none()).await.is_err();
-            if left {
-                // The list is gone, and with it the gateway.
-                std::future::pending::<()>().await;
+            let Some((held, mut tokens, calendar)) = watched else { return std::future::pending().await };
+            loop {
+                // Whatever was changed of it meanwhile, what holds is what is there now.
+                match find(&tokens.borrow_and_update(), &held.grant.sha256) {
+                    None => return gone(&held.grant),
+                    Some(now) => {
+                        if now.expired.load(Ordering::Relaxed)
+                            && let Err(refusal) = now.grant.is_good(calendar.now())
+                        {
+                            return refusal;
+                        }
+                    }
+                }
+                if tokens.changed().await.is_err() {
+                    // The list is gone, and with it the gateway.
+                    std::future::pending::<()>().await;
+                }
             }
-            gone(&held.grant)
         }
     }
 
@@ -311,7 +258,7 @@ impl Pass {
     /// # Errors
     /// What is allowed instead.
     pub fn allows_name(&self, name: &Name) -> Result<(), Refusal> {
-        self.0.as_ref().map_or(Ok(()), |(held, _)| held.grant.allows_name(name))
+        self.0.as_ref().map_or(Ok(()), |holds| holds.held.grant.allows_name(name))
     }
 
     /// Whether this request of an agent is allowed, and takes it from the rate.
@@ -324,7 +271,7 @@ impl Pass {
         request: &Request,
         now: impl FnOnce() -> Instant,
     ) -> Result<(), Refusal> {
-        let Some((held, _)) = &self.0 else { return Ok(()) };
+        let Some(Holds { held, .. }) = &self.0 else { return Ok(()) };
         held.grant.allows(agent, request)?;
         let (Request::Send(_), Some(bucket)) = (request, &held.bucket) else { return Ok(()) };
         let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -360,12 +307,12 @@ mod tests {
     #[test]
     fn only_the_very_token_is_let_in() {
         let check = TokenCheck::new(&master());
-        assert!(check.admit(Some(&Token::new("0123456789abcdef"))).is_some());
+        assert!(check.admit(Some(&Token::new("0123456789abcdef"))).is_ok());
         for wrong in ["", "0123456789abcdeF", "0123456789abcde", "0123456789abcdef0"] {
-            assert!(check.admit(Some(&Token::new(wrong))).is_none(), "{wrong:?}");
+            assert!(check.admit(Some(&Token::new(wrong))).is_err(), "{wrong:?}");
         }
-        assert!(check.admit(None).is_none());
-        assert!(TokenCheck::open().admit(None).is_some());
+        assert!(check.admit(None).is_err());
+        assert!(TokenCheck::open().admit(None).is_ok());
     }
 
     #[test]
@@ -393,21 +340,9 @@ mod tests {
                 wrong[at] = if wrong[at] == b'~' { b'!' } else { wrong[at] + 1 };
             }
             let wrong = String::from_utf8(wrong).unwrap();
-            assert!(wrong.as_bytes() == right || check.admit(Some(&Token::new(wrong))).is_none());
+            assert!(wrong.as_bytes() == right || check.admit(Some(&Token::new(wrong))).is_err());
         }
         assert_eq!(check.admit(Some(&Token::new(secret.as_str()))).unwrap().token(), Some(name("sensor")));
-    }
-
-    #[test]
-    fn each_of_many_tokens_is_found() {
-        let grants: Vec<_> =
-            (0..1_000).map(|n| Grant::new(name(&format!("t{n}")), Digest::of(&n.to_string()))).collect();
-        let tokens = held(grants, &[]);
-        for n in 0..1_000 {
-            let found = find(&tokens, &Digest::of(&n.to_string())).unwrap();
-            assert_eq!(found.grant.name, name(&format!("t{n}")));
-        }
-        assert!(find(&tokens, &Digest::of("1000")).is_none());
     }
 
     #[test]
@@ -415,12 +350,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path();
         let check = TokenCheck::open().with_tokens_of(dir).unwrap();
-        assert!(check.admit(None).is_some(), "nothing is asked for yet");
+        assert!(check.admit(None).is_ok(), "nothing is asked for yet");
         assert!(!check.admits_some());
 
         let (secret, grant) = access::add(dir, |sha256| Grant::new(name("sensor"), sha256)).unwrap();
         let shown = Token::new(secret.as_str());
-        assert!(check.admit(None).is_none(), "from the first token on one is asked for");
+        assert!(check.admit(None).is_err(), "from the first token on one is asked for");
         let mut pass = check.admit(Some(&shown)).unwrap();
         assert_eq!((pass.renew(), check.admits_some()), (Ok(()), true));
 
@@ -442,9 +377,9 @@ mod tests {
         let refusal = pass.renew().unwrap_err();
         assert_eq!(refusal.code, ErrorCode::Unauthorised);
         assert!(refusal.message.contains("sensor was taken back"), "{refusal}");
-        assert!(check.admit(Some(&shown)).is_none());
+        assert!(check.admit(Some(&shown)).is_err());
         std::fs::remove_file(&path).unwrap();
-        assert!(check.admit(None).is_none(), "and it does not let everyone in");
+        assert!(check.admit(None).is_err(), "and it does not let everyone in");
         assert!(!TokenCheck::open().with_tokens_of(dir).unwrap().is_required(), "until a new start");
     }
 
@@ -468,5 +403,42 @@ mod tests {
         let refusal = second.allows(own, &send, now).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::Busy);
         assert!(refusal.to_string().ends_with("allows 2/m messages; send it again in 30000 ms"), "{refusal}");
+    }
+
+    #[test]
+    fn a_token_is_good_until_it_expires_and_says_so_then() {
+        use std::sync::atomic::AtomicU64;
+        use std::time::SystemTime;
+
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        let clock = Arc::new(AtomicU64::new(1_796_101_200));
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let told = Arc::clone(&clock);
+        let calendar = Calendar::new(move || at(told.load(Ordering::Relaxed)));
+        let expires = Some("2026-12-02T00:00:00Z".parse().unwrap());
+        let (secret, _) =
+            access::add(dir, |sha256| Grant { expires, ..Grant::new(name("guest"), sha256) }).unwrap();
+        let check = TokenCheck::open().with_tokens_until(dir, calendar).unwrap();
+        let shown = Token::new(secret.as_str());
+        let mut pass = check.admit(Some(&shown)).unwrap();
+        let end = 1_796_169_600;
+        clock.store(end - 1, Ordering::Relaxed);
+        assert_eq!(pass.renew(), Ok(()));
+        clock.store(end, Ordering::Relaxed);
+        // Before anybody has looked around: the next request is late all the same.
+        let refusal = pass.renew().unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::TokenExpired);
+        assert!(refusal.message.ends_with("guest has expired, at 2026-12-02T00:00:00Z"), "{refusal}");
+        let Err(NotAdmitted::Expired { token, refusal: same }) = check.admit(Some(&shown)) else {
+            panic!("it was let in");
+        };
+        assert_eq!((token, same), (Some(name("guest")), refusal));
+        assert_eq!(check.admit(None).err(), Some(NotAdmitted::Missing));
+        assert_eq!(check.admit(Some(&Token::new("another"))).err(), Some(NotAdmitted::Wrong));
+        assert!(check.is_required(), "an expired token opens no door to those without");
+        // Whoever sets the clock back makes it good again.
+        clock.store(end - 1, Ordering::Relaxed);
+        assert!(check.admit(Some(&shown)).is_ok() && pass.renew().is_ok());
     }
 }

@@ -19,7 +19,7 @@ from scripted import FarEnd
 from support import PATIENCE, within
 from mesh_gateway import (
     BadRequestError, BusyError, MeshError, MeshNetworkManager, MeshRouter, Message, NameTakenError, NotStartedError, OverloadedError,
-    Receipt, RefusedError, StorageError, TooLargeError, UnauthorisedError, UnknownReceiverError, UnsupportedError,
+    Receipt, RefusedError, StorageError, TokenExpiredError, TooLargeError, UnauthorisedError, UnknownReceiverError, UnsupportedError,
 )  # fmt: skip
 
 Said = Dict[str, Any]
@@ -46,7 +46,7 @@ ASKED: Dict[str, Said] = {
 RAISED = {
     "bad_request": BadRequestError, "unauthorised": UnauthorisedError, "name_taken": NameTakenError,
     "unknown_receiver": UnknownReceiverError, "too_large": TooLargeError, "busy": BusyError, "overloaded": OverloadedError,
-    "storage": StorageError,
+    "storage": StorageError, "token_expired": TokenExpiredError,
     **dict.fromkeys(("not_welcome", "too_late", "no_credit", "conflict", "shutting_down", "no_network", "internal"), RefusedError),
 }  # fmt: skip
 #: The fields of events that are looked at one by one below; all others are compared as they are.

@@ -264,6 +264,7 @@ mod tests {
             ErrorCode::ShuttingDown,
             ErrorCode::NoNetwork,
             ErrorCode::Internal,
+            ErrorCode::TokenExpired,
         ];
         assert!(codes.iter().all(|code| listed.contains(&code.to_string())), "{listed:?}");
     }

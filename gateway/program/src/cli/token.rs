@@ -3,7 +3,7 @@
 //! Owns how tokens are shown. The file they stand in is [`gateway::access`]'s; a token itself is seen here once, on its way to
 //! standard output.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
 use gateway::access::{self, Grant, NamePattern, Quota};
@@ -58,6 +58,7 @@ fn add(args: TokenAddArgs, out: Output) -> anyhow::Result<()> {
     let first = access::read_dir(&data_dir)?.is_none_or(|tokens| tokens.is_empty());
     let mut sink = SecretSink::open(args.out.as_deref(), "the access token", out)?;
     let grant = |sha256| Grant {
+        expires: args.expires,
         names: args.names,
         to: args.to,
         max_priority: args.max_priority,
@@ -115,8 +116,12 @@ fn add(args: TokenAddArgs, out: Output) -> anyhow::Result<()> {
 
 /// What a token allows; what is not limited is left out.
 fn limits(grant: &Grant) -> Value {
-    let Grant { name, names, to, max_priority, rate, max_body, broadcast, operator, .. } = grant;
+    let Grant { name, expires, names, to, max_priority, rate, max_body, broadcast, operator, .. } = grant;
     let mut object = json!({ "name": name, "broadcast": broadcast, "operator": operator });
+    if let Some(expires) = expires {
+        object["expires"] = json!(expires);
+        object["expired"] = json!(expires.is_over(SystemTime::now()));
+    }
     let mut put = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
             object[key] = value;
@@ -153,6 +158,7 @@ fn show(tokens: &[Grant]) -> String {
         .map(|token| {
             [
                 token.name.to_string(),
+                until(token),
                 all(&token.names),
                 token.max_priority.map_or("CRITICAL", |priority| priority.name()).to_owned(),
                 or_any(token.rate.map(|rate| rate.to_string())),
@@ -171,6 +177,7 @@ fn show(tokens: &[Grant]) -> String {
         .collect();
     let heading = [
         "NAME",
+        "UNTIL",
         "AS",
         "PRIORITY",
         "RATE",
@@ -186,6 +193,15 @@ fn show(tokens: &[Grant]) -> String {
         "TO",
     ];
     table(heading, &rows)
+}
+
+/// How long a token is good.
+fn until(token: &Grant) -> String {
+    match token.expires {
+        None => "ever".to_owned(),
+        Some(expires) if expires.is_over(SystemTime::now()) => "expired".to_owned(),
+        Some(expires) => expires.to_string(),
+    }
 }
 
 /// A time as the file has it; parts of a second count as one.

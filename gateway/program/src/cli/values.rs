@@ -3,8 +3,9 @@
 //! Owns the spelling and its error texts, which end up behind the flag's name. Ranges that depend on more than the
 //! value are checked by whoever uses it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use gateway::access::Expiry;
 use gateway::settings::{Adapter, UnknownAdapter};
 use mesh_agent::api::{MAX_DEADLINE_MS, MAX_PROBE_TIMEOUT_MS};
 use mesh_protocol::frame::Kind;
@@ -32,6 +33,16 @@ pub(super) fn deadline(text: &str) -> Result<Duration, String> {
     let most = Duration::from_millis(MAX_DEADLINE_MS.into());
     let wrong = || "write a number and ms, s, m or h, as in 30s; more than 0 and at most 24h".to_owned();
     duration(text).ok().filter(|span| !span.is_zero() && *span <= most).ok_or_else(wrong)
+}
+
+/// Until when a token is good, from now on where it is a span.
+pub(super) fn expiry(text: &str) -> Result<Expiry, String> {
+    let now = SystemTime::now();
+    let expiry = Expiry::read(text, now).map_err(|why| why.to_string())?;
+    if expiry.is_over(now) {
+        return Err(format!("{expiry} is over; name a later time, or set this machine's clock"));
+    }
+    Ok(expiry)
 }
 
 /// How long an answer of a node is waited for: [`duration`], of at most ten seconds.

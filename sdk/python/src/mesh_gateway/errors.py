@@ -76,6 +76,10 @@ class UnauthorisedError(RefusedError):
     """The access token is missing or wrong."""
 
 
+class TokenExpiredError(UnauthorisedError):
+    """The access token was good, and is so no longer."""
+
+
 class NameTakenError(RefusedError):
     """Another session has this agent's name now."""
 
@@ -115,6 +119,7 @@ class NoAnswerError(MeshError, asyncio.TimeoutError):
 _BY_CODE: Dict[str, Type[RefusedError]] = {
     "bad_request": BadRequestError,
     "unauthorised": UnauthorisedError,
+    "token_expired": TokenExpiredError,
     "name_taken": NameTakenError,
     "unknown_receiver": UnknownReceiverError,
     "too_large": TooLargeError,

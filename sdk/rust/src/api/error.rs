@@ -41,6 +41,8 @@ pub enum ErrorCode {
     NoNetwork,
     /// A mistake of the gateway's own.
     Internal,
+    /// The access token was good, and is so no longer.
+    TokenExpired,
 }
 
 impl fmt::Display for ErrorCode {
@@ -61,6 +63,7 @@ impl fmt::Display for ErrorCode {
             Self::ShuttingDown => "shutting_down",
             Self::NoNetwork => "no_network",
             Self::Internal => "internal",
+            Self::TokenExpired => "token_expired",
         })
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use gateway::access::{DestinationPattern, NamePattern, Rate};
+use gateway::access::{DestinationPattern, Expiry, NamePattern, Rate};
 use mesh_agent::api::{MAX_BODY, Name};
 use mesh_protocol::Priority;
 
@@ -54,12 +54,17 @@ pub(in crate::cli) enum TokenCommand {
 #[derive(Args, Debug)]
 #[command(after_help = examples![
     "mesh-gateway token add phone --out token                        everything an agent can do",
+    "mesh-gateway token add guest --expires 30d --out token          the same, for a month",
     "mesh-gateway token add sensor --as 'sensor-*' --to bob --rate 5/s --out token",
     "mesh-gateway token add panel --to 'group:*' --to alarm@0x0003 --max-priority HIGH --max-body 200 --out token",
 ])]
 pub(in crate::cli) struct TokenAddArgs {
     /// What to call the token, in lists, errors and the audit log
     pub(in crate::cli) name: Name,
+    /// From when on it is not let in any more, by the clock of the gateway's machine: a number and m, h or d from now, a date (its first
+    /// second, UTC) or a moment, as in 30d, 2027-01-31 or 2027-01-31T12:00:00Z [default: never]
+    #[arg(long, value_name = "WHEN", value_parser = values::expiry)]
+    pub(in crate::cli) expires: Option<Expiry>,
     /// What its holder's agents may be called: NAME or BEGINNING*; may be repeated [default: the token's own name if anything else is limited and it is no --operator, otherwise anything]
     #[arg(long = "as", value_name = "NAME")]
     pub(in crate::cli) names: Vec<NamePattern>,

@@ -220,5 +220,7 @@ pub(crate) fn events() -> Vec<Event> {
     for problems in [vec![], vec!["the disk is full".to_string()]] {
         events.push(Event::Status(Box::new(status(problems))));
     }
+    let expired = Refusal::new(ErrorCode::TokenExpired, "the token is good no longer").field("token");
+    events.push(Event::Error(ErrorEvent::fatal(expired)));
     events
 }
