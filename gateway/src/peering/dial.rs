@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_agent::api::Name;
-use mesh_agent::connect_tcp;
+use mesh_agent::{Fingerprint, connect_tcp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use super::PeerConfig;
 use super::handshake::{HandshakeError, Side};
-use super::identity::{Fingerprint, Identity};
+use super::identity::Identity;
 use super::manager::{STEP_WITHIN, Shared};
 use super::table::Keeper;
 

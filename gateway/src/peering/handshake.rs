@@ -12,7 +12,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::identity::Fingerprint;
+use mesh_agent::Fingerprint;
 use mesh_agent::api::Name;
 
 /// The longest greeting, in bytes: an address and a name.

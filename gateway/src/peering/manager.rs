@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mesh_agent::Fingerprint;
 use mesh_agent::api::{Name, PeerLink};
 use mesh_protocol::{Address, LinkId};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,7 +18,7 @@ use tokio_rustls::TlsStream;
 
 use super::bearer::LinkEvent;
 use super::handshake::{HandshakeError, PeerKey, Remote, Side, greet};
-use super::identity::{ALPN_PEER, Fingerprint, Identity};
+use super::identity::{ALPN_PEER, Identity};
 use super::table::{Connection, Keeper, Table, Wanted};
 use super::{CONNECTIONS, PeerConfig};
 

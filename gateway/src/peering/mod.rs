@@ -26,8 +26,9 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 pub use bearer::Peered;
 pub use handshake::PeerKey;
 use handshake::Remote;
-pub use identity::{Fingerprint, Identity, IdentityError};
+pub use identity::{Identity, IdentityError};
 use manager::Shared;
+pub use mesh_agent::Fingerprint;
 
 /// The most connections at a time: what a node has links for, less the radio's.
 pub const CONNECTIONS: usize = 7;

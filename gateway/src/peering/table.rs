@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mesh_agent::Fingerprint;
 use mesh_agent::api::{LinkState, Name, PeerLink};
 use mesh_protocol::Address;
 use tokio::sync::Notify;
@@ -10,7 +11,6 @@ use tokio::time::Instant;
 
 use super::CONNECTIONS;
 use super::handshake::Remote;
-use super::identity::Fingerprint;
 use super::link::ANSWERS_WITHIN;
 
 #[derive(Debug, Default)]

@@ -1,10 +1,11 @@
 //! Why something could not be done with a gateway, and whether trying again may help.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
-use crate::Endpoint;
 use crate::api::codec::DecodeError;
 use crate::api::{ErrorCode, ErrorEvent, Receipt};
+use crate::{Endpoint, Fingerprint, KnownError};
 
 /// Why no gateway answers, as far as this machine can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Absence {
     Silent,
     /// The network does not lead there.
     Unreachable,
+    /// Something answers there that does not speak TLS as a gateway does.
+    NoTls,
 }
 
 impl Absence {
@@ -31,6 +34,9 @@ impl Absence {
             Self::NotAllowed => "run this as the user that the gateway runs as, or connect over TCP",
             Self::Silent => "check that it is a gateway that listens there, and restart it if it hangs",
             Self::Unreachable => "check the network between here and there, and the address",
+            Self::NoTls => {
+                "check that it is a gateway that listens there, with TLS 1.3; one that is full says so in the clear: try again"
+            }
         }
     }
 }
@@ -72,6 +78,29 @@ pub enum ClientError {
         /// What the system says.
         why: String,
     },
+    /// What answers over TLS is not the gateway that is wanted. Nothing was said to it.
+    #[error(
+        "the gateway at {address} is not the one that is wanted: its certificate's fingerprint is {shown} and not {wanted}. Nothing was \
+         sent; {}", changed(address, .kept.as_deref())
+    )]
+    WrongGateway {
+        /// Where it answers.
+        address: String,
+        /// What the wanted one is known by.
+        wanted: Fingerprint,
+        /// What this one shows.
+        shown: Fingerprint,
+        /// The file that has what it is known by; `None` where the caller said it.
+        kept: Option<PathBuf>,
+    },
+    /// It cannot be told whether it is the right gateway.
+    #[error(transparent)]
+    Known(#[from] KnownError),
+    /// There is no TLS in this program.
+    #[error(
+        "cannot connect with {0}: this program was built without TLS; build it with the feature `tls` of mesh-agent, or give HOST:PORT"
+    )]
+    WithoutTls(Endpoint),
     /// The gateway would not. Its words say what to do.
     #[error("the gateway refused ({}): {}", .0.code, .0)]
     Refused(ErrorEvent),
@@ -108,7 +137,12 @@ impl ClientError {
             Self::Refused(refusal) => {
                 matches!(refusal.code, ErrorCode::ShuttingDown | ErrorCode::Overloaded | ErrorCode::TooLate)
             }
-            Self::Overdue { .. } | Self::Undelivered(_) | Self::Protocol(_) => false,
+            Self::WrongGateway { .. }
+            | Self::Known(_)
+            | Self::WithoutTls(_)
+            | Self::Overdue { .. }
+            | Self::Undelivered(_)
+            | Self::Protocol(_) => false,
         }
     }
 
@@ -116,6 +150,19 @@ impl ClientError {
     #[must_use]
     pub fn is_taken_over(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.code == ErrorCode::NameTaken)
+    }
+}
+
+/// What to do about a gateway that shows another certificate.
+fn changed(address: &str, kept: Option<&Path>) -> String {
+    let known = "if it lost its data directory, `mesh-gateway peers` there prints that fingerprint:";
+    let otherwise = "otherwise somebody else answers at its address";
+    match kept {
+        None => format!("{known} then give that one, {otherwise}"),
+        Some(file) => {
+            let file = file.display();
+            format!("{known} then remove the line of {address} from {file}, {otherwise}")
+        }
     }
 }
 

@@ -53,6 +53,9 @@
 //! # }
 //! ```
 //!
+//! A gateway elsewhere is best spoken to over TLS (the feature `tls`): `tls:HOST:PORT` is an [`Endpoint`], and
+//! [`Endpoint::known_by`] names the one gateway that is meant.
+//!
 //! [`api`] has the types of the agents' protocol and both codecs; the gateway uses the same ones. What the words mean
 //! stands in `docs/agents.md`.
 
@@ -61,21 +64,27 @@ pub mod api;
 mod client;
 mod endpoint;
 mod error;
+mod fingerprint;
 mod handle;
 mod inbox;
+mod known;
 mod link;
 mod pending;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod time;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use agent::{Agent, AgentBuilder};
 pub use client::Client;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Absence, ClientError};
+pub use fingerprint::{Fingerprint, FingerprintError};
 pub use handle::Handle;
 pub use inbox::{Inbox, Incoming};
+pub use known::{KnownError, KnownGateways};
 pub use link::Connection;
 pub use link::reconnect::Backoff;
 pub use mesh_protocol::{Address, MessageId, MessageType, Priority};

@@ -16,7 +16,7 @@ use mesh_agent::ClientError;
 use mesh_agent::api::{ErrorCode, ErrorEvent};
 use serde_json::{Value, json};
 
-use super::output::{Output, chain, with_data_dir, without_keys};
+use super::output::{Output, chain, with_data_dir, without_keys, without_keys_but};
 
 /// Which kind of thing went wrong; programs may rely on the word, which never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub(super) enum Code {
     NoGateway,
     ConnectionLost,
     NotAGateway,
+    WrongGateway,
     DeadlinePassed,
     NotDelivered,
     NoAnswer,
@@ -44,11 +45,12 @@ pub(super) enum Code {
 impl Code {
     /// Those that are not the gateway's.
     #[cfg(test)]
-    const OWN: [Self; 16] = [
+    const OWN: [Self; 17] = [
         Self::Usage,
         Self::NoGateway,
         Self::ConnectionLost,
         Self::NotAGateway,
+        Self::WrongGateway,
         Self::DeadlinePassed,
         Self::NotDelivered,
         Self::NoAnswer,
@@ -70,6 +72,7 @@ impl Code {
             Self::NoGateway => "no_gateway",
             Self::ConnectionLost => "connection_lost",
             Self::NotAGateway => "not_a_gateway",
+            Self::WrongGateway => "wrong_gateway",
             Self::DeadlinePassed => "deadline_passed",
             Self::NotDelivered => "not_delivered",
             Self::NoAnswer => "no_answer",
@@ -117,7 +120,13 @@ impl Fault {
     }
 
     pub(super) fn of(error: &anyhow::Error) -> Self {
-        let mut fault = Self::split(code(error), &chain(error));
+        let fingerprints = match error.downcast_ref() {
+            Some(ClientError::WrongGateway { wanted, shown, .. }) => {
+                [wanted, shown].map(ToString::to_string).to_vec()
+            }
+            _ => Vec::new(),
+        };
+        let mut fault = Self::split(code(error), &chain(error), &fingerprints);
         match error.downcast_ref() {
             Some(ClientError::Refused(ErrorEvent { hint, field, .. })) => {
                 // What a command adds after it is no part of the gateway's hint.
@@ -133,8 +142,8 @@ impl Fault {
         fault
     }
 
-    fn split(code: Code, text: &str) -> Self {
-        let text = with_data_dir(&without_keys(text));
+    fn split(code: Code, text: &str, fingerprints: &[String]) -> Self {
+        let text = with_data_dir(&without_keys_but(text, fingerprints));
         let hint = text.rsplit_once("; ").map(|(_, hint)| hint.to_owned());
         Self { code, text, hint, field: None, problems: Vec::new() }
     }
@@ -182,6 +191,9 @@ fn code(error: &anyhow::Error) -> Code {
             ClientError::Overdue { .. } => Code::DeadlinePassed,
             ClientError::Undelivered(_) => Code::NotDelivered,
             ClientError::Protocol(_) => Code::NotAGateway,
+            ClientError::WrongGateway { .. } => Code::WrongGateway,
+            ClientError::Known(_) => Code::Io,
+            ClientError::WithoutTls(_) => Code::Failed,
         };
     }
     if let Some(error) = error.downcast_ref() {

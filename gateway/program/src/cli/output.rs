@@ -161,12 +161,19 @@ fn tamed(text: &str, write_out: impl Fn(char, &mut String)) -> String {
 
 /// The text with nothing in it that may be a network's key: no invitation, and no hexadecimal number as long as a key.
 pub(super) fn without_keys(text: &str) -> String {
+    without_keys_but(text, &[])
+}
+
+/// The same, where these are known to be none.
+pub(super) fn without_keys_but(text: &str, known: &[String]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
         let word = rest.find(|c: char| !is_of_key(c)).unwrap_or(rest.len());
         let (candidate, behind) = rest.split_at(word);
-        let digits = candidate.len() >= 32 && candidate.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digits = candidate.len() >= 32
+            && candidate.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && known.iter().all(|known| known != candidate);
         let invitation = out.ends_with("mesh1:") && candidate.len() > 1;
         out.push_str(if digits || invitation { "…" } else { candidate });
         let next = behind.chars().next();

@@ -9,7 +9,7 @@ use std::pin::Pin;
 
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use zeroize::Zeroize;
 
 use crate::api::codec::{Bounds, Codec, Decoder, encode};
@@ -69,27 +69,33 @@ impl Stream {
     }
 
     pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Self, ClientError> {
-        let absent = |cause, why: &dyn fmt::Display| ClientError::NoGateway {
-            endpoint: endpoint.clone(),
-            cause,
-            why: why.to_string(),
-        };
-        let broken = |why: io::Error| absent(Absence::from(&why), &why);
         match endpoint {
             Endpoint::Tcp(address) => {
-                let stream = connect_tcp(address).await.map_err(|why| match &why {
-                    TcpError::Lookup(_) => absent(Absence::UnknownHost, &why),
-                    TcpError::Connect(error) => absent(Absence::from(error), &why),
-                })?;
-                stream.set_nodelay(true).map_err(broken)?;
+                let (reader, writer) = Self::tcp(endpoint, address).await?.into_split();
+                Ok(Self { reader: Box::new(reader), writer: Box::new(writer) })
+            }
+            #[cfg(feature = "tls")]
+            Endpoint::Tls { address, pin } => {
+                let stream = Self::tcp(endpoint, address).await?;
+                Ok(Self::of(crate::tls::connect(stream, address, *pin).await?))
+            }
+            #[cfg(not(feature = "tls"))]
+            Endpoint::Tls { .. } => Err(ClientError::WithoutTls(endpoint.clone())),
+            Endpoint::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(|why| broken(endpoint, &why))?;
                 let (reader, writer) = stream.into_split();
                 Ok(Self { reader: Box::new(reader), writer: Box::new(writer) })
             }
-            Endpoint::Unix(path) => {
-                let (reader, writer) = UnixStream::connect(path).await.map_err(broken)?.into_split();
-                Ok(Self { reader: Box::new(reader), writer: Box::new(writer) })
-            }
         }
+    }
+
+    async fn tcp(endpoint: &Endpoint, address: &str) -> Result<TcpStream, ClientError> {
+        let stream = connect_tcp(address).await.map_err(|why| match &why {
+            TcpError::Lookup(_) => absent(endpoint, Absence::UnknownHost, &why),
+            TcpError::Connect(error) => absent(endpoint, Absence::from(error), &why),
+        })?;
+        stream.set_nodelay(true).map_err(|why| broken(endpoint, &why))?;
+        Ok(stream)
     }
 
     /// Says hello and waits for the welcome.
@@ -112,6 +118,14 @@ impl Stream {
         let Self { reader, writer } = self;
         Ok(Session { reader, writer, decoder, welcome })
     }
+}
+
+fn absent(endpoint: &Endpoint, cause: Absence, why: &dyn fmt::Display) -> ClientError {
+    ClientError::NoGateway { endpoint: endpoint.clone(), cause, why: why.to_string() }
+}
+
+fn broken(endpoint: &Endpoint, why: &io::Error) -> ClientError {
+    absent(endpoint, Absence::from(why), why)
 }
 
 /// A session that the gateway has said welcome to.
