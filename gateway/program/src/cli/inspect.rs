@@ -17,14 +17,14 @@ use super::fault::{Code, Failure};
 use super::output::{Output, pairs, table, tame, tame_lines, without_ref};
 
 /// A session to ask in.
-async fn connect(args: GatewayArgs) -> anyhow::Result<Handle> {
-    let client = Gateway::new(args)?.connect(None).await?;
+async fn connect(args: GatewayArgs, out: Output) -> anyhow::Result<Handle> {
+    let client = Gateway::new(args, out)?.connect(None).await?;
     Ok(client.handle().clone())
 }
 
 pub(super) async fn status(args: GatewayArgs, out: Output) -> anyhow::Result<()> {
     const ATTEMPT: &str = "asking for the status";
-    let handle = connect(args).await.context(ATTEMPT)?;
+    let handle = connect(args, out).await.context(ATTEMPT)?;
     let status = handle.status().await.context(ATTEMPT)?;
     leave(&handle).await;
     out.result(&without_ref(&status)?, || tame_lines(&show_status(&status)))?;
@@ -37,7 +37,7 @@ pub(super) async fn status(args: GatewayArgs, out: Output) -> anyhow::Result<()>
 
 pub(super) async fn health(args: GatewayArgs, out: Output) -> anyhow::Result<()> {
     const ATTEMPT: &str = "asking for the health";
-    let handle = connect(args).await.context(ATTEMPT)?;
+    let handle = connect(args, out).await.context(ATTEMPT)?;
     let health = handle.health().await.context(ATTEMPT)?;
     leave(&handle).await;
     let heading = ["NODE", "ENDED", "WELL", "AVERAGE", "P50", "P99", "HEARD", "IN", "OUT", "HOPS", "HEALTHY"];
@@ -63,9 +63,10 @@ pub(super) async fn health(args: GatewayArgs, out: Output) -> anyhow::Result<()>
 
 pub(super) async fn peers(args: PeersArgs, out: Output) -> anyhow::Result<()> {
     match args.command {
-        Some(PeersCommand::Add { name, address, fingerprint, gateway }) => {
+        Some(PeersCommand::Add { name, address, fingerprint, gateway_fingerprint, place }) => {
+            let gateway = GatewayArgs { place, fingerprint: gateway_fingerprint };
             const ATTEMPT: &str = "adding a gateway";
-            let handle = connect(gateway).await.context(ATTEMPT)?;
+            let handle = connect(gateway, out).await.context(ATTEMPT)?;
             handle.add_link(name, address, fingerprint).await.context(ATTEMPT)?;
             leave(&handle).await;
             return done(
@@ -77,7 +78,7 @@ pub(super) async fn peers(args: PeersArgs, out: Output) -> anyhow::Result<()> {
         }
         Some(PeersCommand::Remove { name, gateway }) => {
             const ATTEMPT: &str = "removing a gateway";
-            let handle = connect(gateway).await.context(ATTEMPT)?;
+            let handle = connect(gateway, out).await.context(ATTEMPT)?;
             handle.remove_link(name).await.context(ATTEMPT)?;
             leave(&handle).await;
             return done(out, format!("{name} is not connected any more"));
@@ -85,7 +86,7 @@ pub(super) async fn peers(args: PeersArgs, out: Output) -> anyhow::Result<()> {
         None => {}
     }
     const ATTEMPT: &str = "asking for the peers";
-    let handle = connect(args.gateway).await.context(ATTEMPT)?;
+    let handle = connect(args.gateway, out).await.context(ATTEMPT)?;
     let peers = handle.peers().await.context(ATTEMPT)?;
     leave(&handle).await;
     let heading = ["NODE", "RSSI", "HEARD", "IN", "OUT", "HOPS"];
@@ -106,14 +107,14 @@ pub(super) async fn routes(args: RoutesArgs, out: Output) -> anyhow::Result<()> 
     match args.command {
         Some(RoutesCommand::Add { destination, via, cost, gateway }) => {
             const ATTEMPT: &str = "adding a route";
-            let handle = connect(gateway).await.context(ATTEMPT)?;
+            let handle = connect(gateway, out).await.context(ATTEMPT)?;
             handle.add_route(destination, via, cost).await.context(ATTEMPT)?;
             leave(&handle).await;
             return done(out, format!("to {destination} by way of {via} from now on"));
         }
         Some(RoutesCommand::Remove { destination, gateway }) => {
             const ATTEMPT: &str = "removing a route";
-            let handle = connect(gateway).await.context(ATTEMPT)?;
+            let handle = connect(gateway, out).await.context(ATTEMPT)?;
             handle.remove_route(destination).await.context(ATTEMPT)?;
             leave(&handle).await;
             return done(out, format!("to {destination} by any way from now on"));
@@ -121,7 +122,7 @@ pub(super) async fn routes(args: RoutesArgs, out: Output) -> anyhow::Result<()> 
         None => {}
     }
     const ATTEMPT: &str = "asking for the routes";
-    let handle = connect(args.gateway).await.context(ATTEMPT)?;
+    let handle = connect(args.gateway, out).await.context(ATTEMPT)?;
     let routes = handle.routes().await.context(ATTEMPT)?;
     leave(&handle).await;
     let heading = ["TO", "NEXT HOP", "SECOND", "COST", "MADE BY", "ROUND TRIP", "AGE"];
@@ -133,13 +134,13 @@ pub(super) async fn routes(args: RoutesArgs, out: Output) -> anyhow::Result<()> 
 pub(super) async fn agents(args: AgentsArgs, out: Output) -> anyhow::Result<()> {
     if let Some(AgentsCommand::Forget { name, gateway }) = args.command {
         const ATTEMPT: &str = "forgetting an agent";
-        let handle = connect(gateway).await.context(ATTEMPT)?;
+        let handle = connect(gateway, out).await.context(ATTEMPT)?;
         handle.forget_agent(name).await.context(ATTEMPT)?;
         leave(&handle).await;
         return done(out, format!("{name} is forgotten, with what waited for it"));
     }
     const ATTEMPT: &str = "asking for the agents";
-    let handle = connect(args.gateway).await.context(ATTEMPT)?;
+    let handle = connect(args.gateway, out).await.context(ATTEMPT)?;
     let agents = handle.agents().await.context(ATTEMPT)?;
     leave(&handle).await;
     let heading = ["AGENT", "NODE", "WHERE", "CONNECTED", "HEARD"];

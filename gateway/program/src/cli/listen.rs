@@ -22,7 +22,7 @@ pub(super) async fn run(args: ListenArgs, out: Output) -> anyhow::Result<()> {
 async fn listen(args: ListenArgs, out: Output) -> anyhow::Result<()> {
     let ListenArgs { name, groups, count, gateway } = args;
     let mut stop = pin!(stopped());
-    let gateway = Gateway::new(gateway)?;
+    let gateway = Gateway::new(gateway, out)?;
     let agent = tokio::select! {
         agent = gateway.stay(name) => agent?,
         () = stop.as_mut() => return Ok(()),

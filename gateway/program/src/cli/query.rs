@@ -16,7 +16,7 @@ use crate::stdout::raw;
 pub(super) async fn run(args: QueryArgs, out: Output) -> anyhow::Result<()> {
     let attempt = format!("asking {}", args.to);
     let as_it_is = args.raw;
-    let answer = ask(args).await.context(attempt)?;
+    let answer = ask(args, out).await.context(attempt)?;
     if as_it_is && !out.json {
         return raw(answer.body.bytes());
     }
@@ -24,7 +24,7 @@ pub(super) async fn run(args: QueryArgs, out: Output) -> anyhow::Result<()> {
     out.result(&Event::Message(answer), || text)
 }
 
-async fn ask(args: QueryArgs) -> anyhow::Result<Message> {
+async fn ask(args: QueryArgs, out: Output) -> anyhow::Result<Message> {
     let request = SendRequest {
         priority: args.priority,
         deadline_ms: u32::try_from(args.timeout.as_millis()).ok(),
@@ -32,7 +32,7 @@ async fn ask(args: QueryArgs) -> anyhow::Result<Message> {
         durable: args.durable,
         ..SendRequest::new(args.to, MessageType::Query, body::read(args.body)?)
     };
-    let (handle, mut inbox) = Gateway::new(args.gateway)?.connect(args.name).await?.split();
+    let (handle, mut inbox) = Gateway::new(args.gateway, out)?.connect(args.name).await?.split();
     inbox.set_auto_ack(args.name.is_none());
     let answer = tokio::select! {
         answer = timeout(args.timeout, handle.query(request)) => answer,

@@ -38,7 +38,7 @@ async fn send(args: SendArgs, out: Output) -> anyhow::Result<()> {
     };
     let asked = request.receipt;
     let patience = args.deadline.unwrap_or(USUAL_DEADLINE) + GRACE;
-    let gateway = Gateway::new(args.gateway)?;
+    let gateway = Gateway::new(args.gateway, out)?;
     // Only what is waited for is kept for this command, under a name that nobody else has.
     let own = if args.wait { Some(lasting_name()?) } else { None };
     let (name, (handle, mut inbox)) = match args.name.or(own) {

@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn why(args: WhyArgs, out: Output) -> anyhow::Result<()> {
     let attempt = || format!("asking what became of {}", args.id);
     let client =
-        Gateway::new(args.gateway).with_context(attempt)?.connect(None).await.with_context(attempt)?;
+        Gateway::new(args.gateway, out).with_context(attempt)?.connect(None).await.with_context(attempt)?;
     let timeline = client.handle().why(args.id).await.with_context(attempt)?;
     leave(client.handle()).await;
     out.result(&without_ref(&timeline)?, || show_timeline(&timeline))
@@ -30,7 +30,7 @@ pub(super) async fn why(args: WhyArgs, out: Output) -> anyhow::Result<()> {
 pub(super) async fn ping(args: PingArgs, out: Output) -> anyhow::Result<()> {
     let attempt = || format!("asking {}", tame(&args.node));
     let client =
-        Gateway::new(args.gateway).with_context(attempt)?.connect(None).await.with_context(attempt)?;
+        Gateway::new(args.gateway, out).with_context(attempt)?.connect(None).await.with_context(attempt)?;
     let node = find(client.handle(), &args.node).await.with_context(attempt)?;
     let mut answers = Vec::new();
     for n in 0..args.count {
@@ -60,7 +60,7 @@ pub(super) async fn ping(args: PingArgs, out: Output) -> anyhow::Result<()> {
 pub(super) async fn trace(args: TraceArgs, out: Output) -> anyhow::Result<()> {
     let attempt = || format!("tracing the way to {}", tame(&args.node));
     let client =
-        Gateway::new(args.gateway).with_context(attempt)?.connect(None).await.with_context(attempt)?;
+        Gateway::new(args.gateway, out).with_context(attempt)?.connect(None).await.with_context(attempt)?;
     let node = find(client.handle(), &args.node).await.with_context(attempt)?;
     let trace = client.handle().trace_node(node, millis(args.timeout)).await.with_context(attempt)?;
     leave(client.handle()).await;

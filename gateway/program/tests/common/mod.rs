@@ -17,9 +17,14 @@ pub(crate) fn program(dir: &Path, sim_nodes: &str) -> (Child, serde_json::Value)
 
 /// The command line that [`program`] runs, with log lines from `log_level` on.
 pub(crate) fn gateway_command(dir: &Path, sim_nodes: &str, log_level: &str) -> Command {
+    gateway_command_at(dir, sim_nodes, log_level, "127.0.0.1:0")
+}
+
+/// The same with agents at this address.
+pub(crate) fn gateway_command_at(dir: &Path, sim_nodes: &str, log_level: &str, listen: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mesh-gateway"));
     command
-        .args(["--adapter", "sim", "--sim-nodes", sim_nodes, "--listen", "127.0.0.1:0"])
+        .args(["--adapter", "sim", "--sim-nodes", sim_nodes, "--listen", listen])
         .args(["--log-level", log_level, "--json", "--data-dir"])
         .arg(dir);
     command

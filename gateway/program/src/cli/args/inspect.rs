@@ -1,10 +1,11 @@
 //! The commands that show what a running gateway knows, and change it.
 
 use clap::{Args, Subcommand};
+use mesh_agent::Fingerprint;
 use mesh_agent::api::Name;
 use mesh_protocol::Address;
 
-use super::GatewayArgs;
+use super::{GatewayArgs, PlaceArgs};
 use crate::cli::values;
 
 /// Show how the gateway is; exit code 0 if all is well
@@ -56,8 +57,11 @@ pub(in crate::cli) enum PeersCommand {
         /// The SHA-256 of its certificate, as `mesh-gateway peers` there shows it
         #[arg(long, value_name = "HEX")]
         fingerprint: Option<String>,
+        /// The SHA-256 of the certificate of the gateway that is told to connect, as --fingerprint of the other commands
+        #[arg(long, env = "MESH_GATEWAY_FINGERPRINT", value_name = "HEX")]
+        gateway_fingerprint: Option<Fingerprint>,
         #[command(flatten)]
-        gateway: GatewayArgs,
+        place: PlaceArgs,
     },
     /// No longer connect with another gateway
     #[command(after_help = examples!["mesh-gateway peers remove cellar"])]

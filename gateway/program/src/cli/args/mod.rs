@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use gateway::settings::{Adapter, LogFormat, LogLevel, listen_address};
-use mesh_agent::Endpoint;
+use mesh_agent::{Endpoint, Fingerprint};
 
 use super::values;
 
@@ -179,10 +179,21 @@ pub(super) struct DaemonArgs {
     pub(super) sim_key_file: Option<PathBuf>,
 }
 
-/// Where a running gateway is found.
+/// Where a running gateway is found, and what it is known by.
 #[derive(Args, Debug)]
 pub(super) struct GatewayArgs {
-    /// The gateway: HOST:PORT or unix:PATH
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+    /// Speak TLS, and only to the gateway whose certificate has this fingerprint; `mesh-gateway peers` there prints it
+    #[arg(long, env = "MESH_GATEWAY_FINGERPRINT", value_name = "HEX")]
+    pub(super) fingerprint: Option<Fingerprint>,
+}
+
+/// Where a running gateway is found.
+#[derive(Args, Debug)]
+pub(super) struct PlaceArgs {
+    /// The gateway: HOST:PORT, tls:HOST:PORT or unix:PATH. With tls: and without a fingerprint, the certificate that it shows first is
+    /// kept, and another one refused later
     #[arg(long, env = "MESH_GATEWAY", value_name = "ADDR", default_value = "127.0.0.1:7700")]
     pub(super) gateway: Endpoint,
     /// A file, readable by its owner alone, with the access token that the gateway asks for
