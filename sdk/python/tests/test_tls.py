@@ -15,8 +15,9 @@ from unittest import mock
 
 from support import PATIENCE, SOURCE, GatewayCase, within
 from mesh_gateway import (
-    ConnectionPool, Endpoint, GatewayAwayError, MeshNetworkManager, Message, NetworkHealthMonitor, Outcome, WrongCertificateError,
+    ConnectionPool, Endpoint, GatewayAwayError, KnownGatewaysError, MeshNetworkManager, Message, NetworkHealthMonitor, Outcome, WrongCertificateError,
 )  # fmt: skip
+from mesh_gateway import known
 from mesh_gateway.endpoint import find_endpoint
 from mesh_gateway.simulated import find_gateway
 from mesh_gateway.wire import Wire
@@ -122,6 +123,30 @@ class OverTls(GatewayCase):
         with self.assertRaises(WrongCertificateError):
             await within(alice.receive_message())
 
+    async def test_a_gateway_is_met_once_by_programs_and_commands_alike(self) -> None:
+        state = tempfile.TemporaryDirectory()
+        self.addCleanup(state.cleanup)
+        at = f"tls:{self.door}"
+        with mock.patch.dict(os.environ, {"XDG_STATE_HOME": state.name}):
+            async with MeshNetworkManager("alice", gateway=at, token=TOKEN) as alice:
+                self.assertEqual((await within(alice.get_peers()))["fingerprint"], self.fingerprint)
+            # What one of them has met, the other knows.
+            told = subprocess.run(
+                [find_gateway(), "peers", "--gateway", at, "--token-file", self.options[1]],
+                capture_output=True, timeout=PATIENCE, check=True,
+            )  # fmt: skip
+            self.assertNotIn(b"first time", told.stderr)
+            kept = Path(state.name, "mesh-gateway/known-gateways")
+            kept.write_text(kept.read_text().replace(self.fingerprint, NOBODYS))
+            for again in range(2):
+                mesh = MeshNetworkManager("alice", gateway=at, token=TOKEN)
+                with self.assertRaisesRegex(WrongCertificateError, f"and not {NOBODYS}. Nothing was sent.*remove the line of {self.door} from"):
+                    await within(mesh.start())
+            kept.chmod(0o666)
+            mesh = MeshNetworkManager("alice", gateway=at, token=TOKEN)
+            with self.assertRaisesRegex(KnownGatewaysError, "chmod 600"):
+                await within(mesh.start())
+
     async def test_the_same_door_takes_agents_without_tls(self) -> None:
         async with MeshNetworkManager("alice", gateway=self.door, token=TOKEN) as alice:
             self.assertEqual((await within(alice.get_peers()))["fingerprint"], self.fingerprint)
@@ -170,10 +195,36 @@ class OverTls(GatewayCase):
             self.assertIn(why, told)
 
 
+class FirstUse(unittest.TestCase):
+    def test_the_first_one_is_kept_and_the_file_is_the_commands_own(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"XDG_STATE_HOME": folder}):
+            path = known.of_this_user()
+            self.assertEqual(path, Path(folder, "mesh-gateway/known-gateways"))
+            self.assertEqual(known.meet(path, "Barn:7700", "ab" * 32), "ab" * 32)
+            self.assertEqual(known.meet(path, "barn:7700", "cd" * 32), "ab" * 32)
+            self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+            told = path.read_text()
+            # As the Rust client writes it, to the byte.
+            source = (SOURCE.parents[1] / "rust/src/known.rs").read_text()
+            head = source.split('const HEAD: &str = "\\\n')[1].split('";')[0]
+            self.assertEqual(told, head + "barn:7700 " + "ab" * 32 + "\n")
+            for wrong, why in ((told + "roof:7700 cdcd", "line 4 of"), ("#" * (known.LONGEST + 1), "more than")):
+                path.write_text(wrong)
+                with self.assertRaisesRegex(KnownGatewaysError, why):
+                    known.meet(path, "roof:7700", "ef" * 32)
+                self.assertEqual(path.read_text(), wrong)
+            path.chmod(0o640)
+            with self.assertRaisesRegex(KnownGatewaysError, "chmod 600"):
+                known.meet(path, "barn:7700", "ab" * 32)
+        with mock.patch.dict(os.environ, {"XDG_STATE_HOME": "", "HOME": "here"}):
+            with self.assertRaisesRegex(KnownGatewaysError, "HOME is an absolute path"):
+                known.of_this_user()
+
+
 class Known(unittest.IsolatedAsyncioTestCase):
     async def test_what_another_says_at_once_is_not_heard(self) -> None:
         heard: List[Any] = []
-        wire, transport = Wire(heard.extend, lambda: None, NOBODYS), mock.Mock(asyncio.Transport)
+        wire, transport = Wire(heard.extend, lambda: None, Endpoint("h", 1, "", NOBODYS)), mock.Mock(asyncio.Transport)
         transport.get_extra_info.return_value.getpeercert.return_value = b"another certificate"
         # As with the last of the handshake, before anyone could look.
         wire.connection_made(transport)
@@ -192,6 +243,7 @@ class Known(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(find_endpoint(Endpoint("h", 1, "", NOBODYS)).fingerprint, NOBODYS)
             self.assertEqual(find_endpoint(Endpoint("h", 1, "", NOBODYS), fingerprint="ef" * 32).fingerprint, "ef" * 32)
             self.assertEqual(find_endpoint("unix:/run/mesh.sock"), Endpoint("", 0, "/run/mesh.sock"))
+            self.assertEqual(find_endpoint("tls:h:1").fingerprint, "cd" * 32)
             os.environ["MESH_GATEWAY_FINGERPRINT"] = "nonsense"
             with self.assertRaisesRegex(ValueError, "`mesh-gateway peers` at that gateway prints its own"):
                 MeshNetworkManager("alice")

@@ -19,7 +19,7 @@ from typing import Any, Awaitable, Callable, Dict, List, NoReturn, Optional, Tex
 from .content import read_text
 from .endpoint import find_endpoint, find_token
 from .errors import (
-    ConnectionLostError, GatewayAwayError, MeshError, NoAnswerError, ProtocolError, TokenError, UndeliveredError, WrongCertificateError,
+    ConnectionLostError, GatewayAwayError, KnownGatewaysError, MeshError, NoAnswerError, ProtocolError, TokenError, UndeliveredError, WrongCertificateError,
 )  # fmt: skip
 from .manager import MeshNetworkManager
 from .message import PRIORITIES, TYPES, Message, MessageType, Outcome, check_name
@@ -46,7 +46,7 @@ class CommandError(MeshError):
 #: The words for errors that are not the gateway's, as `mesh-gateway` has them; the first that fits.
 _CODES: Tuple[Tuple[Type[Exception], str], ...] = (
     (ConnectionLostError, "connection_lost"), (GatewayAwayError, "no_gateway"), (ProtocolError, "not_a_gateway"),
-    (WrongCertificateError, "not_a_gateway"), (NoAnswerError, "no_answer"),
+    (WrongCertificateError, "wrong_gateway"), (KnownGatewaysError, "io"), (NoAnswerError, "no_answer"),
     (TokenError, "token"), (OSError, "io"),
 )  # fmt: skip
 
@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     )
     common = _Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="print results as JSON, and errors too, on standard error")
-    common.add_argument("--gateway", metavar="ADDR", help="HOST:PORT or unix:PATH [env: MESH_GATEWAY] [default: 127.0.0.1:7700]")
+    common.add_argument("--gateway", metavar="ADDR", help="HOST:PORT, tls:HOST:PORT or unix:PATH [env: MESH_GATEWAY] [default: 127.0.0.1:7700]")
     common.add_argument("--token-file", metavar="FILE", help="a file with the access token [env: MESH_GATEWAY_TOKEN_FILE]")
     common.add_argument(
         "--fingerprint", metavar="SHA256",

@@ -17,7 +17,9 @@ from . import wire
 from .away import why_away
 from .content import quote
 from .endpoint import Access, Endpoint, find_access
-from .errors import BusyError, GatewayAwayError, MeshError, NoAnswerError, NotStartedError, WrongCertificateError, refusal
+from .errors import (
+    BusyError, GatewayAwayError, KnownGatewaysError, MeshError, NoAnswerError, NotStartedError, WrongCertificateError, refusal,
+)  # fmt: skip
 from .inbox import Inbox
 from .message import Message, MessageType, check_name, received
 from .printable import printable
@@ -185,7 +187,7 @@ class Agent:
                 self._trouble = why_away(self.endpoint, why)
                 level = logging.DEBUG if self.sessions == 0 else logging.WARNING
                 log.log(level, "no gateway at %s: %s", self.endpoint, self._trouble, extra=self._extra())
-            except WrongCertificateError as why:
+            except (WrongCertificateError, KnownGatewaysError) as why:
                 log.error("session over: %s", why, extra=self._extra())
                 self._close(why)
                 return

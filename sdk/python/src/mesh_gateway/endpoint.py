@@ -20,18 +20,25 @@ DEFAULT = "127.0.0.1:7700"
 class Endpoint(NamedTuple):
     """Where a gateway listens: a host and port, or the path of a Unix socket.
 
-    With ``fingerprint``, the SHA-256 of the gateway's certificate, what is said there goes over TLS, and to that gateway only.
+    With ``fingerprint``, the SHA-256 of the gateway's certificate, what is said there goes over TLS, and to that gateway only. With
+    ``tls`` and no fingerprint, to the gateway that was there first.
     """
 
     host: str
     port: int
     path: str
     fingerprint: str = ""
+    tls: bool = False
+
+    @property
+    def address(self) -> str:
+        """The host and port, as people write them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
         if self.path:
             return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"tls:{self.address}" if self.tls else self.address
 
 
 #: No gateway at all, as long as one of one's own is not started.
@@ -65,7 +72,8 @@ def find_endpoint(
     gateway: Union[str, Endpoint, None] = None, port: Optional[int] = None, fingerprint: Optional[str] = None
 ) -> Endpoint:
     """The endpoint that is meant: ``gateway``, else ``port`` of this machine, else ``MESH_GATEWAY``, else
-    ``127.0.0.1:7700``; known by ``fingerprint``, else by ``MESH_GATEWAY_FINGERPRINT``, else by nothing and without TLS.
+    ``127.0.0.1:7700``; known by ``fingerprint``, else by ``MESH_GATEWAY_FINGERPRINT``, else with ``tls:HOST:PORT`` by what it showed
+    first, else by nothing and without TLS.
 
     A Unix socket stays on this machine and needs neither."""
     # An empty fingerprint, perhaps from an empty variable of a shell, is an error: it must not mean "without TLS".
@@ -87,10 +95,11 @@ def find_endpoint(
         if path:
             return Endpoint("", 0, path)
     else:
-        host, colon, number = text.rpartition(":")
+        over_tls = text.startswith("tls:")
+        host, colon, number = (text[len("tls:") :] if over_tls else text).rpartition(":")
         if colon and host and number.isascii() and number.isdecimal() and 0 < int(number) < 65536:
-            return Endpoint(host.strip("[]"), int(number), "", pin)
-    raise ValueError(f"cannot look for a gateway at {text!r}{said}; write HOST:PORT, as in {DEFAULT}, or unix:PATH")
+            return Endpoint(host.strip("[]"), int(number), "", pin, over_tls)
+    raise ValueError(f"cannot look for a gateway at {text!r}{said}; write HOST:PORT, as in {DEFAULT}, tls:HOST:PORT or unix:PATH")
 
 
 def find_token(token: Optional[str] = None, token_file: Union[str, Path, None] = None) -> Optional[str]:

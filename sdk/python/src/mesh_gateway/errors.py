@@ -48,6 +48,10 @@ class WrongCertificateError(MeshError):
     """What answers over TLS has another certificate than the gateway that is wanted."""
 
 
+class KnownGatewaysError(MeshError):
+    """The file of the gateways that are known over TLS cannot be used."""
+
+
 class TokenError(MeshError):
     """A file with an access token cannot be used."""
 

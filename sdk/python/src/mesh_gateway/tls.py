@@ -1,6 +1,6 @@
 """TLS as gateways speak it: version 1.3, with a certificate that each makes itself and is known by, its SHA-256.
 
-Owns what a fingerprint is and whether a connection shows the right one. Authorities and names of hosts say nothing here.
+Owns what a fingerprint is and whether a connection shows the right one: the one that is wanted, else the one that was shown first. Authorities and names of hosts say nothing here.
 That nothing is sent or read before the certificate is known is :mod:`mesh_gateway.wire`'s.
 """
 
@@ -12,7 +12,8 @@ import re
 import ssl
 from typing import Optional
 
-from .errors import WrongCertificateError
+from . import known
+from .errors import MeshError, WrongCertificateError
 
 #: What agents speak, for whoever asks before the first line.
 ALPN = "mesh-agent/1"
@@ -42,15 +43,25 @@ def context() -> ssl.SSLContext:
     return made
 
 
-def wrong_certificate(transport: asyncio.BaseTransport, fingerprint: str) -> Optional[WrongCertificateError]:
-    """Why this connection is not to the gateway with that fingerprint; ``None`` if it is."""
+def wrong_certificate(transport: asyncio.BaseTransport, address: str, fingerprint: str) -> Optional[MeshError]:
+    """Why this connection is not to the gateway that is wanted at that address: the one with that fingerprint, or without one the first
+    that was met there. ``None`` if it is."""
     shown = transport.get_extra_info("ssl_object")
     certificate = None if shown is None else shown.getpeercert(binary_form=True)
     found = hashlib.sha256(certificate).hexdigest() if certificate else "none"
-    if found == fingerprint:
+    wanted, new = fingerprint, "give the new fingerprint that `mesh-gateway peers` prints there"
+    if not wanted:
+        if not certificate:
+            return WrongCertificateError(f"the gateway at {address} shows no certificate; nothing was sent")
+        try:
+            kept = known.of_this_user()
+            wanted = known.meet(kept, address, found)
+        except MeshError as why:
+            return why
+        new = f"compare it with what `mesh-gateway peers` prints there, and remove the line of {address} from {kept}"
+    if found == wanted:
         return None
     return WrongCertificateError(
-        f"this is not the gateway that is wanted: its certificate's fingerprint is {found} and not {fingerprint}. Nothing was "
-        "sent. If it lost its data directory, give the new fingerprint that `mesh-gateway peers` prints there; otherwise somebody "
-        "else answers at its address"
+        f"this is not the gateway that is wanted: its certificate's fingerprint is {found} and not {wanted}. Nothing was "
+        f"sent. If it lost its data directory, {new}; otherwise somebody else answers at its address"
     )

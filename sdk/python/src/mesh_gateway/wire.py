@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Optional, cast
 
 from . import tls
 from .endpoint import Endpoint
-from .errors import WrongCertificateError
+from .errors import MeshError
 
 Event = Dict[str, Any]
 
@@ -33,12 +33,13 @@ class Wire(asyncio.Protocol):
     """A connection to a gateway. ``on_events`` gets every batch of events; ``lost`` is done when it has ended."""
 
     def __init__(
-        self, on_events: Callable[[List[Event]], None], on_room: Callable[[], None], fingerprint: str = ""
+        self, on_events: Callable[[List[Event]], None], on_room: Callable[[], None], secure: Optional[Endpoint] = None
     ) -> None:
         self._on_events = on_events
         self._on_room = on_room
         self._loop = asyncio.get_running_loop()
-        self._fingerprint = fingerprint
+        #: Which gateway it must be, where that is looked at.
+        self._secure = secure
         self._transport: Optional[asyncio.Transport] = None
         self._partial = b""
         self._lines: List[str] = []
@@ -49,7 +50,7 @@ class Wire(asyncio.Protocol):
         #: Done with the reason when the connection has ended.
         self.lost: asyncio.Future[str] = self._loop.create_future()
         #: Why it is to the wrong gateway, if it is.
-        self.wrong: Optional[WrongCertificateError] = None
+        self.wrong: Optional[MeshError] = None
 
     # ---- what asyncio calls ----
 
@@ -57,7 +58,8 @@ class Wire(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=256 * 1024)
         # Here and not in `connect`: with the last of the handshake, events may come at once.
-        self.wrong = tls.wrong_certificate(transport, self._fingerprint) if self._fingerprint else None
+        secure = self._secure
+        self.wrong = None if secure is None else tls.wrong_certificate(transport, secure.address, secure.fingerprint)
         if self.wrong is not None:
             self.abort(str(self.wrong))
 
@@ -127,13 +129,15 @@ async def connect(endpoint: Endpoint, on_events: Callable[[List[Event]], None], 
     """Opens a connection. Raises :class:`OSError` if nobody answers, :class:`WrongCertificateError` if another does."""
     loop = asyncio.get_running_loop()
 
+    over_tls = bool(endpoint.fingerprint or endpoint.tls)
+
     def make() -> Wire:
-        return Wire(on_events, on_room, endpoint.fingerprint)
+        return Wire(on_events, on_room, endpoint if over_tls else None)
 
     if endpoint.path:
         _, wire = await loop.create_unix_connection(make, endpoint.path)
         return wire
-    known: Dict[str, Any] = dict(ssl=tls.context(), server_hostname="") if endpoint.fingerprint else {}
+    known: Dict[str, Any] = dict(ssl=tls.context(), server_hostname="") if over_tls else {}
     try:
         _, wire = await loop.create_connection(
             make, endpoint.host, endpoint.port, happy_eyeballs_delay=NEXT_ADDRESS_AFTER, **known
