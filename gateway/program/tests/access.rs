@@ -186,6 +186,10 @@ async fn what_is_sent_and_what_is_refused_stands_in_the_audit_log() {
     let text = fs::read_to_string(dir.join(AUDIT_FILE)).unwrap();
     assert!(!text.contains("business"), "{text}");
     let entries: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // Each says where its session comes from: one port for all of alice's, another one for who was not let in.
+    let from: Vec<_> = entries.iter().map(|entry| entry["from"].as_str().unwrap()).collect();
+    assert!(from[0].starts_with("127.0.0.1:") && from[1].starts_with("127.0.0.1:"), "{from:?}");
+    assert!(from[0] != from[1] && from[1..].iter().all(|other| *other == from[1]), "{from:?}");
     let fields = ["agent", "token", "to", "priority", "bytes", "id", "again", "refused", "not_let_in"];
     let told = |entry: &Value| fields.map(|field| entry[field].to_string()).join(" ");
     let entries: Vec<_> = entries.iter().map(told).collect();

@@ -173,7 +173,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::super::audit_entry::AuditVerdict;
+    use super::super::audit_entry::{AuditVerdict, Caller};
     use super::super::audit_file::Unsynced;
     use super::*;
 
@@ -181,7 +181,8 @@ mod tests {
         let mut send = SendRequest::new("bob".parse().unwrap(), MessageType::Task, Body::text("a secret"));
         send.reference = Some(7);
         let (agent, token) = (Name::new("alice").unwrap(), Name::new("sensor").ok());
-        audit.note(&Entry { session: 3, agent, token, send: &send, verdict });
+        let caller = Caller::Ip("[::ffff:192.0.2.7]:51234".parse().unwrap());
+        audit.note(&Entry { session: 3, caller, agent, token, send: &send, verdict });
     }
 
     fn id() -> MessageRef {
@@ -207,7 +208,7 @@ mod tests {
         }
         let with = |key: &str, value: &str| {
             let mut entry = json!({
-                "session": 3, "agent": "alice", "token": "sensor", "ref": 7, "to": "bob", "type": "TASK",
+                "session": 3, "from": "192.0.2.7:51234", "agent": "alice", "token": "sensor", "ref": 7, "to": "bob", "type": "TASK",
                 "priority": "MEDIUM", "bytes": 8,
             });
             entry[key] = json!(value);
@@ -322,6 +323,7 @@ mod tests {
         let audit = Audit::open(folder.path()).unwrap();
         let who = |session| NotLetIn {
             session,
+            caller: Caller::Unix,
             agent: Name::new("mallory").ok(),
             token: None,
             code: ErrorCode::Unauthorised,
@@ -341,8 +343,7 @@ mod tests {
         assert_eq!(entries[9].get("unnoted"), None);
         let mut last = entries[10].clone();
         assert!(last.as_object_mut().unwrap().remove("at_ms").is_some());
-        let wanted =
-            json!({"session": 1_000, "agent": "mallory", "not_let_in": "unauthorised", "unnoted": 990});
+        let wanted = json!({"session": 1_000, "from": "unix", "agent": "mallory", "not_let_in": "unauthorised", "unnoted": 990});
         assert_eq!(last, wanted);
         assert_eq!(entries[11]["id"], "0x0001/17", "agents' own entries have no such bound");
         assert_eq!(audit.dropped(), 0);

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use audit::{AUDIT_FILE, Audit, AuditError};
-pub use audit_entry::{AuditVerdict, Entry, NotLetIn};
+pub use audit_entry::{AuditVerdict, Caller, Entry, NotLetIn};
 pub use expiry::{Calendar, Expiry, ExpiryError};
 pub use file::{AccessError, Secret, TOKENS_FILE, TokenFile, add, read_dir, read_file, remove};
 pub use pattern::{DestinationPattern, NamePattern, PatternError};

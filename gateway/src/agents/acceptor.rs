@@ -4,6 +4,7 @@
 //! session says does not concern it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::counters::count;
 use super::session;
 use super::unauthenticated::{PendingHello, Unauthenticated};
 use super::unix_socket::UnixSocket;
+use crate::access::Caller;
 use crate::peering::{TlsTransport, Visitor};
 
 /// How long to wait after a connection could not be taken, at first and at the most; doubles each time. Guesses: file descriptors come back
@@ -177,17 +179,19 @@ async fn serve_one(
     // Until the hello there is one time for all: for the first byte, for TLS, and for the hello itself.
     let left = || common.limits.hello_within.saturating_sub(begun.elapsed());
     match stream {
-        Stream::Tcp(mut stream) => match tls {
+        Stream::Tcp(mut stream, from) => match tls {
             Some(tls) if speaks_tls(&stream, left()).await => {
-                Box::pin(serve_tls(common, &tls, pending, left, stream)).await;
+                Box::pin(serve_tls(common, &tls, pending, left, (stream, from))).await;
             }
             _ => {
                 let (reader, writer) = stream.split();
+                let transport = (transport, Caller::Ip(from));
                 Box::pin(session::serve(common, transport, Some(pending), left(), reader, writer)).await;
             }
         },
         Stream::Unix(mut stream) => {
             let (reader, writer) = stream.split();
+            let transport = (transport, Caller::Unix);
             Box::pin(session::serve(common, transport, Some(pending), left(), reader, writer)).await;
         }
     }
@@ -216,12 +220,13 @@ async fn serve_tls(
     tls: &TlsTransport,
     pending: PendingHello,
     left: impl Fn() -> Duration,
-    stream: TcpStream,
+    (stream, from): (TcpStream, SocketAddr),
 ) {
     match tls.open(stream, left()).await {
         Ok(Visitor::Agent(stream)) => {
             let (reader, writer) = tokio::io::split(stream);
-            session::serve(common, Transport::Tcp, Some(pending), left(), reader, writer).await;
+            let transport = (Transport::Tcp, Caller::Ip(from));
+            session::serve(common, transport, Some(pending), left(), reader, writer).await;
         }
         Ok(Visitor::Gateway(guest)) => {
             // Its place is its own from here on. Without one it was told to go just now.
@@ -238,7 +243,7 @@ async fn serve_tls(
 
 /// A connection that was taken.
 pub(super) enum Stream {
-    Tcp(TcpStream),
+    Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
@@ -255,7 +260,7 @@ pub(super) async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<Str
     if let Err(why) = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE) {
         debug!(%from, %why, "cannot have the system notice when the other end is gone");
     }
-    Ok(Stream::Tcp(stream))
+    Ok(Stream::Tcp(stream, from))
 }
 
 /// The next connection over the Unix socket; none ever without one. Cancel safe.

@@ -1,5 +1,6 @@
 //! Tokens with limits, over real sockets: what their holders are told, and what happens when one is taken back.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,6 +119,8 @@ async fn who_is_not_let_in_stands_in_the_audit_log() {
     let mut entries: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for entry in &mut entries {
         let entry = entry.as_object_mut().unwrap();
+        let from: SocketAddr = entry.remove("from").unwrap().as_str().unwrap().parse().unwrap();
+        assert!(from.ip().is_loopback() && from.port() != gateway.address().port(), "{from}");
         assert!(entry.remove("at_ms").is_some() && entry.remove("session").is_some());
     }
     let no = "unauthorised";

@@ -20,7 +20,7 @@ use super::counters::count;
 use super::port::{SessionEvents, SessionId, ToEngine};
 use super::token::Pass;
 use super::unauthenticated::PendingHello;
-use crate::access::{AuditVerdict, Entry, NotLetIn};
+use crate::access::{AuditVerdict, Caller, Entry, NotLetIn};
 
 /// How much is read at a time, in bytes. A guess: a window of small messages.
 const READ: usize = 32 * 1024;
@@ -29,6 +29,7 @@ const READ: usize = 32 * 1024;
 pub(super) struct Inbound<'a, C> {
     pub(super) common: &'a Common<C>,
     pub(super) id: SessionId,
+    pub(super) caller: Caller,
     pub(super) events: &'a SessionEvents,
     pub(super) codec: &'a OnceLock<Codec>,
     pub(super) decoder: Decoder,
@@ -60,13 +61,20 @@ impl<C: Clock> Inbound<'_, C> {
     pub(super) fn note(&self, agent: Name, pass: &Pass, request: &Request, code: ErrorCode) {
         if let Request::Send(send) = request {
             let (session, token, verdict) = (self.id.0, pass.token(), AuditVerdict::Refused(code));
-            self.common.token.audit().note(&Entry { session, agent, token, send, verdict });
+            self.common.token.audit().note(&Entry {
+                session,
+                caller: self.caller,
+                agent,
+                token,
+                send,
+                verdict,
+            });
         }
     }
 
     /// Notes that this one was not let in.
     pub(super) fn note_not_let_in(&self, agent: Option<Name>, token: Option<Name>, code: ErrorCode) {
-        let who = NotLetIn { session: self.id.0, agent, token, code };
+        let who = NotLetIn { session: self.id.0, caller: self.caller, agent, token, code };
         self.common.token.audit().note_not_let_in(&who, self.common.clock.now());
     }
 

@@ -17,6 +17,7 @@ use super::limits::Limits;
 use super::port::ToEngine;
 use super::session;
 use super::token::TokenCheck;
+use crate::access::Caller;
 
 /// Bytes that a stream holds each way before its writer waits. A guess: about what a socket holds.
 const STREAM: usize = 64 * 1024;
@@ -57,7 +58,15 @@ impl<C: Clock> MemoryListener<C> {
         let common = Arc::clone(&self.common);
         self.sessions.spawn(async move {
             let (reader, writer) = tokio::io::split(mine);
-            session::serve(&common, Transport::Unix, None, common.limits.hello_within, reader, writer).await;
+            session::serve(
+                &common,
+                (Transport::Unix, Caller::Inside),
+                None,
+                common.limits.hello_within,
+                reader,
+                writer,
+            )
+            .await;
         });
         theirs
     }

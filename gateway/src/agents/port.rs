@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mesh_agent::api::{ErrorEvent, Event, Goodbye, Hello, Name, Request};
 use tokio::sync::Notify;
 
-use crate::access::Holder;
+use crate::access::{Caller, Holder};
 
 /// The number of a session, unique in one run of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +31,8 @@ pub enum ToEngine {
     Attach {
         /// The session.
         session: SessionId,
+        /// Where it comes from.
+        caller: Caller,
         /// Where its events go.
         port: SessionPort,
         /// What the agent is called.

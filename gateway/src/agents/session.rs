@@ -27,6 +27,7 @@ use super::inbound::{Inbound, Over};
 use super::outbound::write_events;
 use super::port::{SessionId, SessionPort, ToEngine, port};
 use super::unauthenticated::PendingHello;
+use crate::access::Caller;
 
 /// How much is read and thrown away after the last event, in bytes, so that a connection reset does not reach the agent
 /// before the reason does. A guess.
@@ -35,7 +36,7 @@ const DISCARD: u64 = 16 * 1024 * 1024;
 /// Serves a connection from its first byte to its last. The hello is to come within that time.
 pub(super) async fn serve<C, R, W>(
     common: &Common<C>,
-    transport: Transport,
+    (transport, caller): (Transport, Caller),
     pending: Option<PendingHello>,
     hello_within: Duration,
     mut reader: R,
@@ -51,6 +52,7 @@ pub(super) async fn serve<C, R, W>(
     let mut inbound = Inbound {
         common,
         id,
+        caller,
         events: &events,
         codec: &codec,
         decoder: Decoder::new(Bounds::HELLO),
@@ -147,7 +149,15 @@ impl<C: Clock> Inbound<'_, C> {
         debug!(session = %self.id, %agent, "attach");
         self.attached = true;
         let holder = pass.holder();
-        permit.send(ToEngine::Attach { session: self.id, port, agent, passing, hello, holder });
+        permit.send(ToEngine::Attach {
+            session: self.id,
+            caller: self.caller,
+            port,
+            agent,
+            passing,
+            hello,
+            holder,
+        });
         let Err(Over) = self.requests(agent, pass, reader).await;
         self.detach().await;
     }

@@ -147,9 +147,10 @@ impl EngineState {
     /// Notes what became of a message. One that the disk loses afterwards, as the store fails, stays noted as accepted: it may have
     /// been on its way.
     fn note(&self, session: SessionId, agent: AgentKey, send: &SendRequest, verdict: AuditVerdict) {
-        if let Some(agent) = self.registry.get(agent) {
+        let agent = self.registry.get(agent);
+        if let Some((agent, caller)) = agent.and_then(|agent| Some((agent, agent.caller()?))) {
             let (session, token) = (session.0, agent.token());
-            self.audit.note(&Entry { session, agent: agent.name(), token, send, verdict });
+            self.audit.note(&Entry { session, caller, agent: agent.name(), token, send, verdict });
         }
     }
 

@@ -12,7 +12,7 @@ use super::accounts::Charge;
 use super::inbox::{Held, Inbox, Worth};
 use super::item::Item;
 use super::keys::{First, KeyRecord, Keys};
-use crate::access::Holder;
+use crate::access::{Caller, Holder};
 use crate::agents::{PushError, SessionId, SessionPort};
 use crate::store::AgentKey;
 
@@ -34,6 +34,7 @@ pub(super) struct AgentRecord {
 #[derive(Debug)]
 struct Session {
     id: SessionId,
+    caller: Caller,
     port: SessionPort,
     credits: u32,
     /// The token that it came with.
@@ -182,7 +183,7 @@ impl Agent {
     /// begins.
     pub(super) fn attach(
         &mut self,
-        id: SessionId,
+        (id, caller): (SessionId, Caller),
         port: SessionPort,
         holder: Option<Holder>,
         credits: u32,
@@ -190,7 +191,7 @@ impl Agent {
     ) -> (Option<SessionPort>, u64) {
         let from = self.inbox.begin(resume);
         self.last_seen = id.0;
-        let old = self.session.replace(Session { id, port, credits, holder });
+        let old = self.session.replace(Session { id, caller, port, credits, holder });
         (old.map(|old| old.port), from)
     }
 
@@ -207,6 +208,11 @@ impl Agent {
         if let Some(session) = &self.session {
             session.port.refuse(error);
         }
+    }
+
+    /// Where its session comes from, if it has one.
+    pub(super) fn caller(&self) -> Option<Caller> {
+        self.session.as_ref().map(|session| session.caller)
     }
 
     pub(super) const fn is_connected(&self) -> bool {

@@ -18,8 +18,8 @@ impl<B: Bearer, C: Clock> Engine<B, C> {
         let mut next = Some(first);
         for left in (0..BATCHES).rev() {
             match next {
-                Some(ToEngine::Attach { session, port, agent, passing, hello, holder }) => {
-                    self.state.attach(session, port, (agent, passing), &hello, holder);
+                Some(ToEngine::Attach { session, caller, port, agent, passing, hello, holder }) => {
+                    self.state.attach((session, caller), port, (agent, passing), &hello, holder);
                 }
                 Some(ToEngine::Changed { session, holder }) => self.state.changed(session, holder),
                 Some(ToEngine::Purge { tokens }) => self.state.purge(&tokens),

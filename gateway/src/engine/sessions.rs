@@ -9,14 +9,14 @@ use super::agent::{Agent, TooSlow};
 use super::encoding::encode;
 use super::journal::After;
 use super::state::EngineState;
-use crate::access::Holder;
+use crate::access::{Caller, Holder};
 use crate::agents::{SessionId, SessionPort};
 use crate::store::{AgentKey, Op};
 
 impl EngineState {
     pub(super) fn attach(
         &mut self,
-        session: SessionId,
+        (session, caller): (SessionId, Caller),
         port: SessionPort,
         (name, passing): (Name, bool),
         hello: &Hello,
@@ -32,7 +32,7 @@ impl EngineState {
         let credits = hello.credits.min(self.config.max_credits);
         // A cursor from another life of this agent says nothing about this one.
         let resume = hello.resume.filter(|cursor| agent.inbox().knows(*cursor));
-        let (old, resumed_from) = agent.attach(session, port, holder, credits, resume);
+        let (old, resumed_from) = agent.attach((session, caller), port, holder, credits, resume);
         if let Some(old) = old {
             let why = format!("a newer session has the name {name} now");
             let refusal = Refusal::new(ErrorCode::NameTaken, why).hint("use another name to have both");

@@ -12,6 +12,7 @@ use super::numbers::Start;
 use super::receipt_requests::{Delivered, OF_ONE};
 use super::state::{EngineConfig, EngineState};
 use super::{Membership, records};
+use crate::access::Caller;
 use crate::agents::{QueueBound, SessionEvents, SessionId, port};
 use crate::store::Store;
 
@@ -39,7 +40,7 @@ fn state() -> (EngineState, tempfile::TempDir) {
 
 fn attach(state: &mut EngineState, name: Name, session: SessionId, events: usize) -> SessionEvents {
     let (port, read) = port(QueueBound { events, bytes: 1 << 20 });
-    state.attach(session, port, (name, false), &Hello::new(name), None);
+    state.attach((session, Caller::Inside), port, (name, false), &Hello::new(name), None);
     read
 }
 
