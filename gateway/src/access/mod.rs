@@ -7,6 +7,7 @@
 mod audit;
 mod audit_entry;
 mod audit_file;
+mod cost;
 mod expiry;
 mod file;
 mod pattern;
@@ -23,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use audit::{AUDIT_FILE, Audit, AuditError};
 pub use audit_entry::{AuditVerdict, Caller, Entry, NotLetIn};
+pub use cost::Cost;
 pub use expiry::{Calendar, Expiry, ExpiryError};
 pub use file::{AccessError, Secret, TOKENS_FILE, TokenFile, add, read_dir, read_file, remove};
 pub use pattern::{DestinationPattern, NamePattern, PatternError};
@@ -98,7 +100,8 @@ pub struct Grant {
     /// The most urgent priority allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_priority: Option<Priority>,
-    /// How many messages in a time, over all sessions with this token.
+    /// How many messages in a time, over all sessions with this token, and what costs airtime as they do; see also
+    /// [`Self::questions`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
     /// The longest body in bytes.

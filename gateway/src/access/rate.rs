@@ -28,6 +28,17 @@ pub struct Rate {
 pub struct RateError;
 
 impl Rate {
+    pub(super) const fn per_minute(messages: u32) -> Self {
+        Self { messages, unit: 'm' }
+    }
+
+    /// The one of both that allows more in the long run; the other where they allow the same.
+    pub(super) fn max_of(self, other: Self) -> Self {
+        // So many in all the other's seconds: a million times an hour is not near the end of the number.
+        let over = |rate: Self, of: Self| u64::from(rate.messages) * of.span().as_micros();
+        if over(self, other) > over(other, self) { self } else { other }
+    }
+
     const fn span(self) -> Duration {
         Duration::from_secs(match self.unit {
             's' => 1,

@@ -157,8 +157,16 @@ async fn over_its_rate_a_token_is_busy_in_all_its_sessions() {
         let (code, why) = agent.is_told(send("nobody", json!({}))).await.unwrap();
         assert!(code == "busy" && why.contains("allows 2/h messages; send it again in "), "{why}");
     }
-    first.say(r#"{"op":"ping","ref":1}"#).await;
-    assert_eq!(first.hear().await, Some(json!({"ev": "pong", "ref": 1})), "the rate is for messages alone");
+    // Nor are there more questions that cost air.
+    for op in ["ping_node", "trace_node"] {
+        let (code, why) = first.is_told(json!({"op": op, "ref": 5, "node": "0x0002"})).await.unwrap();
+        assert!(code == "busy" && why.contains("allows 2/h messages; ask again in "), "{why}");
+    }
+    // Others are counted by themselves, so that who may not send can still see why.
+    for op in ["ping", "status"] {
+        first.say(&json!({"op": op, "ref": 1}).to_string()).await;
+        assert_ne!(first.hear().await.unwrap()["ev"], "error", "{op}");
+    }
 }
 
 #[tokio::test]

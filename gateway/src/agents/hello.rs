@@ -39,6 +39,7 @@ impl<C: Clock> Inbound<'_, C> {
     ) -> Result<Admitted, Over> {
         let mut hello = self.first_request(transport, reader).await?;
         let pass = self.check_token(transport, &hello)?;
+        self.check_rate(&hello, &pass)?;
         self.check_name(&hello, &pass)?;
         let passing = hello.name.is_none();
         let Some(agent) = hello.name.or_else(passing_name) else {
@@ -128,6 +129,14 @@ impl<C: Clock> Inbound<'_, C> {
         };
         count(counter);
         self.note_not_let_in(hello.name, token, refusal.code);
+        self.end(refusal)
+    }
+
+    /// Whether its token allows one more hello now.
+    fn check_rate(&self, hello: &Hello, pass: &Pass) -> Result<(), Over> {
+        let Err(refusal) = pass.greets(|| self.common.clock.now()) else { return Ok(()) };
+        count(&self.common.counters.refused_limits);
+        self.note_not_let_in(hello.name, pass.token(), refusal.code);
         self.end(refusal)
     }
 

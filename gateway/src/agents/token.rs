@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use mesh_agent::api::{ErrorCode, Name, Refusal, Request, Token};
+use mesh_agent::api::{ErrorCode, Hello, Name, Refusal, Request, Token};
 use mesh_protocol::Instant;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::port::SessionId;
 use super::presence::Presence;
 use super::tokens::{Held, Tokens, Watched, find};
-use crate::access::{self, AccessError, Audit, Calendar, Digest, Grant, Holder};
+use crate::access::{self, AccessError, Audit, Calendar, Cost, Digest, Grant, Holder};
 use crate::settings::{AccessToken, TokenError};
 
 /// How often a running gateway looks whether the file of tokens has changed, beside every hello. A guess: soon for a person who
@@ -261,7 +261,7 @@ impl Pass {
         self.0.as_ref().map_or(Ok(()), |holds| holds.held.grant.allows_name(name))
     }
 
-    /// Whether this request of an agent is allowed, and takes it from the rate.
+    /// Whether this request of an agent is allowed, and takes it from the rate, by what it [costs](Cost).
     ///
     /// # Errors
     /// What is allowed instead, or how long to wait.
@@ -273,18 +273,38 @@ impl Pass {
     ) -> Result<(), Refusal> {
         let Some(Holds { held, .. }) = &self.0 else { return Ok(()) };
         held.grant.allows(agent, request)?;
-        let (Request::Send(_), Some(bucket)) = (request, &held.bucket) else { return Ok(()) };
-        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.take(now()).map_err(|wait| {
-            let why = format!(
-                "cannot accept the message: the access token {} allows {} messages",
-                held.grant.name,
-                bucket.rate()
-            );
-            let hint = format!("send it again in {} ms", wait.as_micros().div_ceil(1_000));
-            Refusal::new(ErrorCode::Busy, why).hint(hint)
-        })
+        take(held, request, now)
     }
+
+    /// Whether a hello is allowed now, and takes it from the questions: somebody who comes and goes all the time costs as much as one who asks.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub(super) fn greets(&self, now: impl FnOnce() -> Instant) -> Result<(), Refusal> {
+        let Some(Holds { held, .. }) = &self.0 else { return Ok(()) };
+        // A word that clients take as "come again later".
+        take(held, &Request::Hello(Hello::unnamed()), now)
+            .map_err(|refusal| Refusal { code: ErrorCode::Overloaded, ..refusal })
+    }
+}
+
+/// Takes a request from the rate of its token, or from the questions.
+fn take(held: &Held, request: &Request, now: impl FnOnce() -> Instant) -> Result<(), Refusal> {
+    let (bucket, what, things, again) = match (Cost::of(request), request) {
+        (Cost::Air, Request::Send(_)) => (&held.bucket, "accept the message", "messages", "send it again"),
+        (Cost::Air, _) => (&held.bucket, "ask the node", "messages", "ask again"),
+        (Cost::Work, Request::Hello(_)) => (&held.questions, "attach", "questions", "connect again"),
+        (Cost::Work, _) => (&held.questions, "answer", "questions", "ask again"),
+        (Cost::Nothing, _) => return Ok(()),
+    };
+    let Some(bucket) = bucket else { return Ok(()) };
+    let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+    bucket.take(now()).map_err(|wait| {
+        let why =
+            format!("cannot {what}: the access token {} allows {} {things}", held.grant.name, bucket.rate());
+        let hint = format!("{again} in {} ms", wait.as_micros().div_ceil(1_000));
+        Refusal::new(ErrorCode::Busy, why).hint(hint)
+    })
 }
 
 fn gone(grant: &Grant) -> Refusal {
@@ -440,5 +460,78 @@ mod tests {
         // Whoever sets the clock back makes it good again.
         clock.store(end - 1, Ordering::Relaxed);
         assert!(check.admit(Some(&shown)).is_ok() && pass.renew().is_ok());
+    }
+
+    #[test]
+    fn every_kind_of_request_takes_from_the_rate_what_it_costs() {
+        use mesh_agent::api::{
+            Ack, AgentForget, Ask, AskNode, AskWhy, Bye, Credit, LinkAdd, LinkRemove, MessageRef, RouteAdd,
+            RouteRemove, Subscribe, Unsubscribe,
+        };
+        use mesh_protocol::{Address, MessageId};
+
+        let own = name("sensor");
+        let (reference, node) = (None, Address::new(2));
+        let ask = Ask { reference };
+        let probe = AskNode { reference, node, timeout_ms: 1_000 };
+        let message = MessageRef { node, id: MessageId(1) };
+        let air = [
+            Request::Send(crate::agents::fake::send("bob", "hi")),
+            Request::PingNode(probe),
+            Request::TraceNode(probe),
+        ];
+        let work = [
+            Request::Hello(Hello::new(own)),
+            Request::Subscribe(Subscribe { reference, groups: vec![own], types: None }),
+            Request::Unsubscribe(Unsubscribe { reference, groups: vec![own] }),
+            Request::AgentForget(AgentForget { reference, name: own }),
+            Request::LinkAdd(LinkAdd { reference, name: own, address: "h:1".into(), fingerprint: None }),
+            Request::LinkRemove(LinkRemove { reference, name: own }),
+            Request::RouteAdd(RouteAdd { reference, destination: node, next_hop: node, cost: 1 }),
+            Request::RouteRemove(RouteRemove { reference, destination: node }),
+            Request::Status(ask),
+            Request::Peers(ask),
+            Request::Health(ask),
+            Request::Routes(ask),
+            Request::Agents(ask),
+            Request::Why(AskWhy { reference, id: message }),
+            Request::Ping(ask),
+        ];
+        let nothing =
+            [Request::Ack(Ack { cursor: 1 }), Request::Credit(Credit { n: 1 }), Request::Bye(Bye {})];
+        let now = || Instant::from_micros(1_000_000_000);
+        // How often each is taken at once, of a token that allows two messages an hour, before it is refused with these words.
+        let asked = |request: &Request| {
+            let folder = tempfile::tempdir().unwrap();
+            let limits = |sha256| Grant {
+                rate: Some("2/h".parse().unwrap()),
+                operator: true,
+                ..Grant::new(name("sensor"), sha256)
+            };
+            let (secret, _) = access::add(folder.path(), limits).unwrap();
+            let check = TokenCheck::open().with_tokens_of(folder.path()).unwrap();
+            let pass = check.admit(Some(&Token::new(secret.as_str()))).unwrap();
+            (0..1_000).find_map(|n| match request {
+                Request::Hello(_) => Some((n, pass.greets(now).err()?)),
+                _ => Some((n, pass.allows(own, request, now).err()?)),
+            })
+        };
+        for request in &air {
+            let (taken, refusal) = asked(request).unwrap();
+            assert_eq!((taken, refusal.code), (2, ErrorCode::Busy), "{request:?}");
+            let text = refusal.to_string();
+            assert!(text.contains("allows 2/h messages") && text.ends_with("again in 1800000 ms"), "{text}");
+        }
+        for request in &work {
+            let (taken, refusal) = asked(request).unwrap();
+            let hello = matches!(request, Request::Hello(_));
+            let code = if hello { ErrorCode::Overloaded } else { ErrorCode::Busy };
+            assert_eq!((taken, refusal.code), (600, code), "{request:?}");
+            let text = refusal.to_string();
+            assert!(text.contains("allows 600/m questions") && text.ends_with("again in 100 ms"), "{text}");
+        }
+        for request in &nothing {
+            assert_eq!(asked(request), None, "{request:?}");
+        }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Held {
     pub(super) grant: Grant,
     /// What was taken of its rate, by all sessions with it.
     pub(super) bucket: Option<Mutex<Bucket>>,
+    /// What was taken of the questions that it may ask.
+    pub(super) questions: Option<Mutex<Bucket>>,
     /// The sessions with it.
     pub(super) present: Present,
     /// Whether its time was over when that was looked at last.
@@ -136,11 +138,13 @@ impl Watched {
 pub(super) fn held(grants: Vec<Grant>, before: &[Arc<Held>]) -> Tokens {
     let kept = |grant: &Grant| {
         before.iter().find(|held| held.grant == *grant).cloned().unwrap_or_else(|| {
-            let bucket = grant.rate.map(|rate| Mutex::new(Bucket::new(rate)));
+            let full = |rate| Mutex::new(Bucket::new(rate));
+            let (bucket, questions) = (grant.rate.map(full), grant.questions().map(full));
             // Whatever was changed of it, its sessions are there.
             let known = before.iter().find(|held| held.grant.sha256 == grant.sha256);
             let present = known.map(|held| held.present.clone()).unwrap_or_default();
-            Arc::new(Held { grant: grant.clone(), bucket, present, expired: AtomicBool::new(false) })
+            let expired = AtomicBool::new(false);
+            Arc::new(Held { grant: grant.clone(), bucket, questions, present, expired })
         })
     };
     grants.iter().map(kept).collect()

@@ -74,7 +74,8 @@ pub(in crate::cli) struct TokenAddArgs {
     /// The most urgent priority allowed: CRITICAL, HIGH, MEDIUM or LOW [default: CRITICAL]
     #[arg(long, value_name = "P", value_parser = values::priority)]
     pub(in crate::cli) max_priority: Option<Priority>,
-    /// Messages in a second, minute or hour, over all sessions with this token: 5/s, 30/m, 100/h [default: any number]
+    /// Messages in a second, minute or hour, over all sessions with this token: 5/s, 30/m, 100/h. Pings and traces of nodes count as
+    /// messages; of other questions there are as many, and at least 600/m [default: any number]
     #[arg(long, value_name = "N/s")]
     pub(in crate::cli) rate: Option<Rate>,
     /// The longest body, in bytes [default: the protocol's, 65536]
