@@ -96,7 +96,7 @@ async fn an_agent_that_is_connected_twice_is_named_to_both_operators() {
     let bob = agent(&east, "bob").await;
     receipt(alice.handle(), "bob", "the gateways hear each other").await;
     let (_one, _other) = (agent(&west, "twin").await, agent(&east, "twin").await);
-    for (client, other) in [(&alice, "0x0002"), (&bob, "0x0001")] {
+    for (client, own, other) in [(&alice, "0x0001", "0x0002"), (&bob, "0x0002", "0x0001")] {
         let says = loop {
             let health = client.handle().status().await.unwrap().health;
             if let Some(line) = health.problems.iter().find(|line| line.contains("twin")) {
@@ -104,6 +104,6 @@ async fn an_agent_that_is_connected_twice_is_named_to_both_operators() {
             }
             tokio::task::yield_now().await;
         };
-        assert!(says.contains(&format!("connected here and at {other}")), "{says}");
+        assert!(says.contains(&format!("connected here, at {own}, and at {other};")), "{says}");
     }
 }

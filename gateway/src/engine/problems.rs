@@ -27,7 +27,8 @@ pub(super) fn problems(sources: &Sources<'_>, adapter: &ble_bearer::Health) -> V
     problems.extend(sources.watch.problems(state.now, &neighbours));
     for (agent, other) in state.directory.namesakes(state.now) {
         problems.push(format!(
-            "an agent {agent} is connected here and at {other}; what is sent to {agent} goes to the one that its sender's gateway heard of last: rename one, or write {agent}@ADDRESS"
+            "an agent {agent} is connected here, at {}, and at {other}; what is sent to {agent} goes to the one that its sender's gateway heard of last: rename one, or write {agent}@ADDRESS",
+            state.config.address
         ));
     }
     let (known, most) = node.replay_use();
