@@ -28,7 +28,7 @@ pub struct Rate {
 pub struct RateError;
 
 impl Rate {
-    pub(super) const fn per_minute(messages: u32) -> Self {
+    pub(crate) const fn per_minute(messages: u32) -> Self {
         Self { messages, unit: 'm' }
     }
 
@@ -92,6 +92,11 @@ impl Bucket {
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.rate
+    }
+
+    /// Whether all that was taken is made up for.
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
+        self.level <= now
     }
 
     /// Takes one message.

@@ -99,7 +99,10 @@ impl EngineState {
                     match self.registry.hashed(name).map(|agent| (agent.key(), agent.name())) {
                         // It is where it was before.
                         Some((key, name)) => self.found_here(key, name),
-                        None => self.directory.ask(self.now, name, Priority::High),
+                        None => {
+                            let asker = self.asks_for(id);
+                            self.directory.ask(self.now, name, Priority::High, asker);
+                        }
                     }
                     return;
                 }

@@ -8,12 +8,17 @@ use std::collections::BTreeMap;
 use mesh_agent::api::Name;
 use mesh_protocol::{Address, Duration, Instant, NameHash, Priority};
 
+use crate::access::{Bucket, Rate};
+
 /// Entries kept. A guess: ten agents on each of a hundred nodes, four times over.
 const ENTRIES: usize = 4_096;
 /// The first question goes out at once, the next after this long, doubling up to the bound. Guesses: longer than a
 /// question and its answer take over fifteen hops.
 const ASK_AGAIN: Duration = Duration::from_millis(800);
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(8);
+/// So often the mesh is asked for each limited token: names that are nowhere are asked for until the messages to them expire, and there may
+/// be a thousand of those. A guess: a minute's worth at once, as after a restart, and then one flood a second.
+const NAMES: Rate = Rate::per_minute(60);
 /// Where an agent is whose node is silent, or for whom mail waits here, is asked after this long again, doubling up to the bound.
 /// Guesses: little air.
 const DOUBT_AGAIN: Duration = Duration::from_secs(8);
@@ -41,6 +46,10 @@ struct Question {
     next: Instant,
     wait: Duration,
     priority: Priority,
+    /// When it was asked last, or first wanted.
+    last: Instant,
+    /// The limited token that it is asked for; none, if somebody without one wants to know as well.
+    asker: Option<Name>,
 }
 
 /// Names and the nodes they are on.
@@ -48,6 +57,8 @@ struct Question {
 pub(super) struct Directory {
     entries: BTreeMap<NameHash, Entry>,
     questions: BTreeMap<NameHash, Question>,
+    /// What was asked for each limited token.
+    asked: BTreeMap<Name, Bucket>,
     /// Names whose nodes are silent.
     doubts: BTreeMap<NameHash, Question>,
     /// When messages for an absent agent made this gateway look for it elsewhere.
@@ -87,12 +98,16 @@ impl Directory {
         self.entries.remove(&name);
     }
 
-    /// Asks the mesh for a name, unless it is being asked already.
-    pub(super) fn ask(&mut self, now: Instant, name: NameHash, priority: Priority) {
-        let question =
-            self.questions.entry(name).or_insert(Question { next: now, wait: ASK_AGAIN, priority });
+    /// Asks the mesh for a name, unless it is being asked already: on account of this limited token, if it is one.
+    pub(super) fn ask(&mut self, now: Instant, name: NameHash, priority: Priority, asker: Option<Name>) {
+        let fresh = Question { next: now, wait: ASK_AGAIN, priority, last: now, asker };
+        let question = self.questions.entry(name).or_insert(fresh);
         // The most urgent of the messages that wait for it decides.
         question.priority = question.priority.min(priority);
+        if asker.is_none() && question.asker.take().is_some() {
+            // Nor does who is not limited wait for those who are.
+            question.next = question.next.min(now);
+        }
     }
 
     /// These are the names whose nodes are silent now: those that are to be asked for again.
@@ -103,7 +118,8 @@ impl Directory {
     ) -> Vec<(NameHash, Priority)> {
         self.doubts.retain(|name, _| silent.contains_key(name));
         for (name, priority) in silent {
-            let fresh = Question { next: now, wait: DOUBT_AGAIN, priority: *priority };
+            let fresh =
+                Question { next: now, wait: DOUBT_AGAIN, priority: *priority, last: now, asker: None };
             self.doubts.entry(*name).or_insert(fresh);
         }
         due(&mut self.doubts, now, DOUBT_AGAIN_MAX)
@@ -137,7 +153,27 @@ impl Directory {
 
     /// Questions that are due now.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(NameHash, Priority)> {
+        self.hold_back(now);
         due(&mut self.questions, now, ASK_AGAIN_MAX)
+    }
+
+    /// Questions that are due and more than their token may ask now wait for their turn. Those that wait for longest go first.
+    fn hold_back(&mut self, now: Instant) {
+        let due = self.questions.iter().filter(|(_, question)| question.next <= now);
+        let mut limited: Vec<_> =
+            due.filter_map(|(name, question)| Some((question.asker?, question.last, *name))).collect();
+        if limited.is_empty() {
+            return;
+        }
+        limited.sort_unstable();
+        for (asker, _, name) in limited {
+            let bucket = self.asked.entry(asker).or_insert_with(|| Bucket::new(NAMES));
+            if let (Err(wait), Some(question)) = (bucket.take(now), self.questions.get_mut(&name)) {
+                question.next = now + wait;
+            }
+        }
+        // Tokens come and go, and one whose allowance is full again needs no memory.
+        self.asked.retain(|_, bucket| !bucket.is_full(now));
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
@@ -189,7 +225,7 @@ fn due(
 ) -> Vec<(NameHash, Priority)> {
     let due = questions.iter_mut().filter(|(_, question)| question.next <= now);
     due.map(|(name, question)| {
-        question.next = now + question.wait;
+        (question.next, question.last) = (now + question.wait, now);
         question.wait = question.wait.times(2).min(longest);
         (*name, question.priority)
     })
@@ -205,8 +241,8 @@ mod tests {
         let mut directory = Directory::default();
         let bob = NameHash::of("bob");
         let mut now = Instant::ZERO;
-        directory.ask(now, bob, Priority::Low);
-        directory.ask(now, bob, Priority::High);
+        directory.ask(now, bob, Priority::Low, None);
+        directory.ask(now, bob, Priority::High, None);
         let mut waits = Vec::new();
         for _ in 0..5 {
             assert_eq!(directory.due(now), [(bob, Priority::High)]);
@@ -218,6 +254,42 @@ mod tests {
         assert_eq!(waits, [800, 1_600, 3_200, 6_400, 8_000]);
         directory.learn(now, bob, None, Address::new(7));
         assert_eq!((directory.find(bob), directory.next_timeout()), (Some(Address::new(7)), None));
+    }
+
+    #[test]
+    fn a_limited_token_asks_for_its_names_in_turn_and_nobody_waits_for_it() {
+        let mut directory = Directory::default();
+        let token = Name::new("sensor").ok();
+        let start = Instant::from_micros(1_000_000_000);
+        let names: Vec<_> = (0..100).map(|n| NameHash::of(&format!("nobody-{n}"))).collect();
+        for name in &names {
+            directory.ask(start, *name, Priority::Low, token);
+        }
+        let mut asked: BTreeMap<NameHash, u32> = BTreeMap::new();
+        // Two minutes, in steps of a tenth of a second.
+        for tenth in 0..1_200 {
+            for (name, _) in directory.due(start + Duration::from_millis(tenth * 100)) {
+                *asked.entry(name).or_default() += 1;
+            }
+        }
+        // A minute's worth at once, and then one in a second.
+        let all: u32 = asked.values().sum();
+        assert!((60 + 118..=60 + 120).contains(&all), "{all}");
+        assert!(names.iter().all(|name| (1..=3).contains(&asked[name])), "each has its turn: {asked:?}");
+        // One that others want too is asked for at once, and all of somebody else's.
+        let now = start + Duration::from_secs(120);
+        let others = [names[0], NameHash::of("bob")];
+        for name in others {
+            directory.ask(now, name, Priority::High, None);
+        }
+        let due: Vec<_> = directory.due(now).into_iter().map(|(name, _)| name).collect();
+        assert!(others.iter().all(|name| due.contains(name)) && due.len() <= 3, "{due:?}");
+        // What nobody waits for any more is forgotten, and in the end the token as well.
+        names.iter().for_each(|name| directory.drop_question(*name));
+        let later = now + Duration::from_secs(60);
+        directory.ask(later, names[1], Priority::Low, Name::new("other").ok());
+        directory.due(later);
+        assert_eq!(directory.asked.keys().map(Name::as_str).collect::<Vec<_>>(), ["other"]);
     }
 
     #[test]

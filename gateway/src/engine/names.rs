@@ -3,6 +3,7 @@
 use mesh_agent::api::{Destination, Name, Outcome, StepKind};
 use mesh_protocol::{Address, MessageId, NameHash, Priority};
 
+use super::agent::Agent;
 use super::completion::Completion;
 use super::state::EngineState;
 use crate::store::AgentKey;
@@ -103,12 +104,22 @@ impl EngineState {
                     (None, None) => {
                         self.outgoing.name(id, hash);
                         self.timelines.add(self.now, id, StepKind::Naming, None);
-                        self.directory.ask(self.now, hash, priority);
+                        let asker = self.asks_for(id);
+                        self.directory.ask(self.now, hash, priority, asker);
                     }
                 }
             }
         }
         self.commands.refill();
+    }
+
+    /// The token on whose account the mesh is asked for the receiver of a message; none, if it is not limited. Of one whose agent has gone
+    /// since it is not known: it counts as limited.
+    pub(super) fn asks_for(&self, id: MessageId) -> Option<Name> {
+        let accepted = self.outgoing.get(id)?;
+        let sender = self.registry.named(accepted.from).and_then(Agent::holder);
+        let limited = sender.is_none_or(|holder| holder.quota.is_some());
+        accepted.token.filter(|_| limited)
     }
 
     /// Messages that wait for the mesh to say where this agent is have arrived.

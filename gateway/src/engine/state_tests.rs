@@ -12,7 +12,7 @@ use super::numbers::Start;
 use super::receipt_requests::{Delivered, OF_ONE};
 use super::state::{EngineConfig, EngineState};
 use super::{Membership, records};
-use crate::access::Caller;
+use crate::access::{Caller, Holder, Quota};
 use crate::agents::{QueueBound, SessionEvents, SessionId, port};
 use crate::store::Store;
 
@@ -63,6 +63,27 @@ fn a_session_that_was_too_slow_leaves_no_more_behind_than_one_that_ended() {
     );
     assert_eq!(state.directory.find(hash), None, "it was here last");
     assert_eq!(state.is_here(bob), Some(key));
+}
+
+#[test]
+fn the_mesh_is_asked_for_few_names_at_once_on_account_of_a_limited_token() {
+    let token = Name::new("sensor").unwrap();
+    let quota = Quota { sessions: 1, agents: 1, groups: 1, messages: 100, bytes: 1_000, deadline_s: 60 };
+    for (quota, at_once) in [(Some(quota), 60), (None, 70)] {
+        let (mut state, _dir) = state();
+        let (bob, session) = (Name::new("bob").unwrap(), SessionId(1));
+        let (port, _events) = port(QueueBound { events: 100, bytes: 1 << 20 });
+        let holder = Some(Holder { token, quota });
+        state.attach((session, Caller::Inside), port, (bob, false), &Hello::new(bob), holder);
+        let key = state.agent_of(session).unwrap();
+        for n in 1..=70 {
+            let to = Destination::agent(Name::new(&format!("nobody-{n}")).unwrap());
+            let send = SendRequest::new(to, MessageType::Task, Body::text("x"));
+            state.try_send(session, key, &send).unwrap();
+            state.launch(MessageId(n));
+        }
+        assert_eq!(state.directory.due(state.now).len(), at_once, "{quota:?}");
+    }
 }
 
 #[test]
