@@ -3,7 +3,8 @@
 //! Owns making it once, keeping it in the data directory, and the two TLS configurations. A certificate says nothing by itself: that its
 //! holder is of the network is for `handshake`, that it is still the same one for `manager`.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +37,15 @@ pub enum IdentityError {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// Others may read the key, and so answer in this gateway's place.
+    #[error(
+        "reading the gateway's certificate: others than its owner may read or change {path}, and its key is in it; run `chmod 600 {path}`, \
+         or remove it and tell others of the new fingerprint if somebody may have read it"
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file holds something else.
     #[error(
         "reading the gateway's certificate: {path} is damaged; restore it, or remove it and tell other gateways of the new \
@@ -65,8 +75,16 @@ impl Identity {
     /// [`IdentityError`].
     pub fn open(data_dir: &Path) -> Result<Self, IdentityError> {
         let path = data_dir.join(IDENTITY_FILE);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
+        let read = || -> io::Result<(Vec<u8>, bool)> {
+            let mut file = File::open(&path)?;
+            let mut bytes = Vec::new();
+            let exposed = datadir::open_to_others(&file)?;
+            file.read_to_end(&mut bytes)?;
+            Ok((bytes, exposed))
+        };
+        let bytes = match read() {
+            Ok((_, true)) => return Err(IdentityError::Exposed { path }),
+            Ok((bytes, false)) => bytes,
             Err(why) if why.kind() == io::ErrorKind::NotFound => {
                 let bytes = make()?;
                 datadir::atomic_write(&path, &bytes, 0o600)
@@ -188,7 +206,11 @@ mod tests {
         let first = Identity::open(folder.path()).unwrap().fingerprint();
         assert_eq!(Identity::open(folder.path()).unwrap().fingerprint(), first);
         let path = folder.path().join(IDENTITY_FILE);
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        mode(0o644);
+        assert!(matches!(Identity::open(folder.path()), Err(IdentityError::Exposed { .. })));
+        mode(0o600);
         assert_eq!(Fingerprint::parse(&first.to_string()), Some(first));
         for cut in [0, 1, 2, 40] {
             std::fs::write(&path, vec![0xFF; cut]).unwrap();
