@@ -111,6 +111,29 @@ fn a_gateway_is_met_once_and_a_changed_certificate_is_an_error_that_says_what_to
     child.wait().unwrap();
 }
 
+#[test]
+fn a_token_that_would_cross_a_network_in_the_clear_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "a-token-of-some-length").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let token = token.to_str().unwrap();
+    let print = "ab".repeat(32);
+    // Nobody is there, and what is said before is all there is.
+    for (gateway, more, warned) in [
+        ("no-such-host.invalid:9", &["--token-file", token][..], true),
+        ("no-such-host.invalid:9", &[], false),
+        ("no-such-host.invalid:9", &["--token-file", token, "--fingerprint", &print], false),
+        ("tls:no-such-host.invalid:9", &["--token-file", token], false),
+        ("127.0.0.1:9", &["--token-file", token], false),
+        ("[::1]:9", &["--token-file", token], false),
+        ("localhost:9", &["--token-file", token], false),
+    ] {
+        let (code, text) = said(&run(folder.path(), &[&["status", "--gateway", gateway][..], more].concat()));
+        assert_eq!((code, text.contains("give --gateway tls:")), (1, warned), "{gateway} {more:?}: {text}");
+    }
+}
+
 /// The file of that name below a folder.
 fn find(folder: &Path, name: &str) -> Option<std::path::PathBuf> {
     fs::read_dir(folder)
