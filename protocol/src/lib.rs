@@ -186,7 +186,10 @@ pub use envelope::{
 #[cfg(feature = "node")]
 pub use feedback::{Feedback, Nack, Tallied};
 #[cfg(feature = "node")]
-pub use identity::{KeyError, NodeKey, NodeSecret, PairKey};
+pub use identity::{
+    ANNOUNCEMENT_LEN, Announcement, KeyError, LIST_HEAD_LEN, ListDigest, ListHead, MEMBER_MAX, Member,
+    MemberError, NodeKey, NodeSecret, OwnerKey, OwnerSecret, PairKey, Role, RotationCause, SignedError,
+};
 #[cfg(feature = "node")]
 pub use neighbours::{ALIVE_FOR as NEIGHBOUR_ALIVE_FOR, Neighbour, Neighbours};
 #[cfg(feature = "node")]

@@ -35,7 +35,7 @@ impl NodeKey {
     /// Whether these are the bytes that a node would write for this key: a number below the curve's prime.
     ///
     /// X25519 itself takes others for the same key, by which two names would be one node.
-    fn is_canonical(&self) -> bool {
+    pub(super) fn is_canonical(&self) -> bool {
         let [low, middle @ .., high] = &self.0;
         *high < PRIME_HIGH
             || (*high == PRIME_HIGH && (*low < PRIME_LOW || middle.iter().any(|&byte| byte != 0xff)))
