@@ -187,8 +187,9 @@ pub use envelope::{
 pub use feedback::{Feedback, Nack, Tallied};
 #[cfg(feature = "node")]
 pub use identity::{
-    ANNOUNCEMENT_LEN, Announcement, KeyError, LIST_HEAD_LEN, ListDigest, ListHead, MEMBER_MAX, Member,
-    MemberError, NodeKey, NodeSecret, OwnerKey, OwnerSecret, PairKey, Role, RotationCause, SignedError,
+    ANNOUNCEMENT_LEN, Announcement, HANDSHAKE_OVERHEAD, Handshake, KeyError, LIST_HEAD_LEN, ListDigest,
+    ListHead, MEMBER_MAX, Member, MemberError, NodeKey, NodeSecret, NoiseError, OwnerKey, OwnerSecret,
+    PairKey, Role, RotationCause, Side, SignedError, TRANSPORT_OVERHEAD, Transport,
 };
 #[cfg(feature = "node")]
 pub use neighbours::{ALIVE_FOR as NEIGHBOUR_ALIVE_FOR, Neighbour, Neighbours};
