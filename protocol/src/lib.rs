@@ -127,6 +127,8 @@ mod hop_acks;
 #[cfg(feature = "node")]
 mod hops;
 #[cfg(feature = "node")]
+mod identity;
+#[cfg(feature = "node")]
 mod neighbours;
 #[cfg(feature = "node")]
 mod node;
@@ -183,6 +185,12 @@ pub use envelope::{
 };
 #[cfg(feature = "node")]
 pub use feedback::{Feedback, Nack, Tallied};
+#[cfg(feature = "node")]
+pub use identity::{
+    ANNOUNCEMENT_LEN, Announcement, HANDSHAKE_OVERHEAD, Handshake, KeyError, LIST_HEAD_LEN, ListDigest,
+    ListHead, MEMBER_MAX, Member, MemberError, NodeKey, NodeSecret, NoiseError, OwnerKey, OwnerSecret,
+    PairKey, Role, RotationCause, Side, SignedError, TRANSPORT_OVERHEAD, Transport,
+};
 #[cfg(feature = "node")]
 pub use neighbours::{ALIVE_FOR as NEIGHBOUR_ALIVE_FOR, Neighbour, Neighbours};
 #[cfg(feature = "node")]
