@@ -1,4 +1,5 @@
 //! The handshake of a join, held against another implementation of Noise, and against those who have not the secret.
+#![cfg(feature = "node")]
 
 use mesh_protocol::{
     HANDSHAKE_OVERHEAD, Handshake, KeyError, NodeKey, NodeSecret, NoiseError, Rng, Side, Transport,
